@@ -1,0 +1,73 @@
+"""Converts causal language models between Hugging Face and Forgather, losslessly.
+
+``convert`` and ``plan`` are the Python API; ``HFConverter`` is the base class of
+converters. Names are imported when they are used: ``import forgather_convert`` loads
+neither torch nor transformers.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from forgather_convert.api import ConversionResult, convert, plan
+    from forgather_convert.errors import (
+        ConverterError,
+        DestinationError,
+        ForgatherConvertError,
+        MappingError,
+        OptionError,
+        SourceError,
+        UnsupportedModelError,
+        ValidationError,
+    )
+    from forgather_convert.mapping import STANDARD_WEIGHT_MAPPING
+    from forgather_convert.options import ConvertOptions
+    from forgather_convert.plugins.converter import STANDARD_HYPERPARAMETERS, HFConverter
+    from forgather_convert.plugins.scanner import register_converter
+    from forgather_convert.source_config import SourceConfig
+
+_EXPORTS = {
+    "ConversionResult": "api",
+    "convert": "api",
+    "plan": "api",
+    "ConverterError": "errors",
+    "DestinationError": "errors",
+    "ForgatherConvertError": "errors",
+    "MappingError": "errors",
+    "OptionError": "errors",
+    "SourceError": "errors",
+    "UnsupportedModelError": "errors",
+    "ValidationError": "errors",
+    "STANDARD_WEIGHT_MAPPING": "mapping",
+    "ConvertOptions": "options",
+    "HFConverter": "plugins.converter",
+    "STANDARD_HYPERPARAMETERS": "plugins.converter",
+    "register_converter": "plugins.scanner",
+    "SourceConfig": "source_config",
+}
+
+__all__ = [
+    "STANDARD_HYPERPARAMETERS",
+    "STANDARD_WEIGHT_MAPPING",
+    "ConversionResult",
+    "ConvertOptions",
+    "ConverterError",
+    "DestinationError",
+    "ForgatherConvertError",
+    "HFConverter",
+    "MappingError",
+    "OptionError",
+    "SourceConfig",
+    "SourceError",
+    "UnsupportedModelError",
+    "ValidationError",
+    "convert",
+    "plan",
+    "register_converter",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _EXPORTS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_EXPORTS[name]}"), name)

@@ -1,0 +1,102 @@
+"""The library's entry points: what the command line calls, too."""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgather_convert.detect import Direction, detect
+from forgather_convert.execution.executor import execute
+from forgather_convert.execution.staging import check_destination, commit, staging_directory
+from forgather_convert.options import ConvertOptions
+from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.planning.planner import PlannedConversion, plan_conversion
+from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.plugins.registry import resolve_converter
+from forgather_convert.validation.generation import Generation, generate
+from forgather_convert.validation.logits import LogitComparison, check_logits
+
+logger = logging.getLogger(__name__)
+
+#: Called with the number of bytes that were written since the last call.
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class ConversionResult:
+    """What a conversion did.
+
+    Attributes:
+        plan: What was written.
+        logits: The result of the logit check; ``None`` if it was not asked for.
+        generation: The result of the generation test; ``None`` if it was not asked for.
+    """
+
+    plan: ConversionPlan
+    logits: LogitComparison | None
+    generation: Generation | None
+
+
+def plan(source: Path, destination: Path, options: ConvertOptions | None = None) -> ConversionPlan:
+    """Plans a conversion: reads headers and configs, and writes nothing.
+
+    Raises:
+        ForgatherConvertError: The conversion is not possible.
+    """
+    planned, _ = _plan(Path(source), Path(destination), options or ConvertOptions())
+    return planned.plan
+
+
+def convert(
+    source: Path,
+    destination: Path,
+    options: ConvertOptions | None = None,
+    on_plan: Callable[[ConversionPlan], None] | None = None,
+    on_progress: Progress | None = None,
+) -> ConversionResult:
+    """Converts a model directory, in the direction that its config tells.
+
+    The destination appears when everything is written and checked, or not at all.
+
+    Args:
+        source: The model's directory.
+        destination: The directory to create.
+        options: What to do differently from the defaults.
+        on_plan: Called with the plan before anything is written.
+        on_progress: Called as bytes of weights are written.
+
+    Raises:
+        ForgatherConvertError: The conversion failed; the destination is as it was.
+    """
+    source, destination = Path(source), Path(destination)
+    options = options or ConvertOptions()
+    planned, handle = _plan(source, destination, options)
+    if planned.plan.direction is Direction.TO_FORGATHER:
+        logger.info("Converting HuggingFace model to Forgather format")
+    else:
+        logger.info("Converting Forgather model to HuggingFace %s", handle.display_name)
+    if on_plan is not None:
+        on_plan(planned.plan)
+    logits = generation = None
+    with staging_directory(destination) as staged:
+        execute(planned.plan, staged, on_progress or _ignore)
+        if options.logit_check:
+            logits = check_logits(planned, handle, staged, options.prompt, options.device)
+        if options.generation_test:
+            generation = generate(planned, handle, staged, options.prompt, options.device)
+        commit(staged, destination, options.overwrite)
+    logger.info("Conversion complete: %s", destination)
+    return ConversionResult(planned.plan, logits, generation)
+
+
+def _plan(
+    source: Path, destination: Path, options: ConvertOptions
+) -> tuple[PlannedConversion, ConverterHandle]:
+    detection = detect(source, options)
+    check_destination(source, destination, options.overwrite)
+    handle = resolve_converter(detection.model_type, options.converter_paths)
+    return plan_conversion(detection, handle, destination, options), handle
+
+
+def _ignore(count: int) -> None:
+    pass

@@ -1,0 +1,148 @@
+"""``forgather convert``."""
+
+from pathlib import Path
+
+import click
+
+from forgather_convert.cli.console import LOG_LEVELS, progress_bar, set_up_logging
+from forgather_convert.dtypes import OUTPUT_DTYPES
+from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
+from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
+
+
+class ModelTypeParameter(click.ParamType):
+    """A model type; the installed ones are shown in the help."""
+
+    name = "model-type"
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        from forgather_convert.plugins.registry import installed_converters
+
+        installed = sorted(installed_converters())
+        return "{" + ",".join(installed) + "}" if installed else "TYPE"
+
+
+@click.command("convert")
+@click.argument("source_path", type=click.Path(path_type=Path))
+@click.argument("destination_path", type=click.Path(path_type=Path))
+@click.option("--reverse", is_flag=True, help="Convert from Forgather to Hugging Face, always.")
+@click.option(
+    "--model-type",
+    type=ModelTypeParameter(),
+    help="The model's family, if the config does not say. Default: llama, for Forgather models.",
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(OUTPUT_DTYPES),
+    help="Data type of the output. Default: the source's, else bfloat16.",
+)
+@click.option("--max-length", type=click.IntRange(min=1), help="Maximum sequence length.")
+@click.option(
+    "-c",
+    "--checkpoint-path",
+    type=click.Path(path_type=Path),
+    help="Checkpoint of a Forgather model to convert. Default: the latest.",
+)
+@click.option("--device", default="cpu", show_default=True, help="Where the checks run.")
+@click.option("-g", "--generation-test", is_flag=True, help="Continue a prompt with the result.")
+@click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text for the checks.")
+@click.option("--debug-params", is_flag=True, help="Print the names of all parameters.")
+@click.option(
+    "-t",
+    "--chat-template-path",
+    type=click.Path(path_type=Path),
+    help="Jinja template to store as the tokenizer's chat template.",
+)
+@click.option(
+    "--converter-path",
+    "converter_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Directory to search for converters first. Can be given several times.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
+@click.option(
+    "--format",
+    "weights_format",
+    type=click.Choice((SAFETENSORS, PYTORCH)),
+    default=SAFETENSORS,
+    show_default=True,
+    help="Format of the weights.",
+)
+@click.option(
+    "--max-shard-size",
+    metavar="SIZE",
+    help="Largest weights file, as 5GB. Default: the source's files, where they can be kept.",
+)
+@click.option("--overwrite", is_flag=True, help="Replace the destination when all is done.")
+@click.option("--no-logit-check", is_flag=True, help="Do not compare source and result.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
+    default="INFO",
+    show_default=True,
+)
+def convert_command(
+    source_path: Path,
+    destination_path: Path,
+    reverse: bool,
+    model_type: str | None,
+    dtype: str | None,
+    max_length: int | None,
+    checkpoint_path: Path | None,
+    device: str,
+    generation_test: bool,
+    prompt: str,
+    debug_params: bool,
+    chat_template_path: Path | None,
+    converter_paths: tuple[Path, ...],
+    dry_run: bool,
+    weights_format: str,
+    max_shard_size: str | None,
+    overwrite: bool,
+    no_logit_check: bool,
+    as_json: bool,
+    log_level: str,
+) -> None:
+    """Converts the model in SOURCE_PATH and writes it to DESTINATION_PATH.
+
+    A Hugging Face model becomes a Forgather model, and the other way round; the source's
+    config tells which it is.
+    """
+    set_up_logging(log_level.upper(), debug_params)
+    options = ConvertOptions(
+        reverse=reverse,
+        model_type=model_type,
+        dtype=dtype,
+        max_length=max_length,
+        checkpoint_path=checkpoint_path,
+        chat_template_path=chat_template_path,
+        device=device,
+        generation_test=generation_test,
+        prompt=prompt,
+        converter_paths=converter_paths,
+        weights_format=weights_format,
+        max_shard_size=None if max_shard_size is None else parse_size(max_shard_size),
+        overwrite=overwrite,
+        logit_check=not no_logit_check,
+    )
+    from forgather_convert import api
+    from forgather_convert.cli import reports
+
+    if dry_run:
+        plan = api.plan(source_path, destination_path, options)
+        click.echo(reports.plan_as_json(plan) if as_json else reports.plan_as_text(plan))
+        return
+    with progress_bar() as bar:
+        result = api.convert(
+            source_path,
+            destination_path,
+            options,
+            on_plan=lambda plan: bar.start(sum(shard.num_bytes for shard in plan.shards)),
+            on_progress=bar.advance,
+        )
+    if as_json:
+        click.echo(reports.result_as_json(result))
+    elif result.generation is not None:
+        click.echo(reports.generation_as_text(result.generation))

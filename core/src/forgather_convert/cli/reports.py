@@ -1,0 +1,120 @@
+"""Plans and results as text and as JSON."""
+
+import json
+from typing import Any
+
+from forgather_convert.api import ConversionResult
+from forgather_convert.planning.plan import ConversionPlan, TensorPlan
+from forgather_convert.validation.generation import Generation
+from forgather_convert.weights.tensor_ref import format_shape
+
+
+def plan_as_text(plan: ConversionPlan) -> str:
+    """Every file and every tensor, a line each."""
+    lines = [
+        f"{plan.source} -> {plan.destination}",
+        f"direction: {plan.direction.value}, model type: {plan.model_type}, dtype: {plan.dtype}, "
+        f"{_size(plan.num_bytes)}",
+    ]
+    for shard in plan.shards:
+        lines.append(f"write {shard.file_name} ({_size(shard.num_bytes)})")
+        lines += [f"  {_tensor_line(tensor)}" for tensor in shard.tensors]
+    lines += [f"write {write.name} ({_size(len(write.content))})" for write in plan.writes]
+    lines += [f"copy {copy.name} from {copy.source}" for copy in plan.copies]
+    lines += [f"leave out {name}" for name in plan.left_out]
+    lines.append("Nothing was written: this is a dry run.")
+    return "\n".join(lines)
+
+
+def plan_as_json(plan: ConversionPlan) -> str:
+    """The plan, for other programs."""
+    content = {
+        **_summary(plan),
+        "shards": [
+            {
+                "file": shard.file_name,
+                "bytes": shard.num_bytes,
+                "tensors": [_tensor_object(tensor) for tensor in shard.tensors],
+            }
+            for shard in plan.shards
+        ],
+        "write": [write.name for write in plan.writes],
+        "copy": [copy.name for copy in plan.copies],
+        "left_out": list(plan.left_out),
+    }
+    return json.dumps(content, indent=2)
+
+
+def result_as_json(result: ConversionResult) -> str:
+    """The result of a conversion, for other programs."""
+    content = _summary(result.plan)
+    content["files"] = sorted(
+        [shard.file_name for shard in result.plan.shards]
+        + [write.name for write in result.plan.writes]
+        + [copy.name for copy in result.plan.copies]
+    )
+    content["left_out"] = list(result.plan.left_out)
+    content["logits"] = None
+    if result.logits is not None:
+        content["logits"] = {
+            "equal": result.logits.are_equal,
+            "max_difference": result.logits.max_difference,
+            "positions": result.logits.num_tokens,
+        }
+    content["generation"] = None
+    if result.generation is not None:
+        content["generation"] = {
+            "prompt": result.generation.prompt,
+            "text": result.generation.text,
+            "token_ids": list(result.generation.token_ids),
+        }
+    return json.dumps(content, indent=2)
+
+
+def generation_as_text(generation: Generation) -> str:
+    """The prompt with its continuation, or the token ids without a tokenizer."""
+    if generation.text or generation.prompt:
+        return f"Generation test: {generation.prompt}{generation.text}"
+    return f"Generation test (no tokenizer): {' '.join(map(str, generation.token_ids))}"
+
+
+def _summary(plan: ConversionPlan) -> dict[str, Any]:
+    return {
+        "source": str(plan.source),
+        "destination": str(plan.destination),
+        "direction": plan.direction.value,
+        "model_type": plan.model_type,
+        "dtype": plan.dtype,
+        "bytes": plan.num_bytes,
+        "num_tensors": len(plan.tensors),
+    }
+
+
+def _tensor_line(tensor: TensorPlan) -> str:
+    inputs = ", ".join(f"{ref.name} ({ref.file.name})" for ref in tensor.inputs)
+    return (
+        f"{tensor.name} {tensor.dtype} {format_shape(tensor.shape)} "
+        f"{tensor.operation.describe()} <- {inputs or 'the original, kept in the source'}"
+    )
+
+
+def _tensor_object(tensor: TensorPlan) -> dict[str, Any]:
+    return {
+        "name": tensor.name,
+        "dtype": tensor.dtype,
+        "shape": list(tensor.shape),
+        "operation": tensor.operation.describe(),
+        "inputs": [
+            {"name": ref.name, "file": ref.file.name, "offset": ref.offset, "bytes": ref.num_bytes}
+            for ref in tensor.inputs
+        ],
+    }
+
+
+def _size(count: int) -> str:
+    size = float(count)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if size < 1000 or unit == "TB":
+            break
+        size /= 1000
+    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"

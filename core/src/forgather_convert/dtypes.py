@@ -1,0 +1,76 @@
+"""Names of tensor element types.
+
+One name is used throughout, torch's without its module: ``"bfloat16"``.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from forgather_convert.errors import OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+#: safetensors' codes (from its format description) and the size of an element in bytes.
+_SAFETENSORS = {
+    "BOOL": ("bool", 1),
+    "U8": ("uint8", 1),
+    "I8": ("int8", 1),
+    "F8_E4M3": ("float8_e4m3fn", 1),
+    "F8_E5M2": ("float8_e5m2", 1),
+    "I16": ("int16", 2),
+    "U16": ("uint16", 2),
+    "F16": ("float16", 2),
+    "BF16": ("bfloat16", 2),
+    "I32": ("int32", 4),
+    "U32": ("uint32", 4),
+    "F32": ("float32", 4),
+    "I64": ("int64", 8),
+    "U64": ("uint64", 8),
+    "F64": ("float64", 8),
+    "C64": ("complex64", 8),
+}
+_FROM_SAFETENSORS = {code: name for code, (name, _) in _SAFETENSORS.items()}
+_TO_SAFETENSORS = {name: code for code, (name, _) in _SAFETENSORS.items()}
+_SIZES = dict(_SAFETENSORS.values())
+
+#: What ``--dtype`` accepts.
+OUTPUT_DTYPES = ("bfloat16", "float32", "float16")
+#: What a weight may be stored as; anything else is quantized.
+WEIGHT_DTYPES = (*OUTPUT_DTYPES, "float64")
+
+
+def dtype_size(dtype: str) -> int:
+    """The size of an element, in bytes."""
+    return _SIZES[dtype]
+
+
+def from_safetensors(code: str) -> str | None:
+    """The name for a safetensors code, or ``None`` for an unknown one."""
+    return _FROM_SAFETENSORS.get(code)
+
+
+def to_safetensors(dtype: str) -> str:
+    """The safetensors code for a name."""
+    return _TO_SAFETENSORS[dtype]
+
+
+def from_torch(dtype: "torch.dtype") -> str:
+    """The name of a torch dtype."""
+    return str(dtype).removeprefix("torch.")
+
+
+def to_torch(dtype: str) -> "torch.dtype":
+    """The torch dtype of a name."""
+    import torch
+
+    resolved = getattr(torch, dtype, None)
+    if not isinstance(resolved, torch.dtype):
+        raise OptionError(f"'{dtype}' is not a data type that torch knows.")
+    return resolved
+
+
+def config_dtype(value: Any) -> str | None:
+    """The name in a config's ``dtype`` or ``torch_dtype``: ``"float16"``, ``"torch.float16"``."""
+    if not isinstance(value, str) or value == "auto":
+        return None
+    return value.removeprefix("torch.")

@@ -1,0 +1,1 @@
+"""The dynamic model: its components, and the generator of its code."""

@@ -1,0 +1,118 @@
+"""Grouped-query attention with rotary positions and an optional sliding window."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from .attention_masks import attention_types
+from .rotary_embedding import apply_rotary
+
+
+def repeat_kv(heads: torch.Tensor, times: int) -> torch.Tensor:
+    """Repeats every key or value head for the query heads that share it."""
+    if times == 1:
+        return heads
+    batch, count, length, size = heads.shape
+    heads = heads[:, :, None, :, :].expand(batch, count, times, length, size)
+    return heads.reshape(batch, count * times, length, size)
+
+
+def eager_attention_forward(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    dropout: float = 0.0,
+    **kwargs: Any,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Attention spelt out, which also gives the weights.
+
+    Heads are ``[batch, heads, sequence, head_dim]``; the output is ``[batch,
+    sequence, heads, head_dim]``, as transformers' attention functions have it.
+    """
+    groups: Any = module.num_key_value_groups
+    key, value = repeat_kv(key, groups), repeat_kv(value, groups)
+    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if attention_mask is not None:
+        scores = scores + attention_mask[:, :, :, : key.shape[-2]]
+    weights = nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
+    weights = nn.functional.dropout(weights, p=dropout, training=module.training)
+    output = torch.matmul(weights, value).transpose(1, 2).contiguous()
+    return output, weights
+
+
+class CausalAttention(nn.Module):
+    """Attention to the past, by the implementation that the config selects."""
+
+    def __init__(self, config: Any, layer_idx: int) -> None:
+        super().__init__()
+        self.config = config
+        self.layer_idx = layer_idx
+        self.head_dim = config.head_dim
+        self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
+        self.scaling = self.head_dim**-0.5
+        self.attention_dropout = config.attention_dropout
+        self.is_causal = True
+        is_sliding = attention_types(config)[layer_idx] == "sliding_attention"
+        self.sliding_window = config.sliding_window if is_sliding else None
+
+        hidden, bias = config.hidden_size, config.attention_bias
+        query_size = config.num_attention_heads * self.head_dim
+        key_value_size = config.num_key_value_heads * self.head_dim
+        self.query_linear = nn.Linear(hidden, query_size, bias=bias)
+        self.key_linear = nn.Linear(hidden, key_value_size, bias=bias)
+        self.value_linear = nn.Linear(hidden, key_value_size, bias=bias)
+        output_bias = getattr(config, "attention_output_bias", bias)
+        self.output_linear = nn.Linear(query_size, hidden, bias=output_bias)
+
+    def project(
+        self, hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Query, key and value heads, each ``[batch, sequence, heads, head_dim]``."""
+        shape = (*hidden_states.shape[:-1], -1, self.head_dim)
+        return (
+            self.query_linear(hidden_states).view(shape),
+            self.key_linear(hidden_states).view(shape),
+            self.value_linear(hidden_states).view(shape),
+        )
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+        attention_mask: Any = None,
+        past_key_values: Any = None,
+        cache_position: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
+        query = apply_rotary(query, position_embeddings)
+        key = apply_rotary(key, position_embeddings)
+
+        if past_key_values is not None:
+            # transformers 4 needs the position for a static cache; version 5 keeps count itself.
+            key, value = past_key_values.update(
+                key, value, self.layer_idx, {"cache_position": cache_position}
+            )
+
+        attend: Callable[..., Any] = eager_attention_forward
+        if self.config._attn_implementation != "eager":
+            attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        output, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            sliding_window=self.sliding_window,
+            **kwargs,
+        )
+        output = output.reshape(*hidden_states.shape[:-1], -1).contiguous()
+        return self.output_linear(output), weights

@@ -1,0 +1,28 @@
+"""The gated feed-forward block."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.activations import ACT2FN
+
+
+class GatedFeedforward(nn.Module):
+    """``down(activation(gate(x)) * up(x))``.
+
+    With the silu activation this is SwiGLU: Shazeer, "GLU Variants Improve
+    Transformer", 2020.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        hidden, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        self.gate_proj = nn.Linear(hidden, inner, bias=bias)
+        self.up_proj = nn.Linear(hidden, inner, bias=bias)
+        self.down_proj = nn.Linear(inner, hidden, bias=bias)
+        self.activation = ACT2FN[config.hidden_act]
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        gated = self.activation(self.gate_proj(hidden_states)) * self.up_proj(hidden_states)
+        output: torch.Tensor = self.down_proj(gated)
+        return output

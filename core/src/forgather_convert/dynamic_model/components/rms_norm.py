@@ -1,0 +1,27 @@
+"""Root mean square normalisation."""
+
+import torch
+from torch import nn
+
+
+class RMSNorm(nn.Module):
+    """Scales the last dimension to unit root mean square, then by a weight.
+
+    The statistics are taken in float32 and the result is rounded to the input's
+    dtype *before* it is multiplied: the order decides the last bit.
+    Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+    """
+
+    def __init__(self, size: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(size))
+        self.eps = eps
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        wide = hidden_states.to(torch.float32)
+        mean_square = wide.pow(2).mean(-1, keepdim=True)
+        normalized = wide * torch.rsqrt(mean_square + self.eps)
+        return self.weight * normalized.to(hidden_states.dtype)
+
+    def extra_repr(self) -> str:
+        return f"{tuple(self.weight.shape)}, eps={self.eps}"

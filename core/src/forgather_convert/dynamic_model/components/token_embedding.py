@@ -1,0 +1,20 @@
+"""The table of token vectors."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class TokenEmbedding(nn.Module):
+    """Looks token ids up: ``[batch, sequence]`` -> ``[batch, sequence, hidden]``."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.word_embedding = nn.Embedding(
+            config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id
+        )
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        embedded: torch.Tensor = self.word_embedding(input_ids)
+        return embedded

@@ -1,0 +1,75 @@
+"""What a dynamic model is made of: a value that the code generator turns into files."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ConverterError
+
+#: The prefix of ``model_type`` in a dynamic model's config; the family follows.
+DYNAMIC_MODEL_TYPE_PREFIX = "forgather-dynamic-causal-"
+
+#: The component that fills each role, as ``module:Class``, unless a project says otherwise.
+STANDARD_COMPONENTS: Mapping[str, str] = {
+    "embedding": "token_embedding:TokenEmbedding",
+    "input_encoder": "input_encoder:InputEncoder",
+    "positional_encoding": "rotary_embedding:RotaryEmbedding",
+    "layer_stack": "layer_stack:LayerStack",
+    "layer": "pre_norm_layer:PreNormLayer",
+    "attention": "causal_attention:CausalAttention",
+    "feedforward": "gated_feedforward:GatedFeedforward",
+    "norm": "rms_norm:RMSNorm",
+}
+
+_COMPONENT = re.compile(r"[a-z_][a-z0-9_]*:[A-Za-z_][A-Za-z0-9_]*")
+
+
+@dataclass(frozen=True)
+class Project:
+    """A dynamic model before its files exist.
+
+    Built from the dictionary that the hook ``create_project_config`` gives:
+    ``Project(**dictionary)``.
+
+    Attributes:
+        model_type: The family's name, the Hugging Face ``model_type``.
+        config: Every hyper-parameter of the model, by its name in ``config.json``.
+        components: Roles that are not filled by the standard component, as
+            ``{"attention": "qk_norm_attention:QKNormAttention"}``. The roles are the
+            keys of :data:`STANDARD_COMPONENTS`.
+        component_paths: Directories with component source files of a plugin's own.
+            They are searched before core's.
+    """
+
+    model_type: str
+    config: Mapping[str, Any]
+    components: Mapping[str, str] = field(default_factory=dict)
+    component_paths: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.components) - set(STANDARD_COMPONENTS))
+        if unknown:
+            raise ConverterError(
+                f"The project config of '{self.model_type}' names unknown component roles: "
+                f"{', '.join(unknown)}. Roles are: {', '.join(STANDARD_COMPONENTS)}."
+            )
+        for role, component in self.components.items():
+            if not _COMPONENT.fullmatch(component):
+                raise ConverterError(
+                    f"The project config of '{self.model_type}' gives {component!r} for the role "
+                    f"'{role}'. Write it as 'module:Class', for example "
+                    f"'{STANDARD_COMPONENTS[role]}'."
+                )
+
+    @property
+    def dynamic_model_type(self) -> str:
+        """The ``model_type`` in the dynamic model's ``config.json``."""
+        return DYNAMIC_MODEL_TYPE_PREFIX + self.model_type
+
+    def resolved_components(self) -> dict[str, tuple[str, str]]:
+        """For every role, the module and the class that fill it."""
+        chosen = {**STANDARD_COMPONENTS, **self.components}
+        pairs = {role: component.partition(":") for role, component in chosen.items()}
+        return {role: (module, name) for role, (module, _, name) in pairs.items()}

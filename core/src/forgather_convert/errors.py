@@ -1,0 +1,36 @@
+"""Everything the library reports: one small hierarchy.
+
+A message says what is wrong, where, and what to do about it.
+"""
+
+
+class ForgatherConvertError(Exception):
+    """The base of all errors that are reported without a traceback."""
+
+
+class OptionError(ForgatherConvertError):
+    """An option has a value that cannot be used."""
+
+
+class SourceError(ForgatherConvertError):
+    """The source is not a model directory, is damaged, or is not one that can be read."""
+
+
+class UnsupportedModelError(ForgatherConvertError):
+    """No converter is registered for the model, or its family cannot express it."""
+
+
+class ConverterError(ForgatherConvertError):
+    """A converter plugin is broken or contradicts another one."""
+
+
+class MappingError(ForgatherConvertError):
+    """The source's tensors and the destination's do not match."""
+
+
+class DestinationError(ForgatherConvertError):
+    """The destination cannot be written."""
+
+
+class ValidationError(ForgatherConvertError):
+    """The converted model does not compute what the source computes."""

@@ -1,0 +1,79 @@
+"""Copies ranges of bytes from file to file, inside the kernel where it can."""
+
+import errno
+import os
+from collections.abc import Callable
+from typing import BinaryIO
+
+from forgather_convert.errors import SourceError
+
+_CHUNK = 8 << 20
+#: A call copies at most this much, so that progress is seen; a multiple of every block size.
+_KERNEL_CHUNK = 256 << 20
+#: What ``copy_file_range`` reports where the kernel or the file systems cannot do it.
+_UNSUPPORTED = frozenset(
+    {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
+)
+
+Progress = Callable[[int], None]
+
+
+def copy_range(
+    source: BinaryIO, destination: BinaryIO, offset: int, size: int, progress: Progress
+) -> None:
+    """Appends bytes of one file to another, at the destination's position.
+
+    On file systems that share blocks nothing is copied if both positions are equal modulo
+    the block size.
+
+    Args:
+        source: A file open for reading; its position does not matter and changes.
+        destination: A file open for writing.
+        offset: Where the bytes begin in the source.
+        size: How many there are.
+        progress: Told of every number of bytes that is done.
+
+    Raises:
+        SourceError: The source ends before the range does.
+    """
+    destination.flush()
+    done = _copy_in_kernel(source, destination, offset, size, progress)
+    source.seek(offset + done)
+    while done < size:
+        chunk = source.read(min(_CHUNK, size - done))
+        if not chunk:
+            raise _cut_short(source)
+        destination.write(chunk)
+        done += len(chunk)
+        progress(len(chunk))
+
+
+def _copy_in_kernel(
+    source: BinaryIO, destination: BinaryIO, offset: int, size: int, progress: Progress
+) -> int:
+    """Copies as much as the kernel does; gives the number of bytes."""
+    if not hasattr(os, "copy_file_range"):
+        return 0
+    done = 0
+    while done < size:
+        try:
+            count = os.copy_file_range(
+                source.fileno(),
+                destination.fileno(),
+                min(_KERNEL_CHUNK, size - done),
+                offset_src=offset + done,
+            )
+        except OSError as error:
+            if error.errno in _UNSUPPORTED:
+                return done
+            raise
+        if count == 0:
+            # Some file systems say so instead of failing; a short source is found on reading.
+            return done
+        done += count
+        progress(count)
+    return done
+
+
+def _cut_short(source: BinaryIO) -> SourceError:
+    return SourceError(f"{source.name} ended while it was read. Is it still being written?")

@@ -1,0 +1,152 @@
+"""Writes the files of a plan, one tensor at a time."""
+
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from forgather_convert.dtypes import dtype_size, to_torch
+from forgather_convert.execution.byte_copy import copy_range
+from forgather_convert.planning.operations import Cast, Literal, Move
+from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
+from forgather_convert.weights.mapped_file import TensorReader
+from forgather_convert.weights.tensor_ref import TensorRef
+
+#: How many bytes of a tensor are converted at once.
+_CHUNK = 16 << 20
+
+Progress = Callable[[int], None]
+
+
+def execute(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
+    """Writes everything that a plan names into an existing, empty directory.
+
+    The config comes last: a directory without one is not mistaken for a model.
+
+    Args:
+        plan: What to write.
+        directory: Where.
+        progress: Told of every number of bytes of weights that is done.
+    """
+    for shard in plan.shards:
+        if shard.header is None:
+            _write_pytorch_shard(shard, directory / shard.file_name, progress)
+        else:
+            _write_safetensors_shard(shard, directory / shard.file_name, progress)
+    for copy in plan.copies:
+        size = copy.source.stat().st_size
+        with copy.source.open("rb") as source, (directory / copy.name).open("wb") as destination:
+            copy_range(source, destination, 0, size, lambda count: None)
+    for write in plan.writes:
+        (directory / write.name).write_bytes(write.content)
+
+
+def _write_safetensors_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
+    with path.open("wb") as file:
+        file.write(shard.header or b"")
+        _write_tensors(shard.tensors, file, progress)
+
+
+def _write_tensors(tensors: Iterable[TensorPlan], file: BinaryIO, progress: Progress) -> None:
+    """Writes the bytes of tensors behind each other; neighbours are copied in one go."""
+    with ExitStack() as stack:
+        sources: dict[Path, BinaryIO] = {}
+        reader = stack.enter_context(TensorReader())
+
+        def source_file(path: Path) -> BinaryIO:
+            if path not in sources:
+                sources[path] = stack.enter_context(path.open("rb"))
+            return sources[path]
+
+        pending: tuple[Path, int, int] | None = None
+        for tensor in tensors:
+            if _is_range(tensor):
+                ref = tensor.inputs[0]
+                if pending and pending[0] == ref.file and sum(pending[1:]) == ref.offset:
+                    pending = (pending[0], pending[1], pending[2] + ref.num_bytes)
+                    continue
+                _flush(pending, source_file, file, progress)
+                pending = (ref.file, ref.offset, ref.num_bytes)
+                continue
+            _flush(pending, source_file, file, progress)
+            pending = None
+            _compute(tensor, reader, file, progress)
+        _flush(pending, source_file, file, progress)
+
+
+def _is_range(tensor: TensorPlan) -> bool:
+    return isinstance(tensor.operation, Move) and tensor.inputs[0].stride is None
+
+
+def _flush(
+    pending: tuple[Path, int, int] | None,
+    source_file: Callable[[Path], BinaryIO],
+    destination: BinaryIO,
+    progress: Progress,
+) -> None:
+    if pending is not None:
+        path, offset, size = pending
+        copy_range(source_file(path), destination, offset, size, progress)
+
+
+def _compute(tensor: TensorPlan, reader: TensorReader, file: BinaryIO, progress: Progress) -> None:
+    operation = tensor.operation
+    if isinstance(operation, Literal):
+        file.write(operation.data)
+        progress(len(operation.data))
+        return
+    (ref,) = tensor.inputs
+    dtype = to_torch(operation.dtype if isinstance(operation, Cast) else ref.dtype)
+    source = reader.read(ref)
+    # Row by row where the order of the elements is not that of the bytes.
+    flat = source.reshape(-1) if ref.stride is None else source
+    step = max(1, _CHUNK // _bytes_per_step(ref))
+    for start in range(0, flat.shape[0] if flat.dim() else 1, step):
+        part = flat[start : start + step] if flat.dim() else flat
+        file.write(_bytes_of(part.to(dtype).contiguous()))
+        progress(part.numel() * dtype.itemsize)
+
+
+def _bytes_per_step(ref: TensorRef) -> int:
+    size = dtype_size(ref.dtype)
+    if ref.stride is not None:
+        for dimension in ref.shape[1:]:
+            size *= max(1, dimension)
+    return size
+
+
+def _bytes_of(tensor: Any) -> memoryview:
+    import torch
+
+    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+
+
+def _write_pytorch_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
+    """Writes a ``.bin`` file with ``torch.save``, from tensors that lie in files.
+
+    Tensors that have to be computed are put into a scratch file first: ``torch.save``
+    wants all tensors at once, and memory must not hold them.
+    """
+    import torch
+
+    scratch_path = path.with_name(path.name + ".scratch")
+    computed = [tensor for tensor in shard.tensors if not _is_range(tensor)]
+    places: dict[str, TensorRef] = {}
+    try:
+        with scratch_path.open("wb") as scratch:
+            for tensor in computed:
+                place = TensorRef(
+                    tensor.name, tensor.dtype, tensor.shape, scratch_path, scratch.tell()
+                )
+                places[tensor.name] = place
+                _write_tensors((tensor,), scratch, lambda count: None)
+        with TensorReader() as reader:
+            state = {
+                tensor.name: reader.read(places.get(tensor.name) or tensor.inputs[0])
+                for tensor in shard.tensors
+            }
+            torch.save(state, path)
+            del state
+        progress(shard.num_bytes)
+    finally:
+        scratch_path.unlink(missing_ok=True)

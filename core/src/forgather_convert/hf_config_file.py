@@ -1,0 +1,91 @@
+"""The ``config.json`` of a Hugging Face model, from the config object of its family."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from forgather_convert.plugins.converter import OPTIONAL_HYPERPARAMETERS
+from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.rope import ROPE_FIELDS, read_rope
+from forgather_convert.source_config import SourceConfig
+
+
+def complete_config(handle: ConverterHandle, config: SourceConfig) -> SourceConfig:
+    """Adds what the family's config class knows to the content of a config file.
+
+    The class fills in its defaults and applies its rules (a window that is switched off,
+    the size of a head). RoPE is left as the file has it.
+    """
+    hf_config = handle.hf_config(config, None)
+    known = {*handle.converter.hyperparameters, *OPTIONAL_HYPERPARAMETERS}
+    fields = {name: getattr(hf_config, name) for name in known if hasattr(hf_config, name)}
+    return config.updated(fields)
+
+
+def hf_config_fields(
+    handle: ConverterHandle, config: SourceConfig, max_length: int | None, dtype: str
+) -> dict[str, Any]:
+    """The fields of the Hugging Face config for a config of either side.
+
+    They say RoPE in the schemas of transformers 4 and 5, and write down what a default
+    of the class might change.
+    """
+    hf_config = handle.hf_config(config, max_length)
+    everything = hf_config.to_dict()
+    names = {*hf_config.to_diff_dict(), *handle.converter.hyperparameters}
+    names |= {name for name in config if name in everything}
+    fields = {
+        name: everything[name]
+        for name in names
+        if name in everything and not name.startswith("_") and name != "transformers_version"
+    }
+    for name in ROPE_FIELDS:
+        fields.pop(name, None)
+    fields.update(read_rope(everything).to_fields())
+    fields["model_type"] = handle.model_type
+    fields["architectures"] = [handle.hf_model_class().__name__]
+    fields["tie_word_embeddings"] = bool(everything.get("tie_word_embeddings", False))
+    fields.pop("torch_dtype", None)
+    fields["dtype"] = dtype
+    return fields
+
+
+def restored_config(original: str, then: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The original config with what has changed since it was converted.
+
+    Args:
+        original: The text of the original ``config.json``.
+        then: The fields that the Forgather model stood for when it was made.
+        now: The fields that it stands for now.
+
+    Returns:
+        The original text, to the byte, if nothing has changed that it says.
+    """
+    changed = {
+        name: now.get(name)
+        for name in {*then, *now}
+        if name not in then or name not in now or not _same(then[name], now[name])
+    }
+    if not changed:
+        return original
+    content = json.loads(original)
+    updated = dict(content)
+    if any(name in changed for name in ROPE_FIELDS):
+        changed.update({name: now.get(name) for name in ROPE_FIELDS})
+    for name, value in changed.items():
+        if name == "dtype" and "dtype" not in content and "torch_dtype" in content:
+            updated["torch_dtype"] = value
+        elif name in now:
+            updated[name] = value
+        else:
+            updated.pop(name, None)
+    if updated == content:
+        return original
+    return json.dumps(updated, indent=2, ensure_ascii=False) + "\n"
+
+
+def _same(one: Any, other: Any) -> bool:
+    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
+        return math.isnan(other)
+    return type(one) is type(other) and bool(one == other)

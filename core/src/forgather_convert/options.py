@@ -1,0 +1,81 @@
+"""What a user can ask of a conversion."""
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgather_convert.dtypes import OUTPUT_DTYPES
+from forgather_convert.errors import OptionError
+from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
+
+DEFAULT_PROMPT = "The old bridge crosses the river where"
+DEFAULT_MAX_SHARD_SIZE = 5_000_000_000
+
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
+_SCALES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
+
+
+@dataclass(frozen=True)
+class ConvertOptions:
+    """The options of ``forgather convert``, with its defaults.
+
+    Attributes:
+        reverse: Convert from Forgather to Hugging Face, whatever the config looks like.
+        model_type: The family, where the config does not say or is not to be believed.
+        dtype: Data type of the output; ``None`` keeps what the source has.
+        max_length: Maximum sequence length of the output; ``None`` keeps the source's.
+        checkpoint_path: The checkpoint of a Forgather source to convert.
+        chat_template_path: A file with a Jinja template for the output's tokenizer.
+        device: Where the logit check and the generation test run, as torch names it.
+        generation_test: Generate a continuation of the prompt with the result.
+        prompt: The text that the checks run on.
+        converter_paths: Directories to search for converters first.
+        weights_format: ``"safetensors"`` or ``"pytorch"``.
+        max_shard_size: Largest size of a weights file in bytes; ``None`` keeps the
+            source's division where that is possible, else takes 5 GB.
+        overwrite: Replace an existing destination, once the new model is complete.
+        logit_check: Compare the logits of source and result before the result appears.
+    """
+
+    reverse: bool = False
+    model_type: str | None = None
+    dtype: str | None = None
+    max_length: int | None = None
+    checkpoint_path: Path | None = None
+    chat_template_path: Path | None = None
+    device: str = "cpu"
+    generation_test: bool = False
+    prompt: str = DEFAULT_PROMPT
+    converter_paths: tuple[Path, ...] = ()
+    weights_format: str = SAFETENSORS
+    max_shard_size: int | None = None
+    overwrite: bool = False
+    logit_check: bool = True
+
+    def __post_init__(self) -> None:
+        if self.dtype is not None and self.dtype not in OUTPUT_DTYPES:
+            raise OptionError(
+                f"'{self.dtype}' is not a data type for the output. Choose one of "
+                f"{', '.join(OUTPUT_DTYPES)}."
+            )
+        if self.weights_format not in (SAFETENSORS, PYTORCH):
+            raise OptionError(
+                f"'{self.weights_format}' is not a weights format. Choose "
+                f"'{SAFETENSORS}' or '{PYTORCH}'."
+            )
+        for name in ("max_length", "max_shard_size"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise OptionError(f"{name} must be at least 1, not {value}.")
+
+
+def parse_size(text: str) -> int:
+    """Reads a size in bytes: ``"5GB"`` (decimal), ``"512MiB"`` (binary) or ``"1000000"``."""
+    match = _SIZE.fullmatch(text.strip())
+    if match is None:
+        raise OptionError(f"'{text}' is not a size. Write it as 5GB, 500MB, 512MiB or in bytes.")
+    number, scale, binary = match.groups()
+    size = int(float(number) * (1024 if binary else 1000) ** _SCALES[scale.lower()])
+    if size < 1:
+        raise OptionError(f"'{text}' is less than a byte.")
+    return size

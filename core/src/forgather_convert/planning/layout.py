@@ -1,0 +1,105 @@
+"""How tensors are divided among files, and the files' headers and index."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
+from forgather_convert.planning.operations import Move
+from forgather_convert.planning.plan import ShardPlan, TensorPlan, WriteFile
+from forgather_convert.weights.checkpoint import INDEX_FILE, SAFETENSORS, SINGLE_FILE, Checkpoint
+from forgather_convert.weights.safetensors_file import build_header, encode_header
+
+#: transformers 4 does not load a file without it.
+_METADATA = {"format": "pt"}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The weights files and, where there are several, their index."""
+
+    shards: tuple[ShardPlan, ...]
+    index: WriteFile | None
+
+
+def mirrors_source(
+    tensors: Iterable[TensorPlan], checkpoint: Checkpoint, weights_format: str
+) -> bool:
+    """Whether the source's division can be kept: same formats, same sizes."""
+    same_format = checkpoint.files.format == weights_format == SAFETENSORS
+    return same_format and all(isinstance(tensor.operation, Move) for tensor in tensors)
+
+
+def mirror_layout(tensors: Sequence[TensorPlan], checkpoint: Checkpoint) -> Layout:
+    """Keeps the source's files and the order of the bytes in them.
+
+    The bytes begin at the same place modulo the block size, so that a file system that
+    can share blocks has nothing to copy.
+    """
+    groups, starts = [], []
+    for shard in checkpoint.shards:
+        own = [tensor for tensor in tensors if tensor.inputs[0].file == shard.path]
+        if own:
+            own.sort(key=lambda tensor: (tensor.inputs[0].offset, tensor.num_bytes))
+            groups.append(own)
+            starts.append(own[0].inputs[0].offset)
+    return _build(groups, SAFETENSORS, starts)
+
+
+def packed_layout(
+    tensors: Sequence[TensorPlan], weights_format: str, max_shard_size: int | None
+) -> Layout:
+    """Fills files up to a size, in bytes, in the given order.
+
+    A tensor that is larger than a file may be gets one of its own.
+    """
+    limit = max_shard_size or DEFAULT_MAX_SHARD_SIZE
+    groups: list[list[TensorPlan]] = []
+    size = 0
+    for tensor in tensors:
+        if not groups or size + tensor.num_bytes > limit:
+            groups.append([])
+            size = 0
+        groups[-1].append(tensor)
+        size += tensor.num_bytes
+    return _build(groups, weights_format, [None] * len(groups))
+
+
+def _build(
+    groups: list[list[TensorPlan]], weights_format: str, starts: Sequence[int | None]
+) -> Layout:
+    shards = []
+    for number, (group, start) in enumerate(zip(groups, starts, strict=True), start=1):
+        header = None
+        if weights_format == SAFETENSORS:
+            entries = ((tensor.name, tensor.dtype, tensor.shape) for tensor in group)
+            header = encode_header(build_header(entries, _METADATA, align_to=start))
+        name = _file_name(weights_format, number, len(groups))
+        shards.append(ShardPlan(name, tuple(group), header))
+    index = None
+    if len(shards) > 1:
+        index = WriteFile(INDEX_FILE[weights_format], _index_text(shards, {}).encode("utf-8"))
+    return Layout(tuple(shards), index)
+
+
+def _file_name(weights_format: str, number: int, count: int) -> str:
+    stem, _, suffix = SINGLE_FILE[weights_format].rpartition(".")
+    return f"{stem}.{suffix}" if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.{suffix}"
+
+
+def _index_text(shards: Iterable[ShardPlan], original: Mapping[str, Any]) -> str:
+    shards = tuple(shards)
+    total = sum(tensor.num_bytes for shard in shards for tensor in shard.tensors)
+    weight_map = {tensor.name: shard.file_name for shard in shards for tensor in shard.tensors}
+    content = {
+        **original,
+        "metadata": {**original.get("metadata", {}), "total_size": total},
+        "weight_map": dict(sorted(weight_map.items())),
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def rebuilt_index(name: str, shards: Iterable[ShardPlan], original: str) -> WriteFile:
+    """An index like a given one, for tensors whose sizes have changed."""
+    return WriteFile(name, _index_text(shards, json.loads(original)).encode("utf-8"))

@@ -1,0 +1,79 @@
+"""Gives a Hugging Face model the division into files that its original had."""
+
+from collections.abc import Mapping
+
+from forgather_convert.planning.layout import Layout, rebuilt_index
+from forgather_convert.planning.model_skeleton import ModelSkeleton
+from forgather_convert.planning.operations import Literal
+from forgather_convert.planning.plan import ShardPlan, TensorPlan, WriteFile
+from forgather_convert.provenance import OriginalWeights, StoredTensor
+from forgather_convert.weights.safetensors_file import (
+    SafetensorsHeader,
+    build_header,
+    encode_header,
+    parse_header_text,
+)
+
+
+def original_layout(
+    tensors: tuple[TensorPlan, ...], original: OriginalWeights, skeleton: ModelSkeleton
+) -> Layout | None:
+    """Divides tensors as they were divided; ``None`` if they are not the same tensors.
+
+    A header is used as it was, to the byte, if none of its tensors has changed in size
+    or type.
+    """
+    available = {tensor.name: tensor for tensor in tensors}
+    for second, first in skeleton.tied.items():
+        if first in available:
+            available[second] = available[first].renamed(second)
+    headers = {name: parse_header_text(text, name) for name, text in original.headers.items()}
+    shards = []
+    covered: set[str] = set()
+    for name, header in headers.items():
+        shard = _shard(name, header, available, original.recomputed)
+        if shard is None:
+            return None
+        shards.append(shard)
+        covered.update(tensor.name for tensor in shard.tensors)
+    tied = {**skeleton.tied, **{first: second for second, first in skeleton.tied.items()}}
+    if any(name not in covered and tied.get(name) not in covered for name in skeleton.shapes):
+        return None
+    return Layout(tuple(shards), _index(shards, original))
+
+
+def _shard(
+    file_name: str,
+    header: SafetensorsHeader,
+    available: Mapping[str, TensorPlan],
+    recomputed: Mapping[str, StoredTensor],
+) -> ShardPlan | None:
+    tensors = []
+    is_unchanged = True
+    for ref in header.tensors:
+        if ref.name in recomputed:
+            stored = recomputed[ref.name]
+            operation = Literal(stored.to_bytes())
+            tensors.append(TensorPlan(ref.name, stored.dtype, stored.shape, operation, ()))
+        elif ref.name in available:
+            tensor = available[ref.name]
+            tensors.append(tensor)
+            is_unchanged &= (tensor.dtype, tensor.shape) == (ref.dtype, ref.shape)
+        else:
+            return None
+    text = header.text
+    if not is_unchanged:
+        entries = ((tensor.name, tensor.dtype, tensor.shape) for tensor in tensors)
+        text = build_header(entries, header.metadata)
+    return ShardPlan(file_name, tuple(tensors), encode_header(text))
+
+
+def _index(shards: list[ShardPlan], original: OriginalWeights) -> WriteFile | None:
+    if original.index_name is None or original.index_text is None:
+        return None
+    is_unchanged = all(
+        shard.header == encode_header(original.headers[shard.file_name]) for shard in shards
+    )
+    if is_unchanged:
+        return WriteFile(original.index_name, original.index_text.encode("utf-8"))
+    return rebuilt_index(original.index_name, shards, original.index_text)

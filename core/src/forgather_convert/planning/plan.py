@@ -1,0 +1,114 @@
+"""The plan of a conversion, as a value."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from forgather_convert.detect import Direction
+from forgather_convert.dtypes import dtype_size
+from forgather_convert.planning.operations import Operation
+from forgather_convert.weights.tensor_ref import TensorRef
+
+
+@dataclass(frozen=True)
+class TensorPlan:
+    """A tensor of the destination and where it comes from.
+
+    Attributes:
+        name: Its name in the destination.
+        dtype: Its element type there.
+        shape: Its dimensions there.
+        operation: What is done to the inputs.
+        inputs: The source's tensors that it is made of.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    operation: Operation
+    inputs: tuple[TensorRef, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        """Its size in the destination, in bytes."""
+        size = dtype_size(self.dtype)
+        for dimension in self.shape:
+            size *= dimension
+        return size
+
+    def renamed(self, name: str) -> "TensorPlan":
+        return replace(self, name=name)
+
+
+@dataclass(frozen=True)
+class ShardPlan:
+    """A weights file of the destination.
+
+    Attributes:
+        file_name: Its name.
+        tensors: Its tensors, in the order of their bytes.
+        header: The bytes in front of them in a safetensors file; ``None`` for ``.bin``.
+    """
+
+    file_name: str
+    tensors: tuple[TensorPlan, ...]
+    header: bytes | None
+
+    @property
+    def num_bytes(self) -> int:
+        return len(self.header or b"") + sum(tensor.num_bytes for tensor in self.tensors)
+
+
+@dataclass(frozen=True)
+class WriteFile:
+    """A file whose content the plan holds."""
+
+    name: str
+    content: bytes
+
+
+@dataclass(frozen=True)
+class CopyFile:
+    """A file that is taken over as it is."""
+
+    name: str
+    source: Path
+
+
+@dataclass(frozen=True)
+class ConversionPlan:
+    """Everything that a conversion writes.
+
+    Attributes:
+        source: The source directory.
+        destination: The directory that will appear.
+        direction: Which way the conversion goes.
+        model_type: The family.
+        dtype: The data type in the destination's config.
+        shards: The weights files.
+        writes: The files whose content is made.
+        copies: The files that are copied.
+        left_out: Names in the source directory that have no place in the destination.
+    """
+
+    source: Path
+    destination: Path
+    direction: Direction
+    model_type: str
+    dtype: str
+    shards: tuple[ShardPlan, ...]
+    writes: tuple[WriteFile, ...]
+    copies: tuple[CopyFile, ...]
+    left_out: tuple[str, ...]
+
+    @property
+    def tensors(self) -> tuple[TensorPlan, ...]:
+        return tuple(tensor for shard in self.shards for tensor in shard.tensors)
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of everything that will be written, in bytes."""
+        return (
+            sum(shard.num_bytes for shard in self.shards)
+            + sum(len(write.content) for write in self.writes)
+            + sum(copy.source.stat().st_size for copy in self.copies)
+        )

@@ -1,0 +1,321 @@
+"""Makes the plan of a conversion."""
+
+import hashlib
+import logging
+import platform
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.detect import Detection, Direction
+from forgather_convert.dialect import current_config, current_tensors
+from forgather_convert.dynamic_model.code_generator import GeneratedCode, generate_code
+from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.dynamic_model.project import Project
+from forgather_convert.hf_config_file import complete_config, hf_config_fields, restored_config
+from forgather_convert.options import ConvertOptions
+from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
+from forgather_convert.planning.model_skeleton import skeleton_of
+from forgather_convert.planning.operations import Cast, Move, Operation
+from forgather_convert.planning.original_layout import original_layout
+from forgather_convert.planning.plan import ConversionPlan, TensorPlan, WriteFile
+from forgather_convert.planning.side_files import encode_json, plan_side_files, weights_paths
+from forgather_convert.planning.tensor_matching import Match, match_tensors
+from forgather_convert.plugins.converter import FORGATHER_FIELDS
+from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.provenance import (
+    PROVENANCE_FILE,
+    Provenance,
+    describe_weights,
+    read_provenance,
+)
+from forgather_convert.rope import ROPE_FIELDS
+from forgather_convert.source_config import CONFIG_FILE, SourceConfig
+from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint
+from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
+
+#: Fields of a source config that describe the file or its format, not the model.
+_NOT_CARRIED = ("_name_or_path", "architectures", "auto_map", "model_type", "torch_dtype", "dtype")
+
+
+@dataclass(frozen=True)
+class PlannedConversion:
+    """A plan, and both sides of it as models that can be loaded and compared.
+
+    Attributes:
+        plan: What will be written.
+        hf_config: The Hugging Face side's config object.
+        code: The Forgather side's generated code.
+        forgather_config: The Forgather side's ``config.json``.
+        source_state: The source's tensors, by the names that its model expects.
+    """
+
+    plan: ConversionPlan
+    hf_config: Any
+    code: GeneratedCode
+    forgather_config: Mapping[str, Any]
+    source_state: Mapping[str, TensorRef]
+
+
+def plan_conversion(
+    detection: Detection, handle: ConverterHandle, destination: Path, options: ConvertOptions
+) -> PlannedConversion:
+    """Plans a conversion completely; nothing is written.
+
+    Raises:
+        ForgatherConvertError: It is not possible, with what stands in the way.
+    """
+    checkpoint = open_checkpoint(detection.weights)
+    if detection.direction is Direction.TO_FORGATHER:
+        return _plan_to_forgather(detection, handle, checkpoint, destination, options)
+    return _plan_from_forgather(detection, handle, checkpoint, destination, options)
+
+
+def _plan_to_forgather(
+    detection: Detection,
+    handle: ConverterHandle,
+    checkpoint: Checkpoint,
+    destination: Path,
+    options: ConvertOptions,
+) -> PlannedConversion:
+    handle.validate_source_config(detection.config, detection.direction.value)
+    config = complete_config(handle, detection.config)
+    project = handle.project(config, options.max_length)
+    code = generate_code(project)
+    forgather_config = _forgather_config(detection, project, code)
+    module = load_generated_code(code)
+    skeleton = skeleton_of(lambda: module.model_class(module.config_class(**forgather_config)))
+    mapping = handle.weight_mapping()
+    match = match_tensors(
+        checkpoint.tensors, mapping.renamer(), skeleton, str(checkpoint.files.directory)
+    )
+    tensors = _tensor_plans(match, detection, options)
+    layout = _layout(tensors, checkpoint, options)
+
+    files = plan_side_files(
+        detection.metadata_directory,
+        weights_paths(checkpoint.files.shards, checkpoint.files.index),
+        replaced=(),
+        chat_template=options.chat_template_path,
+    )
+    provenance = Provenance(
+        tool=_tool_versions(handle),
+        options=_changed_options(options),
+        hf_config=_read_text(detection.metadata_directory / CONFIG_FILE),
+        forgather_config=forgather_config,
+        weights=describe_weights(checkpoint, match.recomputed),
+        generated={name: _sha256(text.encode()) for name, text in code.files.items()},
+        carried=tuple(copy.name for copy in files.copies),
+    )
+    generated = tuple(WriteFile(name, text.encode()) for name, text in sorted(code.files.items()))
+    plan = ConversionPlan(
+        source=detection.source,
+        destination=destination,
+        direction=detection.direction,
+        model_type=detection.model_type,
+        dtype=detection.dtype,
+        shards=layout.shards,
+        writes=(
+            *_index(layout),
+            *generated,
+            *files.writes,
+            WriteFile(PROVENANCE_FILE, provenance.to_json().encode()),
+            WriteFile(CONFIG_FILE, encode_json(forgather_config, sort_keys=True)),
+        ),
+        copies=files.copies,
+        left_out=files.left_out,
+    )
+    return PlannedConversion(
+        plan=plan,
+        hf_config=handle.hf_config(config, options.max_length),
+        code=code,
+        forgather_config=forgather_config,
+        source_state=_by_source_name(match, mapping.inverted().renamer()),
+    )
+
+
+def _plan_from_forgather(
+    detection: Detection,
+    handle: ConverterHandle,
+    checkpoint: Checkpoint,
+    destination: Path,
+    options: ConvertOptions,
+) -> PlannedConversion:
+    source_tensors = current_tensors(checkpoint.tensors)
+    config = current_config(detection.config, source_tensors)
+    handle.validate_source_config(config, detection.direction.value)
+    hf_config = handle.hf_config(config, options.max_length)
+    now = hf_config_fields(handle, config, options.max_length, detection.dtype)
+    skeleton = skeleton_of(lambda: handle.hf_model_class()(hf_config))
+    mapping = handle.weight_mapping()
+    match = match_tensors(
+        source_tensors, mapping.inverted().renamer(), skeleton, str(checkpoint.files.directory)
+    )
+    tensors = _tensor_plans(match, detection, options)
+
+    provenance = read_provenance(detection.metadata_directory)
+    layout = None
+    if provenance is None:
+        config_bytes = encode_json(now, sort_keys=True)
+    else:
+        before = SourceConfig(provenance.forgather_config)
+        before = current_config(before, source_tensors)
+        then = hf_config_fields(handle, before, None, provenance.forgather_config["dtype"])
+        config_bytes = restored_config(provenance.hf_config, then, now).encode("utf-8")
+        if provenance.weights is not None and not _asks_for_layout(options):
+            layout = original_layout(tensors, provenance.weights, skeleton)
+    if layout is None:
+        layout = _layout(tensors, checkpoint, options)
+
+    files = plan_side_files(
+        detection.metadata_directory,
+        weights_paths(checkpoint.files.shards, checkpoint.files.index),
+        replaced=_forgather_only_files(detection.metadata_directory, provenance),
+        chat_template=options.chat_template_path,
+    )
+    plan = ConversionPlan(
+        source=detection.source,
+        destination=destination,
+        direction=detection.direction,
+        model_type=detection.model_type,
+        dtype=detection.dtype,
+        shards=layout.shards,
+        writes=(*_index(layout), *files.writes, WriteFile(CONFIG_FILE, config_bytes)),
+        copies=files.copies,
+        left_out=files.left_out,
+    )
+    project = handle.project(complete_config(handle, SourceConfig(now)), None)
+    code = generate_code(project)
+    return PlannedConversion(
+        plan=plan,
+        hf_config=hf_config,
+        code=code,
+        forgather_config=_forgather_config(detection, project, code),
+        source_state=_by_source_name(match, mapping.renamer()),
+    )
+
+
+def _forgather_config(
+    detection: Detection, project: Project, code: GeneratedCode
+) -> dict[str, Any]:
+    """The Forgather ``config.json``: the model's, and the source's fields that it has no use for."""
+    carried = {
+        name: value
+        for name, value in detection.config.items()
+        if name not in ROPE_FIELDS and name not in _NOT_CARRIED and name not in FORGATHER_FIELDS
+    }
+    return {
+        **carried,
+        **project.config,
+        "architectures": ["DynamicCausalLM"],
+        "auto_map": dict(code.auto_map),
+        "model_type": project.dynamic_model_type,
+        "hf_model_type": project.model_type,
+        "dtype": detection.dtype,
+    }
+
+
+def _tensor_plans(
+    match: Match, detection: Detection, options: ConvertOptions
+) -> tuple[TensorPlan, ...]:
+    """A plan for every tensor that is stored; bytes change only if a dtype was asked for.
+
+    A config may misstate what its weights are stored as; loaders convert on reading, so
+    that the stored values are kept. Only where nothing says what the dtype is, the
+    default is applied to the weights.
+    """
+    is_cast = options.dtype is not None or not detection.dtype_is_stated
+    others = {ref.dtype for ref in match.inputs.values()} - {detection.dtype}
+    if others and options.dtype is None:
+        stored = ", ".join(sorted(others))
+        if is_cast:
+            logger.warning(
+                "The config does not say its dtype; weights stored as %s become %s. "
+                "Use --dtype to choose",
+                stored,
+                detection.dtype,
+            )
+        else:
+            logger.warning(
+                "The config says %s, but there are weights stored as %s; they stay as they are. "
+                "Use --dtype to change them",
+                detection.dtype,
+                stored,
+            )
+    plans = []
+    for name, ref in match.inputs.items():
+        dtype = detection.dtype if is_cast else ref.dtype
+        operation: Operation = Move() if dtype == ref.dtype else Cast(dtype)
+        plans.append(TensorPlan(name, dtype, ref.shape, operation, (ref,)))
+    return tuple(plans)
+
+
+def _layout(
+    tensors: tuple[TensorPlan, ...], checkpoint: Checkpoint, options: ConvertOptions
+) -> Layout:
+    keeps_division = options.max_shard_size is None
+    if keeps_division and mirrors_source(tensors, checkpoint, options.weights_format):
+        return mirror_layout(tensors, checkpoint)
+    return packed_layout(tensors, options.weights_format, options.max_shard_size)
+
+
+def _asks_for_layout(options: ConvertOptions) -> bool:
+    return options.max_shard_size is not None or options.weights_format != SAFETENSORS
+
+
+def _index(layout: Layout) -> tuple[WriteFile, ...]:
+    return () if layout.index is None else (layout.index,)
+
+
+def _by_source_name(match: Match, inverse: Callable[[str], str | None]) -> dict[str, TensorRef]:
+    names = {name: inverse(name) for name in match.inputs}
+    return {source: match.inputs[name] for name, source in names.items() if source is not None}
+
+
+def _forgather_only_files(directory: Path, provenance: Provenance | None) -> frozenset[str]:
+    """The names of the model code, which a Hugging Face model has no use for."""
+    code = {path.name for path in directory.glob("*.py")}
+    if provenance is None:
+        return frozenset(code)
+    edited = [
+        name
+        for name, digest in provenance.generated.items()
+        if name in code and _sha256((directory / name).read_bytes()) != digest
+    ]
+    if edited:
+        logger.warning(
+            "The model code was edited (%s); a Hugging Face model cannot follow it",
+            ", ".join(edited),
+        )
+    return frozenset(provenance.generated)
+
+
+def _read_text(path: Path) -> str:
+    return path.read_bytes().decode("utf-8")
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _tool_versions(handle: ConverterHandle) -> dict[str, str]:
+    packages = ("forgather-convert", "torch", "transformers")
+    return {
+        **{package: version(package) for package in packages},
+        "python": platform.python_version(),
+        "converter": handle.origin,
+    }
+
+
+def _changed_options(options: ConvertOptions) -> dict[str, Any]:
+    defaults = ConvertOptions()
+    recorded = ("dtype", "max_length", "model_type", "weights_format", "max_shard_size")
+    return {
+        name: getattr(options, name)
+        for name in recorded
+        if getattr(options, name) != getattr(defaults, name)
+    }

@@ -1,0 +1,1 @@
+"""The plugin system: hook specifications, the base converter, discovery and hook calls."""

@@ -1,0 +1,135 @@
+"""The base class of converters: the standard decoder."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
+from forgather_convert.rope import ROPE_FIELDS, read_rope
+from forgather_convert.source_config import SourceConfig
+
+#: Hyper-parameters of every standard decoder, by their names in both configs.
+STANDARD_HYPERPARAMETERS: tuple[str, ...] = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "initializer_range",
+    "rms_norm_eps",
+    "use_cache",
+    "attention_dropout",
+    "tie_word_embeddings",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)
+
+#: What only some families have, and the value that means its absence. A family that
+#: has one lists it in ``hyperparameters``; for another, any other value is refused.
+OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
+    "attention_bias": False,
+    "mlp_bias": False,
+    "sliding_window": None,
+    "layer_types": None,
+}
+
+#: Fields of a Forgather config that mean nothing in a Hugging Face one.
+FORGATHER_FIELDS: tuple[str, ...] = (
+    "architectures",
+    "auto_map",
+    "model_type",
+    "hf_model_type",
+    "transformers_version",
+    "torch_dtype",
+    "dtype",
+)
+
+
+class HFConverter:
+    """Converts a family of standard decoders; families override what differs.
+
+    Each public method answers the hook of the same name, which
+    :class:`forgather_convert.plugins.hookspecs.ConverterHooks` documents.
+
+    Attributes:
+        model_type: The family's name, the Hugging Face ``model_type``.
+        hyperparameters: The config fields that the family's model needs, by their
+            Hugging Face names. RoPE's are handled apart.
+        components: The components of the dynamic model that are not standard, by role.
+    """
+
+    model_type: ClassVar[str] = ""
+    hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
+    components: ClassVar[Mapping[str, str]] = {}
+
+    def get_hf_model_class(self) -> type[Any]:
+        raise ConverterError(
+            f"{type(self).__name__} must implement get_hf_model_class and return the class "
+            "of its family in transformers."
+        )
+
+    def get_hf_config_class(self) -> type[Any]:
+        config_class: type[Any] = self.get_hf_model_class().config_class
+        return config_class
+
+    def get_weight_mapping(self, direction: str) -> Mapping[str, str]:
+        return self.directed(STANDARD_WEIGHT_MAPPING, direction)
+
+    def directed(self, mapping: Mapping[str, str], direction: str) -> Mapping[str, str]:
+        """Gives a mapping of Hugging Face names to Forgather names, inverted if asked for."""
+        if direction == "to_forgather":
+            return mapping
+        inverse = WeightMapping.from_dict(mapping, type(self).__name__).inverted()
+        return dict(inverse.patterns)
+
+    def create_project_config(
+        self, src_config: SourceConfig, max_length: int | None = None
+    ) -> Mapping[str, Any]:
+        config = {name: src_config[name] for name in self.hyperparameters if name in src_config}
+        for name in ("attention_bias", "mlp_bias", "sliding_window"):
+            config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
+        config["head_dim"] = self._head_dim(src_config)
+        config.update(read_rope(src_config).to_fields())
+        if max_length is not None:
+            config["max_position_embeddings"] = max_length
+        return {"model_type": self.model_type, "config": config, "components": self.components}
+
+    def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
+        fields = {
+            name: value
+            for name, value in src_config.items()
+            if name not in ROPE_FIELDS and name not in FORGATHER_FIELDS
+        }
+        for name, absent in OPTIONAL_HYPERPARAMETERS.items():
+            if name not in self.hyperparameters and fields.get(name) == absent:
+                fields.pop(name, None)
+        fields.update(read_rope(src_config).to_fields())
+        if max_length is not None:
+            fields["max_position_embeddings"] = max_length
+        return self.get_hf_config_class()(**fields)
+
+    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
+        for name, absent in OPTIONAL_HYPERPARAMETERS.items():
+            value = src_config.get(name, absent)
+            if name not in self.hyperparameters and value and value != absent:
+                raise UnsupportedModelError(
+                    f"The family '{self.model_type}' cannot express '{name}' "
+                    f"({value!r} in {src_config.origin})."
+                )
+        partial = read_rope(src_config).options.get("partial_rotary_factor", 1.0)
+        if partial != 1.0 and "partial_rotary_factor" not in self.hyperparameters:
+            raise UnsupportedModelError(
+                f"The family '{self.model_type}' cannot express 'partial_rotary_factor' "
+                f"({partial!r} in {src_config.origin})."
+            )
+
+    def _head_dim(self, config: SourceConfig) -> int:
+        head_dim = config.get("head_dim")
+        if head_dim is None:
+            head_dim = config.hidden_size // config.num_attention_heads
+        return int(head_dim)

@@ -1,0 +1,117 @@
+"""Rotary embedding parameters in the schemas that configs use.
+
+transformers 4 writes ``rope_theta`` and ``rope_scaling``; transformers 5 writes
+``rope_parameters``, which version 4 misreads without a word. Both read a config that
+has all three, and this module reads any of them.
+"""
+
+import logging
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forgather_convert.errors import UnsupportedModelError
+
+logger = logging.getLogger(__name__)
+
+DEFAULT_THETA = 10000.0
+#: All config fields that RoPE is read from.
+ROPE_FIELDS = ("rope_theta", "rope_scaling", "rope_parameters")
+_ORIGINAL_LENGTH = "original_max_position_embeddings"
+#: The keys without which a type has no meaning.
+_REQUIRED: Mapping[str, tuple[str, ...]] = {
+    "default": (),
+    "linear": ("factor",),
+    "dynamic": ("factor",),
+    "yarn": ("factor",),
+    "longrope": ("short_factor", "long_factor"),
+    "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
+}
+_HAS_ORIGINAL_LENGTH = ("yarn", "longrope", "llama3")
+
+
+@dataclass(frozen=True)
+class RopeParameters:
+    """A rotary embedding, with everything that transformers would derive made explicit.
+
+    Attributes:
+        rope_type: One of transformers' names: ``"default"``, ``"linear"``, ``"yarn"``...
+        theta: The base of the frequencies.
+        options: The type's own keys, by transformers' names.
+    """
+
+    rope_type: str
+    theta: float
+    options: Mapping[str, Any]
+
+    def to_fields(self) -> dict[str, Any]:
+        """The config fields from which transformers 4 and 5 both read this embedding."""
+        scaling = {"rope_type": self.rope_type, **self.options}
+        fields: dict[str, Any] = {
+            "rope_theta": self.theta,
+            "rope_scaling": None if self.rope_type == "default" and not self.options else scaling,
+            "rope_parameters": {**scaling, "rope_theta": self.theta},
+        }
+        if self.rope_type == "longrope":
+            # transformers 4 takes it from here only, and version 5 from here first.
+            fields[_ORIGINAL_LENGTH] = self.options[_ORIGINAL_LENGTH]
+        return fields
+
+
+def read_rope(config: Mapping[str, Any]) -> RopeParameters:
+    """Reads a config as transformers 5 does.
+
+    Raises:
+        UnsupportedModelError: The type is not known, or lacks a key.
+    """
+    written = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    if not isinstance(written, Mapping):
+        raise UnsupportedModelError(f"The config's RoPE parameters are {written!r}, not an object.")
+    if any(isinstance(value, Mapping) for value in written.values()):
+        raise UnsupportedModelError(
+            "The config has different RoPE parameters for different kinds of layers, which no "
+            "installed family can express."
+        )
+    options = {key: value for key, value in written.items() if value is not None}
+    theta = options.pop("rope_theta", config.get("rope_theta"))
+    old_type = options.pop("type", None)
+    rope_type = options.pop("rope_type", old_type or "default")
+    if rope_type not in _REQUIRED:
+        raise UnsupportedModelError(
+            f"The RoPE type '{rope_type}' is not known. Known are: {', '.join(_REQUIRED)}."
+        )
+    missing = [key for key in _REQUIRED[rope_type] if key not in options]
+    longest = config.get("max_position_embeddings")
+    if rope_type == "yarn" and missing == ["factor"] and options.get(_ORIGINAL_LENGTH):
+        missing = []
+    if missing:
+        raise UnsupportedModelError(
+            f"The RoPE type '{rope_type}' needs {', '.join(repr(key) for key in missing)}, which "
+            "the config does not give."
+        )
+    if "partial_rotary_factor" in config and config["partial_rotary_factor"] is not None:
+        options.setdefault("partial_rotary_factor", config["partial_rotary_factor"])
+    if rope_type in _HAS_ORIGINAL_LENGTH:
+        outside = config.get(_ORIGINAL_LENGTH)
+        options[_ORIGINAL_LENGTH] = outside or options.get(_ORIGINAL_LENGTH) or longest
+        if rope_type in ("yarn", "longrope"):
+            _make_explicit(rope_type, options, longest)
+    return RopeParameters(rope_type, DEFAULT_THETA if theta is None else theta, options)
+
+
+def _make_explicit(rope_type: str, options: dict[str, Any], longest: Any) -> None:
+    """Writes down what would otherwise follow from the maximum length, which may change."""
+    original = options[_ORIGINAL_LENGTH]
+    if not longest or not original:
+        raise UnsupportedModelError(
+            f"The RoPE type '{rope_type}' needs '{_ORIGINAL_LENGTH}' or 'max_position_embeddings'."
+        )
+    if options.get("factor") is None:
+        options["factor"] = longest / original
+    if rope_type == "longrope" and options.get("attention_factor") is None:
+        # The rule of transformers 5; version 4 derives the factor from the lengths alone.
+        factor = options["factor"]
+        options["attention_factor"] = (
+            1.0 if factor <= 1.0 else math.sqrt(1 + math.log(factor) / math.log(original))
+        )

@@ -1,0 +1,71 @@
+"""A model's ``config.json`` as a value."""
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import SourceError
+
+CONFIG_FILE = "config.json"
+
+
+class SourceConfig(Mapping[str, Any]):
+    """A config that is read as a mapping or by attributes: ``config.hidden_size``.
+
+    It is what the hooks get: the content of the source's ``config.json``, and for a
+    Hugging Face source the defaults of the family's config class for what the file
+    leaves out.
+    """
+
+    def __init__(self, fields: Mapping[str, Any], origin: str = CONFIG_FILE) -> None:
+        self._fields = dict(fields)
+        self.origin = origin
+
+    def __getitem__(self, name: str) -> Any:
+        return self._fields[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        try:
+            return self._fields[name]
+        except KeyError:
+            raise AttributeError(f"{self.origin} has no field '{name}'.") from None
+
+    def __repr__(self) -> str:
+        return f"SourceConfig({self._fields!r})"
+
+    def updated(self, fields: Mapping[str, Any]) -> "SourceConfig":
+        """A copy with other values for the given fields."""
+        return SourceConfig({**self._fields, **fields}, self.origin)
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(self._fields)
+
+
+def read_json_object(path: Path) -> dict[str, Any]:
+    """Reads a file that must hold a JSON object.
+
+    Raises:
+        SourceError: It does not.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise SourceError(f"{path} cannot be read as JSON: {error}.") from error
+    if not isinstance(content, dict):
+        raise SourceError(f"{path} does not hold a JSON object.")
+    return content
+
+
+def read_config(directory: Path) -> SourceConfig:
+    """Reads the ``config.json`` of a directory."""
+    path = directory / CONFIG_FILE
+    return SourceConfig(read_json_object(path), str(path))

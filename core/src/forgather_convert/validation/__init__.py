@@ -1,0 +1,1 @@
+"""Compares what was converted with what it was converted from."""

@@ -1,0 +1,82 @@
+"""The logit check: source and result must compute the same."""
+
+import gc
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ValidationError
+from forgather_convert.planning.planner import PlannedConversion
+from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.validation.model_loading import load_result, load_source
+from forgather_convert.validation.prompts import prompt_ids
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class LogitComparison:
+    """How far apart the two models' logits are.
+
+    Attributes:
+        are_equal: Whether they are the same, bit for bit.
+        max_difference: The largest absolute difference.
+        num_tokens: How many positions were compared.
+    """
+
+    are_equal: bool
+    max_difference: float
+    num_tokens: int
+
+
+def check_logits(
+    planned: PlannedConversion, handle: ConverterHandle, directory: Path, prompt: str, device: str
+) -> LogitComparison:
+    """Runs one prompt through both models, one after the other.
+
+    Both run in the result's dtype: where that is not the source's, the source's weights are
+    rounded on loading as the conversion rounds them, so that equality is still exact.
+
+    Raises:
+        ValidationError: The logits differ.
+    """
+    ids = prompt_ids(planned.plan.source, prompt, planned.hf_config.vocab_size)
+    model = load_source(planned, handle, device)
+    expected = _logits(model, ids)
+    del model
+    gc.collect()
+    model = load_result(planned, handle, directory, device)
+    actual = _logits(model, ids)
+    comparison = _compare(expected, actual)
+    if not comparison.are_equal:
+        raise ValidationError(
+            "Model logits are dissimilar: the result does not compute what the source computes "
+            f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
+            "positions). Nothing was written. Check the names with --debug-params; if the "
+            "difference is expected, use --no-logit-check."
+        )
+    logger.info("Logits are identical over %d positions", comparison.num_tokens)
+    return comparison
+
+
+def _logits(model: Any, ids: list[int]) -> Any:
+    import torch
+
+    with torch.no_grad():
+        return model(torch.tensor([ids], device=model.device), use_cache=False).logits.cpu()
+
+
+def _compare(expected: Any, actual: Any) -> LogitComparison:
+    import torch
+
+    if expected.shape != actual.shape:
+        return LogitComparison(False, float("inf"), expected.shape[1])
+    are_equal = torch.equal(expected, actual)
+    difference = 0.0
+    if not are_equal:
+        difference = (expected.double() - actual.double()).abs().max().item()
+        # Two models that overflow in the same places agree.
+        same = torch.equal(torch.nan_to_num(expected), torch.nan_to_num(actual))
+        are_equal = same and torch.equal(expected.isnan(), actual.isnan())
+    return LogitComparison(are_equal, difference, expected.shape[1])

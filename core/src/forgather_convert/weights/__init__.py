@@ -1,0 +1,1 @@
+"""Weights on disk: where every tensor's bytes lie, without reading them."""

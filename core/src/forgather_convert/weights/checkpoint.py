@@ -1,0 +1,143 @@
+"""The weights of a directory: its files, its index, its tensors."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgather_convert.errors import SourceError
+from forgather_convert.weights.pytorch_file import read_tensor_refs
+from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
+from forgather_convert.weights.tensor_ref import TensorRef
+
+#: Weights formats in the order in which transformers looks for them: the name of the
+#: only file, of the index, and how a shard's name is built.
+SAFETENSORS = "safetensors"
+PYTORCH = "pytorch"
+SINGLE_FILE = {SAFETENSORS: "model.safetensors", PYTORCH: "pytorch_model.bin"}
+INDEX_FILE = {
+    SAFETENSORS: "model.safetensors.index.json",
+    PYTORCH: "pytorch_model.bin.index.json",
+}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A weights file, and its header where it has one."""
+
+    path: Path
+    tensors: tuple[TensorRef, ...]
+    header: SafetensorsHeader | None
+
+
+@dataclass(frozen=True)
+class WeightsFiles:
+    """The weights files of a directory, by name; the tensors are not looked at yet.
+
+    Attributes:
+        directory: Where they are.
+        format: :data:`SAFETENSORS` or :data:`PYTORCH`.
+        shards: The files.
+        index: The index, where there is one.
+    """
+
+    directory: Path
+    format: str
+    shards: tuple[Path, ...]
+    index: Path | None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """All tensors of a model, with their places.
+
+    Attributes:
+        files: Where they are.
+        shards: Every file with its tensors.
+        index_text: The index, exactly as it is in its file.
+    """
+
+    files: WeightsFiles
+    shards: tuple[Shard, ...]
+    index_text: str | None
+
+    @property
+    def tensors(self) -> Mapping[str, TensorRef]:
+        """Every tensor by its name."""
+        return {ref.name: ref for shard in self.shards for ref in shard.tensors}
+
+
+def find_weights(directory: Path) -> WeightsFiles | None:
+    """Finds a directory's weights as transformers does; ``None`` if it has none.
+
+    Raises:
+        SourceError: An index is damaged, or names a file outside the directory or one
+            that does not exist.
+    """
+    for weights_format in (SAFETENSORS, PYTORCH):
+        single = directory / SINGLE_FILE[weights_format]
+        index = directory / INDEX_FILE[weights_format]
+        if single.is_file():
+            return WeightsFiles(directory, weights_format, (single,), None)
+        if index.is_file():
+            names = sorted(set(_read_weight_map(index).values()))
+            return WeightsFiles(
+                directory, weights_format, tuple(_shard_path(index, name) for name in names), index
+            )
+    return None
+
+
+def open_checkpoint(files: WeightsFiles) -> Checkpoint:
+    """Reads the headers of all files and checks them against the index.
+
+    Raises:
+        SourceError: A file is damaged, or the index does not say what the files hold.
+    """
+    shards = tuple(_open_shard(path, files.format) for path in files.shards)
+    places: dict[str, Path] = {}
+    for shard in shards:
+        for ref in shard.tensors:
+            if ref.name in places:
+                raise SourceError(
+                    f"'{ref.name}' is both in {places[ref.name]} and in {shard.path}."
+                )
+            places[ref.name] = shard.path
+    if files.index is None:
+        return Checkpoint(files, shards, None)
+
+    for name, file_name in _read_weight_map(files.index).items():
+        if name not in places or places[name].name != file_name:
+            raise SourceError(
+                f"{files.index} says that '{name}' is in {file_name}, but it is not. "
+                "The download is incomplete or mixes two models."
+            )
+    return Checkpoint(files, shards, files.index.read_bytes().decode("utf-8"))
+
+
+def _open_shard(path: Path, weights_format: str) -> Shard:
+    if weights_format == SAFETENSORS:
+        header = read_header(path)
+        return Shard(path, header.tensors, header)
+    return Shard(path, read_tensor_refs(path), None)
+
+
+def _read_weight_map(index: Path) -> Mapping[str, str]:
+    try:
+        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
+        if not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
+            raise ValueError("'weight_map' must map tensors to file names")
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{index} is not an index of weights: {error!r}.") from error
+    result: Mapping[str, str] = weight_map
+    return result
+
+
+def _shard_path(index: Path, name: str) -> Path:
+    if Path(name).name != name or name in (".", ".."):
+        raise SourceError(f"{index} names {name!r}, which is outside of its directory.")
+    path = index.parent / name
+    if not path.is_file():
+        raise SourceError(
+            f"{index} names {name}, which does not exist. The download is incomplete."
+        )
+    return path

@@ -1,0 +1,58 @@
+"""Tensors that are views of a file: the kernel reads pages when they are touched."""
+
+import mmap
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from forgather_convert.dtypes import to_torch
+from forgather_convert.weights.tensor_ref import TensorRef
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TensorReader:
+    """Gives the tensors of any number of files, each mapped once.
+
+    The maps are private: a write to a tensor never reaches its file. Pages belong to
+    the page cache, not to the process, until they are written to.
+    """
+
+    def __init__(self) -> None:
+        self._maps: dict[Path, mmap.mmap] = {}
+
+    def read(self, ref: TensorRef) -> "torch.Tensor":
+        """The tensor at ``ref``, in its own dtype and shape, sharing the file's pages."""
+        import torch
+
+        if ref.num_elements == 0:
+            return torch.empty(ref.shape, dtype=to_torch(ref.dtype))
+        count = ref.num_elements
+        if ref.stride is not None:
+            count = 1 + sum(
+                (size - 1) * step for size, step in zip(ref.shape, ref.stride, strict=True)
+            )
+        flat = torch.frombuffer(
+            self._map(ref.file), dtype=to_torch(ref.dtype), count=count, offset=ref.offset
+        )
+        if ref.stride is not None:
+            return flat.as_strided(ref.shape, ref.stride)
+        return flat.view(ref.shape)
+
+    def _map(self, path: Path) -> mmap.mmap:
+        if path not in self._maps:
+            with path.open("rb") as file:
+                self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+        return self._maps[path]
+
+    def __enter__(self) -> "TensorReader":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._maps.clear()

@@ -1,0 +1,164 @@
+"""Headers of safetensors files.
+
+The format, from https://github.com/huggingface/safetensors: an unsigned 64-bit
+little-endian length, that many bytes of JSON, padded with spaces, then the tensors'
+bytes without gaps. The JSON maps names to ``dtype``, ``shape`` and ``data_offsets``,
+which count from the end of the JSON, and ``__metadata__`` to strings.
+
+The package ``safetensors`` reads tensors, but does not tell where in the file they
+lie, which is what copying them by range needs.
+"""
+
+import json
+import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.dtypes import dtype_size, from_safetensors, to_safetensors
+from forgather_convert.errors import SourceError
+from forgather_convert.weights.tensor_ref import TensorRef
+
+_LENGTH = struct.Struct("<Q")
+#: The limit of the reference implementation, in bytes.
+_MAX_HEADER = 100_000_000
+METADATA_KEY = "__metadata__"
+
+
+@dataclass(frozen=True)
+class SafetensorsHeader:
+    """What a file says of its tensors.
+
+    Attributes:
+        text: The JSON, exactly as it is in the file, with its padding.
+        tensors: Where every tensor lies, in the order of their bytes.
+        metadata: The strings that the file carries.
+    """
+
+    text: str
+    tensors: tuple[TensorRef, ...]
+    metadata: Mapping[str, str]
+
+    @property
+    def data_start(self) -> int:
+        """Where the tensors' bytes begin in the file."""
+        return _LENGTH.size + len(self.text.encode("utf-8"))
+
+
+def read_header(path: Path) -> SafetensorsHeader:
+    """Reads and checks a header.
+
+    Raises:
+        SourceError: The file is not safetensors, is cut short, or contradicts itself.
+    """
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        prefix = file.read(_LENGTH.size)
+        if len(prefix) < _LENGTH.size:
+            raise SourceError(f"{path} is too short to be a safetensors file ({size} bytes).")
+        (length,) = _LENGTH.unpack(prefix)
+        if length > min(_MAX_HEADER, size - _LENGTH.size):
+            raise SourceError(
+                f"{path} is not a safetensors file or is truncated: its header would take "
+                f"{length} bytes, the file has {size}. Download it again."
+            )
+        raw = file.read(length)
+    return parse_header(raw, path, size)
+
+
+def parse_header(raw: bytes, path: Path, file_size: int) -> SafetensorsHeader:
+    """Parses the JSON of a header and checks it against the size of its file, in bytes."""
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} has a damaged safetensors header: {error}.") from error
+    header = parse_header_text(text, str(path))
+    end = header.data_start + sum(ref.num_bytes for ref in header.tensors)
+    if file_size != end:
+        problem = "is truncated" if file_size < end else "has bytes behind its tensors"
+        raise SourceError(
+            f"{path} {problem}: its header describes {end} bytes, the file has {file_size}. "
+            "Download it again."
+        )
+    return header
+
+
+def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
+    """Parses the JSON of a header.
+
+    Raises:
+        SourceError: It is damaged, or the tensors overlap or leave gaps.
+    """
+    try:
+        content = json.loads(text)
+        metadata = content.pop(METADATA_KEY, None) or {}
+        entries = [_read_entry(name, entry) for name, entry in content.items()]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise SourceError(f"{file_name} has a damaged safetensors header: {error!r}.") from error
+
+    start = _LENGTH.size + len(text.encode("utf-8"))
+    tensors = []
+    position = 0
+    for name, dtype, shape, begin, end in sorted(entries, key=lambda entry: (entry[3], entry[4])):
+        ref = TensorRef(name, dtype, shape, Path(file_name), start + begin)
+        if begin != position or end - begin != ref.num_bytes:
+            raise SourceError(
+                f"{file_name} has a damaged safetensors header: '{name}' cannot lie at bytes "
+                f"{begin} to {end}."
+            )
+        position = end
+        tensors.append(ref)
+    return SafetensorsHeader(text=text, tensors=tuple(tensors), metadata=metadata)
+
+
+def _read_entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
+    dtype = from_safetensors(entry["dtype"])
+    if dtype is None:
+        raise ValueError(f"'{name}' has the unknown dtype {entry['dtype']!r}")
+    begin, end = entry["data_offsets"]
+    return name, dtype, tuple(int(size) for size in entry["shape"]), int(begin), int(end)
+
+
+def build_header(
+    tensors: Iterable[tuple[str, str, tuple[int, ...]]],
+    metadata: Mapping[str, str],
+    align_to: int | None = None,
+) -> str:
+    """The JSON for tensors that follow each other in the given order.
+
+    Args:
+        tensors: Name, dtype and shape of each.
+        metadata: The strings that the file is to carry.
+        align_to: Where, modulo 4096, the tensors' bytes should begin in the file. With
+            the same remainder as in the file they come from, a file system can share
+            the blocks instead of copying them.
+
+    Returns:
+        The JSON, padded with spaces so that the bytes begin at a multiple of 8.
+    """
+    content: dict[str, Any] = {METADATA_KEY: dict(metadata)} if metadata else {}
+    position = 0
+    for name, dtype, shape in tensors:
+        size = dtype_size(dtype)
+        for dimension in shape:
+            size *= dimension
+        content[name] = {
+            "dtype": to_safetensors(dtype),
+            "shape": list(shape),
+            "data_offsets": [position, position + size],
+        }
+        position += size
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
+    start = _LENGTH.size + len(text.encode("utf-8"))
+    if align_to is None or align_to % 8:
+        padding = -start % 8
+    else:
+        padding = (align_to - start) % 4096
+    return text + " " * padding
+
+
+def encode_header(text: str) -> bytes:
+    """The bytes in front of the tensors: the length and the JSON."""
+    raw = text.encode("utf-8")
+    return _LENGTH.pack(len(raw)) + raw

@@ -1,0 +1,46 @@
+"""The place of a tensor's bytes in a file."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from forgather_convert.dtypes import dtype_size
+
+
+@dataclass(frozen=True)
+class TensorRef:
+    """A tensor that is not read yet.
+
+    Attributes:
+        name: Its name in the checkpoint.
+        dtype: Its element type, as ``"bfloat16"``.
+        shape: Its dimensions.
+        file: The file it is in.
+        offset: Where its first element lies in the file, in bytes.
+        stride: Steps between elements, in elements, where they are not in row-major
+            order without gaps.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    file: Path
+    offset: int
+    stride: tuple[int, ...] | None = None
+
+    @property
+    def num_elements(self) -> int:
+        return math.prod(self.shape)
+
+    @property
+    def num_bytes(self) -> int:
+        """The size of its elements, in bytes."""
+        return self.num_elements * dtype_size(self.dtype)
+
+    def renamed(self, name: str) -> "TensorRef":
+        return replace(self, name=name)
+
+
+def format_shape(shape: tuple[int, ...]) -> str:
+    """``[4096, 11008]``, for messages."""
+    return "[" + ", ".join(map(str, shape)) + "]"

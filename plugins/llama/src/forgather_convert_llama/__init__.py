@@ -1,0 +1,17 @@
+"""Llama: the standard decoder, with optional biases."""
+
+from typing import Any
+
+from forgather_convert import STANDARD_HYPERPARAMETERS, HFConverter
+
+
+class LlamaConverter(HFConverter):
+    """Converts Llama 1 to 3.x and the models that share their architecture."""
+
+    model_type = "llama"
+    hyperparameters = (*STANDARD_HYPERPARAMETERS, "attention_bias", "mlp_bias")
+
+    def get_hf_model_class(self) -> type[Any]:
+        from transformers import LlamaForCausalLM
+
+        return LlamaForCausalLM

@@ -1,0 +1,35 @@
+"""Qwen3: the standard decoder, with normalised queries and keys and windows by layer."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forgather_convert import STANDARD_HYPERPARAMETERS, STANDARD_WEIGHT_MAPPING, HFConverter
+
+
+class Qwen3Converter(HFConverter):
+    """Converts the dense Qwen3 models."""
+
+    model_type = "qwen3"
+    hyperparameters = (
+        *STANDARD_HYPERPARAMETERS,
+        "attention_bias",
+        "use_sliding_window",
+        "sliding_window",
+        "max_window_layers",
+        "layer_types",
+    )
+    components = {"attention": "qk_norm_attention:QKNormAttention"}
+
+    def get_hf_model_class(self) -> type[Any]:
+        from transformers import Qwen3ForCausalLM
+
+        return Qwen3ForCausalLM
+
+    def get_weight_mapping(self, direction: str) -> Mapping[str, str]:
+        norms = {
+            f"model.layers.{{layer}}.self_attn.{name}.weight": (
+                f"causal_lm.layer_stack.layers.{{layer}}.attention.{name}.weight"
+            )
+            for name in ("q_norm", "k_norm")
+        }
+        return self.directed({**STANDARD_WEIGHT_MAPPING, **norms}, direction)
