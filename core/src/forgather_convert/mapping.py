@@ -87,7 +87,7 @@ class WeightMapping:
             for pattern, destination in rules:
                 match = pattern.fullmatch(name)
                 if match:
-                    return _PLACEHOLDER.sub(lambda found: match[found[1]], destination)
+                    return destination.format_map(match.groupdict())
             return None
 
         return rename

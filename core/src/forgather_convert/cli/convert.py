@@ -10,7 +10,7 @@ from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
 from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
 
 
-class ModelTypeParameter(click.ParamType):
+class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
     """A model type; the installed ones are shown in the help."""
 
     name = "model-type"

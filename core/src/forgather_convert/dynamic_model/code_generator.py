@@ -84,7 +84,7 @@ def generate_code(project: Project) -> GeneratedCode:
 def _component_sources(project: Project) -> dict[str, str]:
     """The components that the project names, and what they import from their siblings."""
     sources: dict[str, str] = {}
-    pending = {module: name for module, name in project.resolved_components().values()}
+    pending = dict(project.resolved_components().values())
     pending["attention_masks"] = "create_attention_masks"
     while pending:
         module, name = pending.popitem()
@@ -97,9 +97,9 @@ def _component_sources(project: Project) -> dict[str, str]:
                 f"The component '{module}' of '{project.model_type}' does not define '{name}'."
             )
         for node in tree.body:
-            if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module:
-                if node.module not in sources:
-                    pending[node.module] = node.names[0].name
+            match node:
+                case ast.ImportFrom(module=str(sibling), level=1) if sibling not in sources:
+                    pending[sibling] = node.names[0].name
     return sources
 
 

@@ -202,7 +202,7 @@ def _plan_from_forgather(
 def _forgather_config(
     detection: Detection, project: Project, code: GeneratedCode
 ) -> dict[str, Any]:
-    """The Forgather ``config.json``: the model's, and the source's fields that it has no use for."""
+    """The Forgather ``config.json``: the model's fields, and all others of the source."""
     carried = {
         name: value
         for name, value in detection.config.items()

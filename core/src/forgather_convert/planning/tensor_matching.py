@@ -148,8 +148,8 @@ def _refuse_quantized(tensors: Mapping[str, TensorRef], origin: str) -> None:
     if quantized:
         kinds = ", ".join(sorted({ref.dtype for ref in quantized}))
         raise UnsupportedModelError(
-            f"{origin} has weights of the type {kinds}, which are quantized and cannot be converted "
-            f"without loss:{collapse_names(ref.name for ref in quantized)}\n"
+            f"{origin} has weights of the type {kinds}, which are quantized and cannot be "
+            f"converted without loss:{collapse_names(ref.name for ref in quantized)}\n"
             "Use the model's unquantized weights."
         )
 

@@ -67,15 +67,14 @@ class HFConverter:
     hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
     components: ClassVar[Mapping[str, str]] = {}
 
-    def get_hf_model_class(self) -> type[Any]:
+    def get_hf_model_class(self) -> Any:
         raise ConverterError(
             f"{type(self).__name__} must implement get_hf_model_class and return the class "
             "of its family in transformers."
         )
 
-    def get_hf_config_class(self) -> type[Any]:
-        config_class: type[Any] = self.get_hf_model_class().config_class
-        return config_class
+    def get_hf_config_class(self) -> Any:
+        return self.get_hf_model_class().config_class
 
     def get_weight_mapping(self, direction: str) -> Mapping[str, str]:
         return self.directed(STANDARD_WEIGHT_MAPPING, direction)
@@ -111,7 +110,11 @@ class HFConverter:
         fields.update(read_rope(src_config).to_fields())
         if max_length is not None:
             fields["max_position_embeddings"] = max_length
-        return self.get_hf_config_class()(**fields)
+        config = self.get_hf_config_class()(**fields)
+        if getattr(config, "head_dim", 0) is None:
+            # transformers 4 computes with it for some RoPE types even where it is null.
+            config.head_dim = self._head_dim(src_config)
+        return config
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():

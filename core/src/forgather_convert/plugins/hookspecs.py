@@ -84,7 +84,7 @@ class ConverterHooks:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def get_hf_model_class(self) -> type[Any]:
+    def get_hf_model_class(self) -> Any:
         """The causal language model class in transformers.
 
         Example::
@@ -96,7 +96,7 @@ class ConverterHooks:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def get_hf_config_class(self) -> type[Any]:
+    def get_hf_config_class(self) -> Any:
         """The config class in transformers; by default the model class's.
 
         Example::

@@ -116,15 +116,13 @@ class ConverterHandle:
         """The Hugging Face config object."""
         return self._call("create_hf_config", src_config=src_config, max_length=max_length)
 
-    def hf_model_class(self) -> type[Any]:
+    def hf_model_class(self) -> Any:
         """The Hugging Face model class."""
-        model_class: type[Any] = self._call("get_hf_model_class")
-        return model_class
+        return self._call("get_hf_model_class")
 
-    def hf_config_class(self) -> type[Any]:
+    def hf_config_class(self) -> Any:
         """The Hugging Face config class."""
-        config_class: type[Any] = self._call("get_hf_config_class")
-        return config_class
+        return self._call("get_hf_config_class")
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         """Raises for what the family cannot express."""
@@ -133,7 +131,7 @@ class ConverterHandle:
     @property
     def display_name(self) -> str:
         """The family's name in messages, as ``"Llama"``."""
-        return self.hf_model_class().__name__.removesuffix("ForCausalLM")
+        return str(self.hf_model_class().__name__).removesuffix("ForCausalLM")
 
     def _call(self, name: str, **arguments: Any) -> Any:
         try:

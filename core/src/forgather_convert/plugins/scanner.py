@@ -70,7 +70,8 @@ def _load(path: Path) -> list[tuple[str, type[HFConverter]]]:
         sys.modules[package] = module
     name = f"{package}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
     before = len(_registered)

@@ -151,10 +151,8 @@ def build_header(
         position += size
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False)
     start = _LENGTH.size + len(text.encode("utf-8"))
-    if align_to is None or align_to % 8:
-        padding = -start % 8
-    else:
-        padding = (align_to - start) % 4096
+    step, target = (8, 0) if align_to is None or align_to % 8 else (4096, align_to)
+    padding = (target - start) % step
     return text + " " * padding
 
 

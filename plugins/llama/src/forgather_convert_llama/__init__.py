@@ -11,7 +11,7 @@ class LlamaConverter(HFConverter):
     model_type = "llama"
     hyperparameters = (*STANDARD_HYPERPARAMETERS, "attention_bias", "mlp_bias")
 
-    def get_hf_model_class(self) -> type[Any]:
+    def get_hf_model_class(self) -> Any:
         from transformers import LlamaForCausalLM
 
         return LlamaForCausalLM

@@ -11,7 +11,7 @@ class MistralConverter(HFConverter):
     model_type = "mistral"
     hyperparameters = (*STANDARD_HYPERPARAMETERS, "sliding_window")
 
-    def get_hf_model_class(self) -> type[Any]:
+    def get_hf_model_class(self) -> Any:
         from transformers import MistralForCausalLM
 
         return MistralForCausalLM

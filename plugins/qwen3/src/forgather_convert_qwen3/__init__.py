@@ -1,7 +1,7 @@
 """Qwen3: the standard decoder, with normalised queries and keys and windows by layer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from forgather_convert import STANDARD_HYPERPARAMETERS, STANDARD_WEIGHT_MAPPING, HFConverter
 
@@ -18,9 +18,9 @@ class Qwen3Converter(HFConverter):
         "max_window_layers",
         "layer_types",
     )
-    components = {"attention": "qk_norm_attention:QKNormAttention"}
+    components: ClassVar[Mapping[str, str]] = {"attention": "qk_norm_attention:QKNormAttention"}
 
-    def get_hf_model_class(self) -> type[Any]:
+    def get_hf_model_class(self) -> Any:
         from transformers import Qwen3ForCausalLM
 
         return Qwen3ForCausalLM

@@ -29,7 +29,7 @@ class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     def forward(
         self, hidden_states: torch.Tensor, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Gives the new hidden states and, where the implementation has them, the attention weights."""
+        """Gives the new hidden states, and the attention weights if there are any."""
         attended, weights = self.attention(self.norm1(hidden_states), **kwargs)
         hidden_states = hidden_states + attended
         hidden_states = hidden_states + self.feedforward(self.norm2(hidden_states))

@@ -180,7 +180,7 @@ class RotaryEmbedding(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, position_ids: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gives cos and sin, ``[batch, sequence, rotary_dim]``, in the dtype of ``hidden_states``."""
+        """Gives cos and sin, ``[batch, sequence, rotary_dim]``, in the hidden states' dtype."""
         inv_freq, scale = self._select(position_ids, hidden_states.device)
         angles = position_ids[..., None].float() * inv_freq
         angles = torch.cat((angles, angles), dim=-1)

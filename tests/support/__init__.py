@@ -1,0 +1,1 @@
+"""What the tests share: tiny models on disk, and ways to load and run them."""
