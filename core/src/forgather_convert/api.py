@@ -13,6 +13,7 @@ from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.planner import PlannedConversion, plan_conversion
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.plugins.registry import resolve_converter
+from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import LogitComparison, check_logits
 
@@ -93,6 +94,8 @@ def _plan(
     source: Path, destination: Path, options: ConvertOptions
 ) -> tuple[PlannedConversion, ConverterHandle]:
     detection = detect(source, options)
+    if options.logit_check or options.generation_test:
+        check_device(options.device)
     check_destination(source, destination, options.overwrite)
     handle = resolve_converter(detection.model_type, options.converter_paths)
     return plan_conversion(detection, handle, destination, options), handle

@@ -6,7 +6,7 @@ from enum import Enum
 from pathlib import Path
 
 from forgather_convert.checkpoints import find_checkpoint
-from forgather_convert.dtypes import config_dtype
+from forgather_convert.dtypes import WEIGHT_DTYPES, config_dtype
 from forgather_convert.errors import OptionError, SourceError, UnsupportedModelError
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source_config import CONFIG_FILE, SourceConfig, read_config
@@ -179,6 +179,11 @@ def _detect_dtype(config: SourceConfig, options: ConvertOptions) -> tuple[str, b
         return options.dtype, True
     for field in ("dtype", "torch_dtype"):
         dtype = config_dtype(config.get(field))
+        if dtype is not None and dtype not in WEIGHT_DTYPES:
+            raise UnsupportedModelError(
+                f"{config.origin} gives '{dtype}' as its dtype, which is not a type that weights "
+                f"can be converted in. It must be one of {', '.join(WEIGHT_DTYPES)}."
+            )
         if dtype is not None:
             logger.info("Auto-detected dtype from source model: %s", dtype)
             return dtype, True

@@ -71,8 +71,6 @@ def restored_config(original: str, then: Mapping[str, Any], now: Mapping[str, An
         return original
     content = json.loads(original)
     updated = dict(content)
-    if any(name in changed for name in ROPE_FIELDS):
-        changed.update({name: now.get(name) for name in ROPE_FIELDS})
     for name, value in changed.items():
         if name == "dtype" and "dtype" not in content and "torch_dtype" in content:
             updated["torch_dtype"] = value
@@ -82,6 +80,8 @@ def restored_config(original: str, then: Mapping[str, Any], now: Mapping[str, An
             updated.pop(name, None)
     if updated == content:
         return original
+    # A file that is not the original must be readable by transformers 4 and 5.
+    updated.update({name: now[name] for name in ROPE_FIELDS})
     return json.dumps(updated, indent=2, ensure_ascii=False) + "\n"
 
 

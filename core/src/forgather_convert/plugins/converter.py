@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
+from forgather_convert.plugins.config_checks import check_dimensions
 from forgather_convert.rope import ROPE_FIELDS, read_rope
 from forgather_convert.source_config import SourceConfig
 
@@ -117,6 +118,7 @@ class HFConverter:
         return config
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
+        check_dimensions(src_config)
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             value = src_config.get(name, absent)
             if name not in self.hyperparameters and value and value != absent:
