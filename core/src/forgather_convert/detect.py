@@ -177,6 +177,16 @@ def _model_type_in(config: SourceConfig, direction: Direction) -> str | None:
 def _detect_dtype(config: SourceConfig, options: ConvertOptions) -> tuple[str, bool]:
     if options.dtype is not None:
         return options.dtype, True
+    dtype = stated_dtype(config)
+    if dtype is not None:
+        logger.info("Auto-detected dtype from source model: %s", dtype)
+        return dtype, True
+    logger.info("The source model does not say its dtype; using the default: %s", DEFAULT_DTYPE)
+    return DEFAULT_DTYPE, False
+
+
+def stated_dtype(config: SourceConfig) -> str | None:
+    """The dtype that a config gives, in its current field or the older one."""
     for field in ("dtype", "torch_dtype"):
         dtype = config_dtype(config.get(field))
         if dtype is not None and dtype not in WEIGHT_DTYPES:
@@ -185,10 +195,8 @@ def _detect_dtype(config: SourceConfig, options: ConvertOptions) -> tuple[str, b
                 f"can be converted in. It must be one of {', '.join(WEIGHT_DTYPES)}."
             )
         if dtype is not None:
-            logger.info("Auto-detected dtype from source model: %s", dtype)
-            return dtype, True
-    logger.info("The source model does not say its dtype; using the default: %s", DEFAULT_DTYPE)
-    return DEFAULT_DTYPE, False
+            return dtype
+    return None
 
 
 def _refuse_quantized(config: SourceConfig) -> None:

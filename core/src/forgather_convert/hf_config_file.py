@@ -56,8 +56,8 @@ def restored_config(original: str, then: Mapping[str, Any], now: Mapping[str, An
 
     Args:
         original: The text of the original ``config.json``.
-        then: The fields that the Forgather model stood for when it was made.
-        now: The fields that it stands for now.
+        then: The fields that it stands for.
+        now: The fields that the Forgather model stands for.
 
     Returns:
         The original text, to the byte, if nothing has changed that it says.

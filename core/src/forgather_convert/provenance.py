@@ -64,7 +64,6 @@ class Provenance:
         tool: Names and versions of the software that converted it.
         options: The options of the conversion that were not the defaults.
         hf_config: The original ``config.json``, exactly.
-        forgather_config: The Forgather ``config.json``, as it was written.
         weights: The original's layout; ``None`` if it was not safetensors.
         generated: The hash (SHA-256) of every file that the code generator wrote.
         carried: The names of the files that were copied.
@@ -73,7 +72,6 @@ class Provenance:
     tool: Mapping[str, str]
     options: Mapping[str, Any]
     hf_config: str
-    forgather_config: Mapping[str, Any]
     weights: OriginalWeights | None
     generated: Mapping[str, str]
     carried: tuple[str, ...]

@@ -50,6 +50,15 @@ class SourceConfig(Mapping[str, Any]):
         return dict(self._fields)
 
 
+def parse_config(text: str, origin: str) -> SourceConfig:
+    """Reads a config from its text.
+
+    Raises:
+        SourceError: It is not a JSON object.
+    """
+    return SourceConfig(_parse_object(text, origin), origin)
+
+
 def read_json_object(path: Path) -> dict[str, Any]:
     """Reads a file that must hold a JSON object.
 
@@ -57,11 +66,19 @@ def read_json_object(path: Path) -> dict[str, Any]:
         SourceError: It does not.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise SourceError(f"{path} cannot be read as JSON: {error}.") from error
+        text = path.read_bytes().decode("utf-8")
+    except (UnicodeDecodeError, OSError) as error:
+        raise SourceError(f"{path} cannot be read: {error}.") from error
+    return _parse_object(text, str(path))
+
+
+def _parse_object(text: str, origin: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise SourceError(f"{origin} cannot be read as JSON: {error}.") from error
     if not isinstance(content, dict):
-        raise SourceError(f"{path} does not hold a JSON object.")
+        raise SourceError(f"{origin} does not hold a JSON object.")
     return content
 
 

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.detect import Detection, Direction
+from forgather_convert.detect import DEFAULT_DTYPE, Detection, Direction, stated_dtype
 from forgather_convert.dialect import current_config, current_tensors
 from forgather_convert.dynamic_model.code_generator import GeneratedCode, generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
@@ -32,7 +32,7 @@ from forgather_convert.provenance import (
     read_provenance,
 )
 from forgather_convert.rope import ROPE_FIELDS
-from forgather_convert.source_config import CONFIG_FILE, SourceConfig
+from forgather_convert.source_config import CONFIG_FILE, SourceConfig, parse_config
 from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -106,7 +106,6 @@ def _plan_to_forgather(
         tool=_tool_versions(handle),
         options=_changed_options(options),
         hf_config=_read_text(detection.metadata_directory / CONFIG_FILE),
-        forgather_config=forgather_config,
         weights=describe_weights(checkpoint, match.recomputed),
         generated={name: _sha256(text.encode()) for name, text in code.files.items()},
         carried=tuple(copy.name for copy in files.copies),
@@ -162,9 +161,8 @@ def _plan_from_forgather(
     if provenance is None:
         config_bytes = encode_json(now, sort_keys=True)
     else:
-        before = SourceConfig(provenance.forgather_config)
-        before = current_config(before, source_tensors)
-        then = hf_config_fields(handle, before, None, provenance.forgather_config["dtype"])
+        original = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
+        then = hf_config_fields(handle, original, None, stated_dtype(original) or DEFAULT_DTYPE)
         config_bytes = restored_config(provenance.hf_config, then, now).encode("utf-8")
         if provenance.weights is not None and not _asks_for_layout(options):
             layout = original_layout(tensors, provenance.weights, skeleton)
