@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgather_convert.chat_template import read_template
 from forgather_convert.detect import Direction, detect
 from forgather_convert.execution.executor import execute
 from forgather_convert.execution.staging import check_destination, commit, staging_directory
@@ -16,6 +17,7 @@ from forgather_convert.plugins.registry import resolve_converter
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import LogitComparison, check_logits
+from forgather_convert.vocabulary.token_file import read_token_file
 
 logger = logging.getLogger(__name__)
 
@@ -93,12 +95,15 @@ def convert(
 def _plan(
     source: Path, destination: Path, options: ConvertOptions
 ) -> tuple[PlannedConversion, ConverterHandle]:
+    tokens = None if options.token_file is None else read_token_file(options.token_file)
+    if options.chat_template_path is not None:
+        read_template(options.chat_template_path)
     detection = detect(source, options)
     if options.logit_check or options.generation_test:
         check_device(options.device)
     check_destination(source, destination, options.overwrite)
     handle = resolve_converter(detection.model_type, options.converter_paths)
-    return plan_conversion(detection, handle, destination, options), handle
+    return plan_conversion(detection, handle, destination, options, tokens), handle
 
 
 def _ignore(count: int) -> None:

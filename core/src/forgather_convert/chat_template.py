@@ -1,6 +1,7 @@
 """Storing a chat template the way the source stores its own."""
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import jinja2
@@ -9,7 +10,7 @@ import jinja2.nodes
 import jinja2.parser
 
 from forgather_convert.errors import OptionError
-from forgather_convert.planning.plan import WriteFile
+from forgather_convert.files import WriteFile, encode_json
 from forgather_convert.source_config import read_json_object
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -53,11 +54,16 @@ def read_template(path: Path) -> str:
     return text
 
 
-def template_writes(directory: Path, template: Path) -> tuple[WriteFile, ...]:
+def template_write(directory: Path, template: Path, writes: Iterable[WriteFile] = ()) -> WriteFile:
     """The file that stores a template for the tokenizer of a directory.
 
     A source that has its template in ``tokenizer_config.json`` keeps it there; any other
     gets ``chat_template.jinja``.
+
+    Args:
+        directory: Where the tokenizer is.
+        template: The file with the template.
+        writes: Other changes of the tokenizer's files.
 
     Raises:
         OptionError: The template is not valid, or the source has no tokenizer.
@@ -69,8 +75,12 @@ def template_writes(directory: Path, template: Path) -> tuple[WriteFile, ...]:
             f"The chat template {template} needs a tokenizer, but {directory} has no "
             f"{TOKENIZER_CONFIG_FILE}."
         )
-    config = read_json_object(config_path)
+    changed = {
+        write.name: json.loads(write.content)
+        for write in writes
+        if write.name == TOKENIZER_CONFIG_FILE
+    }
+    config = changed.get(TOKENIZER_CONFIG_FILE) or read_json_object(config_path)
     if _KEY in config and not (directory / TEMPLATE_FILE).is_file():
-        content = json.dumps({**config, _KEY: text}, indent=2, ensure_ascii=False) + "\n"
-        return (WriteFile(TOKENIZER_CONFIG_FILE, content.encode("utf-8")),)
-    return (WriteFile(TEMPLATE_FILE, text.encode("utf-8")),)
+        return WriteFile(TOKENIZER_CONFIG_FILE, encode_json({**config, _KEY: text}))
+    return WriteFile(TEMPLATE_FILE, text.encode("utf-8"))

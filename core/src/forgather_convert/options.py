@@ -25,6 +25,9 @@ class ConvertOptions:
         dtype: Data type of the output; ``None`` keeps what the source has.
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
+        token_file: A YAML file with tokens to add.
+        skip_default_tokens: Do not add a padding token where the tokenizer has none.
+        pad_vocab_to_multiple_of: What the vocabulary's size must be a multiple of.
         chat_template_path: A file with a Jinja template for the output's tokenizer.
         device: Where the logit check and the generation test run, as torch names it.
         generation_test: Generate a continuation of the prompt with the result.
@@ -42,6 +45,9 @@ class ConvertOptions:
     dtype: str | None = None
     max_length: int | None = None
     checkpoint_path: Path | None = None
+    token_file: Path | None = None
+    skip_default_tokens: bool = False
+    pad_vocab_to_multiple_of: int = 1
     chat_template_path: Path | None = None
     device: str = "cpu"
     generation_test: bool = False
@@ -63,7 +69,7 @@ class ConvertOptions:
                 f"'{self.weights_format}' is not a weights format. Choose "
                 f"'{SAFETENSORS}' or '{PYTORCH}'."
             )
-        for name in ("max_length", "max_shard_size"):
+        for name in ("max_length", "max_shard_size", "pad_vocab_to_multiple_of"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise OptionError(f"{name} must be at least 1, not {value}.")

@@ -1,13 +1,22 @@
 """``forgather convert``."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from forgather_convert.cli.console import LOG_LEVELS, progress_bar, set_up_logging
+from forgather_convert.cli.console import (
+    LOG_LEVELS,
+    progress_bar,
+    set_up_logging,
+    stderr_console,
+)
 from forgather_convert.dtypes import OUTPUT_DTYPES
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
 from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
+
+if TYPE_CHECKING:
+    from forgather_convert.planning.plan import ConversionPlan
 
 
 class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
@@ -42,6 +51,25 @@ class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
     "--checkpoint-path",
     type=click.Path(path_type=Path),
     help="Checkpoint of a Forgather model to convert. Default: the latest.",
+)
+@click.option(
+    "--add-tokens",
+    "token_file",
+    metavar="YAML_FILE",
+    type=click.Path(path_type=Path),
+    help="Tokens to add to the vocabulary.",
+)
+@click.option(
+    "--skip-default-tokens",
+    is_flag=True,
+    help="Do not add [PAD] where a Hugging Face model has no padding token.",
+)
+@click.option(
+    "--pad-vocab-to-multiple-of",
+    metavar="N",
+    type=click.IntRange(min=1),
+    default=1,
+    help="Grow the vocabulary to a multiple of this.",
 )
 @click.option("--device", default="cpu", show_default=True, help="Where the checks run.")
 @click.option("-g", "--generation-test", is_flag=True, help="Continue a prompt with the result.")
@@ -91,6 +119,9 @@ def convert_command(
     dtype: str | None,
     max_length: int | None,
     checkpoint_path: Path | None,
+    token_file: Path | None,
+    skip_default_tokens: bool,
+    pad_vocab_to_multiple_of: int,
     device: str,
     generation_test: bool,
     prompt: str,
@@ -117,6 +148,9 @@ def convert_command(
         dtype=dtype,
         max_length=max_length,
         checkpoint_path=checkpoint_path,
+        token_file=token_file,
+        skip_default_tokens=skip_default_tokens,
+        pad_vocab_to_multiple_of=pad_vocab_to_multiple_of,
         chat_template_path=chat_template_path,
         device=device,
         generation_test=generation_test,
@@ -135,11 +169,17 @@ def convert_command(
         click.echo(reports.plan_as_json(plan) if as_json else reports.plan_as_text(plan))
         return
     with progress_bar() as bar:
+
+        def on_plan(plan: "ConversionPlan") -> None:
+            if plan.vocabulary is not None:
+                stderr_console().print(reports.vocabulary_table(plan.vocabulary))
+            bar.start(sum(shard.num_bytes for shard in plan.shards))
+
         result = api.convert(
             source_path,
             destination_path,
             options,
-            on_plan=lambda plan: bar.start(sum(shard.num_bytes for shard in plan.shards)),
+            on_plan=on_plan,
             on_progress=bar.advance,
         )
     if as_json:

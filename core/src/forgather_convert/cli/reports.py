@@ -3,9 +3,13 @@
 import json
 from typing import Any
 
+from rich.table import Table
+from rich.text import Text
+
 from forgather_convert.api import ConversionResult
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
 from forgather_convert.validation.generation import Generation
+from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.tensor_ref import format_shape
 
 
@@ -16,6 +20,12 @@ def plan_as_text(plan: ConversionPlan) -> str:
         f"direction: {plan.direction.value}, model type: {plan.model_type}, dtype: {plan.dtype}, "
         f"{_size(plan.num_bytes)}",
     ]
+    if plan.vocabulary is not None:
+        lines.append(f"vocabulary: {plan.vocabulary.size_before} -> {plan.vocabulary.size} rows")
+        lines += [
+            "  " + " ".join(f"{name}={value}" for name, value in row.items() if value != "")
+            for row in _vocabulary_rows(plan.vocabulary)
+        ]
     for shard in plan.shards:
         lines.append(f"write {shard.file_name} ({_size(shard.num_bytes)})")
         lines += [f"  {_tensor_line(tensor)}" for tensor in shard.tensors]
@@ -71,6 +81,32 @@ def result_as_json(result: ConversionResult) -> str:
     return json.dumps(content, indent=2)
 
 
+def vocabulary_table(change: VocabularyChange) -> Table:
+    """What was added, reused or moved, a row for each token."""
+    table = Table(
+        title=f"Vocabulary: {change.size_before} -> {change.size} rows", title_justify="left"
+    )
+    for column in ("token", "id", "role", "action", "init", "instead of"):
+        table.add_column(column, justify="right" if column == "id" else "left")
+    for row in _vocabulary_rows(change):
+        table.add_row(*(Text(str(value)) for value in row.values()))
+    return table
+
+
+def _vocabulary_rows(change: VocabularyChange) -> list[dict[str, Any]]:
+    return [
+        {
+            "token": token.token,
+            "id": token.token_id,
+            "role": token.role.value,
+            "action": token.action.value,
+            "init": token.init,
+            "replaced": token.replaced or "",
+        }
+        for token in change.tokens
+    ]
+
+
 def generation_as_text(generation: Generation) -> str:
     """The prompt with its continuation, or the token ids without a tokenizer."""
     if generation.text or generation.prompt:
@@ -87,6 +123,13 @@ def _summary(plan: ConversionPlan) -> dict[str, Any]:
         "dtype": plan.dtype,
         "bytes": plan.num_bytes,
         "num_tensors": len(plan.tensors),
+        "vocabulary": None
+        if plan.vocabulary is None
+        else {
+            "size_before": plan.vocabulary.size_before,
+            "size": plan.vocabulary.size,
+            "tokens": _vocabulary_rows(plan.vocabulary),
+        },
     }
 
 

@@ -7,7 +7,8 @@ from typing import Any, BinaryIO
 
 from forgather_convert.dtypes import dtype_size, to_torch
 from forgather_convert.execution.byte_copy import copy_range
-from forgather_convert.planning.operations import Cast, Literal, Move
+from forgather_convert.execution.vocabulary_rows import resized_matrix
+from forgather_convert.planning.operations import Cast, Literal, Move, ResizeRows
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
@@ -96,6 +97,17 @@ def _compute(tensor: TensorPlan, reader: TensorReader, file: BinaryIO, progress:
         progress(len(operation.data))
         return
     (ref,) = tensor.inputs
+    if isinstance(operation, ResizeRows):
+        matrix = resized_matrix(
+            reader.read(ref),
+            operation.size,
+            operation.num_tokens,
+            operation.rows,
+            to_torch(tensor.dtype),
+        )
+        file.write(_bytes_of(matrix.contiguous()))
+        progress(tensor.num_bytes)
+        return
     dtype = to_torch(operation.dtype if isinstance(operation, Cast) else ref.dtype)
     source = reader.read(ref)
     # Row by row where the order of the elements is not that of the bytes.

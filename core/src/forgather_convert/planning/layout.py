@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forgather_convert.files import WriteFile
 from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
-from forgather_convert.planning.operations import Move
-from forgather_convert.planning.plan import ShardPlan, TensorPlan, WriteFile
+from forgather_convert.planning.operations import Cast
+from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.weights.checkpoint import INDEX_FILE, SAFETENSORS, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
@@ -26,9 +27,9 @@ class Layout:
 def mirrors_source(
     tensors: Iterable[TensorPlan], checkpoint: Checkpoint, weights_format: str
 ) -> bool:
-    """Whether the source's division can be kept: same formats, same sizes."""
+    """Whether the source's division can be kept: same formats, same types."""
     same_format = checkpoint.files.format == weights_format == SAFETENSORS
-    return same_format and all(isinstance(tensor.operation, Move) for tensor in tensors)
+    return same_format and not any(isinstance(tensor.operation, Cast) for tensor in tensors)
 
 
 def mirror_layout(tensors: Sequence[TensorPlan], checkpoint: Checkpoint) -> Layout:

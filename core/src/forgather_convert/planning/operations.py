@@ -1,6 +1,9 @@
 """What happens to a tensor's bytes on their way."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+
+from forgather_convert.vocabulary.row_init import RowInit
 
 
 @dataclass(frozen=True)
@@ -31,4 +34,22 @@ class Literal:
         return "restore"
 
 
-Operation = Move | Cast | Literal
+@dataclass(frozen=True)
+class ResizeRows:
+    """A vocabulary matrix gets more rows, or some of its rows are set anew.
+
+    Attributes:
+        size: The new number of rows.
+        num_tokens: How many of the old rows belong to tokens.
+        rows: What rows become.
+    """
+
+    size: int
+    num_tokens: int
+    rows: Mapping[int, RowInit]
+
+    def describe(self) -> str:
+        return f"resize to {self.size} rows, set {len(self.rows)}"
+
+
+Operation = Move | Cast | Literal | ResizeRows

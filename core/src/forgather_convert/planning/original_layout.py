@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 
+from forgather_convert.files import WriteFile
 from forgather_convert.planning.layout import Layout, rebuilt_index
 from forgather_convert.planning.model_skeleton import ModelSkeleton
 from forgather_convert.planning.operations import Literal
-from forgather_convert.planning.plan import ShardPlan, TensorPlan, WriteFile
+from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.provenance import OriginalWeights, StoredTensor
 from forgather_convert.weights.safetensors_file import (
     SafetensorsHeader,

@@ -5,7 +5,9 @@ from pathlib import Path
 
 from forgather_convert.detect import Direction
 from forgather_convert.dtypes import dtype_size
+from forgather_convert.files import CopyFile, WriteFile
 from forgather_convert.planning.operations import Operation
+from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.tensor_ref import TensorRef
 
 
@@ -59,22 +61,6 @@ class ShardPlan:
 
 
 @dataclass(frozen=True)
-class WriteFile:
-    """A file whose content the plan holds."""
-
-    name: str
-    content: bytes
-
-
-@dataclass(frozen=True)
-class CopyFile:
-    """A file that is taken over as it is."""
-
-    name: str
-    source: Path
-
-
-@dataclass(frozen=True)
 class ConversionPlan:
     """Everything that a conversion writes.
 
@@ -88,6 +74,7 @@ class ConversionPlan:
         writes: The files whose content is made.
         copies: The files that are copied.
         left_out: Names in the source directory that have no place in the destination.
+        vocabulary: What changes in the vocabulary; ``None`` if nothing does.
     """
 
     source: Path
@@ -99,6 +86,7 @@ class ConversionPlan:
     writes: tuple[WriteFile, ...]
     copies: tuple[CopyFile, ...]
     left_out: tuple[str, ...]
+    vocabulary: VocabularyChange | None = None
 
     @property
     def tensors(self) -> tuple[TensorPlan, ...]:

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import platform
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,14 +14,15 @@ from forgather_convert.dialect import current_config, current_tensors
 from forgather_convert.dynamic_model.code_generator import GeneratedCode, generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
+from forgather_convert.files import WriteFile, encode_json
 from forgather_convert.hf_config_file import complete_config, hf_config_fields, restored_config
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
-from forgather_convert.planning.model_skeleton import skeleton_of
-from forgather_convert.planning.operations import Cast, Move, Operation
+from forgather_convert.planning.model_skeleton import ModelSkeleton, skeleton_of
+from forgather_convert.planning.operations import Cast, Move, Operation, ResizeRows
 from forgather_convert.planning.original_layout import original_layout
-from forgather_convert.planning.plan import ConversionPlan, TensorPlan, WriteFile
-from forgather_convert.planning.side_files import encode_json, plan_side_files, weights_paths
+from forgather_convert.planning.plan import ConversionPlan, TensorPlan
+from forgather_convert.planning.side_files import plan_side_files, weights_paths
 from forgather_convert.planning.tensor_matching import Match, match_tensors
 from forgather_convert.plugins.converter import FORGATHER_FIELDS
 from forgather_convert.plugins.manager import ConverterHandle
@@ -33,6 +34,10 @@ from forgather_convert.provenance import (
 )
 from forgather_convert.rope import ROPE_FIELDS
 from forgather_convert.source_config import CONFIG_FILE, SourceConfig, parse_config
+from forgather_convert.vocabulary.change import VocabularyChange
+from forgather_convert.vocabulary.extension import plan_vocabulary
+from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
+from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint, open_checkpoint
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -62,17 +67,28 @@ class PlannedConversion:
 
 
 def plan_conversion(
-    detection: Detection, handle: ConverterHandle, destination: Path, options: ConvertOptions
+    detection: Detection,
+    handle: ConverterHandle,
+    destination: Path,
+    options: ConvertOptions,
+    tokens: tuple[TokenRequest, ...] | None,
 ) -> PlannedConversion:
     """Plans a conversion completely; nothing is written.
+
+    Args:
+        detection: What the source is.
+        handle: The family's converter.
+        destination: The directory that will appear.
+        options: What the user asks for.
+        tokens: The tokens to add; ``None`` if the user does not say.
 
     Raises:
         ForgatherConvertError: It is not possible, with what stands in the way.
     """
     checkpoint = open_checkpoint(detection.weights)
     if detection.direction is Direction.TO_FORGATHER:
-        return _plan_to_forgather(detection, handle, checkpoint, destination, options)
-    return _plan_from_forgather(detection, handle, checkpoint, destination, options)
+        return _plan_to_forgather(detection, handle, checkpoint, destination, options, tokens)
+    return _plan_from_forgather(detection, handle, checkpoint, destination, options, tokens)
 
 
 def _plan_to_forgather(
@@ -81,19 +97,26 @@ def _plan_to_forgather(
     checkpoint: Checkpoint,
     destination: Path,
     options: ConvertOptions,
+    tokens: tuple[TokenRequest, ...] | None,
 ) -> PlannedConversion:
     handle.validate_source_config(detection.config, detection.direction.value)
     config = complete_config(handle, detection.config)
-    project = handle.project(config, options.max_length)
+    vocabulary = _vocabulary(detection, config, options, tokens)
+    extended = config if vocabulary is None else changed_config(config, vocabulary)
+    project = handle.project(extended, options.max_length)
     code = generate_code(project)
     forgather_config = _forgather_config(detection, project, code)
     module = load_generated_code(code)
     skeleton = skeleton_of(lambda: module.model_class(module.config_class(**forgather_config)))
     mapping = handle.weight_mapping()
     match = match_tensors(
-        checkpoint.tensors, mapping.renamer(), skeleton, str(checkpoint.files.directory)
+        checkpoint.tensors,
+        mapping.renamer(),
+        skeleton.with_vocabulary(config.vocab_size),
+        str(checkpoint.files.directory),
     )
     tensors = _tensor_plans(match, detection, options)
+    tensors = _with_vocabulary(tensors, skeleton, vocabulary)
     layout = _layout(tensors, checkpoint, options)
 
     files = plan_side_files(
@@ -101,6 +124,7 @@ def _plan_to_forgather(
         weights_paths(checkpoint.files.shards, checkpoint.files.index),
         replaced=(),
         chat_template=options.chat_template_path,
+        writes=_vocabulary_writes(detection.metadata_directory, vocabulary),
     )
     provenance = Provenance(
         tool=_tool_versions(handle),
@@ -127,6 +151,7 @@ def _plan_to_forgather(
         ),
         copies=files.copies,
         left_out=files.left_out,
+        vocabulary=vocabulary,
     )
     return PlannedConversion(
         plan=plan,
@@ -143,18 +168,25 @@ def _plan_from_forgather(
     checkpoint: Checkpoint,
     destination: Path,
     options: ConvertOptions,
+    tokens: tuple[TokenRequest, ...] | None,
 ) -> PlannedConversion:
     source_tensors = current_tensors(checkpoint.tensors)
     config = current_config(detection.config, source_tensors)
     handle.validate_source_config(config, detection.direction.value)
-    hf_config = handle.hf_config(config, options.max_length)
-    now = hf_config_fields(handle, config, options.max_length, detection.dtype)
+    vocabulary = _vocabulary(detection, config, options, tokens)
+    extended = config if vocabulary is None else changed_config(config, vocabulary)
+    hf_config = handle.hf_config(extended, options.max_length)
+    now = hf_config_fields(handle, extended, options.max_length, detection.dtype)
     skeleton = skeleton_of(lambda: handle.hf_model_class()(hf_config))
     mapping = handle.weight_mapping()
     match = match_tensors(
-        source_tensors, mapping.inverted().renamer(), skeleton, str(checkpoint.files.directory)
+        source_tensors,
+        mapping.inverted().renamer(),
+        skeleton.with_vocabulary(config.vocab_size),
+        str(checkpoint.files.directory),
     )
     tensors = _tensor_plans(match, detection, options)
+    tensors = _with_vocabulary(tensors, skeleton, vocabulary)
 
     provenance = read_provenance(detection.metadata_directory)
     layout = None
@@ -174,6 +206,7 @@ def _plan_from_forgather(
         weights_paths(checkpoint.files.shards, checkpoint.files.index),
         replaced=_forgather_only_files(detection.metadata_directory, provenance),
         chat_template=options.chat_template_path,
+        writes=_vocabulary_writes(detection.metadata_directory, vocabulary),
     )
     plan = ConversionPlan(
         source=detection.source,
@@ -185,8 +218,11 @@ def _plan_from_forgather(
         writes=(*_index(layout), *files.writes, WriteFile(CONFIG_FILE, config_bytes)),
         copies=files.copies,
         left_out=files.left_out,
+        vocabulary=vocabulary,
     )
-    project = handle.project(complete_config(handle, SourceConfig(now)), None)
+    # The Forgather side as it is, from its config alone: the source's own code is not run.
+    before = hf_config_fields(handle, config, options.max_length, detection.dtype)
+    project = handle.project(complete_config(handle, SourceConfig(before)), None)
     code = generate_code(project)
     return PlannedConversion(
         plan=plan,
@@ -250,6 +286,45 @@ def _tensor_plans(
         operation: Operation = Move() if dtype == ref.dtype else Cast(dtype)
         plans.append(TensorPlan(name, dtype, ref.shape, operation, (ref,)))
     return tuple(plans)
+
+
+def _vocabulary(
+    detection: Detection,
+    config: SourceConfig,
+    options: ConvertOptions,
+    tokens: tuple[TokenRequest, ...] | None,
+) -> VocabularyChange | None:
+    is_original = detection.direction is Direction.TO_FORGATHER
+    return plan_vocabulary(
+        detection.metadata_directory,
+        config,
+        tokens,
+        adds_defaults=is_original and not options.skip_default_tokens,
+        multiple=options.pad_vocab_to_multiple_of,
+    )
+
+
+def _with_vocabulary(
+    tensors: tuple[TensorPlan, ...], skeleton: ModelSkeleton, vocabulary: VocabularyChange | None
+) -> tuple[TensorPlan, ...]:
+    """The plans with those of the vocabulary's matrices exchanged."""
+    if vocabulary is None or not vocabulary.changes_matrices:
+        return tensors
+    operation = ResizeRows(vocabulary.size, vocabulary.num_tokens_before, vocabulary.rows)
+    return tuple(
+        replace(tensor, shape=skeleton.shapes[tensor.name], operation=operation)
+        if tensor.name in skeleton.vocabulary_matrices
+        else tensor
+        for tensor in tensors
+    )
+
+
+def _vocabulary_writes(
+    directory: Path, vocabulary: VocabularyChange | None
+) -> tuple[WriteFile, ...]:
+    if vocabulary is None:
+        return ()
+    return (*vocabulary.writes, *generation_config_writes(directory, vocabulary))
 
 
 def _layout(

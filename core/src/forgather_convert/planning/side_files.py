@@ -1,14 +1,13 @@
 """The files beside config and weights: which are taken along, which are left out."""
 
-import json
 import logging
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.chat_template import template_writes
+from forgather_convert.chat_template import template_write
 from forgather_convert.errors import SourceError
-from forgather_convert.planning.plan import CopyFile, WriteFile
+from forgather_convert.files import CopyFile, WriteFile
 from forgather_convert.provenance import PROVENANCE_FILE
 from forgather_convert.source_config import CONFIG_FILE
 from forgather_convert.weights.checkpoint import INDEX_FILE
@@ -46,6 +45,7 @@ def plan_side_files(
     weights_files: Collection[Path],
     replaced: Collection[str],
     chat_template: Path | None,
+    writes: tuple[WriteFile, ...] = (),
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
@@ -54,6 +54,7 @@ def plan_side_files(
         weights_files: The files that are converted, index included.
         replaced: Names that belong to the source's format and are not taken along.
         chat_template: A template to store instead of the source's.
+        writes: Files of the directory whose content changes.
 
     Raises:
         SourceError: A file cannot be read.
@@ -70,11 +71,11 @@ def plan_side_files(
             left_out.append(path.name)
         else:
             copies.append(CopyFile(path.name, path))
-    writes: tuple[WriteFile, ...] = ()
     if chat_template is not None:
-        writes = template_writes(directory, chat_template)
-        written = {write.name for write in writes}
-        copies = [copy for copy in copies if copy.name not in written]
+        write = template_write(directory, chat_template, writes)
+        writes = (*(other for other in writes if other.name != write.name), write)
+    written = {write.name for write in writes}
+    copies = [copy for copy in copies if copy.name not in written]
     if left_out:
         logger.info("Not carried along: %s", ", ".join(left_out))
     return SideFiles(writes, tuple(copies), tuple(left_out))
@@ -82,12 +83,6 @@ def plan_side_files(
 
 def _is_other_weights(path: Path) -> bool:
     return path.suffix.lower() in _OTHER_WEIGHTS or path.name in INDEX_FILE.values()
-
-
-def encode_json(content: object, sort_keys: bool = False) -> bytes:
-    """A JSON file as transformers writes them."""
-    text = json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False)
-    return (text + "\n").encode("utf-8")
 
 
 def weights_paths(paths: Iterable[Path], index: Path | None) -> frozenset[Path]:

@@ -40,7 +40,7 @@ def generate(
     model = load_result(planned, handle, directory, device)
     tokenizer = load_tokenizer(planned.plan.source)
     if tokenizer is None:
-        ids = fixed_ids(model.config.vocab_size)
+        ids = fixed_ids(range(model.config.vocab_size))
     else:
         ids = [int(token) for token in tokenizer(prompt)["input_ids"]]
     inputs = torch.tensor([ids], device=model.device)

@@ -2,6 +2,7 @@
 
 import gc
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,18 +37,20 @@ def check_logits(
     """Runs one prompt through both models, one after the other.
 
     Both run in the result's dtype: where that is not the source's, the source's weights are
-    rounded on loading as the conversion rounds them, so that equality is still exact.
+    rounded on loading as the conversion rounds them, so that equality is still exact. Where
+    the vocabulary changes, the tokens that both have in common are compared.
 
     Raises:
         ValidationError: The logits differ.
     """
-    ids = prompt_ids(planned.plan.source, prompt, planned.hf_config.vocab_size)
+    shared = _shared_tokens(planned)
+    ids = prompt_ids(planned.plan.source, prompt, shared)
     model = load_source(planned, handle, device)
-    expected = _logits(model, ids)
+    expected = _logits(model, ids, shared)
     del model
     gc.collect()
     model = load_result(planned, handle, directory, device)
-    actual = _logits(model, ids)
+    actual = _logits(model, ids, shared)
     comparison = _compare(expected, actual)
     if not comparison.are_equal:
         raise ValidationError(
@@ -60,11 +63,38 @@ def check_logits(
     return comparison
 
 
-def _logits(model: Any, ids: list[int]) -> Any:
+def _shared_tokens(planned: PlannedConversion) -> Sequence[int]:
+    """The ids whose rows are the same in source and result."""
+    vocabulary = planned.plan.vocabulary
+    if vocabulary is None:
+        return range(planned.hf_config.vocab_size)
+    if vocabulary.size != vocabulary.size_before:
+        logger.warning(
+            "Vocab size mismatch: the source has %d tokens, the result %d; "
+            "comparing the logits of the shared ones",
+            vocabulary.size_before,
+            vocabulary.size,
+        )
+    return vocabulary.untouched_rows
+
+
+def _logits(model: Any, ids: list[int], shared: Sequence[int]) -> Any:
+    """The logits of the shared tokens, ``[batch, sequence, tokens]``.
+
+    The head's shared rows are applied apart: the last bits of a product may depend on the
+    size of the matrix.
+    """
     import torch
+    from torch.nn.functional import linear
 
     with torch.no_grad():
-        return model(torch.tensor([ids], device=model.device), use_cache=False).logits.cpu()
+        inputs = torch.tensor([ids], device=model.device)
+        head = model.get_output_embeddings()
+        if len(shared) == head.weight.shape[0]:
+            return model(input_ids=inputs, use_cache=False).logits.cpu()
+        hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
+        rows = torch.tensor(shared, device=model.device)
+        return linear(hidden, head.weight[rows]).cpu()
 
 
 def _compare(expected: Any, actual: Any) -> LogitComparison:

@@ -1,6 +1,7 @@
 """Token ids for the checks."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +43,24 @@ def load_tokenizer(directory: Path) -> Any:
         return None
 
 
-def fixed_ids(vocab_size: int) -> list[int]:
-    """Token ids that do not depend on a tokenizer."""
-    return [(position * _STRIDE + 1) % vocab_size for position in range(_NUM_IDS)]
+def fixed_ids(tokens: Sequence[int]) -> list[int]:
+    """A choice of the given token ids that does not depend on a tokenizer."""
+    return [tokens[(position * _STRIDE + 1) % len(tokens)] for position in range(_NUM_IDS)]
 
 
-def prompt_ids(directory: Path, prompt: str, vocab_size: int) -> list[int]:
-    """A prompt's token ids, or fixed ones where the directory has no tokenizer."""
+def prompt_ids(directory: Path, prompt: str, tokens: Sequence[int]) -> list[int]:
+    """A prompt's token ids; fixed ones where the tokenizer is missing or gives others.
+
+    Args:
+        directory: Where the tokenizer is.
+        prompt: The text.
+        tokens: The ids that may be used.
+    """
     tokenizer = load_tokenizer(directory)
     if tokenizer is None:
-        return fixed_ids(vocab_size)
+        return fixed_ids(tokens)
     ids = [int(token) for token in tokenizer(prompt)["input_ids"]]
-    if not ids or max(ids) >= vocab_size:
-        logger.warning("The tokenizer's ids do not fit the model; using fixed token ids")
-        return fixed_ids(vocab_size)
+    if not ids or not set(ids) <= set(tokens):
+        logger.info("The prompt's tokens are not all in both models; using fixed token ids")
+        return fixed_ids(tokens)
     return ids

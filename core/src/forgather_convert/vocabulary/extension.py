@@ -1,0 +1,262 @@
+"""Plans the extension of a vocabulary."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+from forgather_convert.errors import OptionError, SourceError
+from forgather_convert.source_config import SourceConfig, read_json_object
+from forgather_convert.vocabulary.change import Action, TokenChange, VocabularyChange
+from forgather_convert.vocabulary.requests import (
+    DEFAULT_INITS,
+    DEFAULT_PAD,
+    Init,
+    InitKind,
+    Role,
+    TokenRequest,
+)
+from forgather_convert.vocabulary.row_init import RowInit
+from forgather_convert.vocabulary.tokenizer_files import (
+    SPECIAL_TOKENS_FILE,
+    TOKENIZER_CONFIG_FILE,
+    AddedToken,
+    edited_tokenizer_files,
+)
+from forgather_convert.vocabulary.tokenizer_view import TokenizerView
+from forgather_convert.vocabulary.verification import verify_tokenizer
+
+logger = logging.getLogger(__name__)
+
+
+def plan_vocabulary(
+    directory: Path,
+    config: SourceConfig,
+    requests: tuple[TokenRequest, ...] | None,
+    adds_defaults: bool,
+    multiple: int,
+) -> VocabularyChange | None:
+    """Plans all changes of a vocabulary; ``None`` if there are none.
+
+    Args:
+        directory: Where the tokenizer is.
+        config: The model's config.
+        requests: The tokens that the user asks for; ``None`` if the user does not say.
+        adds_defaults: Whether a missing padding token is added if the user does not say.
+        multiple: What the number of rows must be a multiple of.
+
+    Raises:
+        SourceError: Tokens are asked for, and the tokenizer cannot be loaded.
+        OptionError: A request refers to a token that does not exist.
+    """
+    view = None
+    if requests:
+        view = _load(directory)
+    elif requests is None and adds_defaults:
+        view = _load_without_padding(directory)
+        requests = () if view is None else (DEFAULT_PAD,)
+    if view is None or not requests:
+        size = _padded(config.vocab_size, multiple)
+        if size == config.vocab_size:
+            return None
+        rows = {row: RowInit("mean") for row in range(config.vocab_size, size)}
+        return VocabularyChange((), config.vocab_size, size, config.vocab_size, rows, {}, ())
+    change = _plan(directory, view, config, requests, multiple)
+    verify_tokenizer(directory, view, change)
+    return change
+
+
+def _load(directory: Path) -> TokenizerView:
+    try:
+        return TokenizerView.load(directory)
+    except Exception as error:
+        raise SourceError(
+            f"Tokens cannot be added: the tokenizer in {directory} cannot be loaded by the "
+            f"installed transformers ({type(error).__name__}: {_first_line(error)})."
+        ) from error
+
+
+def _load_without_padding(directory: Path) -> TokenizerView | None:
+    """Loads a tokenizer if it has no padding token."""
+    if not (directory / TOKENIZER_CONFIG_FILE).is_file() or _has_padding(directory):
+        return None
+    try:
+        view = TokenizerView.load(directory)
+    except Exception as error:
+        # Any exception: every tokenizer class has its own. The model converts without.
+        logger.warning(
+            "No padding token was added: the tokenizer in %s cannot be loaded (%s: %s)",
+            directory,
+            type(error).__name__,
+            _first_line(error),
+        )
+        return None
+    if view.named(Role.PAD) is not None:
+        return None
+    reserved = sorted(filter(_looks_like_padding, view.tokens))
+    if reserved:
+        logger.info(
+            "The tokenizer has no padding token, but has %s in its vocabulary. To use one, give "
+            "it as pad_token with --add-tokens",
+            ", ".join(repr(token) for token in reserved),
+        )
+    return view
+
+
+def _looks_like_padding(token: str) -> bool:
+    is_bracketed = token[:1] in ("<", "[") and token[-1:] in (">", "]")
+    return is_bracketed and "pad" in token.lower() and token != DEFAULT_PAD.token
+
+
+def _plan(
+    directory: Path,
+    view: TokenizerView,
+    config: SourceConfig,
+    requests: tuple[TokenRequest, ...],
+    multiple: int,
+) -> VocabularyChange:
+    active = [request for request in requests if not _is_kept(request, view)]
+    new = {request.token: request for request in active if view.id_of(request.token) is None}
+    ids = view.ids_after_adding(new.values())
+    changes = tuple(_change(request, view, ids, request in active) for request in requests)
+
+    size_before = config.vocab_size
+    num_tokens = min(view.size, size_before)
+    needed = max((size_before, view.size, *(token_id + 1 for token_id in ids.values())))
+    size = _padded(needed, multiple)
+    rows = {row: RowInit("mean") for row in range(size_before, size)}
+    for request in active:
+        init = _init_of(request, request.token in ids)
+        if init is not None:
+            token_id = ids.get(request.token, view.id_of(request.token))
+            assert token_id is not None
+            rows[token_id] = _row_init(init, request, view, size_before)
+
+    named = {
+        change.role: change
+        for change in changes
+        if change.role.is_named and change.action in (Action.ADDED, Action.MOVED)
+    }
+    for change in named.values():
+        if change.action is Action.ADDED and change.replaced is not None:
+            logger.info(
+                "%s '%s' replaces '%s' and begins as %s; 'init: {copy: \"%s\"}' would keep what "
+                "the old one has learnt",
+                change.role.value,
+                change.token,
+                change.replaced,
+                change.init,
+                change.replaced,
+            )
+    writes = edited_tokenizer_files(
+        directory,
+        [AddedToken(token, ids[token], request.role) for token, request in new.items()],
+        {role: change.token for role, change in named.items()},
+        {
+            change.replaced: (change.token, change.token_id)
+            for role, change in named.items()
+            if role in (Role.BOS, Role.EOS) and change.replaced is not None
+        },
+    )
+    return VocabularyChange(
+        tokens=changes,
+        size_before=size_before,
+        size=size,
+        num_tokens_before=num_tokens,
+        rows=rows,
+        named_ids={
+            role: (_id_of(change.replaced, view), change.token_id) for role, change in named.items()
+        },
+        writes=writes,
+    )
+
+
+def _is_kept(request: TokenRequest, view: TokenizerView) -> bool:
+    """Whether a request is fulfilled before anything is done."""
+    exists = view.id_of(request.token) is not None
+    if not request.role.is_named:
+        return exists and (request.if_missing or request.init is None)
+    current = view.named(request.role)
+    if request.if_missing and current is not None:
+        return True
+    return exists and current == request.token and request.init is None
+
+
+def _change(
+    request: TokenRequest, view: TokenizerView, ids: Mapping[str, int], is_active: bool
+) -> TokenChange:
+    current = view.named(request.role) if request.role.is_named else None
+    if not is_active:
+        token = current if current is not None and request.if_missing else request.token
+        token_id = view.id_of(token)
+        return TokenChange(
+            token, -1 if token_id is None else token_id, request.role, Action.KEPT, "unchanged"
+        )
+    init = _init_of(request, request.token in ids)
+    text = "unchanged" if init is None else init.describe()
+    replaced = current if current != request.token else None
+    if request.token in ids:
+        return TokenChange(
+            request.token, ids[request.token], request.role, Action.ADDED, text, replaced
+        )
+    token_id = view.id_of(request.token)
+    assert token_id is not None
+    is_moved = request.role.is_named and current != request.token
+    action = Action.MOVED if is_moved else Action.REUSED
+    return TokenChange(request.token, token_id, request.role, action, text, replaced)
+
+
+def _init_of(request: TokenRequest, is_new: bool) -> Init | None:
+    if request.init is not None:
+        return request.init
+    return DEFAULT_INITS[request.role] if is_new else None
+
+
+def _row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: int) -> RowInit:
+    if init.kind in (InitKind.ZERO, InitKind.MEAN):
+        return RowInit(init.kind.value)
+    if init.kind is InitKind.SUBWORDS:
+        ids = view.subwords(request.token)
+        if not ids:
+            raise OptionError(
+                f"{request.origin}: the tokenizer gives no subwords for '{request.token}'."
+            )
+    else:
+        ids = tuple(_existing_id(token, request, view) for token in init.tokens)
+    without_row = [token_id for token_id in ids if token_id >= num_rows]
+    if without_row:
+        raise OptionError(
+            f"{request.origin}: 'init' refers to the ids {without_row}, but the model has only "
+            f"{num_rows} rows."
+        )
+    return RowInit("rows", ids)
+
+
+def _existing_id(token: str, request: TokenRequest, view: TokenizerView) -> int:
+    token_id = view.id_of(token)
+    if token_id is None:
+        raise OptionError(
+            f"{request.origin}: 'init' refers to the token '{token}', which is not in the "
+            "vocabulary."
+        )
+    return token_id
+
+
+def _id_of(token: str | None, view: TokenizerView) -> int | None:
+    return None if token is None else view.id_of(token)
+
+
+def _padded(size: int, multiple: int) -> int:
+    return -(-size // multiple) * multiple
+
+
+def _has_padding(directory: Path) -> bool:
+    """Whether a tokenizer's files name a padding token; saves loading it."""
+    for name in (TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE):
+        path = directory / name
+        if path.is_file() and read_json_object(path).get(Role.PAD.value):
+            return True
+    return False
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else ""

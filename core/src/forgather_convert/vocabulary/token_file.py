@@ -1,0 +1,198 @@
+"""Reads the YAML file of ``--add-tokens``.
+
+The schema is declared with pydantic; YAML's own tree tells the lines for the messages.
+"""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import pydantic
+import yaml
+
+from forgather_convert.errors import OptionError
+from forgather_convert.vocabulary.requests import Init, InitKind, Role, TokenRequest
+
+_Key = tuple[str | int, ...]
+_Text = Annotated[str, pydantic.StringConstraints(strict=True, min_length=1)]
+
+
+class _InitSchema(pydantic.BaseModel):
+    """An ``init``, brought into one form."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    kind: Literal["zero", "mean", "subwords", "copy", "average_of"]
+    tokens: list[_Text] = []
+
+
+def _normalize_init(value: Any) -> Any:
+    if isinstance(value, str):
+        if value not in ("zero", "mean", "subwords"):
+            raise ValueError(
+                f"{value!r} is not an init; it is one of zero, mean, subwords, "
+                "{copy: TOKEN}, {average_of: [TOKEN, ...]}"
+            )
+        return {"kind": value}
+    if isinstance(value, Mapping) and len(value) == 1:
+        ((kind, tokens),) = value.items()
+        if kind == "copy":
+            if not isinstance(tokens, str):
+                raise ValueError("'copy' takes one token")
+            return {"kind": kind, "tokens": [tokens]}
+        if kind == "average_of":
+            if not isinstance(tokens, list) or not tokens:
+                raise ValueError("'average_of' takes a list of tokens")
+            return {"kind": kind, "tokens": tokens}
+    raise ValueError(
+        "an init is one of zero, mean, subwords, {copy: TOKEN}, {average_of: [TOKEN, ...]}"
+    )
+
+
+class _TokenSchema(pydantic.BaseModel):
+    """A token, as a string or as a dictionary."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    token: _Text
+    init: Annotated[_InitSchema, pydantic.BeforeValidator(_normalize_init)] | None = None
+    if_missing: bool = False
+
+
+def _normalize_token(value: Any) -> Any:
+    if isinstance(value, str):
+        return {"token": value}
+    if not isinstance(value, Mapping):
+        raise ValueError("a token is a string, or a dictionary with 'token'")
+    return value
+
+
+_Token = Annotated[_TokenSchema, pydantic.BeforeValidator(_normalize_token)]
+
+
+class _FileSchema(pydantic.BaseModel):
+    """The whole file."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", strict=True)
+
+    bos_token: _Token | None = None
+    eos_token: _Token | None = None
+    pad_token: _Token | None = None
+    unk_token: _Token | None = None
+    special_tokens: list[_Token] = []
+    regular_tokens: list[_Token] = []
+
+
+def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
+    """Reads and checks a token file.
+
+    Returns:
+        The requests: named tokens first, then special, then regular ones, as in the file.
+
+    Raises:
+        OptionError: It cannot be read, is not YAML, or does not follow the schema; with the
+            key and the line.
+    """
+    try:
+        text = path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise OptionError(f"The token file {path} cannot be read: {error}.") from error
+    content, lines = _parse(text, path)
+    try:
+        schema = _FileSchema.model_validate(content)
+    except pydantic.ValidationError as error:
+        raise OptionError(_describe(error, path, lines)) from error
+    requests = tuple(_requests(schema, path, lines))
+    if not requests:
+        raise OptionError(f"The token file {path} names no tokens.")
+    _refuse_duplicates(requests)
+    return requests
+
+
+def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
+    """Reads YAML; gives its content and the line of every key and item."""
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(root, yaml.MappingNode):
+            line = 1 if root is None else root.start_mark.line + 1
+            raise OptionError(
+                f"{path}:{line}: a token file is a dictionary with keys such as 'pad_token' or "
+                "'special_tokens'."
+            )
+        lines: dict[_Key, int] = {}
+        _collect_lines(root, (), lines, path)
+        return yaml.safe_load(text), lines
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise OptionError(f"{place}: this is not YAML: {problem}.") from error
+
+
+def _collect_lines(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> None:
+    lines.setdefault(key, node.start_mark.line + 1)
+    if isinstance(node, yaml.MappingNode):
+        for name, value in node.value:
+            child = (*key, name.value)
+            if child in lines:
+                raise OptionError(
+                    f"{path}:{name.start_mark.line + 1}: the key '{name.value}' is given twice."
+                )
+            lines[child] = name.start_mark.line + 1
+            _collect_lines(value, child, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            _collect_lines(value, (*key, index), lines, path)
+
+
+def _describe(error: pydantic.ValidationError, path: Path, lines: Mapping[_Key, int]) -> str:
+    messages = []
+    for problem in error.errors():
+        key: _Key = problem["loc"]
+        while key not in lines:
+            key = key[:-1]
+        name = ".".join(map(str, problem["loc"])) or "the file"
+        match problem["type"]:
+            case "extra_forbidden":
+                text = f"unknown key '{problem['loc'][-1]}'"
+            case "string_too_short":
+                text = f"{name}: a token must not be empty"
+            case "value_error":
+                text = f"{name}: {problem['ctx']['error']}"
+            case _:
+                text = f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
+        messages.append(f"{path}:{lines[key]}: {text}.")
+    return "\n".join(messages)
+
+
+def _requests(schema: _FileSchema, path: Path, lines: Mapping[_Key, int]) -> Iterator[TokenRequest]:
+    for role in Role:
+        value = getattr(schema, role.value)
+        if role.is_named:
+            if value is not None:
+                yield _request(value, role, f"{path}:{lines[(role.value,)]}")
+            continue
+        for index, item in enumerate(value):
+            yield _request(item, role, f"{path}:{lines[(role.value, index)]}")
+
+
+def _request(schema: _TokenSchema, role: Role, origin: str) -> TokenRequest:
+    init = None
+    if schema.init is not None:
+        init = Init(InitKind(schema.init.kind), tuple(schema.init.tokens))
+    return TokenRequest(schema.token, role, init, schema.if_missing, origin)
+
+
+def _refuse_duplicates(requests: tuple[TokenRequest, ...]) -> None:
+    seen: dict[str, TokenRequest] = {}
+    for request in requests:
+        first = seen.setdefault(request.token, request)
+        if first is request:
+            continue
+        # Two names may share a token, as padding and end often do.
+        is_shared = first.role.is_named and request.role.is_named and first.init == request.init
+        if not is_shared:
+            raise OptionError(
+                f"{request.origin}: the token '{request.token}' is given twice, first at "
+                f"{first.origin}."
+            )

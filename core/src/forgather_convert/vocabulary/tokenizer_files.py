@@ -1,0 +1,160 @@
+"""Edits tokenizer files in place of writing them anew.
+
+transformers 5 writes tokenizers that version 4 cannot read, and either drops what it
+does not know. An edit keeps everything else, and a file that need not change keeps its
+bytes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.files import WriteFile, encode_json
+from forgather_convert.source_config import read_json_object
+from forgather_convert.vocabulary.requests import Role
+
+TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+ADDED_TOKENS_FILE = "added_tokens.json"
+#: Where the lists of unnamed special tokens are: transformers 4's key, and version 5's.
+_SPECIAL_LISTS = ("additional_special_tokens", "extra_special_tokens")
+
+
+@dataclass(frozen=True)
+class AddedToken:
+    """A token that is new to a tokenizer."""
+
+    content: str
+    token_id: int
+    role: Role
+
+    @property
+    def is_special(self) -> bool:
+        return self.role is not Role.REGULAR
+
+    def flags(self) -> dict[str, Any]:
+        """How it is matched: as it is, anywhere, before any normalisation."""
+        return {
+            "content": self.content,
+            "single_word": False,
+            "lstrip": False,
+            "rstrip": False,
+            "normalized": False,
+            "special": self.is_special,
+        }
+
+
+def edited_tokenizer_files(
+    directory: Path,
+    added: Iterable[AddedToken],
+    named: Mapping[Role, str],
+    replaced: Mapping[str, tuple[str, int]],
+) -> tuple[WriteFile, ...]:
+    """The files of a tokenizer that change.
+
+    Args:
+        directory: Where the tokenizer is.
+        added: The new tokens.
+        named: The named roles that change, and their tokens.
+        replaced: For every BOS or EOS that is replaced, the new token and its id; where
+            texts got the old one, they get the new one.
+    """
+    added = tuple(added)
+    edits: dict[str, Any] = {}
+    tokenizer = _read(directory, TOKENIZER_FILE)
+    if tokenizer is not None:
+        edits[TOKENIZER_FILE] = _edit_tokenizer(tokenizer, added, replaced)
+    config = _read(directory, TOKENIZER_CONFIG_FILE)
+    edits[TOKENIZER_CONFIG_FILE] = _edit_config(
+        config or {}, added, named, needs_decoder=tokenizer is None
+    )
+    special = _read(directory, SPECIAL_TOKENS_FILE)
+    if special is not None:
+        edits[SPECIAL_TOKENS_FILE] = _edit_special(special, added, named)
+    flat = _read(directory, ADDED_TOKENS_FILE)
+    if flat is not None:
+        edits[ADDED_TOKENS_FILE] = {
+            **flat,
+            **{token.content: token.token_id for token in added},
+        }
+    return tuple(
+        WriteFile(name, encode_json(content))
+        for name, content in edits.items()
+        if content != _read(directory, name)
+    )
+
+
+def _edit_tokenizer(
+    content: dict[str, Any],
+    added: tuple[AddedToken, ...],
+    replaced: Mapping[str, tuple[str, int]],
+) -> dict[str, Any]:
+    entries = [
+        *content.get("added_tokens", []),
+        *({"id": token.token_id, **token.flags()} for token in added),
+    ]
+    edited = {**content, "added_tokens": entries}
+    if replaced and content.get("post_processor"):
+        edited["post_processor"] = _edit_template(content["post_processor"], replaced)
+    return edited
+
+
+def _edit_template(processor: Any, replaced: Mapping[str, tuple[str, int]]) -> Any:
+    """Exchanges tokens in the templates that put them around a text."""
+    if isinstance(processor, list):
+        return [_edit_template(item, replaced) for item in processor]
+    if not isinstance(processor, dict):
+        return processor
+    edited = {key: _edit_template(value, replaced) for key, value in processor.items()}
+    reference = processor.get("SpecialToken")
+    if isinstance(reference, dict) and reference.get("id") in replaced:
+        edited["SpecialToken"] = {**reference, "id": replaced[reference["id"]][0]}
+    table = processor.get("special_tokens")
+    if isinstance(table, dict):
+        edited["special_tokens"] = {
+            **{token: entry for token, entry in table.items() if token not in replaced},
+            **{
+                new: {"id": new, "ids": [token_id], "tokens": [new]}
+                for old, (new, token_id) in replaced.items()
+                if old in table
+            },
+        }
+    return edited
+
+
+def _edit_config(
+    content: dict[str, Any],
+    added: tuple[AddedToken, ...],
+    named: Mapping[Role, str],
+    needs_decoder: bool,
+) -> dict[str, Any]:
+    edited = _edit_special(content, added, named)
+    decoder = content.get("added_tokens_decoder")
+    if added and (decoder is not None or needs_decoder):
+        edited["added_tokens_decoder"] = {
+            **(decoder or {}),
+            **{str(token.token_id): token.flags() for token in added},
+        }
+    return edited
+
+
+def _edit_special(
+    content: dict[str, Any], added: tuple[AddedToken, ...], named: Mapping[Role, str]
+) -> dict[str, Any]:
+    edited = dict(content)
+    for role, token in named.items():
+        old = content.get(role.value)
+        edited[role.value] = {**old, "content": token} if isinstance(old, dict) else token
+    unnamed = [token.content for token in added if token.role is Role.SPECIAL]
+    if unnamed:
+        key = next((key for key in _SPECIAL_LISTS if isinstance(content.get(key), list)), None)
+        key = key or _SPECIAL_LISTS[0]
+        edited[key] = [*content.get(key, []), *unnamed]
+    return edited
+
+
+def _read(directory: Path, name: str) -> dict[str, Any] | None:
+    path = directory / name
+    return read_json_object(path) if path.is_file() else None

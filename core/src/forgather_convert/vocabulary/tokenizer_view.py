@@ -1,0 +1,75 @@
+"""A tokenizer as transformers loads it: what is in its vocabulary, and what would be next."""
+
+import copy
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.vocabulary.requests import Role, TokenRequest
+
+
+class TokenizerView:
+    """Answers questions about a directory's tokenizer.
+
+    Args:
+        tokenizer: What ``AutoTokenizer`` gave for the directory.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._ids: Mapping[str, int] = tokenizer.get_vocab()
+
+    @classmethod
+    def load(cls, directory: Path) -> "TokenizerView":
+        """Loads a tokenizer; no code that the directory brings is run.
+
+        Raises:
+            Exception: Whatever the tokenizer's class raises.
+        """
+        from transformers import AutoTokenizer
+
+        return cls(
+            AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
+        )
+
+    @property
+    def size(self) -> int:
+        """How many ids the tokenizer can give, gaps included."""
+        return max(self._ids.values(), default=-1) + 1
+
+    @property
+    def tokens(self) -> Iterable[str]:
+        return self._ids
+
+    def id_of(self, token: str) -> int | None:
+        """The id of a token that exists as such."""
+        return self._ids.get(token)
+
+    def named(self, role: Role) -> str | None:
+        """The token that has a named role."""
+        token = getattr(self._tokenizer, role.value, None)
+        return None if token is None else str(token)
+
+    def subwords(self, text: str) -> tuple[int, ...]:
+        """The ids that a text is split into today, without special tokens around it."""
+        ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return tuple(int(token) for token in ids)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of a text, with the special tokens that the tokenizer puts around it."""
+        return [int(token) for token in self._tokenizer(text)["input_ids"]]
+
+    def ids_after_adding(self, requests: Iterable[TokenRequest]) -> dict[str, int]:
+        """The ids that new tokens would get, in the given order."""
+        from transformers import AddedToken
+
+        tokenizer = copy.deepcopy(self._tokenizer)
+        ids = {}
+        for request in requests:
+            is_special = request.role is not Role.REGULAR
+            tokenizer.add_tokens(
+                [AddedToken(request.token, special=is_special, normalized=False)],
+                special_tokens=is_special,
+            )
+            ids[request.token] = int(tokenizer.convert_tokens_to_ids(request.token))
+        return ids

@@ -1,0 +1,69 @@
+"""Loads an edited tokenizer and checks that it does what was planned."""
+
+import tempfile
+from pathlib import Path
+
+from forgather_convert.errors import ConverterError
+from forgather_convert.vocabulary.change import Action, VocabularyChange
+from forgather_convert.vocabulary.tokenizer_view import TokenizerView
+
+#: Texts that must be split as before: words, numbers, spaces, other scripts, code.
+_SAMPLES = (
+    "The quick brown fox jumps over 12 lazy dogs.",
+    "  two  spaces\tand\ttabs\n\nlines",
+    "Größe, naïve, 東京, привет, 🙂",
+    "def f(x):\n    return {'a': x**2}",
+)
+
+
+def verify_tokenizer(directory: Path, before: TokenizerView, change: VocabularyChange) -> None:
+    """Loads the tokenizer with its edited files, without touching the source.
+
+    Raises:
+        ConverterError: It does not load, or gives other ids than planned.
+    """
+    if not change.writes:
+        return
+    written = {write.name: write.content for write in change.writes}
+    with tempfile.TemporaryDirectory(prefix="forgather-") as temporary:
+        for path in directory.iterdir():
+            if path.is_file() and path.name not in written:
+                (Path(temporary) / path.name).symlink_to(path.resolve())
+        for name, content in written.items():
+            (Path(temporary) / name).write_bytes(content)
+        try:
+            after = TokenizerView.load(Path(temporary))
+        except Exception as error:
+            raise ConverterError(
+                f"The tokenizer in {directory} does not load any more with the new tokens "
+                f"({type(error).__name__}: {error}). Please report this."
+            ) from error
+    _compare(directory, before, after, change)
+
+
+def _compare(
+    directory: Path, before: TokenizerView, after: TokenizerView, change: VocabularyChange
+) -> None:
+    for token in change.tokens:
+        if token.action is Action.KEPT:
+            continue
+        if after.id_of(token.token) != token.token_id or after.subwords(token.token) != (
+            token.token_id,
+        ):
+            raise ConverterError(
+                f"The tokenizer in {directory} cannot take the token '{token.token}': it should "
+                f"become the id {token.token_id}, but becomes {list(after.subwords(token.token))}."
+            )
+        if token.role.is_named and after.named(token.role) != token.token:
+            raise ConverterError(
+                f"The tokenizer in {directory} cannot take '{token.token}' as its "
+                f"{token.role.value}; it stays {after.named(token.role)!r}."
+            )
+    added = [token.token for token in change.tokens if token.action is Action.ADDED]
+    for sample in _SAMPLES:
+        is_old = not any(token in sample for token in added)
+        if is_old and before.subwords(sample) != after.subwords(sample):
+            raise ConverterError(
+                f"With the new tokens the tokenizer in {directory} would split old text "
+                f"differently: {sample!r}. Please report this."
+            )
