@@ -12,9 +12,9 @@ import jinja2.parser
 from forgather_convert.errors import OptionError
 from forgather_convert.files import WriteFile, encode_json
 from forgather_convert.source_config import read_json_object
+from forgather_convert.tokenizer_directory import TOKENIZER_CONFIG_FILE
 
 TEMPLATE_FILE = "chat_template.jinja"
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 _KEY = "chat_template"
 
 

@@ -34,6 +34,7 @@ from forgather_convert.provenance import (
 )
 from forgather_convert.rope import ROPE_FIELDS
 from forgather_convert.source_config import CONFIG_FILE, SourceConfig, parse_config
+from forgather_convert.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.vocabulary.extension import plan_vocabulary
 from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
@@ -56,6 +57,7 @@ class PlannedConversion:
         hf_config: The Hugging Face side's config object.
         code: The Forgather side's generated code.
         forgather_config: The Forgather side's ``config.json``.
+        tokenizer_directory: Where the source's tokenizer is, if it has one.
         source_state: The source's tensors, by the names that its model expects.
     """
 
@@ -63,6 +65,7 @@ class PlannedConversion:
     hf_config: Any
     code: GeneratedCode
     forgather_config: Mapping[str, Any]
+    tokenizer_directory: Path
     source_state: Mapping[str, TensorRef]
 
 
@@ -101,11 +104,13 @@ def _plan_to_forgather(
 ) -> PlannedConversion:
     handle.validate_source_config(detection.config, detection.direction.value)
     config = complete_config(handle, detection.config)
-    vocabulary = _vocabulary(detection, config, options, tokens)
+    vocabulary = _vocabulary(detection, handle, config, options, tokens)
     extended = config if vocabulary is None else changed_config(config, vocabulary)
     project = handle.project(extended, options.max_length)
     code = generate_code(project)
     forgather_config = _forgather_config(detection, project, code)
+    if handle.converter.tokenizer_class and lacks_tokenizer_class(detection.metadata_directory):
+        forgather_config.setdefault("tokenizer_class", handle.converter.tokenizer_class)
     module = load_generated_code(code)
     skeleton = skeleton_of(lambda: module.model_class(module.config_class(**forgather_config)))
     mapping = handle.weight_mapping()
@@ -158,6 +163,7 @@ def _plan_to_forgather(
         hf_config=handle.hf_config(config, options.max_length),
         code=code,
         forgather_config=forgather_config,
+        tokenizer_directory=detection.metadata_directory,
         source_state=_by_source_name(match, mapping.inverted().renamer()),
     )
 
@@ -173,7 +179,7 @@ def _plan_from_forgather(
     source_tensors = current_tensors(checkpoint.tensors)
     config = current_config(detection.config, source_tensors)
     handle.validate_source_config(config, detection.direction.value)
-    vocabulary = _vocabulary(detection, config, options, tokens)
+    vocabulary = _vocabulary(detection, handle, config, options, tokens)
     extended = config if vocabulary is None else changed_config(config, vocabulary)
     hf_config = handle.hf_config(extended, options.max_length)
     now = hf_config_fields(handle, extended, options.max_length, detection.dtype)
@@ -195,6 +201,8 @@ def _plan_from_forgather(
     else:
         original = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
         then = hf_config_fields(handle, original, None, stated_dtype(original) or DEFAULT_DTYPE)
+        if "tokenizer_class" not in original:
+            now.pop("tokenizer_class", None)
         config_bytes = restored_config(provenance.hf_config, then, now).encode("utf-8")
         if provenance.weights is not None and not _asks_for_layout(options):
             layout = original_layout(tensors, provenance.weights, skeleton)
@@ -229,6 +237,7 @@ def _plan_from_forgather(
         hf_config=hf_config,
         code=code,
         forgather_config=_forgather_config(detection, project, code),
+        tokenizer_directory=detection.metadata_directory,
         source_state=_by_source_name(match, mapping.renamer()),
     )
 
@@ -290,6 +299,7 @@ def _tensor_plans(
 
 def _vocabulary(
     detection: Detection,
+    handle: ConverterHandle,
     config: SourceConfig,
     options: ConvertOptions,
     tokens: tuple[TokenRequest, ...] | None,
@@ -298,6 +308,7 @@ def _vocabulary(
     return plan_vocabulary(
         detection.metadata_directory,
         config,
+        handle.hf_config(config, None),
         tokens,
         adds_defaults=is_original and not options.skip_default_tokens,
         multiple=options.pad_vocab_to_multiple_of,

@@ -62,11 +62,14 @@ class HFConverter:
         hyperparameters: The config fields that the family's model needs, by their
             Hugging Face names. RoPE's are handled apart.
         components: The components of the dynamic model that are not standard, by role.
+        tokenizer_class: The class of tokenizers whose files do not name one. transformers
+            takes it from the ``model_type``, which a dynamic model has another of.
     """
 
     model_type: ClassVar[str] = ""
     hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
     components: ClassVar[Mapping[str, str]] = {}
+    tokenizer_class: ClassVar[str | None] = None
 
     def get_hf_model_class(self) -> Any:
         raise ConverterError(

@@ -7,7 +7,7 @@ from forgather_convert.errors import ValidationError
 from forgather_convert.planning.planner import PlannedConversion
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.validation.model_loading import load_result
-from forgather_convert.validation.prompts import fixed_ids, load_tokenizer
+from forgather_convert.validation.prompts import fixed_ids, try_load_tokenizer
 
 _NEW_TOKENS = 40
 
@@ -38,7 +38,7 @@ def generate(
     import torch
 
     model = load_result(planned, handle, directory, device)
-    tokenizer = load_tokenizer(planned.plan.source)
+    tokenizer = try_load_tokenizer(directory, planned.hf_config)
     if tokenizer is None:
         ids = fixed_ids(range(model.config.vocab_size))
     else:

@@ -44,7 +44,7 @@ def check_logits(
         ValidationError: The logits differ.
     """
     shared = _shared_tokens(planned)
-    ids = prompt_ids(planned.plan.source, prompt, shared)
+    ids = prompt_ids(planned.tokenizer_directory, planned.hf_config, prompt, shared)
     model = load_source(planned, handle, device)
     expected = _logits(model, ids, shared)
     del model

@@ -5,35 +5,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.tokenizer_directory import has_tokenizer, load_tokenizer
+
 logger = logging.getLogger(__name__)
 
-_TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "tokenizer_config.json", "vocab.json")
 #: Where there is no tokenizer: so many ids, spread over the vocabulary.
 _NUM_IDS = 32
 _STRIDE = 7919
 
 
-def has_tokenizer(directory: Path) -> bool:
-    return any((directory / name).is_file() for name in _TOKENIZER_FILES)
-
-
-def load_tokenizer(directory: Path) -> Any:
-    """Loads a directory's tokenizer, without code that it may bring.
+def try_load_tokenizer(directory: Path, hf_config: Any) -> Any:
+    """Loads a directory's tokenizer for a check.
 
     Returns:
         ``None`` if there is none, or if the installed transformers cannot read it.
     """
     if not has_tokenizer(directory):
         return None
-    from transformers import AutoTokenizer
-
     try:
-        return AutoTokenizer.from_pretrained(
-            directory, trust_remote_code=False, local_files_only=True
-        )
+        return load_tokenizer(directory, hf_config)
     except Exception as error:
-        # Any exception: the many tokenizer classes do not agree on one, and a tokenizer
-        # that does not load is no reason not to check the weights.
+        # A tokenizer that does not load is no reason not to check the weights.
         logger.warning(
             "The tokenizer in %s cannot be loaded (%s: %s); using fixed token ids",
             directory,
@@ -48,15 +40,16 @@ def fixed_ids(tokens: Sequence[int]) -> list[int]:
     return [tokens[(position * _STRIDE + 1) % len(tokens)] for position in range(_NUM_IDS)]
 
 
-def prompt_ids(directory: Path, prompt: str, tokens: Sequence[int]) -> list[int]:
+def prompt_ids(directory: Path, hf_config: Any, prompt: str, tokens: Sequence[int]) -> list[int]:
     """A prompt's token ids; fixed ones where the tokenizer is missing or gives others.
 
     Args:
         directory: Where the tokenizer is.
+        hf_config: The model's config on its Hugging Face side.
         prompt: The text.
         tokens: The ids that may be used.
     """
-    tokenizer = load_tokenizer(directory)
+    tokenizer = try_load_tokenizer(directory, hf_config)
     if tokenizer is None:
         return fixed_ids(tokens)
     ids = [int(token) for token in tokenizer(prompt)["input_ids"]]

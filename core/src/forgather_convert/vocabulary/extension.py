@@ -3,9 +3,11 @@
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from forgather_convert.errors import OptionError, SourceError
-from forgather_convert.source_config import SourceConfig, read_json_object
+from forgather_convert.source_config import SourceConfig
+from forgather_convert.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.vocabulary.change import Action, TokenChange, VocabularyChange
 from forgather_convert.vocabulary.requests import (
     DEFAULT_INITS,
@@ -17,8 +19,6 @@ from forgather_convert.vocabulary.requests import (
 )
 from forgather_convert.vocabulary.row_init import RowInit
 from forgather_convert.vocabulary.tokenizer_files import (
-    SPECIAL_TOKENS_FILE,
-    TOKENIZER_CONFIG_FILE,
     AddedToken,
     edited_tokenizer_files,
 )
@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 def plan_vocabulary(
     directory: Path,
     config: SourceConfig,
+    hf_config: Any,
     requests: tuple[TokenRequest, ...] | None,
     adds_defaults: bool,
     multiple: int,
@@ -40,6 +41,7 @@ def plan_vocabulary(
     Args:
         directory: Where the tokenizer is.
         config: The model's config.
+        hf_config: The model's config on its Hugging Face side, as an object.
         requests: The tokens that the user asks for; ``None`` if the user does not say.
         adds_defaults: Whether a missing padding token is added if the user does not say.
         multiple: What the number of rows must be a multiple of.
@@ -50,9 +52,9 @@ def plan_vocabulary(
     """
     view = None
     if requests:
-        view = _load(directory)
+        view = _load(directory, hf_config)
     elif requests is None and adds_defaults:
-        view = _load_without_padding(directory)
+        view = _load_without_padding(directory, hf_config)
         requests = () if view is None else (DEFAULT_PAD,)
     if view is None or not requests:
         size = _padded(config.vocab_size, multiple)
@@ -61,13 +63,13 @@ def plan_vocabulary(
         rows = {row: RowInit("mean") for row in range(config.vocab_size, size)}
         return VocabularyChange((), config.vocab_size, size, config.vocab_size, rows, {}, ())
     change = _plan(directory, view, config, requests, multiple)
-    verify_tokenizer(directory, view, change)
+    verify_tokenizer(directory, view, change, hf_config)
     return change
 
 
-def _load(directory: Path) -> TokenizerView:
+def _load(directory: Path, hf_config: Any) -> TokenizerView:
     try:
-        return TokenizerView.load(directory)
+        return TokenizerView.load(directory, hf_config)
     except Exception as error:
         raise SourceError(
             f"Tokens cannot be added: the tokenizer in {directory} cannot be loaded by the "
@@ -75,12 +77,12 @@ def _load(directory: Path) -> TokenizerView:
         ) from error
 
 
-def _load_without_padding(directory: Path) -> TokenizerView | None:
+def _load_without_padding(directory: Path, hf_config: Any) -> TokenizerView | None:
     """Loads a tokenizer if it has no padding token."""
-    if not (directory / TOKENIZER_CONFIG_FILE).is_file() or _has_padding(directory):
+    if not has_tokenizer(directory) or names_padding_token(directory):
         return None
     try:
-        view = TokenizerView.load(directory)
+        view = TokenizerView.load(directory, hf_config)
     except Exception as error:
         # Any exception: every tokenizer class has its own. The model converts without.
         logger.warning(
@@ -247,15 +249,6 @@ def _id_of(token: str | None, view: TokenizerView) -> int | None:
 
 def _padded(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
-
-
-def _has_padding(directory: Path) -> bool:
-    """Whether a tokenizer's files name a padding token; saves loading it."""
-    for name in (TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE):
-        path = directory / name
-        if path.is_file() and read_json_object(path).get(Role.PAD.value):
-            return True
-    return False
 
 
 def _first_line(error: Exception) -> str:

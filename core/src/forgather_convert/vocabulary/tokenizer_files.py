@@ -12,11 +12,10 @@ from typing import Any
 
 from forgather_convert.files import WriteFile, encode_json
 from forgather_convert.source_config import read_json_object
+from forgather_convert.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
 from forgather_convert.vocabulary.requests import Role
 
 TOKENIZER_FILE = "tokenizer.json"
-TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
-SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
 #: Where the lists of unnamed special tokens are: transformers 4's key, and version 5's.
 _SPECIAL_LISTS = ("additional_special_tokens", "extra_special_tokens")

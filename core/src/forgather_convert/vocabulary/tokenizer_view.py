@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.tokenizer_directory import load_tokenizer
 from forgather_convert.vocabulary.requests import Role, TokenRequest
 
 
@@ -20,17 +21,9 @@ class TokenizerView:
         self._ids: Mapping[str, int] = tokenizer.get_vocab()
 
     @classmethod
-    def load(cls, directory: Path) -> "TokenizerView":
-        """Loads a tokenizer; no code that the directory brings is run.
-
-        Raises:
-            Exception: Whatever the tokenizer's class raises.
-        """
-        from transformers import AutoTokenizer
-
-        return cls(
-            AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-        )
+    def load(cls, directory: Path, hf_config: Any) -> "TokenizerView":
+        """Loads a tokenizer; see :func:`load_tokenizer`."""
+        return cls(load_tokenizer(directory, hf_config))
 
     @property
     def size(self) -> int:

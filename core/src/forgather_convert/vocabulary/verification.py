@@ -2,6 +2,7 @@
 
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from forgather_convert.errors import ConverterError
 from forgather_convert.vocabulary.change import Action, VocabularyChange
@@ -16,7 +17,9 @@ _SAMPLES = (
 )
 
 
-def verify_tokenizer(directory: Path, before: TokenizerView, change: VocabularyChange) -> None:
+def verify_tokenizer(
+    directory: Path, before: TokenizerView, change: VocabularyChange, hf_config: Any
+) -> None:
     """Loads the tokenizer with its edited files, without touching the source.
 
     Raises:
@@ -32,7 +35,7 @@ def verify_tokenizer(directory: Path, before: TokenizerView, change: VocabularyC
         for name, content in written.items():
             (Path(temporary) / name).write_bytes(content)
         try:
-            after = TokenizerView.load(Path(temporary))
+            after = TokenizerView.load(Path(temporary), hf_config)
         except Exception as error:
             raise ConverterError(
                 f"The tokenizer in {directory} does not load any more with the new tokens "

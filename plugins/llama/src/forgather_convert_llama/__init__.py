@@ -9,6 +9,7 @@ class LlamaConverter(HFConverter):
     """Converts Llama 1 to 3.x and the models that share their architecture."""
 
     model_type = "llama"
+    tokenizer_class = "LlamaTokenizer"
     hyperparameters = (*STANDARD_HYPERPARAMETERS, "attention_bias", "mlp_bias")
 
     def get_hf_model_class(self) -> Any:

@@ -9,6 +9,7 @@ class MistralConverter(HFConverter):
     """Converts Mistral 7B and the models that share its architecture."""
 
     model_type = "mistral"
+    tokenizer_class = "LlamaTokenizer"
     hyperparameters = (*STANDARD_HYPERPARAMETERS, "sliding_window")
 
     def get_hf_model_class(self) -> Any:

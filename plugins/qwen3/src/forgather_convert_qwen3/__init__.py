@@ -10,6 +10,7 @@ class Qwen3Converter(HFConverter):
     """Converts the dense Qwen3 models."""
 
     model_type = "qwen3"
+    tokenizer_class = "Qwen2Tokenizer"
     hyperparameters = (
         *STANDARD_HYPERPARAMETERS,
         "attention_bias",
