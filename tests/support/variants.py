@@ -4,6 +4,7 @@ Sizes are tiny, but nothing is degenerate: weights are random (norms too), windo
 original context lengths are shorter than :data:`PROMPT_LENGTH`.
 """
 
+import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -79,7 +80,8 @@ class Variant:
             ]
         for name in self.without:
             config.pop(name, None)
-        return config
+        # Config classes write into the dictionaries that they are given.
+        return copy.deepcopy(config)
 
 
 _LONG = {"max_position_embeddings": 32}

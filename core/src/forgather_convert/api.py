@@ -102,7 +102,7 @@ def _plan(
     if options.logit_check or options.generation_test:
         check_device(options.device)
     check_destination(source, destination, options.overwrite)
-    handle = resolve_converter(detection.model_type, options.converter_paths)
+    handle = resolve_converter(detection.model_type, options.converter_paths, source)
     return plan_conversion(detection, handle, destination, options, tokens), handle
 
 

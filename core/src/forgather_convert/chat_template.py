@@ -37,7 +37,9 @@ def read_template(path: Path) -> str:
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise OptionError(f"The chat template {path} cannot be read: {error}.") from error
+        raise OptionError(
+            f"The chat template {path} cannot be read: {error}. Give a file with a Jinja template."
+        ) from error
     # The extensions that transformers renders chat templates with.
     environment = jinja2.Environment(
         extensions=[_GenerationTag, jinja2.ext.loopcontrols],
@@ -49,7 +51,8 @@ def read_template(path: Path) -> str:
         environment.parse(text)
     except jinja2.TemplateSyntaxError as error:
         raise OptionError(
-            f"The chat template {path} is not valid Jinja: line {error.lineno}: {error.message}."
+            f"The chat template {path} is not valid Jinja: line {error.lineno}: {error.message}. "
+            "Correct the template."
         ) from error
     return text
 

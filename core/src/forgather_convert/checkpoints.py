@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.weights.checkpoint import WeightsFiles, find_weights
+from forgather_convert.weights.checkpoint import WeightsFiles, find_weights, open_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +26,8 @@ def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
     for directory in _numbered_checkpoints(source):
         try:
             weights = find_weights(directory)
+            if weights is not None:
+                open_checkpoint(weights)
         except SourceError as error:
             logger.warning("Skipping %s: %s", directory, error)
             continue
@@ -49,12 +51,14 @@ def _requested_checkpoint(source: Path, requested: Path) -> WeightsFiles:
         candidates += [source / requested, source / "checkpoints" / requested]
     directory = next((path for path in candidates if path.is_dir()), None)
     if directory is None:
-        raise SourceError(f"Checkpoint not found: {requested} is not a directory.")
+        raise SourceError(
+            f"Checkpoint not found: {requested} is not a directory. Give a directory with weights."
+        )
     weights = find_weights(directory)
     if weights is None:
         raise SourceError(
             f"Checkpoint not found: {directory} has neither model.safetensors nor "
-            "pytorch_model.bin, nor an index of either."
+            "pytorch_model.bin, nor an index of either. Give a directory with weights."
         )
     return weights
 

@@ -90,7 +90,7 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
         if options.checkpoint_path is not None:
             raise OptionError(
                 "--checkpoint-path selects a checkpoint of a Forgather model, but "
-                f"{source} is a Hugging Face model."
+                f"{source} is a Hugging Face model. Remove the option, or use --reverse."
             )
         weights = find_weights(metadata_directory)
         if weights is None:
@@ -126,7 +126,7 @@ def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Directio
     if options.reverse:
         logger.info("Converting from Forgather as --reverse asks; the config does not say so")
         return Direction.FROM_FORGATHER
-    if config.get("model_type") or options.model_type:
+    if _model_type_in(config, Direction.TO_FORGATHER) or options.model_type:
         return Direction.TO_FORGATHER
     raise UnsupportedModelError(
         f"Could not auto-detect model type: {config.origin} has neither 'model_type' nor "

@@ -59,19 +59,25 @@ class RopeParameters:
         return fields
 
 
-def read_rope(config: Mapping[str, Any]) -> RopeParameters:
+def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopeParameters:
     """Reads a config as transformers 5 does.
+
+    Args:
+        config: The fields of the config.
+        origin: The config, for messages.
 
     Raises:
         UnsupportedModelError: The type is not known, or lacks a key.
     """
     written = config.get("rope_scaling") or config.get("rope_parameters") or {}
     if not isinstance(written, Mapping):
-        raise UnsupportedModelError(f"The config's RoPE parameters are {written!r}, not an object.")
+        raise UnsupportedModelError(
+            f"The RoPE parameters in {origin} are {written!r}, not an object. Correct them."
+        )
     if any(isinstance(value, Mapping) for value in written.values()):
         raise UnsupportedModelError(
-            "The config has different RoPE parameters for different kinds of layers, which no "
-            "installed family can express."
+            f"{origin} has different RoPE parameters for different kinds of layers. Use a "
+            "converter of a family that has them (--converter-path)."
         )
     options = {key: value for key, value in written.items() if value is not None}
     theta = options.pop("rope_theta", config.get("rope_theta"))
@@ -79,7 +85,8 @@ def read_rope(config: Mapping[str, Any]) -> RopeParameters:
     rope_type = options.pop("rope_type", old_type or "default")
     if rope_type not in _REQUIRED:
         raise UnsupportedModelError(
-            f"The RoPE type '{rope_type}' is not known. Known are: {', '.join(_REQUIRED)}."
+            f"The RoPE type '{rope_type}' in {origin} is not known. Known are: "
+            f"{', '.join(_REQUIRED)}."
         )
     missing = [key for key in _REQUIRED[rope_type] if key not in options]
     longest = config.get("max_position_embeddings")
@@ -88,7 +95,7 @@ def read_rope(config: Mapping[str, Any]) -> RopeParameters:
     if missing:
         raise UnsupportedModelError(
             f"The RoPE type '{rope_type}' needs {', '.join(repr(key) for key in missing)}, which "
-            "the config does not give."
+            f"{origin} does not give."
         )
     if "partial_rotary_factor" in config and config["partial_rotary_factor"] is not None:
         options.setdefault("partial_rotary_factor", config["partial_rotary_factor"])
@@ -96,16 +103,17 @@ def read_rope(config: Mapping[str, Any]) -> RopeParameters:
         outside = config.get(_ORIGINAL_LENGTH)
         options[_ORIGINAL_LENGTH] = outside or options.get(_ORIGINAL_LENGTH) or longest
         if rope_type in ("yarn", "longrope"):
-            _make_explicit(rope_type, options, longest)
+            _make_explicit(rope_type, options, longest, origin)
     return RopeParameters(rope_type, DEFAULT_THETA if theta is None else theta, options)
 
 
-def _make_explicit(rope_type: str, options: dict[str, Any], longest: Any) -> None:
+def _make_explicit(rope_type: str, options: dict[str, Any], longest: Any, origin: str) -> None:
     """Writes down what would otherwise follow from the maximum length, which may change."""
     original = options[_ORIGINAL_LENGTH]
     if not longest or not original:
         raise UnsupportedModelError(
-            f"The RoPE type '{rope_type}' needs '{_ORIGINAL_LENGTH}' or 'max_position_embeddings'."
+            f"The RoPE type '{rope_type}' needs '{_ORIGINAL_LENGTH}' or 'max_position_embeddings', "
+            f"which {origin} does not give."
         )
     if options.get("factor") is None:
         options["factor"] = longest / original

@@ -68,7 +68,9 @@ def read_json_object(path: Path) -> dict[str, Any]:
     try:
         text = path.read_bytes().decode("utf-8")
     except (UnicodeDecodeError, OSError) as error:
-        raise SourceError(f"{path} cannot be read: {error}.") from error
+        raise SourceError(
+            f"{path} cannot be read: {error}. Correct it, or download it again."
+        ) from error
     return _parse_object(text, str(path))
 
 
@@ -76,9 +78,13 @@ def _parse_object(text: str, origin: str) -> dict[str, Any]:
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise SourceError(f"{origin} cannot be read as JSON: {error}.") from error
+        raise SourceError(
+            f"{origin} cannot be read as JSON: {error}. Correct it, or download it again."
+        ) from error
     if not isinstance(content, dict):
-        raise SourceError(f"{origin} does not hold a JSON object.")
+        raise SourceError(
+            f"{origin} does not hold a JSON object. Correct it, or download it again."
+        )
     return content
 
 

@@ -10,7 +10,8 @@ import click
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.errors import ForgatherConvertError
 
-logger = logging.getLogger(__name__)
+# By name: run as a module, this one is called __main__.
+logger = logging.getLogger("forgather_convert.cli.main")
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

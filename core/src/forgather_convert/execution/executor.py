@@ -1,5 +1,6 @@
 """Writes the files of a plan, one tensor at a time."""
 
+import stat
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any, BinaryIO
 from forgather_convert.dtypes import dtype_size, to_torch
 from forgather_convert.execution.byte_copy import copy_range
 from forgather_convert.execution.vocabulary_rows import resized_matrix
+from forgather_convert.files import CopyFile
 from forgather_convert.planning.operations import Cast, Literal, Move, ResizeRows
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.weights.mapped_file import TensorReader
@@ -35,11 +37,17 @@ def execute(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
         else:
             _write_safetensors_shard(shard, directory / shard.file_name, progress)
     for copy in plan.copies:
-        size = copy.source.stat().st_size
-        with copy.source.open("rb") as source, (directory / copy.name).open("wb") as destination:
-            copy_range(source, destination, 0, size, lambda count: None)
+        _copy_file(copy, directory / copy.name)
     for write in plan.writes:
         (directory / write.name).write_bytes(write.content)
+
+
+def _copy_file(copy: CopyFile, path: Path) -> None:
+    status = copy.source.stat()
+    with copy.source.open("rb") as source, path.open("wb") as destination:
+        copy_range(source, destination, 0, status.st_size, lambda count: None)
+    if status.st_mode & stat.S_IXUSR:
+        path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
 def _write_safetensors_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:

@@ -19,6 +19,9 @@ except ImportError:  # pragma: no cover - not a POSIX system
     fcntl = None  # type: ignore[assignment]
 
 _LOCK_FILE = ".lock"
+#: In a staging directory: the new model, and the one that it replaces.
+_CONTENT = "model"
+_REPLACED = "replaced"
 
 
 def check_destination(source: Path, destination: Path, overwrite: bool) -> None:
@@ -29,7 +32,9 @@ def check_destination(source: Path, destination: Path, overwrite: bool) -> None:
     """
     real_source, real_destination = source.resolve(), destination.resolve()
     if real_source == real_destination:
-        raise DestinationError(f"The destination {destination} is the source itself.")
+        raise DestinationError(
+            f"The destination {destination} is the source itself. Choose another place."
+        )
     if real_source in real_destination.parents:
         raise DestinationError(
             f"The destination {destination} is inside the source {source}. Choose another place."
@@ -69,20 +74,20 @@ def staging_directory(destination: Path) -> Iterator[Path]:
     staging = None
     lock = None
     try:
-        _remove_abandoned(destination.parent, prefix)
+        _clean_up_abandoned(destination, prefix)
         try:
             staging = Path(tempfile.mkdtemp(prefix=prefix, dir=destination.parent))
         except OSError as error:
             raise DestinationError(
-                f"{destination.parent} cannot be written: {error.strerror}."
+                f"{destination.parent} cannot be written: {error.strerror}. Choose another place."
             ) from error
         lock = _lock(staging)
-        content = staging / "model"
+        content = staging / _CONTENT
         content.mkdir()
         yield content
     finally:
         if staging is not None:
-            shutil.rmtree(staging, ignore_errors=True)
+            _dispose(staging, destination)
         if lock is not None:
             os.close(lock)
         for parent in created:
@@ -94,6 +99,9 @@ def staging_directory(destination: Path) -> Iterator[Path]:
 def commit(staged: Path, destination: Path, overwrite: bool) -> None:
     """Moves a complete directory to its place, when all of it is on the disk.
 
+    A directory that is replaced stays in the staging directory until the new one is in its
+    place; whatever happens in between, it is put back.
+
     Raises:
         DestinationError: The destination has appeared in the meantime.
     """
@@ -101,23 +109,28 @@ def commit(staged: Path, destination: Path, overwrite: bool) -> None:
     for path in staged.iterdir():
         _fsync(path)
     _fsync(staged)
-    replaced = staged.parent / "replaced"
-    if os.path.lexists(destination):
-        if not overwrite:
-            raise DestinationError(
-                f"The destination {destination} has appeared during the conversion and was left "
-                "alone."
-            )
-        destination.rename(replaced)
     try:
+        if os.path.lexists(destination):
+            if not overwrite:
+                raise DestinationError(
+                    f"The destination {destination} has appeared during the conversion and was "
+                    "left alone. Choose another place, or use --overwrite."
+                )
+            destination.rename(staged.parent / _REPLACED)
         staged.rename(destination)
     except OSError as error:
-        if replaced.exists():
-            replaced.rename(destination)
         raise DestinationError(
-            f"The model cannot be moved to {destination}: {error.strerror}."
+            f"The model cannot be moved to {destination}: {error.strerror}. Choose another place."
         ) from error
     _fsync(destination.parent)
+
+
+def _dispose(staging: Path, destination: Path) -> None:
+    """Removes a staging directory; a model that it has replaced without success goes back."""
+    replaced = staging / _REPLACED
+    if os.path.lexists(replaced) and not os.path.lexists(destination):
+        replaced.rename(destination)
+    shutil.rmtree(staging, ignore_errors=True)
 
 
 def _create_parents(parent: Path) -> list[Path]:
@@ -127,6 +140,8 @@ def _create_parents(parent: Path) -> list[Path]:
     while not current.exists():
         missing.append(current)
         current = current.parent
+    if not current.is_dir():
+        raise DestinationError(f"{current} is not a directory. Choose another place.")
     created: list[Path] = []
     for path in reversed(missing):
         try:
@@ -134,7 +149,9 @@ def _create_parents(parent: Path) -> list[Path]:
         except OSError as error:
             for done in created:
                 done.rmdir()
-            raise DestinationError(f"{path} cannot be created: {error.strerror}.") from error
+            raise DestinationError(
+                f"{path} cannot be created: {error.strerror}. Choose another place."
+            ) from error
         created.insert(0, path)
     return created
 
@@ -147,10 +164,10 @@ def _lock(staging: Path) -> int | None:
     return descriptor
 
 
-def _remove_abandoned(parent: Path, prefix: str) -> None:
+def _clean_up_abandoned(destination: Path, prefix: str) -> None:
     if fcntl is None:
         return
-    for path in parent.iterdir():
+    for path in destination.parent.iterdir():
         if not path.name.startswith(prefix):
             continue
         try:
@@ -163,7 +180,7 @@ def _remove_abandoned(parent: Path, prefix: str) -> None:
             continue
         else:
             logger.info("Removing what an interrupted conversion left: %s", path)
-            shutil.rmtree(path, ignore_errors=True)
+            _dispose(path, destination)
         finally:
             os.close(descriptor)
 

@@ -48,6 +48,10 @@ logger = logging.getLogger(__name__)
 _NOT_CARRIED = ("_name_or_path", "architectures", "auto_map", "model_type", "torch_dtype", "dtype")
 
 
+#: What trainers leave beside a model, apart from tensors.
+_TRAINING_FILES = ("trainer_state.json",)
+
+
 @dataclass(frozen=True)
 class PlannedConversion:
     """A plan, and both sides of it as models that can be loaded and compared.
@@ -58,6 +62,7 @@ class PlannedConversion:
         code: The Forgather side's generated code.
         forgather_config: The Forgather side's ``config.json``.
         tokenizer_directory: Where the source's tokenizer is, if it has one.
+        tied: Parameters of the result that are another one under a second name.
         source_state: The source's tensors, by the names that its model expects.
     """
 
@@ -66,6 +71,7 @@ class PlannedConversion:
     code: GeneratedCode
     forgather_config: Mapping[str, Any]
     tokenizer_directory: Path
+    tied: Mapping[str, str]
     source_state: Mapping[str, TensorRef]
 
 
@@ -164,6 +170,7 @@ def _plan_to_forgather(
         code=code,
         forgather_config=forgather_config,
         tokenizer_directory=detection.metadata_directory,
+        tied=skeleton.tied,
         source_state=_by_source_name(match, mapping.inverted().renamer()),
     )
 
@@ -195,11 +202,11 @@ def _plan_from_forgather(
     tensors = _with_vocabulary(tensors, skeleton, vocabulary)
 
     provenance = read_provenance(detection.metadata_directory)
+    original = None if provenance is None else _original_config(provenance, handle)
     layout = None
-    if provenance is None:
+    if provenance is None or original is None:
         config_bytes = encode_json(now, sort_keys=True)
     else:
-        original = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
         then = hf_config_fields(handle, original, None, stated_dtype(original) or DEFAULT_DTYPE)
         if "tokenizer_class" not in original:
             now.pop("tokenizer_class", None)
@@ -238,6 +245,7 @@ def _plan_from_forgather(
         code=code,
         forgather_config=_forgather_config(detection, project, code),
         tokenizer_directory=detection.metadata_directory,
+        tied=skeleton.tied,
         source_state=_by_source_name(match, mapping.renamer()),
     )
 
@@ -260,6 +268,12 @@ def _forgather_config(
         "hf_model_type": project.model_type,
         "dtype": detection.dtype,
     }
+
+
+def _original_config(provenance: Provenance, handle: ConverterHandle) -> SourceConfig | None:
+    """The config that a Forgather model came from, if it is the family's that it goes to."""
+    original = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
+    return original if original.get("model_type", handle.model_type) == handle.model_type else None
 
 
 def _tensor_plans(
@@ -361,10 +375,10 @@ def _by_source_name(match: Match, inverse: Callable[[str], str | None]) -> dict[
 
 
 def _forgather_only_files(directory: Path, provenance: Provenance | None) -> frozenset[str]:
-    """The names of the model code, which a Hugging Face model has no use for."""
+    """The names of model code and training state, which a Hugging Face model has no use for."""
     code = {path.name for path in directory.glob("*.py")}
     if provenance is None:
-        return frozenset(code)
+        return frozenset({*code, *_TRAINING_FILES})
     edited = [
         name
         for name, digest in provenance.generated.items()
@@ -375,7 +389,7 @@ def _forgather_only_files(directory: Path, provenance: Provenance | None) -> fro
             "The model code was edited (%s); a Hugging Face model cannot follow it",
             ", ".join(edited),
         )
-    return frozenset(provenance.generated)
+    return frozenset({*provenance.generated, *_TRAINING_FILES} - {*provenance.carried})
 
 
 def _read_text(path: Path) -> str:

@@ -81,7 +81,7 @@ def match_tensors(
             raise MappingError(
                 f"'{ref.name}' in {ref.file} has the shape {format_shape(ref.shape)}, but the "
                 f"config makes '{destination}' {format_shape(skeleton.shapes[destination])}. "
-                "The config and the weights belong to different models."
+                "Check that config and weights belong to the same model."
             )
     return Match(
         inputs={name: inputs[name] for name in skeleton.shapes},

@@ -97,7 +97,7 @@ class HFConverter:
         for name in ("attention_bias", "mlp_bias", "sliding_window"):
             config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
         config["head_dim"] = self._head_dim(src_config)
-        config.update(read_rope(src_config).to_fields())
+        config.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
             config["max_position_embeddings"] = max_length
         return {"model_type": self.model_type, "config": config, "components": self.components}
@@ -111,7 +111,7 @@ class HFConverter:
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name not in self.hyperparameters and fields.get(name) == absent:
                 fields.pop(name, None)
-        fields.update(read_rope(src_config).to_fields())
+        fields.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
             fields["max_position_embeddings"] = max_length
         config = self.get_hf_config_class()(**fields)
@@ -127,13 +127,15 @@ class HFConverter:
             if name not in self.hyperparameters and value and value != absent:
                 raise UnsupportedModelError(
                     f"The family '{self.model_type}' cannot express '{name}' "
-                    f"({value!r} in {src_config.origin})."
+                    f"({value!r} in {src_config.origin}). Use a converter of a family that can "
+                    "(--converter-path)."
                 )
-        partial = read_rope(src_config).options.get("partial_rotary_factor", 1.0)
+        partial = read_rope(src_config, src_config.origin).options.get("partial_rotary_factor", 1.0)
         if partial != 1.0 and "partial_rotary_factor" not in self.hyperparameters:
             raise UnsupportedModelError(
                 f"The family '{self.model_type}' cannot express 'partial_rotary_factor' "
-                f"({partial!r} in {src_config.origin})."
+                f"({partial!r} in {src_config.origin}). Use a converter of a family that can "
+                "(--converter-path)."
             )
 
     def _head_dim(self, config: SourceConfig) -> int:

@@ -5,7 +5,7 @@ the ``model_type`` they convert. Listing them reads package metadata and imports
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -49,18 +49,17 @@ def installed_converters() -> dict[str, list[RegisteredConverter]]:
     return found
 
 
-def available_model_types(converter_paths: Iterable[Path] = ()) -> list[str]:
-    """All model types that a conversion could use, sorted."""
-    types = set(installed_converters())
-    for directory in (*converter_paths, *standard_directories()):
-        types.update(converter.model_type for converter in _scanned(directory))
-    return sorted(types)
-
-
-def resolve_converter(model_type: str, converter_paths: Iterable[Path] = ()) -> ConverterHandle:
+def resolve_converter(
+    model_type: str, converter_paths: Iterable[Path] = (), source: Path | None = None
+) -> ConverterHandle:
     """Finds and loads the converter for a model type, and only that one.
 
     Given directories come first, then installed distributions, then the working tree.
+
+    Args:
+        model_type: What to convert.
+        converter_paths: Directories to search first.
+        source: The model; no converter is loaded from it.
 
     Raises:
         UnsupportedModelError: There is none.
@@ -69,8 +68,11 @@ def resolve_converter(model_type: str, converter_paths: Iterable[Path] = ()) -> 
     paths = tuple(converter_paths)
     for directory in paths:
         if not directory.is_dir():
-            raise ConverterError(f"The converter path {directory} is not a directory.")
-    for candidates in _by_priority(model_type, paths):
+            raise ConverterError(
+                f"The converter path {directory} is not a directory. "
+                "Give a directory with a converter.py."
+            )
+    for candidates in _by_priority(model_type, paths, source):
         if len(candidates) > 1:
             origins = " and ".join(candidate.origin for candidate in candidates)
             raise ConverterError(
@@ -79,20 +81,22 @@ def resolve_converter(model_type: str, converter_paths: Iterable[Path] = ()) -> 
             )
         if candidates:
             return _load(candidates[0])
-    available = available_model_types(paths)
+    installed = ", ".join(sorted(installed_converters())) or "none"
     raise UnsupportedModelError(
         f"No converter registered for model type '{model_type}'. Installed are: "
-        f"{', '.join(available) or 'none'}. A plugin may be published: try "
+        f"{installed}. A plugin may be published: try "
         f"'pip install forgather-convert-{model_type.replace('_', '-')}', or name the directory "
         "of a converter with --converter-path."
     )
 
 
-def _by_priority(model_type: str, paths: tuple[Path, ...]) -> Iterable[list[RegisteredConverter]]:
+def _by_priority(
+    model_type: str, paths: tuple[Path, ...], source: Path | None
+) -> Iterable[list[RegisteredConverter]]:
     for directory in paths:
         yield [found for found in _scanned(directory) if found.model_type == model_type]
     yield installed_converters().get(model_type, [])
-    for directory in standard_directories():
+    for directory in standard_directories(source):
         yield [found for found in _scanned(directory) if found.model_type == model_type]
 
 
@@ -126,12 +130,3 @@ def _load(converter: RegisteredConverter) -> ConverterHandle:
         )
     logger.debug("Converter for '%s': %s", converter.model_type, converter.origin)
     return ConverterHandle(loaded(), converter.origin)
-
-
-def registered_models() -> Mapping[str, list[RegisteredConverter]]:
-    """Installed converters and those of the working tree, by model type."""
-    found = installed_converters()
-    for directory in standard_directories():
-        for converter in _scanned(directory):
-            found.setdefault(converter.model_type, []).append(converter)
-    return found

@@ -35,9 +35,15 @@ def register_converter(model_type: str) -> Callable[[Converter], Converter]:
     return register
 
 
-def standard_directories() -> list[Path]:
-    """Where a Forgather working tree keeps its models, if there is one."""
+def standard_directories(source: Path | None = None) -> list[Path]:
+    """Where a Forgather working tree keeps its models, if there is one.
+
+    Args:
+        source: A model that is to be converted; a working tree in it is not trusted.
+    """
     root = Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+    if source is not None and root.resolve().is_relative_to(source.resolve()):
+        return []
     return [source for source in sorted((root / _STANDARD_PLACE).glob("*/src")) if source.is_dir()]
 
 
@@ -81,7 +87,8 @@ def _load(path: Path) -> list[tuple[str, type[HFConverter]]]:
         sys.modules.pop(name, None)
         del _registered[before:]
         raise ConverterError(
-            f"The converter file {path} cannot be imported: {type(error).__name__}: {error}."
+            f"The converter file {path} cannot be imported: {type(error).__name__}: {error}. "
+            "Correct the file, or install what it needs."
         ) from error
     _scanned_files[path] = _registered[before:]
     return _scanned_files[path]

@@ -9,10 +9,15 @@ from typing import Any
 from forgather_convert.detect import Direction
 from forgather_convert.dtypes import to_torch
 from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.errors import ValidationError
 from forgather_convert.planning.planner import PlannedConversion
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.source_config import read_config
+from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.mapped_file import TensorReader
+from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
 
 
 def load_source(planned: PlannedConversion, handle: ConverterHandle, device: str) -> Any:
@@ -39,7 +44,14 @@ def load_source(planned: PlannedConversion, handle: ConverterHandle, device: str
 def load_result(
     planned: PlannedConversion, handle: ConverterHandle, directory: Path, device: str
 ) -> Any:
-    """Loads the converted directory as a user would, from its own files."""
+    """Loads the converted directory as a user would, from its own files.
+
+    Where the installed transformers cannot - an old version and an unusual original that
+    was given back to the byte - the weights are read for it.
+
+    Raises:
+        ValidationError: The model cannot be loaded either way.
+    """
     if planned.plan.direction is Direction.TO_FORGATHER:
         classes = load_generated_code(planned.code)
         model_class = classes.model_class
@@ -47,11 +59,39 @@ def load_result(
     else:
         model_class = handle.hf_model_class()
         config = handle.hf_config(read_config(directory), None)
-    with _quiet_transformers():
-        model = model_class.from_pretrained(
-            directory, config=config, dtype=to_torch(planned.plan.dtype)
+    dtype = to_torch(planned.plan.dtype)
+    try:
+        with _quiet_transformers():
+            model = model_class.from_pretrained(directory, config=config, dtype=dtype)
+        return model.to(device).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        logger.warning(
+            "The installed transformers does not load the result by itself (%s); "
+            "checking its weights all the same",
+            str(error).splitlines()[0] if str(error) else type(error).__name__,
         )
-    return model.to(device).eval()
+    try:
+        with TensorReader() as reader, _quiet_transformers():
+            state = {
+                name: reader.read(ref) for name, ref in _result_state(planned, directory).items()
+            }
+            model = model_class.from_pretrained(None, config=config, state_dict=state, dtype=dtype)
+        return model.to(device).eval()
+    except (OSError, ValueError, RuntimeError) as error:
+        raise ValidationError(
+            f"The converted model does not load: {type(error).__name__}: {error}. Nothing was "
+            "written. Use --no-logit-check to convert all the same."
+        ) from error
+
+
+def _result_state(planned: PlannedConversion, directory: Path) -> dict[str, TensorRef]:
+    """The result's tensors, with a tied pair under the name of the first."""
+    weights = find_weights(directory)
+    tensors = {} if weights is None else dict(open_checkpoint(weights).tensors)
+    for second, first in planned.tied.items():
+        if second in tensors:
+            tensors.setdefault(first, tensors[second])
+    return tensors
 
 
 @contextlib.contextmanager
@@ -60,10 +100,13 @@ def _quiet_transformers() -> Iterator[None]:
     from transformers.utils import logging as transformers_logging
 
     verbosity = transformers_logging.get_verbosity()
+    has_bars = transformers_logging.is_progress_bar_enabled()
     transformers_logging.set_verbosity(logging.ERROR)
-    transformers_logging.disable_progress_bar()
+    if has_bars:
+        transformers_logging.disable_progress_bar()
     try:
         yield
     finally:
         transformers_logging.set_verbosity(verbosity)
-        transformers_logging.enable_progress_bar()
+        if has_bars:
+            transformers_logging.enable_progress_bar()

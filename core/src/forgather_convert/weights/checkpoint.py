@@ -109,7 +109,7 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
         if name not in places or places[name].name != file_name:
             raise SourceError(
                 f"{files.index} says that '{name}' is in {file_name}, but it is not. "
-                "The download is incomplete or mixes two models."
+                "The files are incomplete or of two models. Download them again."
             )
     return Checkpoint(files, shards, files.index.read_bytes().decode("utf-8"))
 
@@ -125,19 +125,25 @@ def _read_weight_map(index: Path) -> Mapping[str, str]:
     try:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         if not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
-            raise ValueError("'weight_map' must map tensors to file names")
+            raise ValueError("no names")
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{index} is not an index of weights: {error!r}.") from error
+        raise SourceError(
+            f"{index} is not an index of weights: it has no 'weight_map' from tensors to files. "
+            "Download it again."
+        ) from error
     result: Mapping[str, str] = weight_map
     return result
 
 
 def _shard_path(index: Path, name: str) -> Path:
     if Path(name).name != name or name in (".", ".."):
-        raise SourceError(f"{index} names {name!r}, which is outside of its directory.")
+        raise SourceError(
+            f"{index} names {name!r}, which is outside of its directory. "
+            "Correct the index, or download it again."
+        )
     path = index.parent / name
     if not path.is_file():
         raise SourceError(
-            f"{index} names {name}, which does not exist. The download is incomplete."
+            f"{index} names {name}, which does not exist: the download is incomplete. Download it again."
         )
     return path

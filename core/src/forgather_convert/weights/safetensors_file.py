@@ -56,7 +56,9 @@ def read_header(path: Path) -> SafetensorsHeader:
     with path.open("rb") as file:
         prefix = file.read(_LENGTH.size)
         if len(prefix) < _LENGTH.size:
-            raise SourceError(f"{path} is too short to be a safetensors file ({size} bytes).")
+            raise SourceError(
+                f"{path} is too short to be a safetensors file ({size} bytes). Download it again."
+            )
         (length,) = _LENGTH.unpack(prefix)
         if length > min(_MAX_HEADER, size - _LENGTH.size):
             raise SourceError(
@@ -72,7 +74,7 @@ def parse_header(raw: bytes, path: Path, file_size: int) -> SafetensorsHeader:
     try:
         text = raw.decode("utf-8")
     except UnicodeDecodeError as error:
-        raise SourceError(f"{path} has a damaged safetensors header: {error}.") from error
+        raise _damaged(str(path), "it is not UTF-8") from error
     header = parse_header_text(text, str(path))
     end = header.data_start + sum(ref.num_bytes for ref in header.tensors)
     if file_size != end:
@@ -92,10 +94,12 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
     """
     try:
         content = json.loads(text)
-        metadata = content.pop(METADATA_KEY, None) or {}
-        entries = [_read_entry(name, entry) for name, entry in content.items()]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SourceError(f"{file_name} has a damaged safetensors header: {error!r}.") from error
+    except ValueError as error:
+        raise _damaged(file_name, "it is not JSON") from error
+    if not isinstance(content, dict):
+        raise _damaged(file_name, "it is not a JSON object")
+    metadata = content.pop(METADATA_KEY, None) or {}
+    entries = [_read_entry(name, entry, file_name) for name, entry in content.items()]
 
     start = _LENGTH.size + len(text.encode("utf-8"))
     tensors = []
@@ -103,21 +107,30 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
     for name, dtype, shape, begin, end in sorted(entries, key=lambda entry: (entry[3], entry[4])):
         ref = TensorRef(name, dtype, shape, Path(file_name), start + begin)
         if begin != position or end - begin != ref.num_bytes:
-            raise SourceError(
-                f"{file_name} has a damaged safetensors header: '{name}' cannot lie at bytes "
-                f"{begin} to {end}."
-            )
+            raise _damaged(file_name, f"'{name}' cannot lie at bytes {begin} to {end}")
         position = end
         tensors.append(ref)
     return SafetensorsHeader(text=text, tensors=tuple(tensors), metadata=metadata)
 
 
-def _read_entry(name: str, entry: Any) -> tuple[str, str, tuple[int, ...], int, int]:
-    dtype = from_safetensors(entry["dtype"])
+def _read_entry(
+    name: str, entry: Any, file_name: str
+) -> tuple[str, str, tuple[int, ...], int, int]:
+    try:
+        code, shape = entry["dtype"], tuple(int(size) for size in entry["shape"])
+        begin, end = (int(offset) for offset in entry["data_offsets"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged(file_name, f"'{name}' lacks its dtype, shape or place") from error
+    dtype = from_safetensors(code)
     if dtype is None:
-        raise ValueError(f"'{name}' has the unknown dtype {entry['dtype']!r}")
-    begin, end = entry["data_offsets"]
-    return name, dtype, tuple(int(size) for size in entry["shape"]), int(begin), int(end)
+        raise _damaged(file_name, f"'{name}' has the unknown dtype {code!r}")
+    return name, dtype, shape, begin, end
+
+
+def _damaged(file_name: str, problem: str) -> SourceError:
+    return SourceError(
+        f"{file_name} has a damaged safetensors header: {problem}. Download it again."
+    )
 
 
 def build_header(

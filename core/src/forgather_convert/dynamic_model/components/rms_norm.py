@@ -4,18 +4,18 @@ import torch
 from torch import nn
 
 
-class RMSNorm(nn.Module):
+class RMSNorm(nn.LayerNorm):
     """Scales the last dimension to unit root mean square, then by a weight.
 
     The statistics are taken in float32 and the result is rounded to the input's
     dtype *before* it is multiplied: the order decides the last bit.
     Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
+
+    It is a ``LayerNorm`` to trainers, which spare those from weight decay.
     """
 
     def __init__(self, size: int, eps: float) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(size))
-        self.eps = eps
+        super().__init__(size, eps=eps, bias=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         wide = hidden_states.to(torch.float32)
