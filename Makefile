@@ -3,29 +3,33 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+DISTRIBUTIONS := -e core -e plugins/llama -e plugins/mistral -e plugins/qwen3
 
 .PHONY: demo test clean
 
-test: $(VENV)/tox
+# Options for the demonstration: make demo DEMO=--offline
+DEMO ?=
+
+test: $(VENV)/tox.ready
 	$(BIN)/tox run
 
-demo: $(VENV)/demo
-	$(BIN)/python scripts/demo.py
+demo: $(VENV)/demo.ready
+	@$(BIN)/python scripts/demo.py $(DEMO)
 
 $(VENV)/ready:
-	$(PYTHON) -c "import sys; sys.exit('Python 3.10 or later is needed') if sys.version_info < (3, 10) else None"
+	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or later is needed"'
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	touch $@
+	@touch $@
 
-$(VENV)/tox: $(VENV)/ready
-	$(BIN)/python -m pip install --quiet "tox>=4.22"
-	touch $@
+$(VENV)/tox.ready: $(VENV)/ready
+	$(PIP) install "tox>=4.22"
+	@touch $@
 
-$(VENV)/demo: $(VENV)/ready constraints.txt core/pyproject.toml
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt -e "core" -e plugins/llama -e plugins/mistral -e plugins/qwen3 "transformers>=5,<6" gguf accelerate
-	touch $@
+$(VENV)/demo.ready: $(VENV)/ready constraints.txt core/pyproject.toml
+	@echo "Installing torch, transformers and this repository into $(VENV) (once; some minutes)"
+	$(PIP) install --constraint constraints.txt $(DISTRIBUTIONS) "transformers>=5,<6" accelerate gguf
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .tox build dist

@@ -505,3 +505,14 @@ def test_a_config_of_both_schemas_that_disagree_is_read_as_transformers_5_reads_
     source = write_hf_model(tmp_path / "hf", _LLAMA3, state=state, config=config)
     fg = _convert(source, tmp_path / "fg")
     assert torch.equal(_logits(load_forgather(fg)), _logits(load_hf(right, "llama")))
+
+
+def test_a_distributed_checkpoint_is_not_passed_over(tmp_path: Path) -> None:
+    """Converting an older checkpoint instead would lose training without a word."""
+    source = write_hf_model(tmp_path / "hf", variant("llama-default"))
+    convert(source, tmp_path / "fg")
+    shards = tmp_path / "fg" / "checkpoint-9" / "pytorch_model_fsdp_0"
+    shards.mkdir(parents=True)
+    (shards / "__0_0.distcp").write_bytes(b"")
+    with pytest.raises(SourceError, match="accelerate merge-weights"):
+        convert(tmp_path / "fg", tmp_path / "back")

@@ -487,3 +487,13 @@ def test_logit_check_sees_a_single_wrong_byte(
     with pytest.raises(ValidationError, match="Model logits are dissimilar"):
         convert(source, destination)
     assert not destination.exists()
+
+
+def test_overwrite_does_not_delete_training_checkpoints(tmp_path: Path) -> None:
+    source = write_hf_model(tmp_path / "hf", LLAMA, dtype="bfloat16")
+    convert(source, tmp_path / "fg")
+    (tmp_path / "fg" / "checkpoints" / "checkpoint-7").mkdir(parents=True)
+    before = snapshot(tmp_path)
+    with pytest.raises(DestinationError, match="checkpoint-7"):
+        convert(source, tmp_path / "fg", ConvertOptions(overwrite=True))
+    assert snapshot(tmp_path) == before

@@ -24,6 +24,7 @@ def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
     if requested is not None:
         return _requested_checkpoint(source, requested)
     for directory in _numbered_checkpoints(source):
+        _refuse_sharded_state(directory)
         try:
             weights = find_weights(directory)
             if weights is not None:
@@ -43,6 +44,16 @@ def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
             "--checkpoint-path to say where they are."
         )
     return weights
+
+
+def _refuse_sharded_state(directory: Path) -> None:
+    """Refuses to pass over a checkpoint of FSDP for an older one."""
+    if find_weights(directory) is None and any(directory.glob("*/*.distcp")):
+        raise SourceError(
+            f"{directory} holds the shards of a distributed checkpoint, which are not read. Merge "
+            "them with 'accelerate merge-weights', or use --checkpoint-path to choose another "
+            "checkpoint."
+        )
 
 
 def _requested_checkpoint(source: Path, requested: Path) -> WeightsFiles:

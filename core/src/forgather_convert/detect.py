@@ -68,9 +68,7 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
         raise SourceError(f"The source {source} {what}. Give the directory of a model.")
 
     has_config = (source / CONFIG_FILE).is_file()
-    checkpoint = None
-    if not has_config or options.checkpoint_path is not None:
-        checkpoint = find_checkpoint(source, options.checkpoint_path)
+    checkpoint = None if has_config else find_checkpoint(source, options.checkpoint_path)
     if has_config:
         metadata_directory = source
     elif checkpoint is not None and (checkpoint.directory / CONFIG_FILE).is_file():
@@ -154,10 +152,11 @@ def _detect_model_type(config: SourceConfig, direction: Direction, options: Conv
             DEFAULT_MODEL_TYPE,
         )
         model_type = DEFAULT_MODEL_TYPE
+    how = "Auto-detected" if options.model_type is None else "Using"
     if direction is Direction.TO_FORGATHER:
-        logger.info("Auto-detected HuggingFace model (type: %s)", model_type)
+        logger.info("%s HuggingFace model (type: %s)", how, model_type)
     else:
-        logger.info("Auto-detected Forgather model (original type: %s)", model_type)
+        logger.info("%s Forgather model (original type: %s)", how, model_type)
     return model_type
 
 

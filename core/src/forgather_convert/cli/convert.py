@@ -12,6 +12,7 @@ from forgather_convert.cli.console import (
     stderr_console,
 )
 from forgather_convert.dtypes import OUTPUT_DTYPES
+from forgather_convert.errors import OptionError
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
 from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
 
@@ -29,6 +30,20 @@ class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
 
         installed = sorted(installed_converters())
         return "{" + ",".join(installed) + "}" if installed else "TYPE"
+
+
+class SizeParameter(click.ParamType):  # type: ignore[type-arg]
+    """A size in bytes, with a unit."""
+
+    name = "size"
+
+    def convert(
+        self, value: object, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int:
+        try:
+            return parse_size(str(value))
+        except OptionError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command("convert")
@@ -99,7 +114,7 @@ class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option(
     "--max-shard-size",
-    metavar="SIZE",
+    type=SizeParameter(),
     help="Largest weights file, as 5GB. Default: the source's files, where they can be kept.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the destination when all is done.")
@@ -130,7 +145,7 @@ def convert_command(
     converter_paths: tuple[Path, ...],
     dry_run: bool,
     weights_format: str,
-    max_shard_size: str | None,
+    max_shard_size: int | None,
     overwrite: bool,
     no_logit_check: bool,
     as_json: bool,
@@ -157,7 +172,7 @@ def convert_command(
         prompt=prompt,
         converter_paths=converter_paths,
         weights_format=weights_format,
-        max_shard_size=None if max_shard_size is None else parse_size(max_shard_size),
+        max_shard_size=max_shard_size,
         overwrite=overwrite,
         logit_check=not no_logit_check,
     )

@@ -46,8 +46,8 @@ def _copy_file(copy: CopyFile, path: Path) -> None:
     status = copy.source.stat()
     with copy.source.open("rb") as source, path.open("wb") as destination:
         copy_range(source, destination, 0, status.st_size, lambda count: None)
-    if status.st_mode & stat.S_IXUSR:
-        path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    # Files in a hub's cache are read-only; the copy is the user's own.
+    path.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRUSR | stat.S_IWUSR)
 
 
 def _write_safetensors_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:

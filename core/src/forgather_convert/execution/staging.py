@@ -56,6 +56,12 @@ def check_destination(source: Path, destination: Path, overwrite: bool) -> None:
             f"The destination {destination} is not a model directory (it has no {CONFIG_FILE}), so "
             "that --overwrite does not replace it. Remove it yourself if it is not needed."
         )
+    checkpoints = sorted(path.name for path in destination.glob("**/checkpoint-*"))
+    if checkpoints:
+        raise DestinationError(
+            f"The destination {destination} holds training checkpoints ({', '.join(checkpoints)}), "
+            "so that --overwrite does not replace it. Remove it yourself if it is not needed."
+        )
 
 
 @contextmanager

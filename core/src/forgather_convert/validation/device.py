@@ -14,6 +14,7 @@ def check_device(name: str) -> None:
     try:
         torch.empty(1, device=torch.device(name))
     except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0].rstrip(".")
         raise OptionError(
-            f"The device '{name}' cannot be used: {str(error).splitlines()[0]} Use --device cpu."
+            f"The device '{name}' cannot be used: {reason}. Use --device cpu."
         ) from error

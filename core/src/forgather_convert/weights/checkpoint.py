@@ -144,6 +144,7 @@ def _shard_path(index: Path, name: str) -> Path:
     path = index.parent / name
     if not path.is_file():
         raise SourceError(
-            f"{index} names {name}, which does not exist: the download is incomplete. Download it again."
+            f"{index} names {name}, which does not exist: the download is incomplete. "
+            "Download it again."
         )
     return path
