@@ -24,7 +24,6 @@ def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
     if requested is not None:
         return _requested_checkpoint(source, requested)
     for directory in _numbered_checkpoints(source):
-        _refuse_sharded_state(directory)
         try:
             weights = find_weights(directory)
             if weights is not None:
@@ -35,6 +34,7 @@ def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
         if weights is not None:
             logger.info("Using the latest checkpoint: %s", directory)
             return weights
+        _refuse_sharded_state(directory)
         logger.warning("Skipping %s: it has no weights", directory)
     weights = find_weights(source)
     if weights is None:
@@ -48,7 +48,7 @@ def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
 
 def _refuse_sharded_state(directory: Path) -> None:
     """Refuses to pass over a checkpoint of FSDP for an older one."""
-    if find_weights(directory) is None and any(directory.glob("*/*.distcp")):
+    if any(directory.glob("*/*.distcp")):
         raise SourceError(
             f"{directory} holds the shards of a distributed checkpoint, which are not read. Merge "
             "them with 'accelerate merge-weights', or use --checkpoint-path to choose another "
