@@ -1,67 +1,35 @@
 """Vocabulary extension with real tokenizers: ids, rows, files, and the way back."""
 
-import dataclasses
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
-from transformers import AutoTokenizer
+from safetensors.torch import save_file
 
-from forgather_convert import ConvertOptions, OptionError, convert
+from forgather_convert import ConvertOptions, OptionError, SourceError, convert, plan
 from support.directories import differences, snapshot
-from support.models import load_forgather, load_hf, write_hf_model
+from support.log import logged
+from support.models import TRANSFORMERS_MAJOR, load_forgather, load_hf
 from support.tokenizers import write_byte_level_bpe, write_sentencepiece, write_unigram
-from support.variants import variant
+from support.vocabulary import (
+    EMBEDDING,
+    HF_EMBEDDING,
+    TEXTS,
+    config,
+    edit_json,
+    load_tokenizer,
+    read_json,
+    weights,
+    write_model,
+)
 
-TEXTS = [
-    "The old bridge crosses the river.",
-    "  naïve 東京\n\ttabs 0123",
-    "def convert(x): return [x]",
-]
-EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
-HF_EMBEDDING = "model.embed_tokens.weight"
-
-WriteTokenizer = Callable[[Path], int]
 KINDS = {
     "bpe": write_byte_level_bpe,
     "unigram": write_unigram,
     "sentencepiece": write_sentencepiece,
 }
-
-
-def write_model(
-    directory: Path,
-    write_tokenizer: WriteTokenizer,
-    name: str = "llama-default",
-    spare: int = 0,
-    dtype: str = "float32",
-    **fields: Any,
-) -> Path:
-    """Writes a model whose vocabulary is the tokenizer's, with some spare rows."""
-    scratch = directory.with_name(directory.name + "-tokenizer")
-    scratch.mkdir(parents=True)
-    size = write_tokenizer(scratch)
-    base = variant(name)
-    small = {"hidden_size": 16, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 8}
-    fields = {"vocab_size": size + spare, "pad_token_id": None, **small, **fields}
-    model = dataclasses.replace(base, fields={**base.fields, **fields})
-    write_hf_model(directory, model, dtype=dtype)
-    for path in scratch.iterdir():
-        path.rename(directory / path.name)
-    return directory
-
-
-def load_tokenizer(directory: Path) -> Any:
-    return AutoTokenizer.from_pretrained(directory, trust_remote_code=True, local_files_only=True)
-
-
-def config(directory: Path) -> dict[str, Any]:
-    content: dict[str, Any] = json.loads((directory / "config.json").read_text())
-    return content
 
 
 def add(source: Path, destination: Path, yaml: str, **options: Any) -> Path:
@@ -70,10 +38,6 @@ def add(source: Path, destination: Path, yaml: str, **options: Any) -> Path:
     path.write_text(yaml)
     convert(source, destination, ConvertOptions(token_file=path, **options))
     return destination
-
-
-def weights(directory: Path) -> dict[str, torch.Tensor]:
-    return load_file(directory / "model.safetensors")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -359,3 +323,286 @@ def test_the_table_says_what_was_done(tmp_path: Path) -> None:
         ("</s>", "pad_token", "moved", "unchanged", None),
         ("<unk>", "special_tokens", "kept", "unchanged", None),
     ]
+
+
+def test_a_shared_new_token_begins_as_its_first_name_says(tmp_path: Path) -> None:
+    """The end of a text that doubles as padding must not begin as zeros."""
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    result = add(source, tmp_path / "fg", "eos_token: <|end|>\npad_token: <|end|>\n")
+    size = len(load_tokenizer(source))
+    assert (config(result)["eos_token_id"], config(result)["pad_token_id"]) == ([size, 3], size)
+    old, new = weights(source)[HF_EMBEDDING], weights(result)[EMBEDDING]
+    assert len(new) == size + 1
+    assert torch.equal(new[size], old.mean(dim=0))
+
+
+def test_an_old_token_becomes_special(tmp_path: Path) -> None:
+    """It keeps id and row, is not split any more, and decoding can leave it out."""
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    result = add(source, tmp_path / "fg", "special_tokens: [The]\n")
+    before, after = load_tokenizer(source), load_tokenizer(result)
+    token_id = before.convert_tokens_to_ids("The")
+    assert token_id != before.unk_token_id
+    ids = after("xThex", add_special_tokens=False)["input_ids"]
+    assert token_id in ids
+    assert after.decode(ids, skip_special_tokens=True) == "xx"
+    assert len(after) == len(before)
+    assert torch.equal(weights(result)[EMBEDDING], weights(source)[HF_EMBEDDING])
+
+
+def test_an_old_piece_of_the_vocabulary_gets_a_new_row(tmp_path: Path) -> None:
+    """It stays what it is, a piece with a space in front: texts are split as before."""
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    yaml = "special_tokens: [<|a|>]\nregular_tokens: [{token: Ġthe, init: zero}]\n"
+    result = add(source, tmp_path / "fg", yaml)
+    before, after = load_tokenizer(source), load_tokenizer(result)
+    token_id = before.convert_tokens_to_ids("Ġthe")
+    assert after(TEXTS[0])["input_ids"] == before(TEXTS[0])["input_ids"]
+    assert not weights(result)[EMBEDDING][token_id].any()
+
+
+def test_the_config_learns_what_the_tokenizer_knows(tmp_path: Path) -> None:
+    """The tokenizer pads with it already, but the model's config does not say so."""
+    source = write_model(tmp_path / "hf", lambda path: write_byte_level_bpe(path, "</s>"))
+    result = add(source, tmp_path / "fg", "pad_token: </s>\n")
+    assert (config(source)["pad_token_id"], config(result)["pad_token_id"]) == (None, 2)
+    assert read_json(result / "generation_config.json")["pad_token_id"] == 2
+
+
+@pytest.mark.parametrize("name", ["llama-default", "qwen3-tied"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_another_dtype_and_new_tokens_together(name: str, dtype: str, tmp_path: Path) -> None:
+    """Averages are taken over what the source has, before it is rounded."""
+    other = "bfloat16" if dtype == "float32" else "float32"
+    source = write_model(tmp_path / "hf", write_byte_level_bpe, name, dtype=dtype)
+    result = add(source, tmp_path / "fg", "bos_token: <|begin|>\n", dtype=other)
+    old, new = weights(source)[HF_EMBEDDING], weights(result)[EMBEDDING]
+    target = getattr(torch, other)
+    assert torch.equal(new[: len(old)], old.to(target))
+    assert torch.equal(new[len(old)], old.float().mean(dim=0).to(target))
+
+
+def test_pytorch_format_and_new_tokens_together(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    yaml = "bos_token: <|begin|>\nspecial_tokens: [<|a|>]\n"
+    pickled = add(source, tmp_path / "pt", yaml, weights_format="pytorch")
+    expected = weights(add(source, tmp_path / "st", yaml))
+    state = torch.load(pickled / "pytorch_model.bin", weights_only=True)
+    assert state.keys() == expected.keys()
+    assert all(torch.equal(state[name], expected[name]) for name in expected)
+
+
+def test_a_sharded_source_keeps_its_division(tmp_path: Path) -> None:
+    """Also on the way back: what has not grown is in the file that it was in."""
+    source = write_model(tmp_path / "hf", write_byte_level_bpe, shards=3)
+    extended = add(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
+    whole = add(
+        write_model(tmp_path / "one", write_byte_level_bpe),
+        tmp_path / "one-fg",
+        "special_tokens: [<|a|>]\n",
+    )
+    assert len(list(extended.glob("*.safetensors"))) == 3
+    new, expected = weights(extended), weights(whole)
+    assert all(torch.equal(new[name], expected[name]) for name in expected)
+    convert(extended, tmp_path / "back")
+    index = "model.safetensors.index.json"
+    places = read_json(source / index)["weight_map"]
+    assert read_json(tmp_path / "back" / index)["weight_map"] == places
+    assert torch.equal(weights(tmp_path / "back")[HF_EMBEDDING], new[EMBEDDING])
+
+
+@pytest.mark.parametrize(("name", "matrices"), [("llama-default", 2), ("llama-tied", 1)])
+def test_only_the_matrices_of_the_vocabulary_are_computed(
+    name: str, matrices: int, tmp_path: Path
+) -> None:
+    """Memory is bounded by them: all other tensors are copied from file to file."""
+    source = write_model(tmp_path / "hf", write_byte_level_bpe, name, dtype="bfloat16")
+    tensors = plan(source, tmp_path / "fg").tensors
+    computed = [tensor for tensor in tensors if tensor.operation.describe() != "move"]
+    assert len(computed) == matrices
+    assert {tensor.name for tensor in computed} <= {EMBEDDING, "lm_head.weight"}
+    assert len(tensors) > 20
+
+
+def test_a_reserved_padding_token_is_not_taken_but_mentioned(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    yaml = "special_tokens: ['<|finetune_right_pad_id|>', '<|eot_id|>']\n"
+    reserved = add(source, tmp_path / "reserved", yaml)
+    convert(reserved, tmp_path / "hf2")
+    with logged() as messages:
+        convert(tmp_path / "hf2", tmp_path / "fg", ConvertOptions(logit_check=False))
+    (line,) = [message for message in messages if "padding token" in message]
+    assert "'<|finetune_right_pad_id|>'" in line
+    assert "eot_id" not in line
+    assert "--add-tokens" in line
+    assert load_tokenizer(tmp_path / "fg").pad_token == "[PAD]"
+
+
+def test_replacing_by_a_new_token_hints_at_what_the_old_one_has_learnt(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    with logged() as messages:
+        add(source, tmp_path / "fg", "bos_token: <|begin|>\n", logit_check=False)
+    (line,) = [message for message in messages if "init: {copy" in message]
+    assert "<|begin|>" in line
+    assert "'init: {copy: \"<s>\"}'" in line
+    with logged() as messages:
+        add(source, tmp_path / "moved", "bos_token: <unk>\n", logit_check=False)
+    assert not [message for message in messages if "copy" in message]
+
+
+@pytest.mark.parametrize("pad_token", [None, "<unk>"])
+def test_spare_rows_are_mentioned(pad_token: str | None, tmp_path: Path) -> None:
+    """Whether the tokenizer has to be loaded or not."""
+    source = write_model(
+        tmp_path / "hf", lambda path: write_byte_level_bpe(path, pad_token), spare=7
+    )
+    size = len(load_tokenizer(source))
+    with logged() as messages:
+        plan(source, tmp_path / "fg")
+    assert f"The model has {size + 7} rows for the {size} tokens of the tokenizer" in str(messages)
+
+
+def test_a_tokenizer_with_more_tokens_than_rows(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", write_byte_level_bpe, spare=-2)
+    size = len(load_tokenizer(source))
+    with logged(level=30) as messages:
+        result = add(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
+    assert f"has {size} tokens, but the model only {size - 2} rows" in str(messages)
+    old, new = weights(source)[HF_EMBEDDING], weights(result)[EMBEDDING]
+    assert len(new) == size + 1
+    assert all(torch.equal(row, old.mean(dim=0)) for row in new[size - 2 :])
+
+
+# Tokenizers as different programs write them
+
+
+def rewrite_for_version_4(directory: Path) -> None:
+    """Makes the files what transformers 4 writes: flags in the config, a map beside it."""
+
+    def flags(content: str) -> dict[str, Any]:
+        names = ("lstrip", "normalized", "rstrip", "single_word")
+        return {"content": content, **dict.fromkeys(names, False)}
+
+    added = read_json(directory / "tokenizer.json")["added_tokens"]
+    decoder = {str(entry["id"]): {**flags(entry["content"]), "special": True} for entry in added}
+    roles = {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"}
+    tokenizer_config = {
+        "added_tokens_decoder": decoder,
+        "additional_special_tokens": ["<unk>"],
+        **roles,
+        "extra_special_tokens": {},
+        "tokenizer_class": "PreTrainedTokenizerFast",
+    }
+    special = {name: flags(token) for name, token in roles.items()}
+    special_map = {**special, "additional_special_tokens": [flags("<unk>")]}
+    (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+    (directory / "special_tokens_map.json").write_text(json.dumps(special_map))
+    (directory / "added_tokens.json").write_text("{}")
+
+
+def rewrite_for_version_5(directory: Path) -> None:
+    """Makes the files what transformers 5 writes, and version 4 cannot read."""
+    (directory / "special_tokens_map.json").unlink(missing_ok=True)
+    tokenizer_config = {
+        "backend": "tokenizers",
+        "bos_token": "<s>",
+        "eos_token": "</s>",
+        "unk_token": "<unk>",
+        "pad_token": None,
+        "extra_special_tokens": ["<unk>"],
+        "tokenizer_class": "TokenizersBackend",
+    }
+    (directory / "tokenizer_config.json").write_text(json.dumps(tokenizer_config))
+
+
+def test_a_tokenizer_of_version_4(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    rewrite_for_version_4(source)
+    yaml = "eos_token: <|end|>\nspecial_tokens: [<|a|>]\nregular_tokens: [zqx]\n"
+    result = add(source, tmp_path / "fg", yaml)
+    size = len(load_tokenizer(source))
+    written = read_json(result / "tokenizer_config.json")
+    assert written["additional_special_tokens"] == ["<unk>", "<|a|>"]
+    assert written["added_tokens_decoder"][str(size)]["content"] == "<|end|>"
+    assert not written["added_tokens_decoder"][str(size + 2)]["special"]
+    special = read_json(result / "special_tokens_map.json")
+    assert special["eos_token"]["content"] == "<|end|>"
+    assert special["bos_token"]["content"] == "<s>"
+    flat = read_json(result / "added_tokens.json")
+    assert flat == {"<|end|>": size, "<|a|>": size + 1, "zqx": size + 2}
+    tokenizer = load_tokenizer(result)
+    assert tokenizer("a<|a|>zqx")["input_ids"][-2:] == [size + 1, size + 2]
+    assert tokenizer.eos_token_id == size
+
+
+@pytest.mark.skipif(TRANSFORMERS_MAJOR < 5, reason="version 4 cannot read it")
+def test_a_tokenizer_of_version_5(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    rewrite_for_version_5(source)
+    yaml = "eos_token: <|end|>\nspecial_tokens: [<|a|>]\nregular_tokens: [zqx]\n"
+    result = add(source, tmp_path / "fg", yaml)
+    size = len(load_tokenizer(source))
+    written = read_json(result / "tokenizer_config.json")
+    assert written["extra_special_tokens"] == ["<unk>", "<|a|>"]
+    assert "added_tokens_decoder" not in written
+    assert not (result / "special_tokens_map.json").exists()
+    tokenizer = load_tokenizer(result)
+    assert tokenizer("a<|a|>zqx")["input_ids"][-2:] == [size + 1, size + 2]
+    assert tokenizer.eos_token_id == size
+
+
+@pytest.mark.skipif(TRANSFORMERS_MAJOR > 4, reason="version 5 can read it")
+def test_a_tokenizer_of_version_5_under_version_4(tmp_path: Path) -> None:
+    """Tokens that are asked for are an error; what nobody asked for is a warning."""
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    rewrite_for_version_5(source)
+    with pytest.raises(SourceError, match="Tokens cannot be added") as error:
+        add(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
+    assert "cannot be loaded by the installed transformers" in str(error.value)
+    assert "TokenizersBackend" in str(error.value)
+    with logged(level=30) as messages:
+        convert(source, tmp_path / "fg")
+    assert "No padding token was added" in messages[0]
+    convert(tmp_path / "fg", tmp_path / "back")
+    assert differences(source, tmp_path / "back") == []
+
+
+def test_tokens_that_were_added_beside_a_sentencepiece_model(tmp_path: Path) -> None:
+    """Older fine-tunes list them in files that a newer list in the config would hide."""
+    source = write_model(tmp_path / "hf", write_sentencepiece, spare=2)
+    added = {"<|old|>": 32000, "<pad>": 32001}
+    (source / "added_tokens.json").write_text(json.dumps(added))
+    special = {
+        "bos_token": {"content": "<s>", "lstrip": False, "rstrip": False, "normalized": False},
+        "pad_token": "<pad>",
+    }
+    (source / "special_tokens_map.json").write_text(json.dumps(special))
+    edit_json(source / "tokenizer_config.json", remove=("pad_token",))
+    result = add(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
+    before, after = load_tokenizer(source), load_tokenizer(result)
+    assert after.convert_tokens_to_ids(["<|old|>", "<pad>", "<|a|>"]) == [32000, 32001, 32002]
+    assert (before.pad_token_id, after.pad_token_id) == (32001, 32001)
+    for text in [*TEXTS, "x<|old|>y<pad>"]:
+        assert after(text)["input_ids"] == before(text)["input_ids"]
+    assert config(result)["vocab_size"] == 32003
+
+
+def test_a_source_whose_config_alone_names_the_tokenizers_class(tmp_path: Path) -> None:
+    """There is no tokenizer_config.json; the Forgather config says what to load it with."""
+    source = write_model(tmp_path / "hf", write_sentencepiece)
+    (source / "tokenizer_config.json").unlink()
+    convert(source, tmp_path / "fg", ConvertOptions(skip_default_tokens=True))
+    assert config(tmp_path / "fg")["tokenizer_class"]
+    result = add(tmp_path / "fg", tmp_path / "back", "pad_token: <|pad|>\n")
+    before, after = load_tokenizer(source), load_tokenizer(result)
+    assert after.pad_token_id == 32000
+    for text in TEXTS:
+        assert after(text)["input_ids"] == before(text)["input_ids"]
+
+
+def test_a_source_without_a_tokenizer(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", lambda path: 40)
+    with pytest.raises(SourceError, match="has no tokenizer"):
+        add(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
+    convert(source, tmp_path / "fg")
+    assert config(tmp_path / "fg")["vocab_size"] == 40

@@ -57,6 +57,8 @@ regular_tokens:
 def test_two_names_may_share_a_token(tmp_path: Path) -> None:
     requests = read_token_file(write(tmp_path, "eos_token: <end>\npad_token: <end>\n"))
     assert [request.role for request in requests] == [Role.EOS, Role.PAD]
+    text = "eos_token: {token: <end>, init: {copy: a}}\npad_token: <end>\n"
+    assert len(read_token_file(write(tmp_path, text))) == 2
 
 
 @pytest.mark.parametrize(
@@ -81,6 +83,15 @@ def test_two_names_may_share_a_token(tmp_path: Path) -> None:
         ("special_tokens:\n  - c\n  - c\n", 3, "'c' is given twice"),
         ("pad_token: a\npad_token: b\n", 2, "the key 'pad_token' is given twice"),
         ("pad_token: [unclosed\n", 2, "this is not YAML"),
+        ("pad_token: a\n? [b]\n: c\n", 2, "a key must be a word"),
+        ("pad_token: a\n{{ b }}: c\n", 2, "a key must be a word"),
+        ("pad_token: a\nbos_token: \x07\n", 2, "this is not YAML"),
+        ("special_tokens: &all [*all]\n", 1, "must not contain itself"),
+        (
+            "eos_token:\n  token: a\n  init: mean\npad_token:\n  token: a\n  init: zero\n",
+            4,
+            "twice",
+        ),
         ("- a\n- b\n", 1, "a token file is a dictionary"),
         ("", 1, "a token file is a dictionary"),
     ],
@@ -91,6 +102,13 @@ def test_errors_name_the_key_and_the_line(tmp_path: Path, text: str, line: int, 
         read_token_file(path)
     assert f"{path}:{line}: " in str(error.value)
     assert words in str(error.value)
+
+
+def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
+    path = tmp_path / "tokens.yaml"
+    path.write_bytes("pad_token: <p>\nbos_token: é\n".encode("latin-1"))
+    with pytest.raises(OptionError, match=r"tokens\.yaml:2: this is not YAML"):
+        read_token_file(path)
 
 
 def test_a_file_that_is_missing_or_names_nothing(tmp_path: Path) -> None:

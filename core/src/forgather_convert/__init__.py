@@ -20,10 +20,19 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         ValidationError,
     )
-    from forgather_convert.mapping import STANDARD_WEIGHT_MAPPING
+    from forgather_convert.mapping import (
+        STANDARD_WEIGHT_MAPPING,
+        concatenate,
+        permute_heads,
+        split,
+        stack,
+        transpose,
+        unstack,
+    )
     from forgather_convert.options import ConvertOptions
     from forgather_convert.plugins.converter import STANDARD_HYPERPARAMETERS, HFConverter
     from forgather_convert.plugins.scanner import register_converter
+    from forgather_convert.rope import RopeParameters
     from forgather_convert.source_config import SourceConfig
 
 _EXPORTS = {
@@ -39,6 +48,13 @@ _EXPORTS = {
     "UnsupportedModelError": "errors",
     "ValidationError": "errors",
     "STANDARD_WEIGHT_MAPPING": "mapping",
+    "concatenate": "mapping",
+    "permute_heads": "mapping",
+    "split": "mapping",
+    "stack": "mapping",
+    "transpose": "mapping",
+    "unstack": "mapping",
+    "RopeParameters": "rope",
     "ConvertOptions": "options",
     "HFConverter": "plugins.converter",
     "STANDARD_HYPERPARAMETERS": "plugins.converter",
@@ -57,13 +73,20 @@ __all__ = [
     "HFConverter",
     "MappingError",
     "OptionError",
+    "RopeParameters",
     "SourceConfig",
     "SourceError",
     "UnsupportedModelError",
     "ValidationError",
+    "concatenate",
     "convert",
+    "permute_heads",
     "plan",
     "register_converter",
+    "split",
+    "stack",
+    "transpose",
+    "unstack",
 ]
 
 

@@ -12,6 +12,7 @@ from forgather_convert.execution.staging import check_destination, commit, stagi
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.planner import PlannedConversion, plan_conversion
+from forgather_convert.plugins.converter import HFConverter
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.plugins.registry import resolve_converter
 from forgather_convert.validation.device import check_device
@@ -40,13 +41,25 @@ class ConversionResult:
     generation: Generation | None
 
 
-def plan(source: Path, destination: Path, options: ConvertOptions | None = None) -> ConversionPlan:
+def plan(
+    source: Path,
+    destination: Path,
+    options: ConvertOptions | None = None,
+    *,
+    converter: HFConverter | None = None,
+) -> ConversionPlan:
     """Plans a conversion: reads headers and configs, and writes nothing.
+
+    Args:
+        source: The model's directory.
+        destination: The directory that would be created.
+        options: What to do differently from the defaults.
+        converter: The converter to use; without it, one is looked up by the model's type.
 
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
-    planned, _ = _plan(Path(source), Path(destination), options or ConvertOptions())
+    planned, _ = _plan(Path(source), Path(destination), options or ConvertOptions(), converter)
     return planned.plan
 
 
@@ -56,6 +69,8 @@ def convert(
     options: ConvertOptions | None = None,
     on_plan: Callable[[ConversionPlan], None] | None = None,
     on_progress: Progress | None = None,
+    *,
+    converter: HFConverter | None = None,
 ) -> ConversionResult:
     """Converts a model directory, in the direction that its config tells.
 
@@ -67,13 +82,14 @@ def convert(
         options: What to do differently from the defaults.
         on_plan: Called with the plan before anything is written.
         on_progress: Called as bytes of weights are written.
+        converter: The converter to use; without it, one is looked up by the model's type.
 
     Raises:
         ForgatherConvertError: The conversion failed; the destination is as it was.
     """
     source, destination = Path(source), Path(destination)
     options = options or ConvertOptions()
-    planned, handle = _plan(source, destination, options)
+    planned, handle = _plan(source, destination, options, converter)
     if planned.plan.direction is Direction.TO_FORGATHER:
         logger.info("Converting HuggingFace model to Forgather format")
     else:
@@ -93,7 +109,7 @@ def convert(
 
 
 def _plan(
-    source: Path, destination: Path, options: ConvertOptions
+    source: Path, destination: Path, options: ConvertOptions, converter: HFConverter | None
 ) -> tuple[PlannedConversion, ConverterHandle]:
     tokens = None if options.token_file is None else read_token_file(options.token_file)
     if options.chat_template_path is not None:
@@ -102,7 +118,16 @@ def _plan(
     if options.logit_check or options.generation_test:
         check_device(options.device)
     check_destination(source, destination, options.overwrite)
-    handle = resolve_converter(detection.model_type, options.converter_paths, source)
+    if converter is None:
+        handle = resolve_converter(
+            detection.model_type,
+            options.converter_paths,
+            source,
+            options.converter,
+            options.use_plugins,
+        )
+    else:
+        handle = ConverterHandle(converter, origin="given")
     return plan_conversion(detection, handle, destination, options, tokens), handle
 
 

@@ -12,7 +12,7 @@ import jinja2.parser
 from forgather_convert.errors import OptionError
 from forgather_convert.files import WriteFile, encode_json
 from forgather_convert.source_config import read_json_object
-from forgather_convert.tokenizer_directory import TOKENIZER_CONFIG_FILE
+from forgather_convert.tokenizer_directory import TOKENIZER_CONFIG_FILE, has_tokenizer
 
 TEMPLATE_FILE = "chat_template.jinja"
 _KEY = "chat_template"
@@ -73,17 +73,17 @@ def template_write(directory: Path, template: Path, writes: Iterable[WriteFile] 
     """
     text = read_template(template)
     config_path = directory / TOKENIZER_CONFIG_FILE
-    if not config_path.is_file():
+    if not has_tokenizer(directory):
         raise OptionError(
-            f"The chat template {template} needs a tokenizer, but {directory} has no "
-            f"{TOKENIZER_CONFIG_FILE}."
+            f"The chat template {template} needs a tokenizer, but {directory} has none."
         )
     changed = {
         write.name: json.loads(write.content)
         for write in writes
         if write.name == TOKENIZER_CONFIG_FILE
     }
-    config = changed.get(TOKENIZER_CONFIG_FILE) or read_json_object(config_path)
+    stored = read_json_object(config_path) if config_path.is_file() else {}
+    config = changed.get(TOKENIZER_CONFIG_FILE) or stored
     if _KEY in config and not (directory / TEMPLATE_FILE).is_file():
         return WriteFile(TOKENIZER_CONFIG_FILE, encode_json({**config, _KEY: text}))
     return WriteFile(TEMPLATE_FILE, text.encode("utf-8"))

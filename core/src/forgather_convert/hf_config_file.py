@@ -42,7 +42,7 @@ def hf_config_fields(
     }
     for name in ROPE_FIELDS:
         fields.pop(name, None)
-    fields.update(read_rope(everything).to_fields())
+    fields.update(handle.converter.rope_fields(read_rope(everything)))
     fields["model_type"] = handle.model_type
     fields["architectures"] = [handle.hf_model_class().__name__]
     fields["tie_word_embeddings"] = bool(everything.get("tie_word_embeddings", False))

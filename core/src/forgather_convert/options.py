@@ -32,7 +32,9 @@ class ConvertOptions:
         device: Where the logit check and the generation test run, as torch names it.
         generation_test: Generate a continuation of the prompt with the result.
         prompt: The text that the checks run on.
-        converter_paths: Directories to search for converters first.
+        converter: The installed distribution to take the converter from, by its name.
+        converter_paths: Directories and files to search for converters first.
+        use_plugins: Whether the converters of installed distributions may be used.
         weights_format: ``"safetensors"`` or ``"pytorch"``.
         max_shard_size: Largest size of a weights file in bytes; ``None`` keeps the
             source's division where that is possible, else takes 5 GB.
@@ -52,7 +54,9 @@ class ConvertOptions:
     device: str = "cpu"
     generation_test: bool = False
     prompt: str = DEFAULT_PROMPT
+    converter: str | None = None
     converter_paths: tuple[Path, ...] = ()
+    use_plugins: bool = True
     weights_format: str = SAFETENSORS
     max_shard_size: int | None = None
     overwrite: bool = False
@@ -68,6 +72,11 @@ class ConvertOptions:
             raise OptionError(
                 f"'{self.weights_format}' is not a weights format. Choose "
                 f"'{SAFETENSORS}' or '{PYTORCH}'."
+            )
+        if self.converter is not None and not self.use_plugins:
+            raise OptionError(
+                f"The converter of '{self.converter}' cannot be used without plugins. Leave out "
+                "--no-plugins or --converter."
             )
         for name in ("max_length", "max_shard_size", "pad_vocab_to_multiple_of"):
             value = getattr(self, name)

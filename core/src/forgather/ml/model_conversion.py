@@ -4,6 +4,34 @@ It lies in a directory without ``__init__.py``, beside whatever else is installe
 ``forgather``.
 """
 
-from forgather_convert import HFConverter, SourceConfig, register_converter
+from forgather_convert import (
+    STANDARD_HYPERPARAMETERS,
+    STANDARD_WEIGHT_MAPPING,
+    HFConverter,
+    RopeParameters,
+    SourceConfig,
+    UnsupportedModelError,
+    concatenate,
+    permute_heads,
+    register_converter,
+    split,
+    stack,
+    transpose,
+    unstack,
+)
 
-__all__ = ["HFConverter", "SourceConfig", "register_converter"]
+__all__ = [
+    "STANDARD_HYPERPARAMETERS",
+    "STANDARD_WEIGHT_MAPPING",
+    "HFConverter",
+    "RopeParameters",
+    "SourceConfig",
+    "UnsupportedModelError",
+    "concatenate",
+    "permute_heads",
+    "register_converter",
+    "split",
+    "stack",
+    "transpose",
+    "unstack",
+]

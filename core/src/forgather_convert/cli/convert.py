@@ -101,8 +101,14 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
     "converter_paths",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Directory to search for converters first. Can be given several times.",
+    help="Directory or file to search for converters first. Can be given several times.",
 )
+@click.option(
+    "--converter",
+    metavar="DIST",
+    help="Installed distribution to take the converter from, where several have one.",
+)
+@click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
 @click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
 @click.option(
     "--format",
@@ -143,6 +149,8 @@ def convert_command(
     debug_params: bool,
     chat_template_path: Path | None,
     converter_paths: tuple[Path, ...],
+    converter: str | None,
+    no_plugins: bool,
     dry_run: bool,
     weights_format: str,
     max_shard_size: int | None,
@@ -157,6 +165,8 @@ def convert_command(
     config tells which it is.
     """
     set_up_logging(log_level.upper(), debug_params)
+    if converter is not None and no_plugins:
+        raise click.UsageError("--converter and --no-plugins exclude each other.")
     options = ConvertOptions(
         reverse=reverse,
         model_type=model_type,
@@ -170,7 +180,9 @@ def convert_command(
         device=device,
         generation_test=generation_test,
         prompt=prompt,
+        converter=converter,
         converter_paths=converter_paths,
+        use_plugins=not no_plugins,
         weights_format=weights_format,
         max_shard_size=max_shard_size,
         overwrite=overwrite,

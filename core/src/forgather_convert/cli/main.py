@@ -8,6 +8,7 @@ from types import FrameType
 import click
 
 from forgather_convert.cli.convert import convert_command
+from forgather_convert.cli.converters import converters_group
 from forgather_convert.errors import ForgatherConvertError
 
 # By name: run as a module, this one is called __main__.
@@ -21,6 +22,7 @@ def forgather() -> None:
 
 
 forgather.add_command(convert_command)
+forgather.add_command(converters_group)
 
 
 class _Terminated(BaseException):

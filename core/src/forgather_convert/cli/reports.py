@@ -135,9 +135,12 @@ def _summary(plan: ConversionPlan) -> dict[str, Any]:
 
 def _tensor_line(tensor: TensorPlan) -> str:
     inputs = ", ".join(f"{ref.name} ({ref.file.name})" for ref in tensor.inputs)
+    how = tensor.operation.describe()
+    if tensor.transform is not None:
+        how += f" {tensor.transform}"
     return (
         f"{tensor.name} {tensor.dtype} {format_shape(tensor.shape)} "
-        f"{tensor.operation.describe()} <- {inputs or 'the original, kept in the source'}"
+        f"{how} <- {inputs or 'the original, kept in the source'}"
     )
 
 

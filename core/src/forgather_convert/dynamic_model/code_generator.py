@@ -7,9 +7,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import jinja2
 
+from forgather_convert.dynamic_model.literals import annotation, literal
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError
 
@@ -108,7 +110,7 @@ _DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
 
 def _read_component(project: Project, module: str) -> str:
     for directory in (*project.component_paths, _STANDARD_COMPONENTS):
-        path = directory / f"{module}.py"
+        path = Path(directory) / f"{module}.py"
         if path.is_file():
             return path.read_text(encoding="utf-8")
     raise ConverterError(
@@ -128,7 +130,7 @@ def _environment() -> jinja2.Environment:
 
 def _render_configuration(project: Project) -> str:
     hyperparameters = {
-        name: repr(value)
+        name: _parameter(name, value)
         for name, value in project.config.items()
         if name not in _NOT_HYPERPARAMETERS
     }
@@ -144,21 +146,31 @@ def _render_configuration(project: Project) -> str:
     )
 
 
+def _parameter(name: str, value: Any) -> str:
+    """A parameter of the config class's constructor, with its default."""
+    start = f"{name}: {annotation(value)} = "
+    return start + literal(value, indent=8, prefix=8 + len(start))
+
+
 def _render_model(project: Project, configuration: str, modules: Iterable[str]) -> str:
     components = project.resolved_components()
-    imports = {
+    imports: dict[str, set[str]] = {}
+    for module, name in (
         (configuration, "DynamicCausalLMConfig"),
         ("attention_masks", "create_attention_masks"),
         *components.values(),
-    }
-    imported = {module for module, _ in imports}
+    ):
+        imports.setdefault(module, set()).add(name)
+    indirect = sorted(set(modules) - set(imports))
     return (
         _environment()
         .get_template("modeling.py.j2")
         .render(
             family=project.model_type,
-            imports=sorted(imports),
-            indirect=sorted(set(modules) - imported),
+            imports=[
+                (module, ", ".join(sorted(names))) for module, names in sorted(imports.items())
+            ],
+            indirect=indirect,
             **{role: name for role, (_, name) in components.items()},
         )
     )

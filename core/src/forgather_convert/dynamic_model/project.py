@@ -1,7 +1,7 @@
 """What a dynamic model is made of: a value that the code generator turns into files."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -39,14 +39,14 @@ class Project:
         components: Roles that are not filled by the standard component, as
             ``{"attention": "qk_norm_attention:QKNormAttention"}``. The roles are the
             keys of :data:`STANDARD_COMPONENTS`.
-        component_paths: Directories with component source files of a plugin's own.
-            They are searched before core's.
+        component_paths: Directories with component source files of a plugin's own, as a
+            list or tuple. They are searched before core's.
     """
 
     model_type: str
     config: Mapping[str, Any]
     components: Mapping[str, str] = field(default_factory=dict)
-    component_paths: tuple[Path, ...] = ()
+    component_paths: Sequence[str | Path] = ()
 
     def __post_init__(self) -> None:
         unknown = sorted(set(self.components) - set(STANDARD_COMPONENTS))
@@ -61,6 +61,18 @@ class Project:
                     f"The project config of '{self.model_type}' gives {component!r} for the role "
                     f"'{role}'. Write it as 'module:Class', for example "
                     f"'{STANDARD_COMPONENTS[role]}'."
+                )
+
+        if isinstance(self.component_paths, (str, Path)):
+            raise ConverterError(
+                f"The project config of '{self.model_type}' gives {str(self.component_paths)!r} "
+                "for 'component_paths'. Write a list of directories."
+            )
+        for path in self.component_paths:
+            if not Path(path).is_dir():
+                raise ConverterError(
+                    f"The project config of '{self.model_type}' looks for components in {path}, "
+                    "which is not a directory. Check that the distribution contains it."
                 )
 
     @property

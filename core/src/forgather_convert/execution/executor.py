@@ -1,16 +1,16 @@
 """Writes the files of a plan, one tensor at a time."""
 
 import stat
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from forgather_convert.dtypes import dtype_size, to_torch
+from forgather_convert.dtypes import to_torch
 from forgather_convert.execution.byte_copy import copy_range
 from forgather_convert.execution.vocabulary_rows import resized_matrix
 from forgather_convert.files import CopyFile
-from forgather_convert.planning.operations import Cast, Literal, Move, ResizeRows
+from forgather_convert.planning.operations import Literal, ResizeRows
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
@@ -69,22 +69,18 @@ def _write_tensors(tensors: Iterable[TensorPlan], file: BinaryIO, progress: Prog
 
         pending: tuple[Path, int, int] | None = None
         for tensor in tensors:
-            if _is_range(tensor):
-                ref = tensor.inputs[0]
+            if not tensor.is_copy:
+                _flush(pending, source_file, file, progress)
+                pending = None
+                _compute(tensor, reader, file, progress)
+                continue
+            for ref in tensor.inputs:
                 if pending and pending[0] == ref.file and sum(pending[1:]) == ref.offset:
                     pending = (pending[0], pending[1], pending[2] + ref.num_bytes)
-                    continue
-                _flush(pending, source_file, file, progress)
-                pending = (ref.file, ref.offset, ref.num_bytes)
-                continue
-            _flush(pending, source_file, file, progress)
-            pending = None
-            _compute(tensor, reader, file, progress)
+                else:
+                    _flush(pending, source_file, file, progress)
+                    pending = (ref.file, ref.offset, ref.num_bytes)
         _flush(pending, source_file, file, progress)
-
-
-def _is_range(tensor: TensorPlan) -> bool:
-    return isinstance(tensor.operation, Move) and tensor.inputs[0].stride is None
 
 
 def _flush(
@@ -104,35 +100,34 @@ def _compute(tensor: TensorPlan, reader: TensorReader, file: BinaryIO, progress:
         file.write(operation.data)
         progress(len(operation.data))
         return
-    (ref,) = tensor.inputs
-    if isinstance(operation, ResizeRows):
-        matrix = resized_matrix(
-            reader.read(ref),
-            operation.size,
-            operation.num_tokens,
-            operation.rows,
-            to_torch(tensor.dtype),
-        )
-        file.write(_bytes_of(matrix.contiguous()))
-        progress(tensor.num_bytes)
-        return
-    dtype = to_torch(operation.dtype if isinstance(operation, Cast) else ref.dtype)
-    source = reader.read(ref)
+    dtype = to_torch(tensor.dtype)
+    for value in _values(tensor, reader):
+        if isinstance(operation, ResizeRows):
+            value = resized_matrix(
+                value, operation.size, operation.num_tokens, operation.rows, dtype
+            )
+        _write_value(value, dtype, file, progress)
+
+
+def _values(tensor: TensorPlan, reader: TensorReader) -> Iterator[Any]:
+    """What a tensor is before its operation, in parts where they only follow each other."""
+    parts = [reader.read(ref) for ref in tensor.inputs]
+    if tensor.transform is not None:
+        yield tensor.transform.apply(parts)
+    else:
+        yield from parts
+
+
+def _write_value(value: Any, dtype: Any, file: BinaryIO, progress: Progress) -> None:
+    """Writes a tensor's elements in another type, a few megabytes at a time."""
     # Row by row where the order of the elements is not that of the bytes.
-    flat = source.reshape(-1) if ref.stride is None else source
-    step = max(1, _CHUNK // _bytes_per_step(ref))
-    for start in range(0, flat.shape[0] if flat.dim() else 1, step):
-        part = flat[start : start + step] if flat.dim() else flat
+    rows = value.reshape(-1) if value.is_contiguous() else value
+    row_bytes = max(1, rows[:1].numel()) * dtype.itemsize
+    step = max(1, _CHUNK // row_bytes)
+    for start in range(0, rows.shape[0], step):
+        part = rows[start : start + step]
         file.write(_bytes_of(part.to(dtype).contiguous()))
         progress(part.numel() * dtype.itemsize)
-
-
-def _bytes_per_step(ref: TensorRef) -> int:
-    size = dtype_size(ref.dtype)
-    if ref.stride is not None:
-        for dimension in ref.shape[1:]:
-            size *= max(1, dimension)
-    return size
 
 
 def _bytes_of(tensor: Any) -> memoryview:
@@ -150,7 +145,7 @@ def _write_pytorch_shard(shard: ShardPlan, path: Path, progress: Progress) -> No
     import torch
 
     scratch_path = path.with_name(path.name + ".scratch")
-    computed = [tensor for tensor in shard.tensors if not _is_range(tensor)]
+    computed = [tensor for tensor in shard.tensors if not tensor.is_copy or len(tensor.inputs) != 1]
     places: dict[str, TensorRef] = {}
     try:
         with scratch_path.open("wb") as scratch:
@@ -162,7 +157,9 @@ def _write_pytorch_shard(shard: ShardPlan, path: Path, progress: Progress) -> No
                 _write_tensors((tensor,), scratch, lambda count: None)
         with TensorReader() as reader:
             state = {
-                tensor.name: reader.read(places.get(tensor.name) or tensor.inputs[0])
+                tensor.name: reader.read(places.get(tensor.name) or tensor.inputs[0]).reshape(
+                    tensor.shape
+                )
                 for tensor in shard.tensors
             }
             torch.save(state, path)

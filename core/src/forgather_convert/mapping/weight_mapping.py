@@ -1,12 +1,13 @@
-"""Weight mappings: which Hugging Face tensor is which Forgather tensor."""
+"""The mapping of a family as a value: rules, in one direction or the other."""
 
-import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from forgather_convert.errors import ConverterError
-
-_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+from forgather_convert.mapping.names import anonymous, compile_pattern, placeholders
+from forgather_convert.mapping.notation import Mapped
+from forgather_convert.mapping.operations import Rename, Stack, TensorOperation, Unstack
 
 #: The mapping of the standard decoder, with every parameter that one can have.
 STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
@@ -34,57 +35,88 @@ STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class WeightMapping:
-    """A bijection between names with numbered placeholders.
+class Rule:
+    """Tensors that become other tensors.
 
     Attributes:
-        patterns: Pairs of patterns, as ``("model.layers.{layer}.mlp.up_proj.weight",
-            "causal_lm.layer_stack.layers.{layer}.feedforward.up_proj.weight")``. A
-            placeholder stands for a number.
+        sources: Patterns of their names.
+        destinations: Patterns of the new names.
+        operation: How the new ones are made of the old ones.
     """
 
-    patterns: tuple[tuple[str, str], ...]
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    operation: TensorOperation
+
+    def inverted(self) -> "Rule":
+        return Rule(self.destinations, self.sources, self.operation.inverse())
+
+    @property
+    def over(self) -> str | None:
+        """The placeholder that only one side has, for series."""
+        operation = self.operation
+        return operation.over if isinstance(operation, Stack | Unstack) else None
+
+
+@dataclass(frozen=True)
+class WeightMapping:
+    """A bijection between tensors, by patterns of their names.
+
+    A placeholder in a pattern, as in ``model.layers.{layer}.mlp.up_proj.weight``, stands
+    for a number.
+    """
+
+    rules: tuple[Rule, ...]
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[str, str], owner: str) -> "WeightMapping":
+    def from_dict(cls, mapping: Mapping[Any, Any], owner: str) -> "WeightMapping":
         """Checks a dictionary that a converter gave.
+
+        Args:
+            mapping: Hugging Face names, or tuples of them, to Forgather names or operations.
+            owner: The converter, for messages.
 
         Raises:
             ConverterError: It is not a bijection.
         """
         if not isinstance(mapping, Mapping) or not mapping:
             raise ConverterError(f"{owner} gives no weight mapping: {mapping!r}.")
-        destinations: dict[str, str] = {}
-        for source, destination in mapping.items():
-            if not isinstance(source, str) or not isinstance(destination, str):
-                raise ConverterError(
-                    f"The weight mapping of {owner} maps {source!r} to {destination!r}; both must "
-                    "be names."
-                )
-            if sorted(_PLACEHOLDER.findall(source)) != sorted(_PLACEHOLDER.findall(destination)):
-                raise ConverterError(
-                    f"The weight mapping of {owner} cannot be inverted: {source!r} and "
-                    f"{destination!r} have different placeholders."
-                )
-            shape = _PLACEHOLDER.sub("{}", destination)
-            if shape in destinations:
-                raise ConverterError(
-                    f"The weight mapping of {owner} is not one to one: {destinations[shape]!r} and "
-                    f"{source!r} both become {destination!r}."
-                )
-            destinations[shape] = source
-        return cls(tuple(mapping.items()))
+        rules = tuple(_rule(key, value, owner) for key, value in mapping.items())
+        for side in ("sources", "destinations"):
+            seen: set[str] = set()
+            for pattern in (pattern for rule in rules for pattern in getattr(rule, side)):
+                if anonymous(pattern) in seen:
+                    raise ConverterError(
+                        f"The weight mapping of {owner} is not one to one: {pattern!r} is named "
+                        "twice."
+                    )
+                seen.add(anonymous(pattern))
+        return cls(rules)
 
     def inverted(self) -> "WeightMapping":
         """The mapping of the other direction."""
-        return WeightMapping(tuple((fg, hf) for hf, fg in self.patterns))
+        return WeightMapping(tuple(rule.inverted() for rule in self.rules))
+
+    def to_dict(self) -> dict[Any, Any]:
+        """The dictionary that this mapping could have been made from."""
+        result: dict[Any, Any] = {}
+        for rule in self.rules:
+            key = rule.sources if len(rule.sources) > 1 else rule.sources[0]
+            is_rename = isinstance(rule.operation, Rename)
+            value = Mapped(rule.destinations, rule.operation)
+            result[key] = rule.destinations[0] if is_rename else value
+        return result
 
     def renamer(self) -> Callable[[str], str | None]:
-        """A function that maps a name, or gives ``None`` where no pattern fits."""
-        rules = [(_compile(source), destination) for source, destination in self.patterns]
+        """A function that maps a name; ``None`` where no rule only renames it."""
+        renames = [
+            (compile_pattern(rule.sources[0]), rule.destinations[0])
+            for rule in self.rules
+            if isinstance(rule.operation, Rename)
+        ]
 
         def rename(name: str) -> str | None:
-            for pattern, destination in rules:
+            for pattern, destination in renames:
                 match = pattern.fullmatch(name)
                 if match:
                     return destination.format_map(match.groupdict())
@@ -93,34 +125,27 @@ class WeightMapping:
         return rename
 
 
-def _compile(pattern: str) -> re.Pattern[str]:
-    parts = _PLACEHOLDER.split(pattern)
-    seen: set[str] = set()
-    expression = re.escape(parts[0])
-    for name, text in zip(parts[1::2], parts[2::2], strict=True):
-        expression += f"(?P={name})" if name in seen else rf"(?P<{name}>0|[1-9]\d*)"
-        expression += re.escape(text)
-        seen.add(name)
-    return re.compile(expression)
-
-
-_NUMBERED = re.compile(r"(?<=\.)\d+(?=\.)")
-
-
-def collapse_names(names: Iterable[str], limit: int = 8) -> str:
-    """Names for a message, where those that differ in a number only become one line.
-
-    ``model.layers.{0..31}.mlp.up_proj.weight``
-    """
-    groups: dict[str, list[int]] = {}
-    for name in names:
-        match = _NUMBERED.search(name)
-        key = name if match is None else _NUMBERED.sub("{}", name, count=1)
-        groups.setdefault(key, []).append(-1 if match is None else int(match[0]))
-    lines = []
-    for key, numbers in groups.items():
-        low, high = min(numbers), max(numbers)
-        span = str(low) if low == high else f"{{{low}..{high}}}"
-        lines.append(key.replace("{}", span))
-    shown = "".join(f"\n  {line}" for line in lines[:limit])
-    return shown + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")
+def _rule(key: Any, value: Any, owner: str) -> Rule:
+    sources = (key,) if isinstance(key, str) else key
+    mapped = Mapped((value,), Rename()) if isinstance(value, str) else value
+    is_tuple = isinstance(sources, tuple) and all(isinstance(name, str) for name in sources)
+    if not is_tuple or not sources or not isinstance(mapped, Mapped) or not mapped.names:
+        raise ConverterError(
+            f"The weight mapping of {owner} maps {key!r} to {value!r}; a name, or a tuple of "
+            "names, must become a name or an operation such as split(...)."
+        )
+    rule = Rule(sources, mapped.names, mapped.operation)
+    expected = set(placeholders(sources[0]))
+    if isinstance(rule.operation, Stack):
+        expected -= {rule.operation.over}
+    if isinstance(rule.operation, Unstack):
+        expected |= {rule.operation.over}
+    is_consistent = all(
+        set(placeholders(name)) == set(placeholders(sources[0])) for name in sources
+    )
+    if not is_consistent or any(set(placeholders(name)) != expected for name in rule.destinations):
+        raise ConverterError(
+            f"The weight mapping of {owner} cannot be inverted: {key!r} and "
+            f"{' and '.join(map(repr, rule.destinations))} have different placeholders."
+        )
+    return rule

@@ -6,7 +6,8 @@ from pathlib import Path
 from forgather_convert.detect import Direction
 from forgather_convert.dtypes import dtype_size
 from forgather_convert.files import CopyFile, WriteFile
-from forgather_convert.planning.operations import Operation
+from forgather_convert.mapping.transforms import Transform
+from forgather_convert.planning.operations import Move, Operation
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -19,8 +20,10 @@ class TensorPlan:
         name: Its name in the destination.
         dtype: Its element type there.
         shape: Its dimensions there.
-        operation: What is done to the inputs.
-        inputs: The source's tensors that it is made of.
+        operation: What is done to the value.
+        inputs: The source's tensors, or ranges of them, that it is made of.
+        transform: How the value is computed from the inputs; ``None`` if it is their bytes
+            behind each other.
     """
 
     name: str
@@ -28,6 +31,13 @@ class TensorPlan:
     shape: tuple[int, ...]
     operation: Operation
     inputs: tuple[TensorRef, ...]
+    transform: Transform | None = None
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether it is bytes of files, as they are."""
+        is_contiguous = all(ref.stride is None for ref in self.inputs)
+        return isinstance(self.operation, Move) and self.transform is None and is_contiguous
 
     @property
     def num_bytes(self) -> int:

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -122,8 +122,9 @@ def _plan_to_forgather(
     mapping = handle.weight_mapping()
     match = match_tensors(
         checkpoint.tensors,
-        mapping.renamer(),
+        mapping,
         skeleton.with_vocabulary(config.vocab_size),
+        config,
         str(checkpoint.files.directory),
     )
     tensors = _tensor_plans(match, detection, options)
@@ -171,7 +172,7 @@ def _plan_to_forgather(
         forgather_config=forgather_config,
         tokenizer_directory=detection.metadata_directory,
         tied=skeleton.tied,
-        source_state=_by_source_name(match, mapping.inverted().renamer()),
+        source_state=match.source_state,
     )
 
 
@@ -194,8 +195,9 @@ def _plan_from_forgather(
     mapping = handle.weight_mapping()
     match = match_tensors(
         source_tensors,
-        mapping.inverted().renamer(),
+        mapping.inverted(),
         skeleton.with_vocabulary(config.vocab_size),
+        config,
         str(checkpoint.files.directory),
     )
     tensors = _tensor_plans(match, detection, options)
@@ -246,7 +248,7 @@ def _plan_from_forgather(
         forgather_config=_forgather_config(detection, project, code),
         tokenizer_directory=detection.metadata_directory,
         tied=skeleton.tied,
-        source_state=_by_source_name(match, mapping.renamer()),
+        source_state=match.source_state,
     )
 
 
@@ -286,7 +288,7 @@ def _tensor_plans(
     default is applied to the weights.
     """
     is_cast = options.dtype is not None or not detection.dtype_is_stated
-    others = {ref.dtype for ref in match.inputs.values()} - {detection.dtype}
+    others = {made.dtype for made in match.sources.values()} - {detection.dtype}
     if others and options.dtype is None:
         stored = ", ".join(sorted(others))
         if is_cast:
@@ -304,10 +306,10 @@ def _tensor_plans(
                 stored,
             )
     plans = []
-    for name, ref in match.inputs.items():
-        dtype = detection.dtype if is_cast else ref.dtype
-        operation: Operation = Move() if dtype == ref.dtype else Cast(dtype)
-        plans.append(TensorPlan(name, dtype, ref.shape, operation, (ref,)))
+    for name, made in match.sources.items():
+        dtype = detection.dtype if is_cast else made.dtype
+        operation: Operation = Move() if dtype == made.dtype else Cast(dtype)
+        plans.append(TensorPlan(name, dtype, made.shape, operation, made.inputs, made.transform))
     return tuple(plans)
 
 
@@ -367,11 +369,6 @@ def _asks_for_layout(options: ConvertOptions) -> bool:
 
 def _index(layout: Layout) -> tuple[WriteFile, ...]:
     return () if layout.index is None else (layout.index,)
-
-
-def _by_source_name(match: Match, inverse: Callable[[str], str | None]) -> dict[str, TensorRef]:
-    names = {name: inverse(name) for name in match.inputs}
-    return {source: match.inputs[name] for name, source in names.items() if source is not None}
 
 
 def _forgather_only_files(directory: Path, provenance: Provenance | None) -> frozenset[str]:

@@ -1,13 +1,17 @@
-"""Finds the source tensor for every destination tensor, or says why there is none."""
+"""Finds the source of every destination tensor, or says why there is none."""
 
 import logging
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from forgather_convert.dtypes import WEIGHT_DTYPES
 from forgather_convert.errors import MappingError, UnsupportedModelError
-from forgather_convert.mapping import collapse_names
+from forgather_convert.mapping import WeightMapping, collapse_names
+from forgather_convert.mapping.names import compile_pattern
+from forgather_convert.mapping.tensor_source import TensorSource
+from forgather_convert.mapping.weight_mapping import Rule
 from forgather_convert.planning.model_skeleton import ModelSkeleton
 from forgather_convert.weights.tensor_ref import TensorRef, format_shape
 
@@ -20,31 +24,67 @@ _CHUNK = 8 << 20
 
 @dataclass(frozen=True)
 class Match:
-    """Which source tensor becomes which destination tensor.
+    """Which source tensors become which destination tensors.
 
     Attributes:
-        inputs: For every destination tensor, its source.
-        second_copies: Source tensors that repeat another one, because the two are tied.
+        sources: For every destination tensor, what it is made of.
+        source_state: The source's tensors, by the names that its model expects.
         recomputed: Source tensors that the destination model computes itself.
     """
 
-    inputs: Mapping[str, TensorRef]
-    second_copies: tuple[TensorRef, ...]
+    sources: Mapping[str, TensorSource]
+    source_state: Mapping[str, TensorRef]
     recomputed: tuple[TensorRef, ...]
+
+
+@dataclass
+class _Group:
+    """The tensors that a rule is applied to together.
+
+    Attributes:
+        rule: The rule.
+        numbers: What its placeholders stand for, except the one of a series.
+        found: The source names by their place in the rule, or in the series.
+    """
+
+    rule: Rule
+    numbers: Mapping[str, str]
+    found: dict[int, str] = field(default_factory=dict)
+
+    def expected_names(self) -> list[str]:
+        """The source names that must be there."""
+        over = self.rule.over
+        if over is None or over in self.numbers or not _has_placeholder(self.rule.sources[0], over):
+            return [pattern.format_map(self.numbers) for pattern in self.rule.sources]
+        (pattern,) = self.rule.sources
+        return [
+            pattern.format_map({**self.numbers, over: index})
+            for index in range(max(self.found) + 1)
+        ]
+
+    def destination_names(self, sources: list[TensorSource]) -> list[str]:
+        over = self.rule.over
+        if over is None or not _has_placeholder(self.rule.destinations[0], over):
+            return [pattern.format_map(self.numbers) for pattern in self.rule.destinations]
+        (pattern,) = self.rule.destinations
+        count = sources[0].shape[0]
+        return [pattern.format_map({**self.numbers, over: index}) for index in range(count)]
 
 
 def match_tensors(
     source: Mapping[str, TensorRef],
-    rename: Callable[[str], str | None],
+    mapping: WeightMapping,
     skeleton: ModelSkeleton,
+    config: Mapping[str, Any],
     origin: str,
 ) -> Match:
     """Matches a checkpoint with the model it is to fill.
 
     Args:
         source: The source's tensors.
-        rename: Maps a source name to a destination name.
+        mapping: From the source's names to the destination's.
         skeleton: What the destination model expects.
+        config: The model's config, for operations that depend on it.
         origin: The source, for messages.
 
     Raises:
@@ -55,74 +95,118 @@ def match_tensors(
     rest = {name: ref for name, ref in source.items() if not _RECOMPUTED.fullmatch(name)}
     _refuse_quantized(rest, origin)
 
-    destinations = {name: rename(name) for name in rest}
-    inputs: dict[str, TensorRef] = {}
-    for name, destination in destinations.items():
-        if destination is not None:
-            if destination in inputs:
-                raise MappingError(
-                    f"'{name}' and '{inputs[destination].name}' in {origin} both become "
-                    f"'{destination}'."
-                )
-            inputs[destination] = rest[name]
-    _log_names(rest, destinations, skeleton)
-    second_copies = _resolve_tied(inputs, skeleton, origin)
+    groups, unmapped = _group(rest, mapping)
+    sources: dict[str, TensorSource] = {}
+    missing: list[str] = []
+    places: dict[str, list[str]] = {name: [] for name in rest}
+    for group in groups:
+        names = group.expected_names()
+        absent = [name for name in names if name not in rest]
+        if absent:
+            missing += absent
+            continue
+        inputs = [TensorSource.of(rest[name]) for name in names]
+        destinations = group.destination_names(inputs)
+        for name in names:
+            places[name] += destinations
+        if not all(name in skeleton.shapes or name in skeleton.tied for name in destinations):
+            unmapped += names
+            continue
+        shapes = [skeleton.shapes.get(name, inputs[0].shape) for name in destinations]
+        outputs = group.rule.operation.outputs(inputs, shapes, config)
+        sources.update(zip(destinations, outputs, strict=True))
+    _log_names(rest, places, skeleton)
+    state = _resolve_tied(rest, sources, skeleton, mapping, origin)
 
-    unmapped = [
+    missing += [
         name
-        for name, destination in destinations.items()
-        if destination is None or (destination in inputs and destination not in skeleton.shapes)
+        for name in skeleton.shapes
+        if name not in sources and not any(name in names for names in places.values())
     ]
-    missing = [name for name in skeleton.shapes if name not in inputs]
     if unmapped or missing:
         raise MappingError(_mismatch_message(origin, unmapped, missing, rest))
-    for destination, ref in inputs.items():
-        if ref.shape != skeleton.shapes[destination]:
+    for destination, made in sources.items():
+        if made.shape != skeleton.shapes[destination]:
+            ref = made.inputs[0]
             raise MappingError(
-                f"'{ref.name}' in {ref.file} has the shape {format_shape(ref.shape)}, but the "
+                f"'{ref.name}' in {ref.file} has the shape {format_shape(made.shape)}, but the "
                 f"config makes '{destination}' {format_shape(skeleton.shapes[destination])}. "
                 "Check that config and weights belong to the same model."
             )
     return Match(
-        inputs={name: inputs[name] for name in skeleton.shapes},
-        second_copies=second_copies,
+        sources={name: sources[name] for name in skeleton.shapes},
+        source_state=state,
         recomputed=recomputed,
     )
 
 
+def _group(
+    source: Mapping[str, TensorRef], mapping: WeightMapping
+) -> tuple[list[_Group], list[str]]:
+    """Finds the rule for every tensor; gives the groups, and the tensors without a rule."""
+    patterns = [
+        (compile_pattern(pattern), rule, place)
+        for rule in mapping.rules
+        for place, pattern in enumerate(rule.sources)
+    ]
+    groups: dict[tuple[Any, ...], _Group] = {}
+    unmapped = []
+    for name in source:
+        matches = ((pattern.fullmatch(name), rule, place) for pattern, rule, place in patterns)
+        match, rule, place = next((found for found in matches if found[0]), (None, None, 0))
+        if match is None or rule is None:
+            unmapped.append(name)
+            continue
+        numbers = match.groupdict()
+        index = place if rule.over is None else int(numbers.pop(rule.over, place))
+        key = (rule.sources, *sorted(numbers.items()))
+        groups.setdefault(key, _Group(rule, numbers)).found[index] = name
+    return list(groups.values()), unmapped
+
+
+def _has_placeholder(pattern: str, name: str) -> bool:
+    return "{" + name + "}" in pattern
+
+
 def _log_names(
-    source: Mapping[str, TensorRef],
-    destinations: Mapping[str, str | None],
-    skeleton: ModelSkeleton,
+    source: Mapping[str, TensorRef], places: Mapping[str, list[str]], skeleton: ModelSkeleton
 ) -> None:
-    for name, destination in destinations.items():
+    for name, destinations in places.items():
         shape = format_shape(source[name].shape)
-        parameter_logger.info("%s %s -> %s", name, shape, destination or "(no place)")
-    for name in sorted(set(skeleton.shapes) - set(destinations.values())):
+        parameter_logger.info("%s %s -> %s", name, shape, ", ".join(destinations) or "(no place)")
+    reached = {name for destinations in places.values() for name in destinations}
+    for name in sorted(set(skeleton.shapes) - reached):
         parameter_logger.info("(none) -> %s %s", name, format_shape(skeleton.shapes[name]))
 
 
 def _resolve_tied(
-    inputs: dict[str, TensorRef], skeleton: ModelSkeleton, origin: str
-) -> tuple[TensorRef, ...]:
-    """Leaves one tensor of every tied pair in ``inputs``; gives the others."""
-    second_copies = []
+    rest: Mapping[str, TensorRef],
+    sources: dict[str, TensorSource],
+    skeleton: ModelSkeleton,
+    mapping: WeightMapping,
+    origin: str,
+) -> dict[str, TensorRef]:
+    """Leaves one source of every tied pair; gives the source's tensors by their proper names."""
+    state = dict(rest)
+    proper_name = mapping.inverted().renamer()
     for second, first in skeleton.tied.items():
-        if second not in inputs:
+        if second not in sources:
             continue
-        copy = inputs.pop(second)
-        if first not in inputs:
-            inputs[first] = copy
-        elif have_equal_bytes(copy, inputs[first]):
-            second_copies.append(copy)
-        else:
+        copy = sources.pop(second).inputs[0]
+        if first not in sources:
+            # Stored under the second name only: transformers 4 would not find it there.
+            sources[first] = TensorSource.of(copy)
+            second_name, first_name = proper_name(second), proper_name(first)
+            if first_name is not None and second_name in state:
+                state[first_name] = state.pop(second_name)
+        elif not have_equal_bytes(copy, sources[first].inputs[0]):
             raise MappingError(
-                f"The config of {origin} ties '{copy.name}' to '{inputs[first].name}', but the two "
-                "differ. transformers 4 would ignore the first and transformers 5 would use it. "
-                "Set tie_word_embeddings to false in config.json to keep both, or delete the "
-                "tensor that is stale."
+                f"The config of {origin} ties '{copy.name}' to "
+                f"'{sources[first].inputs[0].name}', but the two differ. transformers 4 would "
+                "ignore the first and transformers 5 would use it. Set tie_word_embeddings to "
+                "false in config.json to keep both, or delete the tensor that is stale."
             )
-    return tuple(second_copies)
+    return state
 
 
 def have_equal_bytes(one: TensorRef, other: TensorRef) -> bool:

@@ -1,12 +1,13 @@
 """The base class of converters: the standard decoder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
 from forgather_convert.plugins.config_checks import check_dimensions
-from forgather_convert.rope import ROPE_FIELDS, read_rope
+from forgather_convert.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.source_config import SourceConfig
 
 #: Hyper-parameters of every standard decoder, by their names in both configs.
@@ -61,14 +62,19 @@ class HFConverter:
         model_type: The family's name, the Hugging Face ``model_type``.
         hyperparameters: The config fields that the family's model needs, by their
             Hugging Face names. RoPE's are handled apart.
+        fixed_hyperparameters: Fields that only the Forgather config has, with the values
+            that the family's architecture gives them, as ``{"attention_bias": True}``.
         components: The components of the dynamic model that are not standard, by role.
+        component_paths: Directories with source files of components that core does not have.
         tokenizer_class: The class of tokenizers whose files do not name one. transformers
             takes it from the ``model_type``, which a dynamic model has another of.
     """
 
     model_type: ClassVar[str] = ""
     hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
+    fixed_hyperparameters: ClassVar[Mapping[str, Any]] = {}
     components: ClassVar[Mapping[str, str]] = {}
+    component_paths: ClassVar[Sequence[str | Path]] = ()
     tokenizer_class: ClassVar[str | None] = None
 
     def get_hf_model_class(self) -> Any:
@@ -80,15 +86,14 @@ class HFConverter:
     def get_hf_config_class(self) -> Any:
         return self.get_hf_model_class().config_class
 
-    def get_weight_mapping(self, direction: str) -> Mapping[str, str]:
+    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
         return self.directed(STANDARD_WEIGHT_MAPPING, direction)
 
-    def directed(self, mapping: Mapping[str, str], direction: str) -> Mapping[str, str]:
+    def directed(self, mapping: Mapping[Any, Any], direction: str) -> Mapping[Any, Any]:
         """Gives a mapping of Hugging Face names to Forgather names, inverted if asked for."""
         if direction == "to_forgather":
             return mapping
-        inverse = WeightMapping.from_dict(mapping, type(self).__name__).inverted()
-        return dict(inverse.patterns)
+        return WeightMapping.from_dict(mapping, type(self).__name__).inverted().to_dict()
 
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None = None
@@ -97,32 +102,55 @@ class HFConverter:
         for name in ("attention_bias", "mlp_bias", "sliding_window"):
             config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
         config["head_dim"] = self._head_dim(src_config)
+        config.update(self.fixed_hyperparameters)
         config.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
             config["max_position_embeddings"] = max_length
-        return {"model_type": self.model_type, "config": config, "components": self.components}
+        return {
+            "model_type": self.model_type,
+            "config": config,
+            "components": self.components,
+            "component_paths": self.component_paths,
+        }
 
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         fields = {
             name: value
             for name, value in src_config.items()
-            if name not in ROPE_FIELDS and name not in FORGATHER_FIELDS
+            if name not in (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.fixed_hyperparameters)
         }
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name not in self.hyperparameters and fields.get(name) == absent:
                 fields.pop(name, None)
-        fields.update(read_rope(src_config, src_config.origin).to_fields())
+        fields.update(self.rope_fields(read_rope(src_config, src_config.origin)))
         if max_length is not None:
             fields["max_position_embeddings"] = max_length
         config = self.get_hf_config_class()(**fields)
-        if getattr(config, "head_dim", 0) is None:
-            # transformers 4 computes with it for some RoPE types even where it is null.
+        if getattr(config, "head_dim", None) is None:
+            # transformers 4 computes with it for some RoPE types even where it is null, and
+            # a class that does not know it still reads it.
             config.head_dim = self._head_dim(src_config)
         return config
 
+    def rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
+        """The fields of a Hugging Face config that say a rotary embedding.
+
+        For families whose config class wants them in a form of its own. transformers 4 and 5
+        must both read it.
+        """
+        return rope.to_fields()
+
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         check_dimensions(src_config)
+        for name, fixed in self.fixed_hyperparameters.items():
+            if direction == "from_forgather" and src_config.get(name, fixed) != fixed:
+                raise UnsupportedModelError(
+                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}; in the family "
+                    f"'{self.model_type}' it is always {fixed!r}."
+                )
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
+            if name in self.fixed_hyperparameters:
+                continue
             value = src_config.get(name, absent)
             if name not in self.hyperparameters and value and value != absent:
                 raise UnsupportedModelError(

@@ -22,7 +22,7 @@ class ConverterHooks:
     """The specifications; the first answer that is not ``None`` counts."""
 
     @hookspec(firstresult=True)
-    def get_weight_mapping(self, direction: str) -> Mapping[str, str]:
+    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
         """The names of the weights, as a bijection.
 
         Args:

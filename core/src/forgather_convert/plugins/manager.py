@@ -95,9 +95,9 @@ class ConverterHandle:
     def model_type(self) -> str:
         return self.converter.model_type
 
-    def weight_mapping(self) -> WeightMapping:
-        """The mapping of Hugging Face names to Forgather names."""
-        mapping = self._call("get_weight_mapping", direction="to_forgather")
+    def weight_mapping(self, direction: str = "to_forgather") -> WeightMapping:
+        """The mapping of Hugging Face names to Forgather names, or as the direction says."""
+        mapping = self._call("get_weight_mapping", direction=direction)
         return WeightMapping.from_dict(mapping, self.owner)
 
     def project(self, src_config: SourceConfig, max_length: int | None) -> Project:

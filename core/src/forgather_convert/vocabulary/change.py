@@ -15,7 +15,7 @@ class Action(Enum):
     ADDED = "added"
     #: The token exists; its role points to it now.
     MOVED = "moved"
-    #: The token exists and is what was asked for; its rows are set anew.
+    #: The token exists; it becomes special, or its rows are set anew.
     REUSED = "reused"
     #: Nothing had to be done.
     KEPT = "kept"

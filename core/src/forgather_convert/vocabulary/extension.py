@@ -1,7 +1,7 @@
 """Plans the extension of a vocabulary."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from forgather_convert.vocabulary.row_init import RowInit
 from forgather_convert.vocabulary.tokenizer_files import (
     AddedToken,
     edited_tokenizer_files,
+    num_ids_in_file,
 )
 from forgather_convert.vocabulary.tokenizer_view import TokenizerView
 from forgather_convert.vocabulary.verification import verify_tokenizer
@@ -56,6 +57,7 @@ def plan_vocabulary(
     elif requests is None and adds_defaults:
         view = _load_without_padding(directory, hf_config)
         requests = () if view is None else (DEFAULT_PAD,)
+    _log_sizes(_num_ids(directory, view), config.vocab_size)
     if view is None or not requests:
         size = _padded(config.vocab_size, multiple)
         if size == config.vocab_size:
@@ -67,7 +69,30 @@ def plan_vocabulary(
     return change
 
 
+def _num_ids(directory: Path, view: TokenizerView | None) -> int | None:
+    return num_ids_in_file(directory) if view is None else view.size
+
+
+def _log_sizes(num_ids: int | None, num_rows: int) -> None:
+    if num_ids is None or num_ids == num_rows:
+        return
+    if num_ids < num_rows:
+        logger.info(
+            "The model has %d rows for the %d tokens of the tokenizer; all of them are kept",
+            num_rows,
+            num_ids,
+        )
+    else:
+        logger.warning(
+            "The tokenizer has %d tokens, but the model only %d rows for them",
+            num_ids,
+            num_rows,
+        )
+
+
 def _load(directory: Path, hf_config: Any) -> TokenizerView:
+    if not has_tokenizer(directory):
+        raise SourceError(f"Tokens cannot be added: {directory} has no tokenizer.")
     try:
         return TokenizerView.load(directory, hf_config)
     except Exception as error:
@@ -119,7 +144,8 @@ def _plan(
     active = [request for request in requests if not _is_kept(request, view)]
     new = {request.token: request for request in active if view.id_of(request.token) is None}
     ids = view.ids_after_adding(new.values())
-    changes = tuple(_change(request, view, ids, request in active) for request in requests)
+    inits = _inits(active, ids)
+    changes = tuple(_change(request, view, ids, inits, request in active) for request in requests)
 
     size_before = config.vocab_size
     num_tokens = min(view.size, size_before)
@@ -127,7 +153,7 @@ def _plan(
     size = _padded(needed, multiple)
     rows = {row: RowInit("mean") for row in range(size_before, size)}
     for request in active:
-        init = _init_of(request, request.token in ids)
+        init = inits.get(request.token)
         if init is not None:
             token_id = ids.get(request.token, view.id_of(request.token))
             assert token_id is not None
@@ -151,13 +177,18 @@ def _plan(
             )
     writes = edited_tokenizer_files(
         directory,
-        [AddedToken(token, ids[token], request.role) for token, request in new.items()],
+        [
+            AddedToken(change.token, change.token_id, change.role)
+            for change in {change.token: change for change in changes}.values()
+            if _is_written(change, view)
+        ],
         {role: change.token for role, change in named.items()},
         {
             change.replaced: (change.token, change.token_id)
             for role, change in named.items()
             if role in (Role.BOS, Role.EOS) and change.replaced is not None
         },
+        view.added_tokens(),
     )
     return VocabularyChange(
         tokens=changes,
@@ -165,9 +196,7 @@ def _plan(
         size=size,
         num_tokens_before=num_tokens,
         rows=rows,
-        named_ids={
-            role: (_id_of(change.replaced, view), change.token_id) for role, change in named.items()
-        },
+        named_ids=_named_ids(requests, changes, view),
         writes=writes,
     )
 
@@ -176,7 +205,8 @@ def _is_kept(request: TokenRequest, view: TokenizerView) -> bool:
     """Whether a request is fulfilled before anything is done."""
     exists = view.id_of(request.token) is not None
     if not request.role.is_named:
-        return exists and (request.if_missing or request.init is None)
+        is_done = request.role is Role.REGULAR or view.is_special(request.token)
+        return exists and (request.if_missing or (is_done and request.init is None))
     current = view.named(request.role)
     if request.if_missing and current is not None:
         return True
@@ -184,7 +214,11 @@ def _is_kept(request: TokenRequest, view: TokenizerView) -> bool:
 
 
 def _change(
-    request: TokenRequest, view: TokenizerView, ids: Mapping[str, int], is_active: bool
+    request: TokenRequest,
+    view: TokenizerView,
+    ids: Mapping[str, int],
+    inits: Mapping[str, Init],
+    is_active: bool,
 ) -> TokenChange:
     current = view.named(request.role) if request.role.is_named else None
     if not is_active:
@@ -193,7 +227,7 @@ def _change(
         return TokenChange(
             token, -1 if token_id is None else token_id, request.role, Action.KEPT, "unchanged"
         )
-    init = _init_of(request, request.token in ids)
+    init = inits.get(request.token)
     text = "unchanged" if init is None else init.describe()
     replaced = current if current != request.token else None
     if request.token in ids:
@@ -207,10 +241,37 @@ def _change(
     return TokenChange(request.token, token_id, request.role, action, text, replaced)
 
 
-def _init_of(request: TokenRequest, is_new: bool) -> Init | None:
-    if request.init is not None:
-        return request.init
-    return DEFAULT_INITS[request.role] if is_new else None
+def _is_written(change: TokenChange, view: TokenizerView) -> bool:
+    """Whether a token has to be entered into the tokenizer's lists of added tokens."""
+    if change.action is Action.ADDED:
+        return True
+    becomes_special = change.role is Role.SPECIAL and change.action is Action.REUSED
+    return becomes_special and not view.is_special(change.token)
+
+
+def _named_ids(
+    requests: Iterable[TokenRequest], changes: Iterable[TokenChange], view: TokenizerView
+) -> dict[Role, tuple[int | None, int]]:
+    """The ids that the model's configs must have for the named roles, and the old ones."""
+    ids = {}
+    for request, change in zip(requests, changes, strict=True):
+        # Also where the tokenizer has the token already: the model's config may not know.
+        is_kept = change.action is Action.KEPT and request.if_missing
+        if request.role.is_named and not is_kept:
+            old = view.named(request.role)
+            ids[request.role] = (None if old is None else view.id_of(old), change.token_id)
+    return ids
+
+
+def _inits(requests: Iterable[TokenRequest], new: Container[str]) -> dict[str, Init]:
+    """How the tokens begin; where two names share a new one, the first name's default counts."""
+    inits: dict[str, Init] = {}
+    for request in requests:
+        if request.init is not None:
+            inits[request.token] = request.init
+        elif request.token in new:
+            inits.setdefault(request.token, DEFAULT_INITS[request.role])
+    return inits
 
 
 def _row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: int) -> RowInit:
@@ -241,10 +302,6 @@ def _existing_id(token: str, request: TokenRequest, view: TokenizerView) -> int:
             "vocabulary."
         )
     return token_id
-
-
-def _id_of(token: str | None, view: TokenizerView) -> int | None:
-    return None if token is None else view.id_of(token)
 
 
 def _padded(size: int, multiple: int) -> int:

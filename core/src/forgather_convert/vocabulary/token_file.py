@@ -94,9 +94,13 @@ def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
             key and the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        data = path.read_bytes()
+        text = data.decode("utf-8")
+    except OSError as error:
         raise OptionError(f"The token file {path} cannot be read: {error}.") from error
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise OptionError(f"{path}:{line}: this is not YAML: it is not UTF-8.") from error
     content, lines = _parse(text, path)
     try:
         schema = _FileSchema.model_validate(content)
@@ -122,17 +126,24 @@ def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
         lines: dict[_Key, int] = {}
         _collect_lines(root, (), lines, path)
         return yaml.safe_load(text), lines
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        raise OptionError(f"{path}:{line}: this is not YAML: {error.reason}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
         raise OptionError(f"{place}: this is not YAML: {problem}.") from error
+    except RecursionError as error:
+        raise OptionError(f"{path}:1: a token file must not contain itself.") from error
 
 
 def _collect_lines(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> None:
     lines.setdefault(key, node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for name, value in node.value:
+            if not isinstance(name, yaml.ScalarNode):
+                raise OptionError(f"{path}:{name.start_mark.line + 1}: a key must be a word.")
             child = (*key, name.value)
             if child in lines:
                 raise OptionError(
@@ -190,8 +201,8 @@ def _refuse_duplicates(requests: tuple[TokenRequest, ...]) -> None:
         if first is request:
             continue
         # Two names may share a token, as padding and end often do.
-        is_shared = first.role.is_named and request.role.is_named and first.init == request.init
-        if not is_shared:
+        are_named = first.role.is_named and request.role.is_named
+        if not are_named or len({first.init, request.init} - {None}) > 1:
             raise OptionError(
                 f"{request.origin}: the token '{request.token}' is given twice, first at "
                 f"{first.origin}."

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.errors import SourceError
 from forgather_convert.files import WriteFile, encode_json
 from forgather_convert.source_config import read_json_object
 from forgather_convert.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
@@ -45,31 +46,49 @@ class AddedToken:
         }
 
 
+def num_ids_in_file(directory: Path) -> int | None:
+    """How many ids ``tokenizer.json`` gives, gaps included; ``None`` if it does not tell.
+
+    Nothing depends on it but a message: the file may be one that this code does not know.
+    """
+    try:
+        content = _read(directory, TOKENIZER_FILE) or {}
+        vocabulary = content["model"]["vocab"]
+        is_list = isinstance(vocabulary, list)
+        ids = range(len(vocabulary)) if is_list else vocabulary.values()
+        added = [entry["id"] for entry in content.get("added_tokens", [])]
+        return int(max((*ids, *added), default=-1)) + 1
+    except (SourceError, LookupError, TypeError, AttributeError, ValueError):
+        return None
+
+
 def edited_tokenizer_files(
     directory: Path,
     added: Iterable[AddedToken],
     named: Mapping[Role, str],
     replaced: Mapping[str, tuple[str, int]],
+    known: Mapping[int, Mapping[str, Any]],
 ) -> tuple[WriteFile, ...]:
     """The files of a tokenizer that change.
 
     Args:
         directory: Where the tokenizer is.
-        added: The new tokens.
+        added: The new tokens, and old ones that become special.
         named: The named roles that change, and their tokens.
         replaced: For every BOS or EOS that is replaced, the new token and its id; where
             texts got the old one, they get the new one.
+        known: Ids and flags of the tokens that were added before.
     """
     added = tuple(added)
     edits: dict[str, Any] = {}
     tokenizer = _read(directory, TOKENIZER_FILE)
     if tokenizer is not None:
         edits[TOKENIZER_FILE] = _edit_tokenizer(tokenizer, added, replaced)
-    config = _read(directory, TOKENIZER_CONFIG_FILE)
-    edits[TOKENIZER_CONFIG_FILE] = _edit_config(
-        config or {}, added, named, needs_decoder=tokenizer is None
-    )
     special = _read(directory, SPECIAL_TOKENS_FILE)
+    config = _read(directory, TOKENIZER_CONFIG_FILE) or {}
+    if added and tokenizer is None and "added_tokens_decoder" not in config:
+        config = _with_decoder(config, special or {}, known)
+    edits[TOKENIZER_CONFIG_FILE] = _edit_config(config, added, named)
     if special is not None:
         edits[SPECIAL_TOKENS_FILE] = _edit_special(special, added, named)
     flat = _read(directory, ADDED_TOKENS_FILE)
@@ -90,11 +109,12 @@ def _edit_tokenizer(
     added: tuple[AddedToken, ...],
     replaced: Mapping[str, tuple[str, int]],
 ) -> dict[str, Any]:
-    entries = [
-        *content.get("added_tokens", []),
-        *({"id": token.token_id, **token.flags()} for token in added),
-    ]
-    edited = {**content, "added_tokens": entries}
+    entries = {
+        # An old token that becomes special may be in the list already, as a regular one.
+        **{entry["id"]: entry for entry in content.get("added_tokens", [])},
+        **{token.token_id: {"id": token.token_id, **token.flags()} for token in added},
+    }
+    edited = {**content, "added_tokens": list(entries.values())}
     if replaced and content.get("post_processor"):
         edited["post_processor"] = _edit_template(content["post_processor"], replaced)
     return edited
@@ -123,17 +143,34 @@ def _edit_template(processor: Any, replaced: Mapping[str, tuple[str, int]]) -> A
     return edited
 
 
+def _with_decoder(
+    config: dict[str, Any], special: Mapping[str, Any], known: Mapping[int, Mapping[str, Any]]
+) -> dict[str, Any]:
+    """A tokenizer config with a list of its added tokens.
+
+    With the list transformers does not read ``special_tokens_map.json`` and
+    ``added_tokens.json`` any more; what they say has to be here.
+    """
+    texts = {
+        name: [_text(item) for item in value] if isinstance(value, list) else _text(value)
+        for name, value in special.items()
+    }
+    decoder = {str(token_id): dict(flags) for token_id, flags in known.items()}
+    return {**config, **texts, "added_tokens_decoder": decoder}
+
+
+def _text(token: Any) -> Any:
+    return token["content"] if isinstance(token, dict) and "content" in token else token
+
+
 def _edit_config(
-    content: dict[str, Any],
-    added: tuple[AddedToken, ...],
-    named: Mapping[Role, str],
-    needs_decoder: bool,
+    content: dict[str, Any], added: tuple[AddedToken, ...], named: Mapping[Role, str]
 ) -> dict[str, Any]:
     edited = _edit_special(content, added, named)
     decoder = content.get("added_tokens_decoder")
-    if added and (decoder is not None or needs_decoder):
+    if added and decoder is not None:
         edited["added_tokens_decoder"] = {
-            **(decoder or {}),
+            **decoder,
             **{str(token.token_id): token.flags() for token in added},
         }
     return edited
@@ -150,7 +187,9 @@ def _edit_special(
     if unnamed:
         key = next((key for key in _SPECIAL_LISTS if isinstance(content.get(key), list)), None)
         key = key or _SPECIAL_LISTS[0]
-        edited[key] = [*content.get(key, []), *unnamed]
+        listed = content.get(key, [])
+        texts = [_text(token) for token in listed]
+        edited[key] = [*listed, *(token for token in unnamed if token not in texts)]
     return edited
 
 

@@ -8,6 +8,8 @@ from typing import Any
 from forgather_convert.tokenizer_directory import load_tokenizer
 from forgather_convert.vocabulary.requests import Role, TokenRequest
 
+_FLAGS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")
+
 
 class TokenizerView:
     """Answers questions about a directory's tokenizer.
@@ -43,14 +45,24 @@ class TokenizerView:
         token = getattr(self._tokenizer, role.value, None)
         return None if token is None else str(token)
 
+    def is_special(self, token: str) -> bool:
+        """Whether a token is never split, and left out of decoded text on demand."""
+        return token in self._tokenizer.all_special_tokens or any(
+            added.special and added.content == token
+            for added in self._tokenizer.added_tokens_decoder.values()
+        )
+
+    def added_tokens(self) -> dict[int, dict[str, Any]]:
+        """The ids and flags of all tokens that are matched before a text is split."""
+        return {
+            token_id: {name: getattr(token, name) for name in _FLAGS}
+            for token_id, token in sorted(self._tokenizer.added_tokens_decoder.items())
+        }
+
     def subwords(self, text: str) -> tuple[int, ...]:
         """The ids that a text is split into today, without special tokens around it."""
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return tuple(int(token) for token in ids)
-
-    def encode(self, text: str) -> list[int]:
-        """The ids of a text, with the special tokens that the tokenizer puts around it."""
-        return [int(token) for token in self._tokenizer(text)["input_ids"]]
 
     def ids_after_adding(self, requests: Iterable[TokenRequest]) -> dict[str, int]:
         """The ids that new tokens would get, in the given order."""

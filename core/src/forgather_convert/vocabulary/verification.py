@@ -6,6 +6,7 @@ from typing import Any
 
 from forgather_convert.errors import ConverterError
 from forgather_convert.vocabulary.change import Action, VocabularyChange
+from forgather_convert.vocabulary.requests import Role
 from forgather_convert.vocabulary.tokenizer_view import TokenizerView
 
 #: Texts that must be split as before: words, numbers, spaces, other scripts, code.
@@ -50,21 +51,22 @@ def _compare(
     for token in change.tokens:
         if token.action is Action.KEPT:
             continue
-        if after.id_of(token.token) != token.token_id or after.subwords(token.token) != (
-            token.token_id,
-        ):
+        # A piece of the vocabulary stays what it was: one that texts may be split into.
+        is_piece = token.role is Role.REGULAR and token.action is Action.REUSED
+        subwords = (token.token_id,) if is_piece else after.subwords(token.token)
+        if after.id_of(token.token) != token.token_id or subwords != (token.token_id,):
             raise ConverterError(
                 f"The tokenizer in {directory} cannot take the token '{token.token}': it should "
-                f"become the id {token.token_id}, but becomes {list(after.subwords(token.token))}."
+                f"become the id {token.token_id}, but becomes {list(subwords)}."
             )
         if token.role.is_named and after.named(token.role) != token.token:
             raise ConverterError(
                 f"The tokenizer in {directory} cannot take '{token.token}' as its "
                 f"{token.role.value}; it stays {after.named(token.role)!r}."
             )
-    added = [token.token for token in change.tokens if token.action is Action.ADDED]
+    changed = [token.token for token in change.tokens if token.action is not Action.KEPT]
     for sample in _SAMPLES:
-        is_old = not any(token in sample for token in added)
+        is_old = not any(token in sample for token in changed)
         if is_old and before.subwords(sample) != after.subwords(sample):
             raise ConverterError(
                 f"With the new tokens the tokenizer in {directory} would split old text "

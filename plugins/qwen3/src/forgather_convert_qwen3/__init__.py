@@ -26,7 +26,7 @@ class Qwen3Converter(HFConverter):
 
         return Qwen3ForCausalLM
 
-    def get_weight_mapping(self, direction: str) -> Mapping[str, str]:
+    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
         norms = {
             f"model.layers.{{layer}}.self_attn.{name}.weight": (
                 f"causal_lm.layer_stack.layers.{{layer}}.attention.{name}.weight"

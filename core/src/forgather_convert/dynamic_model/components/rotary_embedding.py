@@ -197,6 +197,13 @@ def rotate_half(heads: torch.Tensor) -> torch.Tensor:
 def apply_rotary(
     heads: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor]
 ) -> torch.Tensor:
-    """Rotates ``[batch, heads, sequence, head_dim]`` by the angles of its positions."""
+    """Rotates ``[batch, heads, sequence, head_dim]`` by the angles of its positions.
+
+    Where there are angles for the first dimensions only, the others stay as they are.
+    """
     cos, sin = (table.unsqueeze(1) for table in position_embeddings)
-    return (heads * cos) + (rotate_half(heads) * sin)
+    rotated = heads[..., : cos.shape[-1]]
+    rotated = (rotated * cos) + (rotate_half(rotated) * sin)
+    if cos.shape[-1] == heads.shape[-1]:
+        return rotated
+    return torch.cat((rotated, heads[..., cos.shape[-1] :]), dim=-1)

@@ -1,0 +1,1 @@
+"""Looks into a converter without a real model: ``forgather converters show`` and ``check``."""

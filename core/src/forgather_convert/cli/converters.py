@@ -1,0 +1,261 @@
+"""``forgather converters``."""
+
+import json
+import os
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from forgather_convert.cli import converter_reports as reports
+from forgather_convert.cli.console import LOG_LEVELS, set_up_logging
+from forgather_convert.errors import ConverterError
+from forgather_convert.plugins.registered import RegisteredConverter, Status
+
+if TYPE_CHECKING:
+    from forgather_convert.checking.steps import CheckStep
+    from forgather_convert.plugins.manager import ConverterHandle
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+#: Not looked at by ``list --check`` and by a ``check`` of everything.
+_NOT_IMPORTED = (
+    Status.DISABLED,
+    Status.INCOMPATIBLE,
+    Status.MISSING_MODULE,
+    Status.UNREADABLE,
+)
+
+
+def _set_log_level(context: click.Context, parameter: click.Parameter, value: str) -> str:
+    set_up_logging(value.upper())
+    return value
+
+
+_PATHS = click.option(
+    "--converter-path",
+    "converter_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Directory or file to search for converters first. Can be given several times.",
+)
+_CONVERTER = click.option(
+    "--converter",
+    metavar="DIST",
+    help="Installed distribution to take the converter from, where several have one.",
+)
+_NO_PLUGINS = click.option(
+    "--no-plugins", is_flag=True, help="Use no converter of installed distributions."
+)
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_LOG_LEVEL = click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
+    default="WARNING",
+    show_default=True,
+    callback=_set_log_level,
+    expose_value=False,
+)
+
+
+@click.group("converters")
+def converters_group() -> None:
+    """Lists, shows, checks and creates converters of model families."""
+
+
+@converters_group.command("list")
+@_PATHS
+@_NO_PLUGINS
+@click.option("--check", is_flag=True, help="Import each, in a process of its own.")
+@_JSON
+@_LOG_LEVEL
+def list_command(
+    converter_paths: tuple[Path, ...], no_plugins: bool, check: bool, as_json: bool
+) -> None:
+    """Lists all converters: what each converts, where it is, and whether it can be used.
+
+    Nothing is imported, unless --check asks for it.
+    """
+    from forgather_convert.plugins.registry import find_converters
+
+    found = find_converters(converter_paths, use_plugins=not no_plugins)
+    checked: dict[RegisteredConverter, str | None] = {}
+    if check:
+        from forgather_convert.checking.import_probe import import_problem
+
+        checked = {
+            converter: import_problem(converter)
+            for converter in found
+            if converter.status not in _NOT_IMPORTED
+        }
+    rows = [reports.converter_object(converter, checked) for converter in found]
+    if as_json:
+        click.echo(json.dumps(rows, indent=2))
+    else:
+        reports.print_converters(rows)
+    _exit_if(any(checked.values()))
+
+
+@converters_group.command("show")
+@click.argument("model_type", metavar="TYPE")
+@_PATHS
+@_CONVERTER
+@_NO_PLUGINS
+@_JSON
+@_LOG_LEVEL
+def show_command(
+    model_type: str,
+    converter_paths: tuple[Path, ...],
+    converter: str | None,
+    no_plugins: bool,
+    as_json: bool,
+) -> None:
+    """Shows the converter of the model type TYPE: classes, hooks, components, mapping."""
+    _refuse_both(converter, no_plugins)
+    from forgather_convert.checking.description import describe
+    from forgather_convert.plugins.registry import resolve_converter
+
+    handle = resolve_converter(
+        model_type, converter_paths, converter=converter, use_plugins=not no_plugins
+    )
+    description = describe(handle)
+    if as_json:
+        click.echo(json.dumps(reports.description_object(description), indent=2))
+    else:
+        reports.print_description(description)
+
+
+@converters_group.command("check")
+@click.argument("target", metavar="[TYPE|PATH]", required=False)
+@_PATHS
+@_CONVERTER
+@_NO_PLUGINS
+@_JSON
+@_LOG_LEVEL
+def check_command(
+    target: str | None,
+    converter_paths: tuple[Path, ...],
+    converter: str | None,
+    no_plugins: bool,
+    as_json: bool,
+) -> None:
+    """Checks the converter of a model type, those of a file or directory, or all.
+
+    Each is imported; its hooks are compared with the specifications and its mapping with
+    both models; and a tiny model is converted both ways.
+    """
+    _refuse_both(converter, no_plugins)
+    if target is None:
+        from forgather_convert.plugins.registry import find_converters
+
+        found = find_converters(converter_paths, use_plugins=not no_plugins)
+        loads = _loads(candidate for candidate in found if candidate.status is not Status.DISABLED)
+    elif _is_path(target):
+        from forgather_convert.plugins.scanner import find_in_path
+
+        loads = _loads(find_in_path(Path(target)))
+    else:
+        from forgather_convert.plugins.registry import resolve_converter
+
+        model_type = target
+
+        def load() -> "list[ConverterHandle]":
+            return [
+                resolve_converter(
+                    model_type, converter_paths, converter=converter, use_plugins=not no_plugins
+                )
+            ]
+
+        loads = [(model_type, load)]
+    if not loads:
+        raise ConverterError(
+            f"There is no converter {f'in {target} ' if target else ''}to check. A converter's "
+            "file is called converter.py or ends in _converter.py."
+        )
+    results = []
+    for name, load_them in loads:
+        for title, steps in _checks(name, load_them):
+            results.append(reports.check_object(title, steps))
+            if not as_json:
+                reports.print_check(title, steps)
+    if as_json:
+        click.echo(json.dumps(results, indent=2))
+    _exit_if(not all(result["ok"] for result in results))
+
+
+@converters_group.command("new")
+@click.argument("name")
+@click.option("--model-type", metavar="TYPE", help="What it converts. Default: NAME.")
+@click.option(
+    "--hf-class",
+    metavar="CLASS",
+    help="The model class in transformers. Default: made from the model type.",
+)
+@click.option(
+    "--directory",
+    type=click.Path(path_type=Path, file_okay=False, exists=True),
+    default=Path(),
+    help="Where to create it. Default: the current directory.",
+)
+@_LOG_LEVEL
+def new_command(name: str, model_type: str | None, hf_class: str | None, directory: Path) -> None:
+    """Writes a new distribution, forgather-convert-NAME, with a converter, tests and a README."""
+    from forgather_convert.scaffold.distribution import create_distribution
+
+    click.echo(create_distribution(directory, name, model_type, hf_class))
+
+
+def _loads(
+    converters: Iterable[RegisteredConverter],
+) -> "list[tuple[str, Callable[[], list[ConverterHandle]]]]":
+    """The name of each converter, and what imports it."""
+    from functools import partial
+
+    from forgather_convert.plugins.registry import load_converter
+
+    return [
+        (f"{converter.model_type or '?'} ({converter.place})", partial(load_converter, converter))
+        for converter in converters
+    ]
+
+
+def _checks(
+    name: str, load: "Callable[[], list[ConverterHandle]]"
+) -> "Iterable[tuple[str, list[CheckStep]]]":
+    """The steps for each converter that ``load`` gives; its import is the first."""
+    from forgather_convert.checking import steps
+
+    handles: list[ConverterHandle] = []
+
+    def import_it() -> str:
+        handles.extend(load())
+        if not handles:
+            raise ConverterError("It registers no converter. Use @register_converter.")
+        return ", ".join(handle.origin for handle in handles)
+
+    imported = steps.attempt(steps.IMPORTED, import_it)
+    if not handles:
+        yield name, [imported]
+    for handle in handles:
+        title = name if len(handles) == 1 else f"{handle.model_type} ({handle.origin})"
+        yield title, [imported, *steps.check_converter(handle)]
+
+
+def _is_path(target: str) -> bool:
+    from forgather_convert.plugins.registry import find_converters
+
+    if os.sep in target or target.endswith(".py") or target in (os.curdir, os.pardir):
+        return True
+    is_type = any(converter.model_type == target for converter in find_converters())
+    return not is_type and Path(target).exists()
+
+
+def _refuse_both(converter: str | None, no_plugins: bool) -> None:
+    if converter is not None and no_plugins:
+        raise click.UsageError("--converter and --no-plugins exclude each other.")
+
+
+def _exit_if(has_failed: bool) -> None:
+    # click would turn its own way of ending into a return value, which nobody looks at.
+    if has_failed:
+        raise SystemExit(1)

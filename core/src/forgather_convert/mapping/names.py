@@ -1,0 +1,50 @@
+"""Names with numbers in them: patterns, and lists for messages."""
+
+import re
+from collections.abc import Iterable
+
+_PLACEHOLDER = re.compile(r"\{(\w+)\}")
+
+
+def placeholders(pattern: str) -> list[str]:
+    """The names of a pattern's placeholders, as ``["layer"]``."""
+    return _PLACEHOLDER.findall(pattern)
+
+
+def anonymous(pattern: str) -> str:
+    """A pattern without the names of its placeholders, to compare patterns."""
+    return _PLACEHOLDER.sub("{}", pattern)
+
+
+def compile_pattern(pattern: str) -> re.Pattern[str]:
+    """A regular expression with a group for every placeholder, which stands for a number."""
+    parts = _PLACEHOLDER.split(pattern)
+    seen: set[str] = set()
+    expression = re.escape(parts[0])
+    for name, text in zip(parts[1::2], parts[2::2], strict=True):
+        expression += f"(?P={name})" if name in seen else rf"(?P<{name}>0|[1-9]\d*)"
+        expression += re.escape(text)
+        seen.add(name)
+    return re.compile(expression)
+
+
+_NUMBERED = re.compile(r"(?<=\.)\d+(?=\.)")
+
+
+def collapse_names(names: Iterable[str], limit: int = 8) -> str:
+    """Names for a message, where those that differ in a number only become one line.
+
+    ``model.layers.{0..31}.mlp.up_proj.weight``
+    """
+    groups: dict[str, list[int]] = {}
+    for name in names:
+        match = _NUMBERED.search(name)
+        key = name if match is None else _NUMBERED.sub("{}", name, count=1)
+        groups.setdefault(key, []).append(-1 if match is None else int(match[0]))
+    lines = []
+    for key, numbers in groups.items():
+        low, high = min(numbers), max(numbers)
+        span = str(low) if low == high else f"{{{low}..{high}}}"
+        lines.append(key.replace("{}", span))
+    shown = "".join(f"\n  {line}" for line in lines[:limit])
+    return shown + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")

@@ -1,0 +1,28 @@
+"""The conformance kit: the tests that every converter should pass, for vendors to inherit.
+
+A converter's test file is one subclass::
+
+    from forgather_convert.testing import TINY_DECODER, ConverterConformance
+
+    class TestMyModel(ConverterConformance):
+        converter_class = MyModelConverter
+        configs = {
+            "plain": TINY_DECODER,
+            "tied": {**TINY_DECODER, "tie_word_embeddings": True},
+        }
+
+It needs the extra ``forgather-convert[testing]``: pytest is imported here, and nowhere else
+in this distribution.
+"""
+
+import pytest
+
+# Without it, a failing assertion of the inherited tests would not show its values.
+pytest.register_assert_rewrite(f"{__name__}.conformance")
+
+from forgather_convert.testing.conformance import ConverterConformance  # noqa: E402
+from forgather_convert.testing.models import TINY_DECODER  # noqa: E402
+from forgather_convert.testing.scanned import scanned_converter  # noqa: E402
+from forgather_convert.testing.standard_tests import expected_failure  # noqa: E402
+
+__all__ = ["TINY_DECODER", "ConverterConformance", "expected_failure", "scanned_converter"]

@@ -1,0 +1,159 @@
+"""Writes tiny models with random weights to disk."""
+
+import copy
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from forgather_convert.planning.model_skeleton import skeleton_of
+from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.rope import DEFAULT_THETA, ROPE_FIELDS
+from forgather_convert.source_config import SourceConfig
+
+#: A standard decoder that is tiny but not degenerate: grouped heads, several layers.
+TINY_DECODER: Mapping[str, Any] = MappingProxyType(
+    {
+        "vocab_size": 160,
+        "hidden_size": 64,
+        "intermediate_size": 96,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "hidden_act": "silu",
+        "max_position_embeddings": 128,
+        "initializer_range": 0.02,
+        "rms_norm_eps": 1e-06,
+        "use_cache": True,
+        "attention_dropout": 0.0,
+        "tie_word_embeddings": False,
+        "bos_token_id": 1,
+        "eos_token_id": [2, 3],
+        "pad_token_id": 0,
+    }
+)
+
+State = Mapping[str, torch.Tensor]
+
+_ORIGINAL_LENGTH = "original_max_position_embeddings"
+
+
+def config_content(
+    handle: ConverterHandle, fields: Mapping[str, Any], schema: str = "both"
+) -> dict[str, Any]:
+    """The content of a ``config.json``.
+
+    Args:
+        handle: The family's converter.
+        fields: The config's fields, with RoPE in either schema.
+        schema: The RoPE schema to write: transformers' ``"4"``, ``"5"`` or ``"both"``.
+    """
+    # Config classes write into the dictionaries that they are given.
+    content = copy.deepcopy(dict(fields))
+    written = content.get("rope_scaling") or content.get("rope_parameters") or {}
+    theta = written.get("rope_theta", content.get("rope_theta", DEFAULT_THETA))
+    scaling = {name: value for name, value in written.items() if name != "rope_theta"}
+    rope_type = scaling.get("rope_type", scaling.get("type", "default"))
+    for name in ROPE_FIELDS:
+        content.pop(name, None)
+    if schema in ("4", "both"):
+        content["rope_theta"] = theta
+        content["rope_scaling"] = scaling if scaling.keys() - {"rope_type", "type"} else None
+    if schema in ("5", "both"):
+        content["rope_parameters"] = {**scaling, "rope_type": rope_type, "rope_theta": theta}
+    if rope_type == "longrope" and _ORIGINAL_LENGTH in scaling:
+        # transformers 4 reads it from here only.
+        content[_ORIGINAL_LENGTH] = scaling[_ORIGINAL_LENGTH]
+    return {
+        "architectures": [handle.hf_model_class().__name__],
+        "model_type": handle.model_type,
+        **copy.deepcopy(content),
+    }
+
+
+def random_state(
+    handle: ConverterHandle, fields: Mapping[str, Any], dtype: torch.dtype, seed: int = 0
+) -> dict[str, torch.Tensor]:
+    """Weights by Hugging Face's names: nothing is zero or one, as much is in a new model."""
+    config = handle.hf_config(SourceConfig(config_content(handle, fields)), None)
+    skeleton = skeleton_of(lambda: handle.hf_model_class()(config))
+    generator = torch.Generator().manual_seed(seed)
+    state = {}
+    for name, shape in skeleton.shapes.items():
+        is_norm = len(shape) == 1 and not name.endswith("bias")
+        values = torch.randn(shape, generator=generator) * 0.3 + (1.0 if is_norm else 0.0)
+        state[name] = values.to(dtype)
+    return state
+
+
+def write_model(
+    directory: Path,
+    handle: ConverterHandle,
+    fields: Mapping[str, Any],
+    dtype: str = "float32",
+    schema: str = "both",
+    shards: int = 1,
+    state: State | None = None,
+) -> Path:
+    """Writes a Hugging Face model directory, without a tokenizer.
+
+    Args:
+        directory: Where; it is created if it does not exist.
+        handle: The family's converter.
+        fields: The config's fields.
+        dtype: The dtype of weights and config.
+        schema: The RoPE schema: transformers' ``"4"``, ``"5"`` or ``"both"``.
+        shards: Into how many files the weights are divided.
+        state: Weights to use instead of random ones.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    write_json(
+        directory / "config.json", {**config_content(handle, fields, schema), "dtype": dtype}
+    )
+    tokens = {name: fields[name] for name in fields if name.endswith("_token_id")}
+    write_json(directory / "generation_config.json", tokens)
+    if state is None:
+        state = random_state(handle, fields, getattr(torch, dtype))
+    write_weights(directory, state, shards)
+    return directory
+
+
+def write_weights(directory: Path, state: State, shards: int = 1) -> None:
+    """Writes safetensors into one file, or into several with an index."""
+    metadata = {"format": "pt"}
+    if shards == 1:
+        save_file(dict(state), directory / "model.safetensors", metadata=metadata)
+        return
+    names = list(state)
+    weight_map = {}
+    for number in range(shards):
+        own = names[number::shards]
+        file_name = f"model-{number + 1:05d}-of-{shards:05d}.safetensors"
+        save_file({name: state[name] for name in own}, directory / file_name, metadata=metadata)
+        weight_map.update(dict.fromkeys(own, file_name))
+    total = sum(tensor.nbytes for tensor in state.values())
+    index = {"metadata": {"total_size": total}, "weight_map": dict(sorted(weight_map.items()))}
+    write_json(directory / "model.safetensors.index.json", index)
+
+
+def read_weights(directory: Path) -> dict[str, torch.Tensor]:
+    """All tensors of a directory's safetensors files."""
+    state: dict[str, torch.Tensor] = {}
+    for path in sorted(directory.glob("*.safetensors")):
+        state.update(load_file(path))
+    return state
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Writes JSON as transformers does."""
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return content

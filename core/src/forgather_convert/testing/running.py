@@ -1,0 +1,130 @@
+"""Loads models as their users do, and runs them on prompts that no limit is longer than."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM
+
+_SHORTEST = 40
+_LONGEST = 512
+_MARGIN = 8
+#: So many tokens at the end of a prompt are decoded one by one.
+_DECODED = 10
+_NEW_TOKENS = 8
+
+
+def prompt_length(fields: Mapping[str, Any]) -> int:
+    """How long a prompt must be to go beyond windows and original context lengths.
+
+    Decoding token by token then crosses the longest of these limits, where a rotary
+    embedding may change its frequencies.
+
+    Raises:
+        ValueError: The model is not tiny in that respect.
+    """
+    limits = [("sliding_window", fields)]
+    for rope in (fields, fields.get("rope_scaling") or {}, fields.get("rope_parameters") or {}):
+        limits.append(("original_max_position_embeddings", rope))
+        if "dynamic" in (rope.get("rope_type"), rope.get("type")):
+            limits.append(("max_position_embeddings", fields))
+    length = _SHORTEST
+    for name, holder in limits:
+        limit = holder.get(name)
+        if isinstance(limit, int):
+            if limit + _MARGIN > _LONGEST:
+                raise ValueError(
+                    f"'{name}' is {limit}. Prompts must be longer to test it: use one below "
+                    f"{_LONGEST - _MARGIN}."
+                )
+            length = max(length, limit + _MARGIN)
+    return length
+
+
+def prompt(fields: Mapping[str, Any], batch: int = 2) -> torch.Tensor:
+    """Random token ids, ``[batch, length]``, without the first ids: they tend to be special."""
+    size = fields["vocab_size"]
+    generator = torch.Generator().manual_seed(1)
+    shape = (batch, prompt_length(fields))
+    return torch.randint(min(5, size // 2), size, shape, generator=generator)
+
+
+def padding_mask(ids: torch.Tensor) -> torch.Tensor:
+    """A mask that leaves out the first tokens of the first row."""
+    mask = torch.ones_like(ids)
+    mask[0, :5] = 0
+    return mask
+
+
+def load_hf(model_class: type[Any], directory: Path, **options: Any) -> Any:
+    """Loads a Hugging Face directory with the class that a converter names."""
+    return model_class.from_pretrained(directory, local_files_only=True, **options).eval()
+
+
+def load_forgather(directory: Path, **options: Any) -> Any:
+    """Loads a Forgather directory."""
+    return AutoModelForCausalLM.from_pretrained(
+        directory, trust_remote_code=True, local_files_only=True, **options
+    ).eval()
+
+
+def logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """The logits of a prompt that is read at once."""
+    with torch.no_grad():
+        result: torch.Tensor = model(ids, attention_mask=mask).logits
+    return result
+
+
+def decoded_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
+    """The logits of a prompt whose last tokens are read one by one, with a cache."""
+    return list(_decode(model, ids, mask))
+
+
+def _decode(model: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> Iterator[torch.Tensor]:
+    cache, start = None, 0
+    for end in range(ids.shape[1] - _DECODED, ids.shape[1] + 1):
+        with torch.no_grad():
+            output = model(
+                ids[:, start:end],
+                attention_mask=None if mask is None else mask[:, :end],
+                past_key_values=cache,
+                use_cache=True,
+            )
+        cache, start = output.past_key_values, end
+        yield output.logits
+
+
+def greedy(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """A padded prompt's greedy continuation, and the logits that it was chosen from."""
+    output = model.generate(
+        ids,
+        attention_mask=padding_mask(ids),
+        do_sample=False,
+        min_new_tokens=_NEW_TOKENS,
+        max_new_tokens=_NEW_TOKENS,
+        pad_token_id=0,
+        return_dict_in_generate=True,
+        output_logits=True,
+    )
+    return output.sequences, list(output.logits)
+
+
+def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Every parameter's gradient of the loss on a padded prompt, in training mode."""
+    torch.manual_seed(5)
+    model.train()
+    model(ids, attention_mask=padding_mask(ids), labels=ids).loss.backward()
+    return {
+        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        for name, parameter in model.named_parameters()
+    }
+
+
+def unequal(ones: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> list[str]:
+    """The names under which two collections differ, in a bit or in having it at all."""
+    return [
+        name
+        for name in sorted({*ones, *others})
+        if name not in ones or name not in others or not torch.equal(ones[name], others[name])
+    ]

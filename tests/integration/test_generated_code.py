@@ -1,0 +1,42 @@
+"""The generated code is something to read and edit: formatted, linted, and only what is used."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from forgather_convert import ConvertOptions, convert
+from support.models import write_hf_model
+from support.variants import Variant, variant
+
+SHOWN = ["llama-longrope", "mistral-window", "qwen3-layer-types"]
+
+
+@pytest.fixture(params=SHOWN)
+def directory(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    shown: Variant = variant(request.param)
+    source = write_hf_model(tmp_path / "hf", shown)
+    convert(source, tmp_path / "fg", ConvertOptions(logit_check=False))
+    return tmp_path / "fg"
+
+
+def ruff(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ruff", *map(str, arguments), "--isolated", "--no-cache"]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_it_is_formatted_and_clean(directory: Path) -> None:
+    formatted = ruff("format", "--check", "--diff", "--line-length", "100", directory)
+    assert formatted.returncode == 0, formatted.stdout
+    rules = "E,F,W,I,UP,B,SIM,RET"
+    linted = ruff("check", "--line-length", "100", "--select", rules, "--ignore", "B006", directory)
+    assert linted.returncode == 0, linted.stdout
+
+
+def test_only_the_components_in_use_are_there(directory: Path) -> None:
+    names = {path.stem.rsplit("_", 1)[0] for path in directory.glob("*.py")}
+    has_query_norms = "qwen3" in "".join(names)
+    assert ("qk_norm_attention" in names) == has_query_norms
+    assert {"rotary_embedding", "causal_attention", "layer_stack", "rms_norm"} <= names
+    assert len(names) == (12 if has_query_norms else 11)

@@ -1,0 +1,117 @@
+"""What can be used is in the documentation."""
+
+import inspect
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+import forgather_convert
+from forgather_convert.checking.hook_signatures import hook_arguments
+from forgather_convert.cli.main import forgather
+from forgather_convert.plugins.hookspecs import ConverterHooks
+from forgather_convert.plugins.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
+from forgather_convert.plugins.manager import HOOK_NAMES
+from forgather_convert.plugins.registered import Status
+from forgather_convert.plugins.scanner import ROOT_VARIABLE
+
+DOCS = Path(__file__).parents[2] / "docs"
+HOOKS = (DOCS / "hooks.md").read_text()
+COMMAND_LINE = (DOCS / "command-line.md").read_text()
+
+
+def sections(text: str) -> dict[str, str]:
+    """The text below each heading of the third level, by the word that it begins with."""
+    parts = re.split(r"^### `(\w+)[^\n]*$", text, flags=re.MULTILINE)
+    return dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def commands(command: click.Command, name: str) -> list[tuple[str, click.Command]]:
+    """A command and all below it, with their full names."""
+    found = [(name, command)]
+    if isinstance(command, click.Group):
+        for below in command.commands.values():
+            found += commands(below, f"{name} {below.name}")
+    return found
+
+
+COMMANDS = commands(forgather, "forgather")
+OPTIONS = [
+    (name, option)
+    for name, command in COMMANDS
+    for parameter in command.params
+    if isinstance(parameter, click.Option)
+    for option in parameter.opts
+]
+
+
+@pytest.mark.parametrize("name", HOOK_NAMES)
+def test_every_hook_is_documented_with_its_arguments_and_an_example(name: str) -> None:
+    section = sections(HOOKS)[name]
+    heading = f"### `{name}({', '.join(hook_arguments(name))})`"
+    assert heading in HOOKS
+    for argument in hook_arguments(name):
+        assert f"| `{argument}` |" in section
+    assert re.search(rf"```python\n[^`]*def {name}\(self", section)
+
+
+@pytest.mark.parametrize("name", HOOK_NAMES)
+def test_every_hook_has_an_example_where_it_is_specified(name: str) -> None:
+    text = inspect.getdoc(getattr(ConverterHooks, name)) or ""
+    assert "Example::" in text
+    assert f"def {name}(self" in text
+    for argument in hook_arguments(name):
+        assert f"{argument}: " in text
+
+
+def test_no_hook_is_documented_that_does_not_exist() -> None:
+    assert set(sections(HOOKS)) == set(HOOK_NAMES)
+
+
+@pytest.mark.parametrize("page", ["hooks.md", "compatibility.md"])
+def test_the_entry_point_group_is_documented(page: str) -> None:
+    assert f"`{ENTRY_POINT_GROUP}`" in (DOCS / page).read_text()
+    assert f'[project.entry-points."{ENTRY_POINT_GROUP}"]' in HOOKS
+
+
+@pytest.mark.parametrize(("command", "option"), OPTIONS)
+def test_every_option_is_documented(command: str, option: str) -> None:
+    assert re.search(rf"[ `]{re.escape(option)}[ `]", COMMAND_LINE), f"{command} {option}"
+
+
+def test_every_command_is_documented() -> None:
+    for name, command in COMMANDS:
+        assert isinstance(command, click.Group) or name in COMMAND_LINE
+
+
+@pytest.mark.parametrize("option", re.findall(r"^\| [^|]*?`(--[\w-]+)", COMMAND_LINE, re.MULTILINE))
+def test_no_option_is_documented_that_does_not_exist(option: str) -> None:
+    assert option in {known for _, known in OPTIONS}
+
+
+@pytest.mark.parametrize("variable", [ALLOW_VARIABLE, ROOT_VARIABLE])
+def test_every_environment_variable_is_documented(variable: str) -> None:
+    assert f"| `{variable}` |" in COMMAND_LINE
+
+
+@pytest.mark.parametrize("status", list(Status))
+def test_every_status_is_documented(status: Status) -> None:
+    assert f"| `{status.value}` |" in COMMAND_LINE
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = page.read_text()
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+        if "://" not in target:
+            assert (page.parent / target).exists(), target
+    if page.name != "README.md":
+        assert f"({page.name})" in (DOCS / "README.md").read_text()
+
+
+def test_examples_import_what_there_is() -> None:
+    for page in DOCS.glob("*.md"):
+        for names in re.findall(r"^from forgather_convert import (.+)$", page.read_text(), re.M):
+            for name in names.split(","):
+                assert hasattr(forgather_convert, name.strip())
