@@ -199,7 +199,7 @@ def convert_command(
 
         def on_plan(plan: "ConversionPlan") -> None:
             if plan.vocabulary is not None:
-                stderr_console().print(reports.vocabulary_table(plan.vocabulary))
+                stderr_console().print(reports.vocabulary_table(plan.vocabulary), soft_wrap=False)
             bar.start(sum(shard.num_bytes for shard in plan.shards))
 
         result = api.convert(

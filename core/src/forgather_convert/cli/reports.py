@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -87,7 +88,8 @@ def vocabulary_table(change: VocabularyChange) -> Table:
         title=f"Vocabulary: {change.size_before} -> {change.size} rows", title_justify="left"
     )
     for column in ("token", "id", "role", "action", "init", "instead of"):
-        table.add_column(column, justify="right" if column == "id" else "left")
+        justify: JustifyMethod = "right" if column == "id" else "left"
+        table.add_column(column, justify=justify, overflow="fold")
     for row in _vocabulary_rows(change):
         table.add_row(*(Text(str(value)) for value in row.values()))
     return table

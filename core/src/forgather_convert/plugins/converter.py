@@ -122,11 +122,13 @@ class HFConverter:
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name not in self.hyperparameters and fields.get(name) == absent:
                 fields.pop(name, None)
+        if "head_dim" not in self.hyperparameters:
+            fields.pop("head_dim", None)
         fields.update(self.rope_fields(read_rope(src_config, src_config.origin)))
         if max_length is not None:
             fields["max_position_embeddings"] = max_length
         config = self.get_hf_config_class()(**fields)
-        if getattr(config, "head_dim", None) is None:
+        if "head_dim" in self.hyperparameters and getattr(config, "head_dim", None) is None:
             # transformers 4 computes with it for some RoPE types even where it is null, and
             # a class that does not know it still reads it.
             config.head_dim = self._head_dim(src_config)
