@@ -7,18 +7,15 @@ It needs the packages of the dependency group ``build``. ``tox run -e wheels`` r
 
 import argparse
 import filecmp
-import os
 import shutil
-import subprocess
 import sys
 import tarfile
 import tempfile
-import venv
-import zipfile
 from functools import partial
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from wheel_environment import ROOT, CheckError, WheelEnvironment, run_steps
+
 CORE = "core"
 PLUGINS = ("plugins/llama", "plugins/mistral", "plugins/qwen3")
 FAMILIES = ("llama", "mistral", "qwen3")
@@ -69,10 +66,6 @@ assert not heavy, f"--help imports {heavy}"
 """
 
 
-class CheckError(Exception):
-    """A check failed; the message is for the summary."""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("directory", nargs="?", type=Path, help="where to work; it is emptied")
@@ -90,7 +83,7 @@ def run_checks(work: Path) -> int:
     """Runs every check, prints a line for each, and gives the exit code."""
     checks = Checks(work)
     steps = [
-        ("the four distributions build", checks.build),
+        ("the four distributions build", checks.build_all),
         ("the wheels contain what they must", checks.check_contents),
         ("the core installs alone", checks.install_core),
         ("without a plugin, an error says so", checks.check_without_plugins),
@@ -102,43 +95,19 @@ def run_checks(work: Path) -> int:
             for family in FAMILIES
         ),
     ]
-    failed = []
-    for what, step in steps:
-        print(f"checking that {what}", flush=True)
-        try:
-            step()
-        except CheckError as error:
-            print(f"  FAILED: {error}", flush=True)
-            failed.append(what)
-            if step in (checks.build, checks.install_core, checks.install_plugins):
-                break
-    print(
-        f"\n{len(steps)} checks, {len(failed)} failed" + "".join(f"\n  {what}" for what in failed)
-    )
-    return 1 if failed else 0
+    return run_steps(steps, (checks.build_all, checks.install_core, checks.install_plugins))
 
 
-class Checks:
+class Checks(WheelEnvironment):
     """The checks, in the order in which they build on each other."""
 
-    def __init__(self, work: Path) -> None:
-        self.work = work
-        self.dist = work / "dist"
-        self.environment = work / "environment"
-        # Away from the repository: nothing in it may be found by its place.
-        self.elsewhere = work / "elsewhere"
-        self.elsewhere.mkdir()
-
-    def build(self) -> None:
-        """Builds a source archive of each, and the wheel from that archive."""
-        for project in (CORE, *PLUGINS):
-            command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", self.dist]
-            self._run([*command, ROOT / project])
-        if len(self._wheels()) != 4:
-            raise CheckError(f"expected four wheels, found {self._wheels()}")
+    def build_all(self) -> None:
+        self.build((CORE, *PLUGINS))
+        if len(self.wheels()) != 4:
+            raise CheckError(f"expected four wheels, found {self.wheels()}")
 
     def check_contents(self) -> None:
-        core = self._names("forgather_convert-")
+        core = self.names("forgather_convert-")
         sources = ROOT / "core" / "src"
         expected = {
             str(path.relative_to(sources))
@@ -154,7 +123,7 @@ class Checks:
             raise CheckError(f"the core holds what it should not: {sorted(strays)}")
         for family in FAMILIES:
             package = f"forgather_convert_{family}"
-            names = self._names(package)
+            names = self.names(package)
             self._expect(family, names, {f"{package}/__init__.py", f"{package}/py.typed"})
             if not any(name.endswith("/entry_points.txt") for name in names):
                 raise CheckError(f"the {family} plugin has no entry points")
@@ -164,14 +133,14 @@ class Checks:
                     raise CheckError(f"{archive.name} has no LICENSE")
 
     def install_core(self) -> None:
-        venv.create(self.environment, with_pip=True)
-        self._pip("install", *self._wheels("forgather_convert-"))
-        self._pip("check")
+        self.create()
+        self.pip("install", *self.wheels("forgather_convert-"))
+        self.pip("check")
         for family in FAMILIES:
-            self._python("-c", WRITE_MODEL, family, self.work / family)
+            self.python("-c", WRITE_MODEL, family, self.work / family)
 
     def check_without_plugins(self) -> None:
-        result = self._forgather("convert", self.work / "llama", self.work / "none", fails=True)
+        result = self.forgather("convert", self.work / "llama", self.work / "none", fails=True)
         message = "No converter registered for model type 'llama'"
         if result.returncode != 1 or message not in result.stderr:
             raise CheckError(f"exit code {result.returncode}, and on stderr:\n{result.stderr}")
@@ -180,80 +149,36 @@ class Checks:
 
     def install_plugins(self) -> None:
         wheels = [
-            wheel for family in FAMILIES for wheel in self._wheels(f"forgather_convert_{family}")
+            wheel for family in FAMILIES for wheel in self.wheels(f"forgather_convert_{family}")
         ]
-        self._pip("install", *wheels)
-        self._pip("check")
+        self.pip("install", *wheels)
+        self.pip("check")
 
     def check_help(self) -> None:
         for arguments in ([], ["convert"]):
-            self._python("-c", HELP_IMPORTS, *arguments)
-            output = self._forgather(*arguments, "--help").stdout
+            self.python("-c", HELP_IMPORTS, *arguments)
+            output = self.forgather(*arguments, "--help").stdout
             if "Usage: forgather" not in output:
                 raise CheckError(f"forgather --help prints:\n{output}")
-        if "{llama,mistral,qwen3}" not in self._forgather("convert", "--help").stdout:
+        if "{llama,mistral,qwen3}" not in self.forgather("convert", "--help").stdout:
             raise CheckError("forgather convert --help does not list the three families")
 
     def check_alias(self) -> None:
-        self._python("-c", IMPORT_ALIAS)
+        self.python("-c", IMPORT_ALIAS)
 
     def round_trip(self, family: str) -> None:
         source, there, back = (self.work / f"{family}{end}" for end in ("", "-fg", "-back"))
-        self._forgather("convert", source, there)
-        self._forgather("convert", there, back)
+        self.forgather("convert", source, there)
+        self.forgather("convert", there, back)
         names = sorted({path.name for root in (source, back) for path in root.iterdir()})
         _, mismatched, missing = filecmp.cmpfiles(source, back, names, shallow=False)
         if mismatched or missing:
             raise CheckError(f"these files are not the same: {', '.join(mismatched + missing)}")
 
-    # What the checks are made of
-
-    def _wheels(self, prefix: str = "") -> list[Path]:
-        return sorted(self.dist.glob(f"{prefix}*.whl"))
-
-    def _names(self, prefix: str) -> set[str]:
-        (wheel,) = self._wheels(prefix)
-        with zipfile.ZipFile(wheel) as archive:
-            return set(archive.namelist())
-
     def _expect(self, what: str, names: set[str], expected: set[str]) -> None:
         missing = sorted(expected - names)
         if missing:
             raise CheckError(f"the {what} wheel lacks {', '.join(missing)}")
-
-    def _pip(self, *arguments: str | Path) -> None:
-        self._python("-m", "pip", "--disable-pip-version-check", "--quiet", *arguments)
-
-    def _python(self, *arguments: str | Path) -> None:
-        self._run([self._bin / "python", *arguments])
-
-    def _forgather(
-        self, *arguments: str | Path, fails: bool = False
-    ) -> subprocess.CompletedProcess[str]:
-        return self._run([self._bin / "forgather", *arguments], fails)
-
-    @property
-    def _bin(self) -> Path:
-        return self.environment / "bin"
-
-    def _run(
-        self, command: list[str | Path], fails: bool = False
-    ) -> subprocess.CompletedProcess[str]:
-        constraints = os.environ.get("PIP_CONSTRAINT") or str(ROOT / "constraints.txt")
-        result = subprocess.run(
-            list(map(str, command)),
-            cwd=self.elsewhere,
-            env={**os.environ, "PIP_CONSTRAINT": constraints, "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if result.returncode and not fails:
-            shown = " ".join(str(word).strip().split("\n")[0] for word in command)
-            raise CheckError(
-                f"{shown} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
-            )
-        return result
 
 
 if __name__ == "__main__":

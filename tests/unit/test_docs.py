@@ -10,6 +10,7 @@ import pytest
 import forgather_convert
 from forgather_convert.checking.hook_signatures import hook_arguments
 from forgather_convert.cli.main import forgather
+from forgather_convert.mapping import notation as mapping_notation
 from forgather_convert.plugins.hookspecs import ConverterHooks
 from forgather_convert.plugins.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
 from forgather_convert.plugins.manager import HOOK_NAMES
@@ -115,3 +116,23 @@ def test_examples_import_what_there_is() -> None:
         for names in re.findall(r"^from forgather_convert import (.+)$", page.read_text(), re.M):
             for name in names.split(","):
                 assert hasattr(forgather_convert, name.strip())
+
+
+def test_the_tour_names_files_that_exist() -> None:
+    core = Path(forgather_convert.__file__).parent
+    tour = (DOCS / "how-a-conversion-flows.md").read_text()
+    named = set(re.findall(r"`((?:[a-z_]+/)+[a-z_]+\.py)`", tour))
+    assert len(named) > 15
+    assert [path for path in named if not (core / path).exists()] == []
+
+
+@pytest.mark.parametrize("name", [*mapping_notation.OPERATIONS])
+def test_every_operation_of_mappings_is_documented(name: str) -> None:
+    assert f"| `{name}(" in HOOKS
+    assert hasattr(forgather_convert, name)
+
+
+def test_every_attribute_of_converters_is_documented() -> None:
+    own = {name for name in vars(forgather_convert.HFConverter) if not name.startswith("_")}
+    for name in own - {*HOOK_NAMES, "directed"}:
+        assert re.search(rf"`{name}[`(]", HOOKS), name

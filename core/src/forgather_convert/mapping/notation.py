@@ -12,6 +12,9 @@ from forgather_convert.mapping.operations import (
     Unstack,
 )
 
+#: The functions below, which are the notation.
+OPERATIONS = ("split", "concatenate", "stack", "unstack", "transpose", "permute_heads")
+
 
 @dataclass(frozen=True)
 class Mapped:

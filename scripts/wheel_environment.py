@@ -1,0 +1,113 @@
+"""An empty environment in which only built wheels are installed."""
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class CheckError(Exception):
+    """A check failed; the message is for the summary."""
+
+
+class WheelEnvironment:
+    """Builds wheels, installs them alone, and runs what was installed.
+
+    Args:
+        work: A directory to work in.
+    """
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.dist = work / "dist"
+        self.environment = work / "environment"
+        # Away from the repository: nothing in it may be found by its place.
+        self.elsewhere = work / "elsewhere"
+        self.elsewhere.mkdir()
+
+    def build(self, projects: Iterable[str | Path]) -> None:
+        """Builds a source archive of each project, and the wheel from that archive."""
+        for project in projects:
+            command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", self.dist]
+            self.run([*command, ROOT / project])
+
+    def create(self) -> None:
+        """Makes the environment, with nothing but pip in it."""
+        venv.create(self.environment, with_pip=True)
+
+    def wheels(self, prefix: str = "") -> list[Path]:
+        return sorted(self.dist.glob(f"{prefix}*.whl"))
+
+    def names(self, prefix: str) -> set[str]:
+        """The names of the files in a wheel."""
+        (wheel,) = self.wheels(prefix)
+        with zipfile.ZipFile(wheel) as archive:
+            return set(archive.namelist())
+
+    def pip(self, *arguments: str | Path) -> None:
+        self.python("-m", "pip", "--disable-pip-version-check", "--quiet", *arguments)
+
+    def python(
+        self, *arguments: str | Path, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run([self._bin / "python", *arguments], cwd=cwd)
+
+    def forgather(
+        self, *arguments: str | Path, fails: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run([self._bin / "forgather", *arguments], fails)
+
+    @property
+    def _bin(self) -> Path:
+        return self.environment / "bin"
+
+    def run(
+        self, command: list[str | Path], fails: bool = False, cwd: Path | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        """Runs a command; one that fails is an error, unless that is expected."""
+        constraints = os.environ.get("PIP_CONSTRAINT") or str(ROOT / "constraints.txt")
+        result = subprocess.run(
+            list(map(str, command)),
+            cwd=cwd or self.elsewhere,
+            env={**os.environ, "PIP_CONSTRAINT": constraints, "HF_HUB_OFFLINE": "1"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if result.returncode and not fails:
+            shown = " ".join(str(word).strip().split("\n")[0] for word in command)
+            raise CheckError(
+                f"{shown} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
+            )
+        return result
+
+
+def run_steps(
+    steps: Iterable[tuple[str, Callable[[], None]]], essential: Iterable[Callable[[], None]]
+) -> int:
+    """Runs every check, prints a line for each, and gives the exit code.
+
+    Args:
+        steps: What each checks, and the check.
+        essential: The checks without which the others make no sense.
+    """
+    steps = list(steps)
+    failed = []
+    for what, step in steps:
+        print(f"checking that {what}", flush=True)
+        try:
+            step()
+        except CheckError as error:
+            print(f"  FAILED: {error}", flush=True)
+            failed.append(what)
+            if step in essential:
+                break
+    print(
+        f"\n{len(steps)} checks, {len(failed)} failed" + "".join(f"\n  {what}" for what in failed)
+    )
+    return 1 if failed else 0
