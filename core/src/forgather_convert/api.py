@@ -11,7 +11,8 @@ from forgather_convert.execution.executor import execute
 from forgather_convert.execution.staging import check_destination, commit, staging_directory
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
-from forgather_convert.planning.planner import PlannedConversion, plan_conversion
+from forgather_convert.planning.planner import plan_conversion
+from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.plugins.converter import HFConverter
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.plugins.registry import resolve_converter
@@ -19,6 +20,7 @@ from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import LogitComparison, check_logits
 from forgather_convert.vocabulary.token_file import read_token_file
+from forgather_convert.weights.checkpoint import open_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -128,7 +130,15 @@ def _plan(
         )
     else:
         handle = ConverterHandle(converter, origin="given")
-    return plan_conversion(detection, handle, destination, options, tokens), handle
+    request = PlanRequest(
+        detection=detection,
+        handle=handle,
+        checkpoint=open_checkpoint(detection.weights),
+        destination=destination,
+        options=options,
+        tokens=tokens,
+    )
+    return plan_conversion(request), handle
 
 
 def _ignore(count: int) -> None:

@@ -1,5 +1,6 @@
 """Files of the destination that hold no weights."""
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,3 +26,8 @@ def encode_json(content: object, sort_keys: bool = False) -> bytes:
     """A JSON file as transformers writes them."""
     text = json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False)
     return (text + "\n").encode("utf-8")
+
+
+def sha256(data: bytes) -> str:
+    """The hash of a file's content, in hexadecimal."""
+    return hashlib.sha256(data).hexdigest()

@@ -1,7 +1,7 @@
 """The files beside config and weights: which are taken along, which are left out."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -83,8 +83,3 @@ def plan_side_files(
 
 def _is_other_weights(path: Path) -> bool:
     return path.suffix.lower() in _OTHER_WEIGHTS or path.name in INDEX_FILE.values()
-
-
-def weights_paths(paths: Iterable[Path], index: Path | None) -> frozenset[Path]:
-    """The files of a checkpoint, its index included."""
-    return frozenset(paths) | (frozenset() if index is None else frozenset({index}))

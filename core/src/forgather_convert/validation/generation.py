@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import ValidationError
-from forgather_convert.planning.planner import PlannedConversion
+from forgather_convert.planning.request import PlannedConversion
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.validation.model_loading import load_result
 from forgather_convert.validation.prompts import fixed_ids, try_load_tokenizer

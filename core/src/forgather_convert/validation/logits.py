@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ValidationError
-from forgather_convert.planning.planner import PlannedConversion
+from forgather_convert.planning.request import PlannedConversion
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.validation.model_loading import load_result, load_source
 from forgather_convert.validation.prompts import prompt_ids

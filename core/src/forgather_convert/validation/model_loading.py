@@ -10,7 +10,7 @@ from forgather_convert.detect import Direction
 from forgather_convert.dtypes import to_torch
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.errors import ValidationError
-from forgather_convert.planning.planner import PlannedConversion
+from forgather_convert.planning.request import PlannedConversion
 from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.source_config import read_config
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint

@@ -46,6 +46,11 @@ class WeightsFiles:
     shards: tuple[Path, ...]
     index: Path | None
 
+    @property
+    def paths(self) -> frozenset[Path]:
+        """All files, the index included."""
+        return frozenset(self.shards) | (frozenset() if self.index is None else {self.index})
+
 
 @dataclass(frozen=True)
 class Checkpoint:

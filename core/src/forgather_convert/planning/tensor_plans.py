@@ -1,0 +1,84 @@
+"""What happens to every tensor, and the files that they go to."""
+
+import logging
+from dataclasses import replace
+
+from forgather_convert.options import ConvertOptions
+from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
+from forgather_convert.planning.model_skeleton import ModelSkeleton
+from forgather_convert.planning.operations import Cast, Move, Operation, ResizeRows
+from forgather_convert.planning.plan import TensorPlan
+from forgather_convert.planning.request import PlanRequest
+from forgather_convert.planning.tensor_matching import Match
+from forgather_convert.vocabulary.change import VocabularyChange
+from forgather_convert.weights.checkpoint import SAFETENSORS
+
+logger = logging.getLogger(__name__)
+
+
+def tensor_plans(
+    request: PlanRequest,
+    match: Match,
+    skeleton: ModelSkeleton,
+    vocabulary: VocabularyChange | None,
+) -> tuple[TensorPlan, ...]:
+    """A plan for every tensor that is stored; bytes change only if a dtype was asked for.
+
+    A config may misstate what its weights are stored as; loaders convert on reading, so
+    that the stored values are kept. Only where nothing says what the dtype is, the
+    default is applied to the weights.
+    """
+    detection, options = request.detection, request.options
+    is_cast = options.dtype is not None or not detection.dtype_is_stated
+    others = {made.dtype for made in match.sources.values()} - {detection.dtype}
+    if others and options.dtype is None:
+        stored = ", ".join(sorted(others))
+        if is_cast:
+            logger.warning(
+                "The config does not say its dtype; weights stored as %s become %s. "
+                "Use --dtype to choose",
+                stored,
+                detection.dtype,
+            )
+        else:
+            logger.warning(
+                "The config says %s, but there are weights stored as %s; they stay as they are. "
+                "Use --dtype to change them",
+                detection.dtype,
+                stored,
+            )
+    plans = []
+    for name, made in match.sources.items():
+        dtype = detection.dtype if is_cast else made.dtype
+        operation: Operation = Move() if dtype == made.dtype else Cast(dtype)
+        plans.append(TensorPlan(name, dtype, made.shape, operation, made.inputs, made.transform))
+    return _with_vocabulary(tuple(plans), skeleton, vocabulary)
+
+
+def _with_vocabulary(
+    tensors: tuple[TensorPlan, ...], skeleton: ModelSkeleton, vocabulary: VocabularyChange | None
+) -> tuple[TensorPlan, ...]:
+    """The plans with those of the vocabulary's matrices exchanged."""
+    if vocabulary is None or not vocabulary.changes_matrices:
+        return tensors
+    operation = ResizeRows(vocabulary.size, vocabulary.num_tokens_before, vocabulary.rows)
+    return tuple(
+        replace(tensor, shape=skeleton.shapes[tensor.name], operation=operation)
+        if tensor.name in skeleton.vocabulary_matrices
+        else tensor
+        for tensor in tensors
+    )
+
+
+def choose_layout(request: PlanRequest, tensors: tuple[TensorPlan, ...]) -> Layout:
+    """Keeps the source's division into files where that is possible, else makes a new one."""
+    checkpoint, options = request.checkpoint, request.options
+    keeps_division = options.max_shard_size is None
+    if keeps_division and mirrors_source(tensors, checkpoint, options.weights_format):
+        return mirror_layout(tensors, checkpoint)
+    return packed_layout(tensors, options.weights_format, options.max_shard_size)
+
+
+def asks_for_layout(options: ConvertOptions) -> bool:
+    """Whether the user wants a division or format of the weights of their own."""
+    return options.max_shard_size is not None or options.weights_format != SAFETENSORS
