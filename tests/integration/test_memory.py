@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -20,7 +21,7 @@ pytestmark = pytest.mark.skipif(
     not Path("/proc/self/status").exists(), reason="only Linux tells a process's anonymous memory"
 )
 
-_SMALL, _LARGE = 4, 160
+_SMALL, _MEDIUM, _LARGE = 4, 40, 160
 _ALLOWED = 100_000_000
 _BLOCK = 300_000_000
 
@@ -64,10 +65,28 @@ def test_memory_is_the_same_for_a_model_of_four_gigabytes(
     """Both directions; the way back reads the format that the way there wrote."""
     assert LAYER_BYTES * _SMALL > 100_000_000
     assert LAYER_BYTES * _LARGE > 4_000_000_000
-    small = write_sparse_llama(scratch / "small", _SMALL)
-    large = write_sparse_llama(scratch / "large", _LARGE)
+    options = {"weights_format": weights_format, "logit_check": False}
+    assert_bounded(scratch, _SMALL, _LARGE, options)
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"dtype": "float32", "logit_check": False}], ids=["logit check", "cast"]
+)
+def test_neither_the_logit_check_nor_a_cast_holds_the_model(
+    options: dict[str, Any], scratch: Path
+) -> None:
+    """Models larger than memory can be checked, and converted to another dtype."""
+    assert_bounded(scratch, _SMALL, _MEDIUM, options)
+
+
+def assert_bounded(
+    scratch: Path, small_layers: int, large_layers: int, options: dict[str, Any]
+) -> None:
+    """Both directions need as much memory for a large model as for a small one."""
+    small = write_sparse_llama(scratch / "small", small_layers)
+    large = write_sparse_llama(scratch / "large", large_layers)
     result = subprocess.run(
-        [sys.executable, "-m", "support.memory", weights_format, small, large],
+        [sys.executable, "-m", "support.memory", json.dumps(options), small, large],
         env={**os.environ, "PYTHONPATH": str(Path(support.__file__).parents[1])},
         capture_output=True,
         text=True,

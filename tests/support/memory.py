@@ -1,7 +1,8 @@
 """Measures the memory of conversions; run as a program in a process of its own.
 
-``python -m support.memory FORMAT MODEL...`` converts every model to Forgather and back
-and prints, as JSON, the peaks of both conversions for each, in bytes.
+``python -m support.memory OPTIONS MODEL...`` converts every model to Forgather and back
+and prints, as JSON, the peaks of both conversions for each, in bytes. OPTIONS is a JSON
+object with fields of ``ConvertOptions``.
 """
 
 import json
@@ -11,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 _INTERVAL = 0.005
 
@@ -43,11 +45,11 @@ def peak_memory(action: Callable[[], object]) -> int:
     return max(peak, anonymous_memory())
 
 
-def measure_conversions(model: Path, weights_format: str) -> tuple[int, int]:
+def measure_conversions(model: Path, fields: dict[str, Any]) -> tuple[int, int]:
     """The peaks of converting a model to Forgather and back; the results are removed."""
     from forgather_convert import ConvertOptions, convert
 
-    options = ConvertOptions(logit_check=False, weights_format=weights_format)
+    options = ConvertOptions(**fields)
     fg, back = (model.with_name(f"{model.name}-{side}") for side in ("fg", "back"))
     try:
         there = peak_memory(lambda: convert(model, fg, options))
@@ -60,5 +62,5 @@ def measure_conversions(model: Path, weights_format: str) -> tuple[int, int]:
 
 if __name__ == "__main__":
     os.environ["HF_HUB_OFFLINE"] = "1"
-    peaks = [measure_conversions(Path(name), sys.argv[1]) for name in sys.argv[2:]]
+    peaks = [measure_conversions(Path(name), json.loads(sys.argv[1])) for name in sys.argv[2:]]
     sys.stdout.write(json.dumps(peaks))
