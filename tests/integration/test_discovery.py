@@ -7,34 +7,12 @@ import pytest
 
 from support.command import forgather
 from support.directories import differences
-from support.distributions import CONVERTER, environment, imported, install
+from support.distributions import CONVERTER, SPECIFICATION, environment, imported, install
 from support.models import write_hf_model
 from support.variants import Variant
 
-#: The specification's example with the words of its comments filled in.
-EXAMPLE = """
-from forgather.ml.model_conversion import HFConverter, register_converter
-
-@register_converter("my_model")
-class MyModelConverter(HFConverter):
-    model_type = "my_model"
-
-    def get_hf_model_class(self):
-        from transformers import LlamaForCausalLM
-        return LlamaForCausalLM
-
-    def get_weight_mapping(self, direction):
-        # Return weight mapping dictionary
-        pass
-
-    def create_project_config(self, src_config, max_length=None):
-        # Return config dict for Forgather Project()
-        pass
-
-    def create_hf_config(self, src_config, max_length=None):
-        # Return HuggingFace config object
-        pass
-"""
+#: The specification's example, for a class that transformers has.
+EXAMPLE = SPECIFICATION.replace("MyModelForCausalLM", "LlamaForCausalLM")
 BROKEN = "raise RuntimeError('a broken plugin was imported')\n"
 
 

@@ -2,18 +2,9 @@
 
 from pathlib import Path
 
+from forgather_convert.testing.directories import differences
 
-def differences(one: Path, other: Path) -> list[str]:
-    """What ``diff -r`` would say: files on one side only, and files that differ."""
-    names = {path.relative_to(root) for root in (one, other) for path in root.rglob("*")}
-    found = []
-    for name in sorted(names):
-        left, right = one / name, other / name
-        if not left.exists() or not right.exists():
-            found.append(f"only in {one if left.exists() else other}: {name}")
-        elif left.is_file() and left.read_bytes() != right.read_bytes():
-            found.append(f"differs: {name}")
-    return found
+__all__ = ["differences", "snapshot"]
 
 
 def snapshot(directory: Path) -> dict[str, bytes]:

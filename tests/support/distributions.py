@@ -18,6 +18,31 @@ class Converter(HFConverter):
         return LlamaForCausalLM
 '''
 
+#: The specification's example, to the letter.
+SPECIFICATION = """
+from forgather.ml.model_conversion import HFConverter, register_converter
+
+@register_converter("my_model")
+class MyModelConverter(HFConverter):
+    model_type = "my_model"
+
+    def get_hf_model_class(self):
+        from transformers import MyModelForCausalLM
+        return MyModelForCausalLM
+
+    def get_weight_mapping(self, direction):
+        # Return weight mapping dictionary
+        pass
+
+    def create_project_config(self, src_config, max_length=None):
+        # Return config dict for Forgather Project()
+        pass
+
+    def create_hf_config(self, src_config, max_length=None):
+        # Return HuggingFace config object
+        pass
+"""
+
 
 def install(
     site: Path,

@@ -30,32 +30,7 @@ from forgather_convert.plugins.registered import Origin, Status
 from forgather_convert.plugins.registrations import read_registrations
 from forgather_convert.plugins.registry import find_converters, resolve_converter
 from forgather_convert.plugins.scanner import find_in_path, load_file
-from support.distributions import CONVERTER, imported, install
-
-#: The specification's example, to the letter.
-SPECIFICATION = """
-from forgather.ml.model_conversion import HFConverter, register_converter
-
-@register_converter("my_model")
-class MyModelConverter(HFConverter):
-    model_type = "my_model"
-
-    def get_hf_model_class(self):
-        from transformers import MyModelForCausalLM
-        return MyModelForCausalLM
-
-    def get_weight_mapping(self, direction):
-        # Return weight mapping dictionary
-        pass
-
-    def create_project_config(self, src_config, max_length=None):
-        # Return config dict for Forgather Project()
-        pass
-
-    def create_hf_config(self, src_config, max_length=None):
-        # Return HuggingFace config object
-        pass
-"""
+from support.distributions import CONVERTER, SPECIFICATION, imported, install
 
 
 def scanned(model_type: str, body: str = "pass") -> str:

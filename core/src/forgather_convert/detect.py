@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forgather_convert.checkpoints import find_checkpoint
 from forgather_convert.dtypes import WEIGHT_DTYPES, config_dtype
+from forgather_convert.dynamic_model.project import DYNAMIC_MODEL_TYPE_PREFIX
 from forgather_convert.errors import OptionError, SourceError, UnsupportedModelError
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source_config import CONFIG_FILE, SourceConfig, read_config
@@ -15,11 +16,8 @@ from forgather_convert.weights.checkpoint import WeightsFiles, find_weights
 logger = logging.getLogger(__name__)
 
 DYNAMIC_PREFIX = "forgather-dynamic-"
-_CAUSAL_PREFIX = DYNAMIC_PREFIX + "causal-"
 DEFAULT_MODEL_TYPE = "llama"
 DEFAULT_DTYPE = "bfloat16"
-#: The dtype is not in the config: the default is used.
-DTYPE_FROM_DEFAULT = "default"
 
 
 class Direction(Enum):
@@ -167,7 +165,7 @@ def _model_type_in(config: SourceConfig, direction: Direction) -> str | None:
         if isinstance(original, str) and original:
             return original
         if isinstance(model_type, str):
-            for prefix in (_CAUSAL_PREFIX, DYNAMIC_PREFIX):
+            for prefix in (DYNAMIC_MODEL_TYPE_PREFIX, DYNAMIC_PREFIX):
                 if model_type.startswith(prefix):
                     return model_type.removeprefix(prefix) or None
     return model_type if isinstance(model_type, str) and model_type else None

@@ -3,6 +3,8 @@
 One name is used throughout, torch's without its module: ``"bfloat16"``.
 """
 
+import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import OptionError
@@ -42,6 +44,11 @@ WEIGHT_DTYPES = (*OUTPUT_DTYPES, "float64")
 def dtype_size(dtype: str) -> int:
     """The size of an element, in bytes."""
     return _SIZES[dtype]
+
+
+def tensor_bytes(dtype: str, shape: Sequence[int]) -> int:
+    """The size of a tensor without gaps, in bytes."""
+    return math.prod(shape) * dtype_size(dtype)
 
 
 def from_safetensors(code: str) -> str | None:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgather_convert.detect import Direction
-from forgather_convert.dtypes import dtype_size
+from forgather_convert.dtypes import tensor_bytes
 from forgather_convert.files import CopyFile, WriteFile
 from forgather_convert.mapping.transforms import Transform
 from forgather_convert.planning.operations import Move, Operation
@@ -42,10 +42,7 @@ class TensorPlan:
     @property
     def num_bytes(self) -> int:
         """Its size in the destination, in bytes."""
-        size = dtype_size(self.dtype)
-        for dimension in self.shape:
-            size *= dimension
-        return size
+        return tensor_bytes(self.dtype, self.shape)
 
     def renamed(self, name: str) -> "TensorPlan":
         return replace(self, name=name)

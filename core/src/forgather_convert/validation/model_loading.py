@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -32,13 +32,8 @@ def load_source(planned: PlannedConversion, handle: ConverterHandle, device: str
         classes = load_generated_code(planned.code)
         model_class = classes.model_class
         config = classes.config_class(**planned.forgather_config)
-    with TensorReader() as reader:
-        state = {name: reader.read(ref) for name, ref in planned.source_state.items()}
-        with _quiet_transformers():
-            model = model_class.from_pretrained(
-                None, config=config, state_dict=state, dtype=to_torch(planned.plan.dtype)
-            )
-    return model.to(device).eval()
+    dtype = to_torch(planned.plan.dtype)
+    return _load_tensors(model_class, config, planned.source_state, dtype, device)
 
 
 def load_result(
@@ -71,17 +66,22 @@ def load_result(
             str(error).splitlines()[0] if str(error) else type(error).__name__,
         )
     try:
-        with TensorReader() as reader, _quiet_transformers():
-            state = {
-                name: reader.read(ref) for name, ref in _result_state(planned, directory).items()
-            }
-            model = model_class.from_pretrained(None, config=config, state_dict=state, dtype=dtype)
-        return model.to(device).eval()
+        return _load_tensors(model_class, config, _result_state(planned, directory), dtype, device)
     except (OSError, ValueError, RuntimeError) as error:
         raise ValidationError(
             f"The converted model does not load: {type(error).__name__}: {error}. Nothing was "
             "written. Use --no-logit-check to convert all the same."
         ) from error
+
+
+def _load_tensors(
+    model_class: Any, config: Any, refs: Mapping[str, TensorRef], dtype: Any, device: str
+) -> Any:
+    """Loads a model from tensors that stay in their files."""
+    with TensorReader() as reader, _quiet_transformers():
+        state = {name: reader.read(ref) for name, ref in refs.items()}
+        model = model_class.from_pretrained(None, config=config, state_dict=state, dtype=dtype)
+    return model.to(device).eval()
 
 
 def _result_state(planned: PlannedConversion, directory: Path) -> dict[str, TensorRef]:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.dtypes import dtype_size, from_safetensors, to_safetensors
+from forgather_convert.dtypes import from_safetensors, tensor_bytes, to_safetensors
 from forgather_convert.errors import SourceError
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -153,9 +153,7 @@ def build_header(
     content: dict[str, Any] = {METADATA_KEY: dict(metadata)} if metadata else {}
     position = 0
     for name, dtype, shape in tensors:
-        size = dtype_size(dtype)
-        for dimension in shape:
-            size *= dimension
+        size = tensor_bytes(dtype, shape)
         content[name] = {
             "dtype": to_safetensors(dtype),
             "shape": list(shape),

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from forgather_convert.dtypes import dtype_size
+from forgather_convert.dtypes import tensor_bytes
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class TensorRef:
     @property
     def num_bytes(self) -> int:
         """The size of its elements, in bytes."""
-        return self.num_elements * dtype_size(self.dtype)
+        return tensor_bytes(self.dtype, self.shape)
 
     def renamed(self, name: str) -> "TensorRef":
         return replace(self, name=name)
