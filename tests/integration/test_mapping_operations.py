@@ -8,9 +8,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from forgather_convert import ConverterError, MappingError
-from forgather_convert.detect import Direction
 from forgather_convert.execution.executor import execute
-from forgather_convert.mapping import (
+from forgather_convert.planning.layout import packed_layout
+from forgather_convert.planning.operations import Cast, Move
+from forgather_convert.planning.plan import ConversionPlan, TensorPlan
+from forgather_convert.sides.parameters import ModelSkeleton
+from forgather_convert.source.detection import Direction
+from forgather_convert.tensors import (
     WeightMapping,
     concatenate,
     permute_heads,
@@ -19,11 +23,7 @@ from forgather_convert.mapping import (
     transpose,
     unstack,
 )
-from forgather_convert.planning.layout import packed_layout
-from forgather_convert.planning.model_skeleton import ModelSkeleton
-from forgather_convert.planning.operations import Cast, Move
-from forgather_convert.planning.plan import ConversionPlan, TensorPlan
-from forgather_convert.planning.tensor_matching import Match, match_tensors
+from forgather_convert.tensors.matching import Match, match_tensors
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 
 CONFIG = {"num_attention_heads": 4}

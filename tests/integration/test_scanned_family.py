@@ -9,7 +9,7 @@ import torch
 from transformers import Qwen2ForCausalLM
 
 from forgather_convert import UnsupportedModelError, convert
-from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.testing import TINY_DECODER, scanned_converter
 from forgather_convert.testing.models import write_model
 from support.command import forgather
@@ -23,7 +23,7 @@ QWEN2 = scanned_converter(SOURCE, "qwen2")
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "hf", ConverterHandle(QWEN2(), "test"), TINY_DECODER, "bfloat16")
+    return write_model(tmp_path / "hf", FamilyHooks(QWEN2(), "test"), TINY_DECODER, "bfloat16")
 
 
 @pytest.fixture

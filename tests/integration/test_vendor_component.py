@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from forgather_convert import ConverterError, ConvertOptions, HFConverter, SourceConfig, convert
-from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.testing import TINY_DECODER, ConverterConformance, scanned_converter
 from forgather_convert.testing.models import write_model
 
@@ -37,7 +37,7 @@ class TestArcee(ConverterConformance):
 
 def converted(converter: HFConverter, parent: Path) -> Path:
     """A tiny model's Forgather directory."""
-    source = write_model(parent / "hf", ConverterHandle(converter, "test"), PLAIN)
+    source = write_model(parent / "hf", FamilyHooks(converter, "test"), PLAIN)
     convert(source, parent / "fg", ConvertOptions(logit_check=False), converter=converter)
     return parent / "fg"
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from forgather_convert import ConvertOptions, convert
-from forgather_convert.plugins.registry import resolve_converter
+from forgather_convert.discovery.choice import resolve_converter
 from support.models import load_forgather, load_hf, write_hf_model
 from support.variants import PLAIN, VARIANTS, Variant
 

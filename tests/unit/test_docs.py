@@ -8,14 +8,14 @@ import click
 import pytest
 
 import forgather_convert
-from forgather_convert.checking.hook_signatures import hook_arguments
 from forgather_convert.cli.main import forgather
-from forgather_convert.mapping import notation as mapping_notation
-from forgather_convert.plugins.hookspecs import ConverterHooks
-from forgather_convert.plugins.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
-from forgather_convert.plugins.manager import HOOK_NAMES
-from forgather_convert.plugins.registered import Status
-from forgather_convert.plugins.scanner import ROOT_VARIABLE
+from forgather_convert.converter_tools.hook_signatures import hook_arguments
+from forgather_convert.discovery.converter_files import ROOT_VARIABLE
+from forgather_convert.discovery.found import Status
+from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
+from forgather_convert.families.hook_calls import HOOK_NAMES
+from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.tensors import notation as mapping_notation
 
 DOCS = Path(__file__).parents[2] / "docs"
 HOOKS = (DOCS / "hooks.md").read_text()

@@ -21,15 +21,15 @@ from forgather_convert import (
     SourceConfig,
     UnsupportedModelError,
 )
-from forgather_convert.checking.hook_signatures import signature_problems
-from forgather_convert.mapping import WeightMapping
-from forgather_convert.plugins.hookspecs import ConverterHooks
-from forgather_convert.plugins.installed import find_installed
-from forgather_convert.plugins.manager import HOOK_NAMES, ConverterHandle, _Implementations
-from forgather_convert.plugins.registered import Origin, Status
-from forgather_convert.plugins.registrations import read_registrations
-from forgather_convert.plugins.registry import find_converters, resolve_converter
-from forgather_convert.plugins.scanner import find_in_path, load_file
+from forgather_convert.converter_tools.hook_signatures import signature_problems
+from forgather_convert.discovery.choice import find_converters, resolve_converter
+from forgather_convert.discovery.converter_files import find_in_path, load_file
+from forgather_convert.discovery.declarations import read_declarations
+from forgather_convert.discovery.found import Origin, Status
+from forgather_convert.discovery.installed import find_installed
+from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks, _Implementations
+from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.tensors import WeightMapping
 from support.distributions import CONVERTER, SPECIFICATION, imported, install
 
 
@@ -243,7 +243,7 @@ def test_the_winner_is_logged(site: Path, tmp_path: Path, caplog: pytest.LogCapt
 def test_registrations_are_read_and_not_run(
     tmp_path: Path, text: str, model_types: tuple[str, ...], may_have_more: bool
 ) -> None:
-    found = read_registrations(write(tmp_path / "converter.py", text))
+    found = read_declarations(write(tmp_path / "converter.py", text))
     assert (found.model_types, found.may_have_more) == (model_types, may_have_more)
 
 
@@ -282,7 +282,7 @@ def test_relative_imports_side_by_side_without_sys_path(tmp_path: Path) -> None:
         write(tmp_path / name / "names.py", f"NAME = '{name}'")
         write(tmp_path / name / "sub" / "__init__.py", "")
     handles = [resolve_converter(name, [tmp_path / name]) for name in ("one", "two")]
-    modules = [sys.modules[type(handle.converter).__module__] for handle in handles]
+    modules = [sys.modules[type(hooks.converter).__module__] for hooks in handles]
     assert [module.NAME for module in modules] == ["one", "two"]
     assert sys.path == before
     assert not {"converter", "names"} & set(sys.modules)
@@ -400,24 +400,24 @@ class WithDefaults(HFConverter):
 
 
 def test_implementations_with_fewer_arguments() -> None:
-    handle = ConverterHandle(OldStyle(), "here")
+    hooks = FamilyHooks(OldStyle(), "here")
     config = SourceConfig({"size": 1})
-    assert handle.weight_mapping() == WeightMapping.from_dict({"a.{layer}": "b.{layer}"}, "x")
-    assert handle.project(config, 8).config == {"size": 1}
-    assert handle.hf_config(config, 8) == "a config"
+    assert hooks.weight_mapping() == WeightMapping.from_dict({"a.{layer}": "b.{layer}"}, "x")
+    assert hooks.project(config, 8).config == {"size": 1}
+    assert hooks.hf_config(config, 8) == "a config"
     with pytest.raises(UnsupportedModelError, match=r"^to_forgather$"):
-        handle.validate_source_config(config, "to_forgather")
+        hooks.validate_source_config(config, "to_forgather")
     assert signature_problems(OldStyle) == []
 
 
 def test_implementations_with_defaults_get_the_arguments() -> None:
-    handle = ConverterHandle(WithDefaults(), f"pluggy {pluggy.__version__}")
+    hooks = FamilyHooks(WithDefaults(), f"pluggy {pluggy.__version__}")
     config = SourceConfig({})
-    assert handle.weight_mapping().rules[0].sources == ("to_forgather.3",)
-    assert handle.project(config, 8).config == {"length": 8}
-    assert handle.hf_config(config, 8) == 8
+    assert hooks.weight_mapping().rules[0].sources == ("to_forgather.3",)
+    assert hooks.project(config, 8).config == {"length": 8}
+    assert hooks.hf_config(config, 8) == 8
     with pytest.raises(UnsupportedModelError, match=r"^direction,src_config$"):
-        handle.validate_source_config(config, "to_forgather")
+        hooks.validate_source_config(config, "to_forgather")
     assert signature_problems(WithDefaults) == []
 
 
@@ -459,11 +459,11 @@ def test_wrong_signatures_are_told() -> None:
 
 def test_the_specifications_example_is_loaded_as_it_is(tmp_path: Path) -> None:
     """What its methods do not give, the base class gives."""
-    handle = resolve_converter(
+    hooks = resolve_converter(
         "my_model", [write(tmp_path / "my_model_converter.py", SPECIFICATION)]
     )
     expected = WeightMapping.from_dict(STANDARD_WEIGHT_MAPPING, "x")
-    assert handle.weight_mapping() == expected
-    assert signature_problems(type(handle.converter)) == []
+    assert hooks.weight_mapping() == expected
+    assert signature_problems(type(hooks.converter)) == []
     with pytest.raises(ConverterError, match="MyModelForCausalLM"):
-        handle.hf_model_class()
+        hooks.hf_model_class()

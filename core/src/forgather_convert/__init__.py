@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forgather_convert.api import ConversionResult, convert, plan
+    from forgather_convert.discovery.converter_files import register_converter
     from forgather_convert.errors import (
         ConverterError,
         DestinationError,
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         ValidationError,
     )
-    from forgather_convert.mapping import (
+    from forgather_convert.families.converter import STANDARD_HYPERPARAMETERS, HFConverter
+    from forgather_convert.families.rope import RopeParameters
+    from forgather_convert.options import ConvertOptions
+    from forgather_convert.source.config_file import SourceConfig
+    from forgather_convert.tensors import (
         STANDARD_WEIGHT_MAPPING,
         concatenate,
         permute_heads,
@@ -29,11 +34,6 @@ if TYPE_CHECKING:
         transpose,
         unstack,
     )
-    from forgather_convert.options import ConvertOptions
-    from forgather_convert.plugins.converter import STANDARD_HYPERPARAMETERS, HFConverter
-    from forgather_convert.plugins.scanner import register_converter
-    from forgather_convert.rope import RopeParameters
-    from forgather_convert.source_config import SourceConfig
 
 _EXPORTS = {
     "ConversionResult": "api",
@@ -47,19 +47,19 @@ _EXPORTS = {
     "SourceError": "errors",
     "UnsupportedModelError": "errors",
     "ValidationError": "errors",
-    "STANDARD_WEIGHT_MAPPING": "mapping",
-    "concatenate": "mapping",
-    "permute_heads": "mapping",
-    "split": "mapping",
-    "stack": "mapping",
-    "transpose": "mapping",
-    "unstack": "mapping",
-    "RopeParameters": "rope",
+    "STANDARD_WEIGHT_MAPPING": "tensors",
+    "concatenate": "tensors",
+    "permute_heads": "tensors",
+    "split": "tensors",
+    "stack": "tensors",
+    "transpose": "tensors",
+    "unstack": "tensors",
+    "RopeParameters": "families.rope",
     "ConvertOptions": "options",
-    "HFConverter": "plugins.converter",
-    "STANDARD_HYPERPARAMETERS": "plugins.converter",
-    "register_converter": "plugins.scanner",
-    "SourceConfig": "source_config",
+    "HFConverter": "families.converter",
+    "STANDARD_HYPERPARAMETERS": "families.converter",
+    "register_converter": "discovery.converter_files",
+    "SourceConfig": "source.config_file",
 }
 
 __all__ = [

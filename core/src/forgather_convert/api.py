@@ -5,20 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.chat_template import read_template
-from forgather_convert.detect import Direction, detect
+from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.execution.executor import execute
 from forgather_convert.execution.staging import check_destination, commit, staging_directory
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.planner import plan_conversion
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
-from forgather_convert.plugins.converter import HFConverter
-from forgather_convert.plugins.manager import ConverterHandle
-from forgather_convert.plugins.registry import resolve_converter
+from forgather_convert.source.detection import Direction, detect
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import LogitComparison, check_logits
+from forgather_convert.vocabulary.chat_template import read_template
 from forgather_convert.vocabulary.token_file import read_token_file
 from forgather_convert.weights.checkpoint import open_checkpoint
 
@@ -91,20 +91,20 @@ def convert(
     """
     source, destination = Path(source), Path(destination)
     options = options or ConvertOptions()
-    planned, handle = _plan(source, destination, options, converter)
+    planned, hooks = _plan(source, destination, options, converter)
     if planned.plan.direction is Direction.TO_FORGATHER:
         logger.info("Converting HuggingFace model to Forgather format")
     else:
-        logger.info("Converting Forgather model to HuggingFace %s", handle.display_name)
+        logger.info("Converting Forgather model to HuggingFace %s", hooks.display_name)
     if on_plan is not None:
         on_plan(planned.plan)
     logits = generation = None
     with staging_directory(destination) as staged:
         execute(planned.plan, staged, on_progress or _ignore)
         if options.logit_check:
-            logits = check_logits(planned, handle, staged, options.prompt, options.device)
+            logits = check_logits(planned, hooks, staged, options.prompt, options.device)
         if options.generation_test:
-            generation = generate(planned, handle, staged, options.prompt, options.device)
+            generation = generate(planned, hooks, staged, options.prompt, options.device)
         commit(staged, destination, options.overwrite)
     logger.info("Conversion complete: %s", destination)
     return ConversionResult(planned.plan, logits, generation)
@@ -112,7 +112,7 @@ def convert(
 
 def _plan(
     source: Path, destination: Path, options: ConvertOptions, converter: HFConverter | None
-) -> tuple[PlannedConversion, ConverterHandle]:
+) -> tuple[PlannedConversion, FamilyHooks]:
     tokens = None if options.token_file is None else read_token_file(options.token_file)
     if options.chat_template_path is not None:
         read_template(options.chat_template_path)
@@ -121,7 +121,7 @@ def _plan(
         check_device(options.device)
     check_destination(source, destination, options.overwrite)
     if converter is None:
-        handle = resolve_converter(
+        hooks = resolve_converter(
             detection.model_type,
             options.converter_paths,
             source,
@@ -129,16 +129,16 @@ def _plan(
             options.use_plugins,
         )
     else:
-        handle = ConverterHandle(converter, origin="given")
+        hooks = FamilyHooks(converter, origin="given")
     request = PlanRequest(
         detection=detection,
-        handle=handle,
+        hooks=hooks,
         checkpoint=open_checkpoint(detection.weights),
         destination=destination,
         options=options,
         tokens=tokens,
     )
-    return plan_conversion(request), handle
+    return plan_conversion(request), hooks
 
 
 def _ignore(count: int) -> None:

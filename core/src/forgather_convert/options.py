@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.dtypes import OUTPUT_DTYPES
 from forgather_convert.errors import OptionError
+from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
 from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
 
 DEFAULT_PROMPT = "The old bridge crosses the river where"

@@ -11,9 +11,9 @@ from forgather_convert.cli.console import (
     set_up_logging,
     stderr_console,
 )
-from forgather_convert.dtypes import OUTPUT_DTYPES
 from forgather_convert.errors import OptionError
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
+from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
 from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
     name = "model-type"
 
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        from forgather_convert.plugins.registry import installed_converters
+        from forgather_convert.discovery.choice import installed_converters
 
         installed = sorted(installed_converters())
         return "{" + ",".join(installed) + "}" if installed else "TYPE"

@@ -5,11 +5,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.cli.tables import print_table, stdout_console
-from forgather_convert.plugins.registered import RegisteredConverter, Status
+from forgather_convert.discovery.found import FoundConverter, Status
 
 if TYPE_CHECKING:
-    from forgather_convert.checking.description import ConverterDescription, MappingRow
-    from forgather_convert.checking.steps import CheckStep
+    from forgather_convert.converter_tools.check import CheckStep
+    from forgather_convert.converter_tools.description import ConverterDescription, MappingRow
 
 #: The status of a converter that passed its import.
 IMPORTED = "imported"
@@ -28,7 +28,7 @@ _STYLES = {
 
 
 def converter_object(
-    converter: RegisteredConverter, checked: Mapping[RegisteredConverter, str | None]
+    converter: FoundConverter, checked: Mapping[FoundConverter, str | None]
 ) -> dict[str, Any]:
     """A found converter, for other programs.
 
@@ -82,7 +82,7 @@ def print_converters(converters: Iterable[Mapping[str, Any]]) -> None:
 
 def print_description(description: "ConverterDescription") -> None:
     """A converter: its classes, its hooks, its components, its mapping both ways."""
-    from forgather_convert.checking.description import hook_summary
+    from forgather_convert.converter_tools.description import hook_summary
 
     print_table(
         ("", ""),

@@ -10,12 +10,12 @@ import click
 
 from forgather_convert.cli import converter_reports as reports
 from forgather_convert.cli.console import LOG_LEVELS, set_up_logging
+from forgather_convert.discovery.found import FoundConverter, Status
 from forgather_convert.errors import ConverterError
-from forgather_convert.plugins.registered import RegisteredConverter, Status
 
 if TYPE_CHECKING:
-    from forgather_convert.checking.steps import CheckStep
-    from forgather_convert.plugins.manager import ConverterHandle
+    from forgather_convert.converter_tools.check import CheckStep
+    from forgather_convert.families.hook_calls import FamilyHooks
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 #: Not looked at by ``list --check`` and by a ``check`` of everything.
@@ -76,12 +76,12 @@ def list_command(
 
     Nothing is imported, unless --check asks for it.
     """
-    from forgather_convert.plugins.registry import find_converters
+    from forgather_convert.discovery.choice import find_converters
 
     found = find_converters(converter_paths, use_plugins=not no_plugins)
-    checked: dict[RegisteredConverter, str | None] = {}
+    checked: dict[FoundConverter, str | None] = {}
     if check:
-        from forgather_convert.checking.import_probe import import_problem
+        from forgather_convert.converter_tools.import_probe import import_problem
 
         checked = {
             converter: import_problem(converter)
@@ -112,13 +112,13 @@ def show_command(
 ) -> None:
     """Shows the converter of the model type TYPE: classes, hooks, components, mapping."""
     _refuse_both(converter, no_plugins)
-    from forgather_convert.checking.description import describe
-    from forgather_convert.plugins.registry import resolve_converter
+    from forgather_convert.converter_tools.description import describe
+    from forgather_convert.discovery.choice import resolve_converter
 
-    handle = resolve_converter(
+    hooks = resolve_converter(
         model_type, converter_paths, converter=converter, use_plugins=not no_plugins
     )
-    description = describe(handle)
+    description = describe(hooks)
     if as_json:
         click.echo(json.dumps(reports.description_object(description), indent=2))
     else:
@@ -146,20 +146,20 @@ def check_command(
     """
     _refuse_both(converter, no_plugins)
     if target is None:
-        from forgather_convert.plugins.registry import find_converters
+        from forgather_convert.discovery.choice import find_converters
 
         found = find_converters(converter_paths, use_plugins=not no_plugins)
         loads = _loads(candidate for candidate in found if candidate.status is not Status.DISABLED)
     elif _is_path(target):
-        from forgather_convert.plugins.scanner import find_in_path
+        from forgather_convert.discovery.converter_files import find_in_path
 
         loads = _loads(find_in_path(Path(target)))
     else:
-        from forgather_convert.plugins.registry import resolve_converter
+        from forgather_convert.discovery.choice import resolve_converter
 
         model_type = target
 
-        def load() -> "list[ConverterHandle]":
+        def load() -> "list[FamilyHooks]":
             return [
                 resolve_converter(
                     model_type, converter_paths, converter=converter, use_plugins=not no_plugins
@@ -200,18 +200,18 @@ def check_command(
 @_LOG_LEVEL
 def new_command(name: str, model_type: str | None, hf_class: str | None, directory: Path) -> None:
     """Writes a new distribution, forgather-convert-NAME, with a converter, tests and a README."""
-    from forgather_convert.scaffold.distribution import create_distribution
+    from forgather_convert.converter_tools.new import create_distribution
 
     click.echo(create_distribution(directory, name, model_type, hf_class))
 
 
 def _loads(
-    converters: Iterable[RegisteredConverter],
-) -> "list[tuple[str, Callable[[], list[ConverterHandle]]]]":
+    converters: Iterable[FoundConverter],
+) -> "list[tuple[str, Callable[[], list[FamilyHooks]]]]":
     """The name of each converter, and what imports it."""
     from functools import partial
 
-    from forgather_convert.plugins.registry import load_converter
+    from forgather_convert.discovery.choice import load_converter
 
     return [
         (f"{converter.model_type or '?'} ({converter.place})", partial(load_converter, converter))
@@ -220,29 +220,29 @@ def _loads(
 
 
 def _checks(
-    name: str, load: "Callable[[], list[ConverterHandle]]"
+    name: str, load: "Callable[[], list[FamilyHooks]]"
 ) -> "Iterable[tuple[str, list[CheckStep]]]":
     """The steps for each converter that ``load`` gives; its import is the first."""
-    from forgather_convert.checking import steps
+    from forgather_convert.converter_tools import check as steps
 
-    handles: list[ConverterHandle] = []
+    handles: list[FamilyHooks] = []
 
     def import_it() -> str:
         handles.extend(load())
         if not handles:
             raise ConverterError("It registers no converter. Use @register_converter.")
-        return ", ".join(handle.origin for handle in handles)
+        return ", ".join(hooks.origin for hooks in handles)
 
     imported = steps.attempt(steps.IMPORTED, import_it)
     if not handles:
         yield name, [imported]
-    for handle in handles:
-        title = name if len(handles) == 1 else f"{handle.model_type} ({handle.origin})"
-        yield title, [imported, *steps.check_converter(handle)]
+    for hooks in handles:
+        title = name if len(handles) == 1 else f"{hooks.model_type} ({hooks.origin})"
+        yield title, [imported, *steps.check_converter(hooks)]
 
 
 def _is_path(target: str) -> bool:
-    from forgather_convert.plugins.registry import find_converters
+    from forgather_convert.discovery.choice import find_converters
 
     if os.sep in target or target.endswith(".py") or target in (os.curdir, os.pardir):
         return True

@@ -6,12 +6,12 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from forgather_convert.dtypes import to_torch
 from forgather_convert.execution.byte_copy import copy_range
 from forgather_convert.execution.vocabulary_rows import resized_matrix
-from forgather_convert.files import CopyFile
 from forgather_convert.planning.operations import Literal, ResizeRows
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
+from forgather_convert.source.files import CopyFile
+from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from forgather_convert.errors import DestinationError
-from forgather_convert.source_config import CONFIG_FILE
+from forgather_convert.source.config_file import CONFIG_FILE
 
 logger = logging.getLogger(__name__)
 

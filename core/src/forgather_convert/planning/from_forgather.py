@@ -3,26 +3,30 @@
 import logging
 from pathlib import Path
 
-from forgather_convert.detect import DEFAULT_DTYPE, stated_dtype
-from forgather_convert.dialect import current_config, current_tensors
 from forgather_convert.dynamic_model.code_generator import generate_code
-from forgather_convert.files import WriteFile, encode_json, sha256
-from forgather_convert.hf_config_file import complete_config, hf_config_fields, restored_config
-from forgather_convert.planning.forgather_config import forgather_config_fields
-from forgather_convert.planning.model_skeleton import skeleton_of
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.parts import (
     conversion_plan,
     planned_vocabulary,
     vocabulary_writes,
 )
+from forgather_convert.planning.provenance import Provenance, read_provenance
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.planning.side_files import plan_side_files
-from forgather_convert.planning.tensor_matching import match_tensors
 from forgather_convert.planning.tensor_plans import asks_for_layout, choose_layout, tensor_plans
-from forgather_convert.plugins.manager import ConverterHandle
-from forgather_convert.provenance import Provenance, read_provenance
-from forgather_convert.source_config import CONFIG_FILE, SourceConfig, parse_config
+from forgather_convert.sides.forgather_config import forgather_config_fields
+from forgather_convert.sides.hf_config_file import (
+    complete_config,
+    hf_config_fields,
+    restored_config,
+)
+from forgather_convert.sides.parameters import skeleton_of
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
+from forgather_convert.source.detection import DEFAULT_DTYPE, stated_dtype
+from forgather_convert.source.dialect import current_config, current_tensors
+from forgather_convert.source.files import WriteFile, encode_json, sha256
+from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.vocabulary.model_fields import changed_config
 
 logger = logging.getLogger(__name__)
@@ -33,16 +37,16 @@ _TRAINING_FILES = ("trainer_state.json",)
 
 def plan_from_forgather(request: PlanRequest) -> PlannedConversion:
     """Plans a Hugging Face model directory for a Forgather model."""
-    detection, handle, options = request.detection, request.handle, request.options
+    detection, hooks, options = request.detection, request.hooks, request.options
     source_tensors = current_tensors(request.checkpoint.tensors)
     config = current_config(detection.config, source_tensors)
-    handle.validate_source_config(config, detection.direction.value)
+    hooks.validate_source_config(config, detection.direction.value)
     vocabulary = planned_vocabulary(request, config)
     extended = config if vocabulary is None else changed_config(config, vocabulary)
-    hf_config = handle.hf_config(extended, options.max_length)
-    now = hf_config_fields(handle, extended, options.max_length, detection.dtype)
-    skeleton = skeleton_of(lambda: handle.hf_model_class()(hf_config))
-    mapping = handle.weight_mapping()
+    hf_config = hooks.hf_config(extended, options.max_length)
+    now = hf_config_fields(hooks, extended, options.max_length, detection.dtype)
+    skeleton = skeleton_of(lambda: hooks.hf_model_class()(hf_config))
+    mapping = hooks.weight_mapping()
     match = match_tensors(
         source_tensors,
         mapping.inverted(),
@@ -53,12 +57,12 @@ def plan_from_forgather(request: PlanRequest) -> PlannedConversion:
     tensors = tensor_plans(request, match, skeleton, vocabulary)
 
     provenance = read_provenance(detection.metadata_directory)
-    original = None if provenance is None else _original_config(provenance, handle)
+    original = None if provenance is None else _original_config(provenance, hooks)
     layout = None
     if provenance is None or original is None:
         config_bytes = encode_json(now, sort_keys=True)
     else:
-        then = hf_config_fields(handle, original, None, stated_dtype(original) or DEFAULT_DTYPE)
+        then = hf_config_fields(hooks, original, None, stated_dtype(original) or DEFAULT_DTYPE)
         if "tokenizer_class" not in original:
             now.pop("tokenizer_class", None)
         config_bytes = restored_config(provenance.hf_config, then, now).encode("utf-8")
@@ -78,8 +82,8 @@ def plan_from_forgather(request: PlanRequest) -> PlannedConversion:
         request, layout, files, vocabulary, generated=(WriteFile(CONFIG_FILE, config_bytes),)
     )
     # The Forgather side as it is, from its config alone: the source's own code is not run.
-    before = hf_config_fields(handle, config, options.max_length, detection.dtype)
-    project = handle.project(complete_config(handle, SourceConfig(before)), None)
+    before = hf_config_fields(hooks, config, options.max_length, detection.dtype)
+    project = hooks.project(complete_config(hooks, SourceConfig(before)), None)
     code = generate_code(project)
     return PlannedConversion(
         plan=plan,
@@ -92,10 +96,10 @@ def plan_from_forgather(request: PlanRequest) -> PlannedConversion:
     )
 
 
-def _original_config(provenance: Provenance, handle: ConverterHandle) -> SourceConfig | None:
+def _original_config(provenance: Provenance, hooks: FamilyHooks) -> SourceConfig | None:
     """The config that a Forgather model came from, if it is the family's that it goes to."""
     original = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
-    return original if original.get("model_type", handle.model_type) == handle.model_type else None
+    return original if original.get("model_type", hooks.model_type) == hooks.model_type else None
 
 
 def _forgather_only_files(directory: Path, provenance: Provenance | None) -> frozenset[str]:

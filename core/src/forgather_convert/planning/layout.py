@@ -5,10 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgather_convert.files import WriteFile
 from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
 from forgather_convert.planning.operations import Cast
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
+from forgather_convert.source.files import WriteFile
 from forgather_convert.weights.checkpoint import INDEX_FILE, SAFETENSORS, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from forgather_convert.files import WriteFile
 from forgather_convert.planning.layout import Layout, rebuilt_index
-from forgather_convert.planning.model_skeleton import ModelSkeleton
 from forgather_convert.planning.operations import Literal
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
-from forgather_convert.provenance import OriginalWeights, StoredTensor
+from forgather_convert.planning.provenance import OriginalWeights, StoredTensor
+from forgather_convert.sides.parameters import ModelSkeleton
+from forgather_convert.source.files import WriteFile
 from forgather_convert.weights.safetensors_file import (
     SafetensorsHeader,
     build_header,

@@ -1,12 +1,12 @@
 """What plans of both directions have in common."""
 
-from forgather_convert.detect import Direction
-from forgather_convert.files import WriteFile
 from forgather_convert.planning.layout import Layout
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.side_files import SideFiles
-from forgather_convert.source_config import SourceConfig
+from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.detection import Direction
+from forgather_convert.source.files import WriteFile
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.vocabulary.extension import plan_vocabulary
 from forgather_convert.vocabulary.model_fields import generation_config_writes
@@ -43,7 +43,7 @@ def planned_vocabulary(request: PlanRequest, config: SourceConfig) -> Vocabulary
     return plan_vocabulary(
         detection.metadata_directory,
         config,
-        request.handle.hf_config(config, None),
+        request.hooks.hf_config(config, None),
         request.tokens,
         adds_defaults=is_original and not options.skip_default_tokens,
         multiple=options.pad_vocab_to_multiple_of,

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from forgather_convert.detect import Direction
-from forgather_convert.dtypes import tensor_bytes
-from forgather_convert.files import CopyFile, WriteFile
-from forgather_convert.mapping.transforms import Transform
 from forgather_convert.planning.operations import Move, Operation
+from forgather_convert.source.detection import Direction
+from forgather_convert.source.files import CopyFile, WriteFile
+from forgather_convert.tensors.dtypes import tensor_bytes
+from forgather_convert.tensors.transforms import Transform
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.tensor_ref import TensorRef
 

@@ -1,9 +1,9 @@
 """Makes the plan of a conversion."""
 
-from forgather_convert.detect import Direction
 from forgather_convert.planning.from_forgather import plan_from_forgather
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.planning.to_forgather import plan_to_forgather
+from forgather_convert.source.detection import Direction
 
 
 def plan_conversion(request: PlanRequest) -> PlannedConversion:

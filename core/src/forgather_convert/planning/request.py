@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.detect import Detection
 from forgather_convert.dynamic_model.code_generator import GeneratedCode
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
-from forgather_convert.plugins.manager import ConverterHandle
+from forgather_convert.source.detection import Detection
 from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.tensor_ref import TensorRef
@@ -21,7 +21,7 @@ class PlanRequest:
 
     Attributes:
         detection: What the source is.
-        handle: The family's converter.
+        hooks: The family's converter.
         checkpoint: The source's weights.
         destination: The directory that will appear.
         options: What the user asks for.
@@ -29,7 +29,7 @@ class PlanRequest:
     """
 
     detection: Detection
-    handle: ConverterHandle
+    hooks: FamilyHooks
     checkpoint: Checkpoint
     destination: Path
     options: ConvertOptions

@@ -5,11 +5,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.chat_template import template_write
 from forgather_convert.errors import SourceError
-from forgather_convert.files import CopyFile, WriteFile
-from forgather_convert.provenance import PROVENANCE_FILE
-from forgather_convert.source_config import CONFIG_FILE
+from forgather_convert.planning.provenance import PROVENANCE_FILE
+from forgather_convert.source.config_file import CONFIG_FILE
+from forgather_convert.source.files import CopyFile, WriteFile
+from forgather_convert.vocabulary.chat_template import template_write
 from forgather_convert.weights.checkpoint import INDEX_FILE
 
 logger = logging.getLogger(__name__)

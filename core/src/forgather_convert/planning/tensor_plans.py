@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
-from forgather_convert.planning.model_skeleton import ModelSkeleton
 from forgather_convert.planning.operations import Cast, Move, Operation, ResizeRows
 from forgather_convert.planning.plan import TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.planning.tensor_matching import Match
+from forgather_convert.sides.parameters import ModelSkeleton
+from forgather_convert.tensors.matching import Match
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.checkpoint import SAFETENSORS
 

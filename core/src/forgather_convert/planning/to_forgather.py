@@ -6,42 +6,42 @@ from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
-from forgather_convert.files import WriteFile, encode_json, sha256
-from forgather_convert.hf_config_file import complete_config
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.forgather_config import forgather_config_fields
-from forgather_convert.planning.model_skeleton import skeleton_of
 from forgather_convert.planning.parts import (
     conversion_plan,
     planned_vocabulary,
     vocabulary_writes,
 )
+from forgather_convert.planning.provenance import PROVENANCE_FILE, Provenance, describe_weights
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.planning.side_files import plan_side_files
-from forgather_convert.planning.tensor_matching import match_tensors
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
-from forgather_convert.plugins.manager import ConverterHandle
-from forgather_convert.provenance import PROVENANCE_FILE, Provenance, describe_weights
-from forgather_convert.source_config import CONFIG_FILE
-from forgather_convert.tokenizer_directory import lacks_tokenizer_class
+from forgather_convert.sides.forgather_config import forgather_config_fields
+from forgather_convert.sides.hf_config_file import complete_config
+from forgather_convert.sides.parameters import skeleton_of
+from forgather_convert.source.config_file import CONFIG_FILE
+from forgather_convert.source.files import WriteFile, encode_json, sha256
+from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
+from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.vocabulary.model_fields import changed_config
 
 
 def plan_to_forgather(request: PlanRequest) -> PlannedConversion:
     """Plans a Forgather model directory for a Hugging Face model."""
-    detection, handle, options = request.detection, request.handle, request.options
-    handle.validate_source_config(detection.config, detection.direction.value)
-    config = complete_config(handle, detection.config)
+    detection, hooks, options = request.detection, request.hooks, request.options
+    hooks.validate_source_config(detection.config, detection.direction.value)
+    config = complete_config(hooks, detection.config)
     vocabulary = planned_vocabulary(request, config)
     extended = config if vocabulary is None else changed_config(config, vocabulary)
-    project = handle.project(extended, options.max_length)
+    project = hooks.project(extended, options.max_length)
     code = generate_code(project)
     forgather_config = forgather_config_fields(detection, project, code)
-    if handle.converter.tokenizer_class and lacks_tokenizer_class(detection.metadata_directory):
-        forgather_config.setdefault("tokenizer_class", handle.converter.tokenizer_class)
+    if hooks.converter.tokenizer_class and lacks_tokenizer_class(detection.metadata_directory):
+        forgather_config.setdefault("tokenizer_class", hooks.converter.tokenizer_class)
     module = load_generated_code(code)
     skeleton = skeleton_of(lambda: module.model_class(module.config_class(**forgather_config)))
-    mapping = handle.weight_mapping()
+    mapping = hooks.weight_mapping()
     match = match_tensors(
         request.checkpoint.tensors,
         mapping,
@@ -60,7 +60,7 @@ def plan_to_forgather(request: PlanRequest) -> PlannedConversion:
         writes=vocabulary_writes(request, vocabulary),
     )
     provenance = Provenance(
-        tool=_tool_versions(handle),
+        tool=_tool_versions(hooks),
         options=_changed_options(options),
         hf_config=(detection.metadata_directory / CONFIG_FILE).read_bytes().decode("utf-8"),
         weights=describe_weights(request.checkpoint, match.recomputed),
@@ -81,7 +81,7 @@ def plan_to_forgather(request: PlanRequest) -> PlannedConversion:
     )
     return PlannedConversion(
         plan=plan,
-        hf_config=handle.hf_config(config, options.max_length),
+        hf_config=hooks.hf_config(config, options.max_length),
         code=code,
         forgather_config=forgather_config,
         tokenizer_directory=detection.metadata_directory,
@@ -90,12 +90,12 @@ def plan_to_forgather(request: PlanRequest) -> PlannedConversion:
     )
 
 
-def _tool_versions(handle: ConverterHandle) -> dict[str, str]:
+def _tool_versions(hooks: FamilyHooks) -> dict[str, str]:
     packages = ("forgather-convert", "torch", "transformers")
     return {
         **{package: version(package) for package in packages},
         "python": platform.python_version(),
-        "converter": handle.origin,
+        "converter": hooks.origin,
     }
 
 

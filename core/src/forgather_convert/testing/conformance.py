@@ -10,9 +10,9 @@ import torch
 from transformers import AutoTokenizer
 
 from forgather_convert.errors import MappingError, UnsupportedModelError
-from forgather_convert.plugins.converter import HFConverter
-from forgather_convert.provenance import PROVENANCE_FILE
-from forgather_convert.rope import ROPE_FIELDS
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.rope import ROPE_FIELDS
+from forgather_convert.planning.provenance import PROVENANCE_FILE
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.isolation import logits_in_isolation
@@ -158,7 +158,7 @@ class ConverterConformance:
         """
         ids = prompt(converted.fields)
         hf, fg = (gradients(model, ids) for model in converted.load(attention))
-        source = write_model(tmp_path / "hf", converted.family.handle, converted.fields, state=hf)
+        source = write_model(tmp_path / "hf", converted.family.hooks, converted.fields, state=hf)
         expected = read_weights(converted.family.convert(source, tmp_path / "fg"))
         assert unequal(expected, fg) == []
 
@@ -169,7 +169,7 @@ class ConverterConformance:
         self, family: Family, fields: Mapping[str, Any], shards: int, tmp_path: Path
     ) -> None:
         """Every file of the directory, as a user converts: the conversion checks itself."""
-        source = write_model(tmp_path / "hf", family.handle, fields, "bfloat16", shards=shards)
+        source = write_model(tmp_path / "hf", family.hooks, fields, "bfloat16", shards=shards)
         fg = family.convert(source, tmp_path / "fg", logit_check=True)
         back = family.convert(fg, tmp_path / "back", logit_check=True)
         assert differences(source, back) == []
@@ -235,7 +235,7 @@ class ConverterConformance:
         for config in (read_json(fg / "config.json"), back):
             assert {name: config.get(name) for name in custom} == custom
             assert [name for name in ROPE_FIELDS if name not in config] == []
-        config_class = family.handle.hf_config_class()
+        config_class = family.hooks.hf_config_class()
         before, after = (
             config_class.from_pretrained(directory).to_dict()
             for directory in (source, tmp_path / "back")
@@ -253,7 +253,7 @@ class ConverterConformance:
         self, converted: ConvertedModel, family: Family, schema: str, tmp_path: Path
     ) -> None:
         """Both are read, and what is written computes the same on the running transformers."""
-        source = write_model(tmp_path / "hf", family.handle, converted.fields, schema=schema)
+        source = write_model(tmp_path / "hf", family.hooks, converted.fields, schema=schema)
         fg = family.convert(source, tmp_path / "fg")
         (fg / PROVENANCE_FILE).unlink()
         back = family.convert(fg, tmp_path / "back")
@@ -272,7 +272,7 @@ class ConverterConformance:
         source.mkdir()
         size = write_tokenizer(source)
         fields = {**fields, "vocab_size": size, "pad_token_id": 3}
-        write_model(source, family.handle, fields)
+        write_model(source, family.hooks, fields)
         tokens = tmp_path / "tokens.yaml"
         tokens.write_text(f"special_tokens: ['{_NEW_TOKEN}']\n", encoding="utf-8")
         fg_directory = family.convert(source, tmp_path / "fg", token_file=tokens)
@@ -301,8 +301,8 @@ class ConverterConformance:
     def test_a_missing_tensor_is_named(
         self, family: Family, fields: Mapping[str, Any], place: int, tmp_path: Path
     ) -> None:
-        source = write_model(tmp_path / "hf", family.handle, fields)
-        state = random_state(family.handle, fields, torch.float32)
+        source = write_model(tmp_path / "hf", family.hooks, fields)
+        state = random_state(family.hooks, fields, torch.float32)
         missing = sorted(state)[place]
         complete = family.plan(source)
         names = [missing] + [
@@ -319,9 +319,9 @@ class ConverterConformance:
     def test_an_extra_tensor_is_named(
         self, family: Family, fields: Mapping[str, Any], tmp_path: Path
     ) -> None:
-        state = random_state(family.handle, fields, torch.float32)
+        state = random_state(family.hooks, fields, torch.float32)
         state["model.surplus.weight"] = torch.ones(3)
-        source = write_model(tmp_path / "hf", family.handle, fields, state=state)
+        source = write_model(tmp_path / "hf", family.hooks, fields, state=state)
         with pytest.raises(MappingError, match=r"model\.surplus\.weight"):
             family.plan(source)
 
@@ -329,10 +329,10 @@ class ConverterConformance:
     def test_a_tensor_of_the_wrong_shape_is_named(
         self, family: Family, fields: Mapping[str, Any], place: int, tmp_path: Path
     ) -> None:
-        state = random_state(family.handle, fields, torch.float32)
+        state = random_state(family.hooks, fields, torch.float32)
         wrong = sorted(state)[place]
         state[wrong] = torch.cat((state[wrong], state[wrong][:1]))
-        source = write_model(tmp_path / "hf", family.handle, fields, state=state)
+        source = write_model(tmp_path / "hf", family.hooks, fields, state=state)
         with pytest.raises(MappingError) as error:
             family.plan(source)
         assert wrong in str(error.value)
@@ -341,7 +341,7 @@ class ConverterConformance:
         self, family: Family, fields: Mapping[str, Any], tmp_path: Path
     ) -> None:
         """A type that nobody knows yet must not be read as the default."""
-        source = write_model(tmp_path / "hf", family.handle, fields)
+        source = write_model(tmp_path / "hf", family.hooks, fields)
         config = read_json(source / "config.json")
         config["rope_scaling"] = {"rope_type": "unheard-of", "factor": 2.0}
         config["rope_parameters"] = {**config["rope_scaling"], "rope_theta": 10000.0}

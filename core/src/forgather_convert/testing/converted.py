@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from forgather_convert.api import convert, plan
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
-from forgather_convert.plugins.converter import HFConverter
-from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.testing.models import write_model
 from forgather_convert.testing.running import load_forgather, load_hf
 
@@ -27,8 +27,8 @@ class Family:
     converter: HFConverter
 
     @property
-    def handle(self) -> ConverterHandle:
-        return ConverterHandle(self.converter, origin="under test")
+    def hooks(self) -> FamilyHooks:
+        return FamilyHooks(self.converter, origin="under test")
 
     def convert(
         self, source: Path, destination: Path, logit_check: bool = False, **options: Any
@@ -44,7 +44,7 @@ class Family:
 
     def load_hf(self, directory: Path, **options: Any) -> Any:
         """Loads a Hugging Face directory of this family."""
-        return load_hf(self.handle.hf_model_class(), directory, **options)
+        return load_hf(self.hooks.hf_model_class(), directory, **options)
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class ConvertedModel:
         cls, parent: Path, family: Family, fields: Mapping[str, Any], dtype: str
     ) -> "ConvertedModel":
         """Writes a model and converts it."""
-        hf = write_model(parent / "hf", family.handle, fields, dtype)
+        hf = write_model(parent / "hf", family.hooks, fields, dtype)
         return cls(family, fields, dtype, hf, family.convert(hf, parent / "fg"))
 
     def load(self, attention: str = "sdpa") -> tuple[Any, Any]:

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from forgather_convert.planning.model_skeleton import skeleton_of
-from forgather_convert.plugins.manager import ConverterHandle
-from forgather_convert.rope import DEFAULT_THETA, ROPE_FIELDS
-from forgather_convert.source_config import SourceConfig
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.rope import DEFAULT_THETA, ROPE_FIELDS
+from forgather_convert.sides.parameters import skeleton_of
+from forgather_convert.source.config_file import SourceConfig
 
 #: A standard decoder that is tiny but not degenerate: grouped heads, several layers.
 TINY_DECODER: Mapping[str, Any] = MappingProxyType(
@@ -43,12 +43,12 @@ _ORIGINAL_LENGTH = "original_max_position_embeddings"
 
 
 def config_content(
-    handle: ConverterHandle, fields: Mapping[str, Any], schema: str = "both"
+    hooks: FamilyHooks, fields: Mapping[str, Any], schema: str = "both"
 ) -> dict[str, Any]:
     """The content of a ``config.json``.
 
     Args:
-        handle: The family's converter.
+        hooks: The family's converter.
         fields: The config's fields, with RoPE in either schema.
         schema: The RoPE schema to write: transformers' ``"4"``, ``"5"`` or ``"both"``.
     """
@@ -69,18 +69,18 @@ def config_content(
         # transformers 4 reads it from here only.
         content[_ORIGINAL_LENGTH] = scaling[_ORIGINAL_LENGTH]
     return {
-        "architectures": [handle.hf_model_class().__name__],
-        "model_type": handle.model_type,
+        "architectures": [hooks.hf_model_class().__name__],
+        "model_type": hooks.model_type,
         **copy.deepcopy(content),
     }
 
 
 def random_state(
-    handle: ConverterHandle, fields: Mapping[str, Any], dtype: torch.dtype, seed: int = 0
+    hooks: FamilyHooks, fields: Mapping[str, Any], dtype: torch.dtype, seed: int = 0
 ) -> dict[str, torch.Tensor]:
     """Weights by Hugging Face's names: nothing is zero or one, as much is in a new model."""
-    config = handle.hf_config(SourceConfig(config_content(handle, fields)), None)
-    skeleton = skeleton_of(lambda: handle.hf_model_class()(config))
+    config = hooks.hf_config(SourceConfig(config_content(hooks, fields)), None)
+    skeleton = skeleton_of(lambda: hooks.hf_model_class()(config))
     generator = torch.Generator().manual_seed(seed)
     state = {}
     for name, shape in skeleton.shapes.items():
@@ -92,7 +92,7 @@ def random_state(
 
 def write_model(
     directory: Path,
-    handle: ConverterHandle,
+    hooks: FamilyHooks,
     fields: Mapping[str, Any],
     dtype: str = "float32",
     schema: str = "both",
@@ -103,7 +103,7 @@ def write_model(
 
     Args:
         directory: Where; it is created if it does not exist.
-        handle: The family's converter.
+        hooks: The family's converter.
         fields: The config's fields.
         dtype: The dtype of weights and config.
         schema: The RoPE schema: transformers' ``"4"``, ``"5"`` or ``"both"``.
@@ -111,13 +111,11 @@ def write_model(
         state: Weights to use instead of random ones.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(
-        directory / "config.json", {**config_content(handle, fields, schema), "dtype": dtype}
-    )
+    write_json(directory / "config.json", {**config_content(hooks, fields, schema), "dtype": dtype})
     tokens = {name: fields[name] for name in fields if name.endswith("_token_id")}
     write_json(directory / "generation_config.json", tokens)
     if state is None:
-        state = random_state(handle, fields, getattr(torch, dtype))
+        state = random_state(hooks, fields, getattr(torch, dtype))
     write_weights(directory, state, shards)
     return directory
 

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from forgather_convert.plugins.converter import HFConverter
-from forgather_convert.plugins.registry import resolve_converter
+from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.families.converter import HFConverter
 
 
 def scanned_converter(directory: Path, model_type: str) -> type[HFConverter]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar, cast
 
 import pytest
 
-from forgather_convert.plugins.converter import HFConverter
+from forgather_convert.families.converter import HFConverter
 from forgather_convert.testing.running import prompt_length
 
 Test = TypeVar("Test", bound=Callable[..., None])

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import ValidationError
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.planning.request import PlannedConversion
-from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.validation.model_loading import load_result
 from forgather_convert.validation.prompts import fixed_ids, try_load_tokenizer
 
@@ -28,7 +28,7 @@ class Generation:
 
 
 def generate(
-    planned: PlannedConversion, handle: ConverterHandle, directory: Path, prompt: str, device: str
+    planned: PlannedConversion, hooks: FamilyHooks, directory: Path, prompt: str, device: str
 ) -> Generation:
     """Continues a prompt greedily with the converted model.
 
@@ -37,7 +37,7 @@ def generate(
     """
     import torch
 
-    model = load_result(planned, handle, directory, device)
+    model = load_result(planned, hooks, directory, device)
     tokenizer = try_load_tokenizer(directory, planned.hf_config)
     if tokenizer is None:
         ids = fixed_ids(range(model.config.vocab_size))

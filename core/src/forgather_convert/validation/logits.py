@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ValidationError
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.planning.request import PlannedConversion
-from forgather_convert.plugins.manager import ConverterHandle
 from forgather_convert.validation.model_loading import load_result, load_source
 from forgather_convert.validation.prompts import prompt_ids
 
@@ -32,7 +32,7 @@ class LogitComparison:
 
 
 def check_logits(
-    planned: PlannedConversion, handle: ConverterHandle, directory: Path, prompt: str, device: str
+    planned: PlannedConversion, hooks: FamilyHooks, directory: Path, prompt: str, device: str
 ) -> LogitComparison:
     """Runs one prompt through both models, one after the other.
 
@@ -45,11 +45,11 @@ def check_logits(
     """
     shared = _shared_tokens(planned)
     ids = prompt_ids(planned.tokenizer_directory, planned.hf_config, prompt, shared)
-    model = load_source(planned, handle, device)
+    model = load_source(planned, hooks, device)
     expected = _logits(model, ids, shared)
     del model
     gc.collect()
-    model = load_result(planned, handle, directory, device)
+    model = load_result(planned, hooks, directory, device)
     actual = _logits(model, ids, shared)
     comparison = _compare(expected, actual)
     if not comparison.are_equal:

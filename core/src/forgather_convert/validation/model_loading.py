@@ -6,13 +6,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.detect import Direction
-from forgather_convert.dtypes import to_torch
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.errors import ValidationError
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.planning.request import PlannedConversion
-from forgather_convert.plugins.manager import ConverterHandle
-from forgather_convert.source_config import read_config
+from forgather_convert.source.config_file import read_config
+from forgather_convert.source.detection import Direction
+from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
@@ -20,14 +20,14 @@ from forgather_convert.weights.tensor_ref import TensorRef
 logger = logging.getLogger(__name__)
 
 
-def load_source(planned: PlannedConversion, handle: ConverterHandle, device: str) -> Any:
+def load_source(planned: PlannedConversion, hooks: FamilyHooks, device: str) -> Any:
     """Loads the source through the classes of transformers or of the generated code.
 
     The weights stay in their files; only what is read takes memory, and it can be
     taken back by the kernel.
     """
     if planned.plan.direction is Direction.TO_FORGATHER:
-        model_class, config = handle.hf_model_class(), planned.hf_config
+        model_class, config = hooks.hf_model_class(), planned.hf_config
     else:
         classes = load_generated_code(planned.code)
         model_class = classes.model_class
@@ -37,7 +37,7 @@ def load_source(planned: PlannedConversion, handle: ConverterHandle, device: str
 
 
 def load_result(
-    planned: PlannedConversion, handle: ConverterHandle, directory: Path, device: str
+    planned: PlannedConversion, hooks: FamilyHooks, directory: Path, device: str
 ) -> Any:
     """Loads the converted directory as a user would, from its own files.
 
@@ -52,8 +52,8 @@ def load_result(
         model_class = classes.model_class
         config = classes.config_class(**read_config(directory))
     else:
-        model_class = handle.hf_model_class()
-        config = handle.hf_config(read_config(directory), None)
+        model_class = hooks.hf_model_class()
+        config = hooks.hf_config(read_config(directory), None)
     dtype = to_torch(planned.plan.dtype)
     try:
         with _quiet_transformers():

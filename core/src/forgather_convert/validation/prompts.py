@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.tokenizer_directory import has_tokenizer, load_tokenizer
+from forgather_convert.source.tokenizer_directory import has_tokenizer, load_tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
-from forgather_convert.files import WriteFile
+from forgather_convert.source.files import WriteFile
 from forgather_convert.vocabulary.requests import Role
 from forgather_convert.vocabulary.row_init import RowInit
 

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import OptionError, SourceError
-from forgather_convert.source_config import SourceConfig
-from forgather_convert.tokenizer_directory import has_tokenizer, names_padding_token
+from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.vocabulary.change import Action, TokenChange, VocabularyChange
 from forgather_convert.vocabulary.requests import (
     DEFAULT_INITS,
@@ -18,13 +18,13 @@ from forgather_convert.vocabulary.requests import (
     TokenRequest,
 )
 from forgather_convert.vocabulary.row_init import RowInit
+from forgather_convert.vocabulary.tokenizer_check import verify_tokenizer
 from forgather_convert.vocabulary.tokenizer_files import (
     AddedToken,
     edited_tokenizer_files,
     num_ids_in_file,
 )
 from forgather_convert.vocabulary.tokenizer_view import TokenizerView
-from forgather_convert.vocabulary.verification import verify_tokenizer
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.tokenizer_directory import load_tokenizer
+from forgather_convert.source.tokenizer_directory import load_tokenizer
 from forgather_convert.vocabulary.requests import Role, TokenRequest
 
 _FLAGS = ("content", "single_word", "lstrip", "rstrip", "normalized", "special")

@@ -5,7 +5,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from forgather_convert.dtypes import to_torch
+from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.weights.tensor_ref import TensorRef
 
 if TYPE_CHECKING:

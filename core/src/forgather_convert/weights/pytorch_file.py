@@ -7,8 +7,8 @@ entry with the bytes of each storage.
 import pickle
 from pathlib import Path
 
-from forgather_convert.dtypes import dtype_size, from_torch
 from forgather_convert.errors import SourceError
+from forgather_convert.tensors.dtypes import dtype_size, from_torch
 from forgather_convert.weights.tensor_ref import TensorRef
 
 

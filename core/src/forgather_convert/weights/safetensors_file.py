@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.dtypes import from_safetensors, tensor_bytes, to_safetensors
 from forgather_convert.errors import SourceError
+from forgather_convert.tensors.dtypes import from_safetensors, tensor_bytes, to_safetensors
 from forgather_convert.weights.tensor_ref import TensorRef
 
 _LENGTH = struct.Struct("<Q")

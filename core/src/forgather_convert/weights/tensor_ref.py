@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from forgather_convert.dtypes import tensor_bytes
+from forgather_convert.tensors.dtypes import tensor_bytes
 
 
 @dataclass(frozen=True)

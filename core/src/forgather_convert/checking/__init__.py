@@ -1,1 +1,0 @@
-"""Looks into a converter without a real model: ``forgather converters show`` and ``check``."""

@@ -1,0 +1,1 @@
+"""Tools for authors of converters: ``forgather converters show``, ``check`` and ``new``."""

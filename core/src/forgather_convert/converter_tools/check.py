@@ -1,0 +1,175 @@
+"""The steps of a check, one after the other, each with its outcome."""
+
+import filecmp
+import inspect
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.converter_tools.hook_signatures import overridden_hooks, signature_problems
+from forgather_convert.converter_tools.tiny_models import (
+    build_forgather,
+    project_of,
+    tiny_config,
+    write_tiny_model,
+)
+from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.sides.parameters import ModelSkeleton, skeleton_of
+from forgather_convert.tensors.matching import match_tensors
+from forgather_convert.weights.tensor_ref import TensorRef
+
+TYINGS = {"untied": False, "tied": True}
+IMPORTED = "it is imported"
+
+
+class Outcome(Enum):
+    """How a step ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True)
+class CheckStep:
+    """One step of a check.
+
+    Attributes:
+        name: What should be true.
+        outcome: Whether it is.
+        detail: What was found; for a failure, what is wrong.
+    """
+
+    name: str
+    outcome: Outcome
+    detail: str = ""
+
+
+def attempt(name: str, check: Callable[[], str]) -> CheckStep:
+    """Runs one step; whatever a converter raises in it is the step's result."""
+    try:
+        return CheckStep(name, Outcome.OK, check())
+    except ForgatherConvertError as error:
+        return CheckStep(name, Outcome.FAILED, str(error))
+    except Exception as error:
+        # A converter can fail in any way: finding out is what the step is for.
+        return CheckStep(name, Outcome.FAILED, f"{type(error).__name__}: {error}")
+
+
+def check_converter(hooks: FamilyHooks) -> Iterator[CheckStep]:
+    """Checks a converter that could be imported; gives each step when it is done.
+
+    A step that needs what an earlier one did not find is skipped.
+    """
+    basics = {
+        "its hooks have the arguments of the specifications": partial(_check_signatures, hooks),
+        "it names its classes in transformers": partial(_check_classes, hooks),
+        "its mapping is a bijection": partial(_check_bijection, hooks),
+    }
+    has_failed = False
+    for name, check in basics.items():
+        step = attempt(name, check)
+        has_failed |= step.outcome is Outcome.FAILED
+        yield step
+    for tying, is_tied in TYINGS.items():
+        covers = f"its mapping covers both models, embeddings {tying}"
+        converts = f"a tiny model converts both ways, embeddings {tying}"
+        if has_failed:
+            yield CheckStep(covers, Outcome.SKIPPED)
+            yield CheckStep(converts, Outcome.SKIPPED)
+            continue
+        step = attempt(covers, partial(_check_coverage, hooks, is_tied))
+        yield step
+        if step.outcome is Outcome.FAILED:
+            yield CheckStep(converts, Outcome.SKIPPED)
+        else:
+            yield attempt(converts, partial(_check_conversion, hooks, is_tied))
+
+
+def _check_signatures(hooks: FamilyHooks) -> str:
+    converter_class = type(hooks.converter)
+    problems = signature_problems(converter_class)
+    if problems:
+        raise ConverterError("\n".join(problems))
+    return "overrides " + ", ".join(overridden_hooks(converter_class))
+
+
+def _check_classes(hooks: FamilyHooks) -> str:
+    model_class, config_class = hooks.hf_model_class(), hooks.hf_config_class()
+    for hook, value in {
+        "get_hf_model_class": model_class,
+        "get_hf_config_class": config_class,
+    }.items():
+        if not inspect.isclass(value):
+            raise ConverterError(f"{hook} gives {value!r}, which is not a class.")
+    family = getattr(config_class, "model_type", "")
+    # The config files of a family that borrows its classes say the family's own name.
+    borrowed = "" if family == hooks.model_type else f" (of the model type '{family}')"
+    return f"{model_class.__name__} with {config_class.__name__}{borrowed}"
+
+
+def _check_bijection(hooks: FamilyHooks) -> str:
+    mapping = hooks.weight_mapping()
+    backwards = hooks.weight_mapping("from_forgather")
+    if set(backwards.rules) != set(mapping.inverted().rules):
+        raise ConverterError(
+            "get_weight_mapping('from_forgather') is not the inverse of "
+            "get_weight_mapping('to_forgather'). Return self.directed(mapping, direction)."
+        )
+    return f"{len(mapping.rules)} rules"
+
+
+def _check_coverage(hooks: FamilyHooks, is_tied: bool) -> str:
+    hf_config = tiny_config(hooks, is_tied)
+    config, project = project_of(hooks, hf_config)
+    model_class = hooks.hf_model_class()
+    theirs = skeleton_of(lambda: model_class(hf_config))
+    ours = skeleton_of(lambda: build_forgather(project))
+    mapping = hooks.weight_mapping()
+    fields = {**config, **project.config}
+    match_tensors(_placeholders(theirs), mapping, ours, fields, model_class.__name__)
+    match_tensors(
+        _placeholders(ours), mapping.inverted(), theirs, fields, "the generated Forgather model"
+    )
+    return f"{len(theirs.shapes)} and {len(ours.shapes)} tensors"
+
+
+def _placeholders(skeleton: ModelSkeleton) -> dict[str, TensorRef]:
+    """Tensors as a checkpoint would have them; only names and shapes are looked at."""
+    return {
+        name: TensorRef(name, "bfloat16", shape, Path("a tiny checkpoint"), 0)
+        for name, shape in skeleton.shapes.items()
+    }
+
+
+def _check_conversion(hooks: FamilyHooks, is_tied: bool) -> str:
+    # It imports much that the other steps do not need.
+    from forgather_convert import api
+
+    with tempfile.TemporaryDirectory(prefix="forgather-check-") as directory:
+        source, there, back = (Path(directory) / name for name in ("hf", "fg", "back"))
+        write_tiny_model(source, hooks, is_tied)
+        results = [
+            api.convert(source, there, converter=hooks.converter),
+            api.convert(there, back, converter=hooks.converter),
+        ]
+        differing = _differences(source, back)
+        if differing:
+            raise ConverterError(f"{', '.join(differing)} came back as another file than it was.")
+    positions = min(_positions(result) for result in results)
+    return f"identical logits over {positions} positions, identical files"
+
+
+def _positions(result: Any) -> int:
+    return 0 if result.logits is None else int(result.logits.num_tokens)
+
+
+def _differences(one: Path, other: Path) -> list[str]:
+    names = sorted({path.name for root in (one, other) for path in root.iterdir()})
+    _, mismatched, missing = filecmp.cmpfiles(one, other, names, shallow=False)
+    return mismatched + missing

@@ -1,0 +1,112 @@
+"""What a converter is, as data."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from forgather_convert.converter_tools.hook_signatures import overridden_hooks
+from forgather_convert.converter_tools.tiny_models import project_of, tiny_config
+from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS
+from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks
+from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.operations import Rename
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class MappingRow:
+    """One rule of a weight mapping, in one direction.
+
+    Attributes:
+        sources: The patterns that are read.
+        destinations: The patterns that are written.
+        operation: What happens on the way; empty for a mere renaming.
+    """
+
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    operation: str
+
+
+@dataclass(frozen=True)
+class ConverterDescription:
+    """A converter, for people and programs.
+
+    Attributes:
+        model_type: What it converts.
+        origin: Where it was found.
+        converter_class: Its class, as ``module:Class``.
+        hf_model_class: The model class in transformers.
+        hf_config_class: The config class in transformers.
+        hooks: For every hook, whether the converter answers it itself.
+        components: For every role of the dynamic model, ``module:Class`` that fills it.
+        to_forgather: The mapping from Hugging Face to Forgather.
+        from_forgather: Its inverse.
+    """
+
+    model_type: str
+    origin: str
+    converter_class: str
+    hf_model_class: str
+    hf_config_class: str
+    hooks: Mapping[str, bool]
+    components: Mapping[str, str]
+    to_forgather: tuple[MappingRow, ...]
+    from_forgather: tuple[MappingRow, ...]
+
+
+def describe(hooks: FamilyHooks) -> ConverterDescription:
+    """Asks a converter for all that it gives.
+
+    Raises:
+        ConverterError: A hook fails.
+    """
+    mapping = hooks.weight_mapping()
+    own = overridden_hooks(type(hooks.converter))
+    return ConverterDescription(
+        model_type=hooks.model_type,
+        origin=hooks.origin,
+        converter_class=_path_of(type(hooks.converter)),
+        hf_model_class=_path_of(hooks.hf_model_class()),
+        hf_config_class=_path_of(hooks.hf_config_class()),
+        hooks={name: name in own for name in HOOK_NAMES},
+        components=_components(hooks),
+        to_forgather=_rows(mapping),
+        from_forgather=_rows(mapping.inverted()),
+    )
+
+
+def hook_summary(name: str) -> str:
+    """The first line of a hook's documentation."""
+    return (getattr(ConverterHooks, name).__doc__ or "").strip().splitlines()[0]
+
+
+def _components(hooks: FamilyHooks) -> dict[str, str]:
+    try:
+        _, project = project_of(hooks, tiny_config(hooks, is_tied=False))
+    except Exception as error:
+        # The description is what somebody reads who looks for the error: it must appear.
+        logger.warning("The converter gives no project for a tiny config: %s", error)
+        return {**STANDARD_COMPONENTS, **hooks.converter.components}
+    return {
+        role: f"{module}:{name}" for role, (module, name) in project.resolved_components().items()
+    }
+
+
+def _rows(mapping: WeightMapping) -> tuple[MappingRow, ...]:
+    return tuple(
+        MappingRow(
+            rule.sources,
+            rule.destinations,
+            "" if isinstance(rule.operation, Rename) else str(rule.operation),
+        )
+        for rule in mapping.rules
+    )
+
+
+def _path_of(value: object) -> str:
+    if isinstance(value, type):
+        return f"{value.__module__}:{value.__qualname__}"
+    return repr(value)

@@ -1,0 +1,123 @@
+"""A new distribution with a converter, from templates."""
+
+import keyword
+import re
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import jinja2
+from packaging.version import Version
+
+from forgather_convert.discovery.installed import CORE, ENTRY_POINT_GROUP
+from forgather_convert.errors import OptionError
+
+_TEMPLATES = Path(__file__).parent / "templates"
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
+_MODEL_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_WORD = re.compile(r"[A-Za-z0-9]+")
+_CLASS_END = "ForCausalLM"
+
+#: The template of every file; ``PACKAGE`` stands for the package's name.
+_FILES = {
+    "pyproject.toml": "pyproject.toml.j2",
+    "src/PACKAGE/__init__.py": "converter.py.j2",
+    "src/PACKAGE/py.typed": "py.typed.j2",
+    "tests/test_conformance.py": "test_conformance.py.j2",
+    "README.md": "README.md.j2",
+    "tox.ini": "tox.ini.j2",
+    ".github/workflows/ci.yml": "ci.yml.j2",
+    ".gitignore": "gitignore.j2",
+}
+
+
+@dataclass(frozen=True)
+class _Names:
+    """Everything that the templates name.
+
+    Attributes:
+        distribution: As ``forgather-convert-my-model``.
+        package: As ``forgather_convert_my_model``.
+        model_type: As ``my_model``.
+        hf_class: As ``MyModelForCausalLM``.
+        converter_class: As ``MyModelConverter``.
+        entry_point_group: The group of converters.
+        core_requirement: The versions of the core that it works with.
+    """
+
+    distribution: str
+    package: str
+    model_type: str
+    hf_class: str
+    converter_class: str
+    entry_point_group: str
+    core_requirement: str
+
+
+def create_distribution(
+    directory: Path, name: str, model_type: str | None = None, hf_class: str | None = None
+) -> Path:
+    """Writes the directory ``forgather-convert-NAME``.
+
+    Args:
+        directory: Where it is created.
+        name: The last part of the distribution's name.
+        model_type: What the converter converts; the name, if it is not given.
+        hf_class: The model class in transformers; made from the model type, if it is not
+            given. Whether it exists is found out by the distribution's tests.
+
+    Raises:
+        OptionError: A name is not one, or the directory exists.
+    """
+    names = _names(name, model_type or name.replace("-", "_"), hf_class)
+    root = directory / names.distribution
+    try:
+        root.mkdir()
+    except FileExistsError:
+        raise OptionError(
+            f"{root} exists. Delete it, or choose another name or --directory."
+        ) from None
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=True,
+        autoescape=False,  # noqa: S701 - no HTML
+    )
+    for place, template in _FILES.items():
+        path = root / place.replace("PACKAGE", names.package)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = environment.get_template(template).render(vars(names))
+        path.write_text(text, encoding="utf-8")
+    return root
+
+
+def _names(name: str, model_type: str, hf_class: str | None) -> _Names:
+    if not _NAME.fullmatch(name):
+        raise OptionError(
+            f"'{name}' cannot be part of a distribution's name. Use small letters and digits, "
+            "with - between words."
+        )
+    if not _MODEL_TYPE.fullmatch(model_type):
+        raise OptionError(
+            f"'{model_type}' is not a model type. Give the 'model_type' of the models' config.json."
+        )
+    stem = "".join(word[0].upper() + word[1:] for word in _WORD.findall(model_type))
+    if hf_class is None:
+        hf_class = stem + _CLASS_END
+    if not hf_class.isidentifier() or keyword.iskeyword(hf_class):
+        raise OptionError(
+            f"'{hf_class}' is not the name of a class. Give one of transformers with --hf-class."
+        )
+    if not stem.isidentifier():
+        stem = f"Model{stem}"
+    release = Version(version(CORE))
+    return _Names(
+        distribution=f"{CORE}-{name.replace('_', '-')}",
+        package=f"{CORE}-{name}".replace("-", "_"),
+        model_type=model_type,
+        hf_class=hf_class,
+        converter_class=f"{stem}Converter",
+        entry_point_group=ENTRY_POINT_GROUP,
+        core_requirement=(f"{CORE}>={release.major}.{release.minor},<{release.major + 1}"),
+    )

@@ -1,0 +1,77 @@
+"""Tiny models of a family, with random weights, from its config class alone."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.dynamic_model.code_generator import generate_code
+from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.dynamic_model.project import Project
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.sides.hf_config_file import complete_config
+from forgather_convert.sides.parameters import skeleton_of
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
+
+#: The sizes that a standard decoder has, small. The number of heads is not that of the groups,
+#: so that the one cannot pass for the other.
+TINY_SIZES: Mapping[str, int] = {
+    "vocab_size": 128,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 64,
+}
+#: The defaults of many families are not in a vocabulary this small.
+_TOKENS: Mapping[str, int] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+_WEIGHTS_FILE = "model.safetensors"
+_SEED = 0
+
+
+def tiny_config(hooks: FamilyHooks, is_tied: bool) -> Any:
+    """A Hugging Face config of the family: its defaults, but for the sizes and the tying."""
+    config_class = hooks.hf_config_class()
+    defaults = config_class()
+    sizes = {name: size for name, size in TINY_SIZES.items() if hasattr(defaults, name)}
+    config = config_class(**sizes, **_TOKENS, tie_word_embeddings=is_tied, dtype="bfloat16")
+    config.architectures = [hooks.hf_model_class().__name__]
+    return config
+
+
+def project_of(hooks: FamilyHooks, hf_config: Any) -> tuple[SourceConfig, Project]:
+    """The completed config and the dynamic model of a Hugging Face config."""
+    fields = {**hf_config.to_dict(), "model_type": hooks.model_type}
+    config = complete_config(hooks, SourceConfig(fields, "the tiny config"))
+    return config, hooks.project(config, None)
+
+
+def build_forgather(project: Project) -> Any:
+    """The generated model; its memory is that of the current torch device."""
+    classes = load_generated_code(generate_code(project))
+    return classes.model_class(classes.config_class(**project.config))
+
+
+def write_tiny_model(directory: Path, hooks: FamilyHooks, is_tied: bool) -> None:
+    """Writes a Hugging Face directory with random weights; those of norms, too.
+
+    A norm whose weights are all one hides in which order it rounds.
+    """
+    import torch
+    from safetensors.torch import save_file
+
+    config = tiny_config(hooks, is_tied)
+    model_class = hooks.hf_model_class()
+    generator = torch.Generator().manual_seed(_SEED)
+    weights = {}
+    for name, shape in skeleton_of(lambda: model_class(config)).shapes.items():
+        center = float(len(shape) == 1)
+        values = torch.randn(shape, generator=generator) * 0.3 + center
+        weights[name] = values.to(torch.bfloat16)
+    directory.mkdir(parents=True)
+    save_file(weights, directory / _WEIGHTS_FILE, metadata={"format": "pt"})
+    # A family that borrows another one's classes has a model type of its own.
+    content = {**json.loads(config.to_json_string()), "model_type": hooks.model_type}
+    (directory / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

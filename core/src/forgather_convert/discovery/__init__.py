@@ -1,0 +1,1 @@
+"""Where converters are found, and which one is chosen."""

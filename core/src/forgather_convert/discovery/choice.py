@@ -1,0 +1,301 @@
+"""Chooses the converter for a model type, and loads that one only.
+
+Converters come from the paths that the user names, from installed distributions and from
+a Forgather working tree, in this order. Everything up to the choice reads metadata and
+text; nothing is imported.
+"""
+
+import logging
+from collections.abc import Iterable, Sequence
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+from packaging.utils import canonicalize_name
+
+from forgather_convert.discovery.converter_files import find_in_path, find_in_tree, load_file
+from forgather_convert.discovery.found import FoundConverter, Origin, Status
+from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP, find_installed
+from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.hook_calls import FamilyHooks
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "FoundConverter",
+    "find_converters",
+    "installed_converters",
+    "load_converter",
+    "resolve_converter",
+]
+
+logger = logging.getLogger(__name__)
+
+#: An installed converter with one of these is passed over where another one can be used.
+_UNUSABLE = (Status.INCOMPATIBLE, Status.MISSING_MODULE)
+
+
+def installed_converters(use_plugins: bool = True) -> dict[str, list[FoundConverter]]:
+    """The installed converters that are not switched off, by model type; imports nothing."""
+    found: dict[str, list[FoundConverter]] = {}
+    for converter in find_installed(use_plugins):
+        if converter.status is not Status.DISABLED:
+            found.setdefault(str(converter.model_type), []).append(converter)
+    return found
+
+
+def find_converters(
+    converter_paths: Iterable[Path] = (), use_plugins: bool = True
+) -> list[FoundConverter]:
+    """Every converter from everywhere with its status, preferred ones first; imports nothing.
+
+    Raises:
+        ConverterError: A path does not exist.
+    """
+    ranks = [find_in_path(Path(path)) for path in converter_paths]
+    ranks += [find_installed(use_plugins), find_in_tree()]
+    found: list[FoundConverter] = []
+    winners: dict[str, FoundConverter] = {}
+    for rank in ranks:
+        for converter in rank:
+            winner = winners.get(str(converter.model_type))
+            if winner is not None and converter.status is Status.OK:
+                converter = converter.with_problem(
+                    Status.OVERRIDDEN, f"{winner.place} is preferred."
+                )
+            elif converter.status is Status.OK and len(_usable(rank, converter.model_type)) > 1:
+                problem = _conflict(str(converter.model_type), _usable(rank, converter.model_type))
+                converter = converter.with_problem(Status.CONFLICT, problem)
+            found.append(converter)
+        for converter in sorted(rank, key=lambda converter: converter.status is not Status.OK):
+            if converter.model_type is not None and converter.status is not Status.DISABLED:
+                winners.setdefault(converter.model_type, converter)
+    return found
+
+
+def resolve_converter(
+    model_type: str,
+    converter_paths: Iterable[Path] = (),
+    source: Path | None = None,
+    converter: str | None = None,
+    use_plugins: bool = True,
+) -> FamilyHooks:
+    """Finds and loads the converter for a model type, and only that one.
+
+    Args:
+        model_type: What to convert.
+        converter_paths: Directories and files to search first.
+        source: The model; no converter is loaded from it.
+        converter: The name of the installed distribution to take it from.
+        use_plugins: Whether installed distributions are searched.
+
+    Raises:
+        UnsupportedModelError: There is none.
+        ConverterError: There are two of the same rank, or it cannot be loaded.
+    """
+    installed = find_installed(use_plugins, source)
+    candidates = [found for found in installed if found.model_type == model_type]
+    if converter is not None:
+        return _load(_chosen(converter, model_type, candidates), model_type, is_ordinary=False)
+    for path in converter_paths:
+        in_path = find_in_path(Path(path), source)
+        found = _only_one(model_type, in_path) or _found_by_running(model_type, in_path)
+        if found is not None:
+            return _load(found, model_type, is_ordinary=False)
+    found = _only_one(model_type, candidates)
+    if found is not None:
+        return _load(found, model_type, is_ordinary=True)
+    found = _only_one(model_type, find_in_tree(source))
+    if found is not None:
+        return _load(found, model_type, is_ordinary=False)
+    raise UnsupportedModelError(_not_found(model_type, installed))
+
+
+def load_converter(converter: FoundConverter) -> list[FamilyHooks]:
+    """Imports a converter that was found; a file that does not say what it registers may have
+    several, and any other one has one.
+
+    Raises:
+        ConverterError: It cannot be used.
+    """
+    if converter.model_type is not None:
+        return [_load(converter, converter.model_type, is_ordinary=True)]
+    assert isinstance(converter.loadable, Path)
+    return [
+        _handle(converter, model_type, loaded)
+        for model_type, loaded in load_file(converter.loadable)
+    ]
+
+
+def _usable(converters: Iterable[FoundConverter], model_type: str | None) -> list[FoundConverter]:
+    return [
+        converter
+        for converter in converters
+        if converter.model_type == model_type is not None and converter.status is Status.OK
+    ]
+
+
+def _only_one(model_type: str, converters: Sequence[FoundConverter]) -> FoundConverter | None:
+    """The converter among those of one rank; one that cannot be used only if there is no other.
+
+    Raises:
+        ConverterError: There are several.
+    """
+    usable = _usable(converters, model_type)
+    if len(usable) > 1:
+        raise ConverterError(_conflict(model_type, usable))
+    broken = [
+        converter
+        for converter in converters
+        if converter.model_type == model_type
+        and converter.status not in (Status.OK, Status.DISABLED)
+    ]
+    if not usable:
+        return broken[0] if broken else None
+    for converter in broken:
+        logger.warning("Passing over %s: %s", converter.place, converter.problem)
+    return usable[0]
+
+
+def _found_by_running(
+    model_type: str, converters: Iterable[FoundConverter]
+) -> FoundConverter | None:
+    """Runs the files that do not say before what they register."""
+    found = []
+    for converter in converters:
+        if converter.model_type is None and isinstance(converter.loadable, Path):
+            _refuse(converter)
+            found += [
+                FoundConverter(registered, Origin.PATH, converter.loadable)
+                for registered, _ in load_file(converter.loadable)
+            ]
+    return _only_one(model_type, found)
+
+
+def _chosen(name: str, model_type: str, candidates: Sequence[FoundConverter]) -> FoundConverter:
+    """The converter of the distribution that the user names."""
+    of_name = [
+        candidate
+        for candidate in candidates
+        if canonicalize_name(str(candidate.distribution)) == canonicalize_name(name)
+    ]
+    if not of_name:
+        names = _enumerate(candidate.place for candidate in candidates) or "no distribution"
+        raise ConverterError(
+            f"The distribution '{name}' (--converter) has no converter for the model type "
+            f"'{model_type}'; {names} has. 'forgather converters list' shows all."
+        )
+    if len(of_name) > 1:
+        raise ConverterError(_conflict(model_type, of_name))
+    if of_name[0].status is Status.DISABLED:
+        raise ConverterError(
+            f"--converter chooses {of_name[0].place}, but it is switched off: "
+            f"{of_name[0].problem} Do one or the other."
+        )
+    return of_name[0]
+
+
+def _conflict(model_type: str, converters: Sequence[FoundConverter]) -> str:
+    distributions = {converter.distribution for converter in converters}
+    if None in distributions or len(distributions) == 1:
+        places = _enumerate(f"{converter.place} ({converter.target})" for converter in converters)
+        if None in distributions:
+            places = _enumerate(converter.place for converter in converters)
+            advice = "Delete one, or name the file of the one to use with --converter-path."
+        else:
+            advice = "Ask its author to correct it, or name another one with --converter-path."
+        return f"Two converters claim the model type '{model_type}': {places}. {advice}"
+    places = _enumerate(converter.place for converter in converters)
+    return (
+        f"Two converters claim the model type '{model_type}': {places}. Choose one with "
+        f"--converter {converters[0].distribution}, uninstall one, or name those that may be used "
+        f"in {ALLOW_VARIABLE}."
+    )
+
+
+def _enumerate(items: Iterable[str]) -> str:
+    return " and ".join(items)
+
+
+def _not_found(model_type: str, installed: Sequence[FoundConverter]) -> str:
+    enabled = {
+        str(converter.model_type)
+        for converter in installed
+        if converter.status is not Status.DISABLED
+    }
+    message = (
+        f"No converter registered for model type '{model_type}'. Installed are: "
+        f"{', '.join(sorted(enabled)) or 'none'}. "
+    )
+    for converter in installed:
+        if converter.model_type == model_type:
+            return f"{message}{converter.place} has one, but {converter.problem}"
+    return (
+        f"{message}A plugin may be published: try "
+        f"'pip install forgather-convert-{model_type.replace('_', '-')}', or name the directory "
+        "of a converter with --converter-path."
+    )
+
+
+def _refuse(converter: FoundConverter) -> None:
+    """Refuses a converter that is known to be unusable."""
+    if converter.status is Status.UNREADABLE:
+        raise ConverterError(f"The converter file {converter.problem}")
+    if converter.status in _UNUSABLE:
+        raise ConverterError(
+            f"The converter for '{converter.model_type}' of {converter.place} cannot be used. "
+            f"{converter.problem}"
+        )
+
+
+def _load(converter: FoundConverter, model_type: str, is_ordinary: bool) -> FamilyHooks:
+    _refuse(converter)
+    loaded: Any
+    if isinstance(converter.loadable, EntryPoint):
+        loaded = _import(converter, converter.loadable)
+    else:
+        classes = {loaded for kind, loaded in load_file(converter.loadable) if kind == model_type}
+        if len(classes) != 1:
+            how_often = "several times" if classes else "in its text, but not when it is run"
+            raise ConverterError(
+                f"The converter file {converter.place} registers the model type '{model_type}' "
+                f"{how_often}. It must register it once."
+            )
+        (loaded,) = classes
+    hooks = _handle(converter, model_type, loaded)
+    level = logging.DEBUG if is_ordinary else logging.INFO
+    logger.log(level, "Converter for '%s': %s", model_type, converter.place)
+    return hooks
+
+
+def _import(converter: FoundConverter, entry_point: EntryPoint) -> Any:
+    try:
+        return entry_point.load()
+    # A plugin that calls sys.exit is a broken plugin, not the end of the program.
+    except (Exception, SystemExit) as error:
+        raise ConverterError(
+            f"The converter for '{converter.model_type}' of {converter.place} "
+            f"({converter.target}) cannot be imported: "
+            f"{type(error).__name__}: {error}. Reinstall or upgrade it."
+        ) from error
+
+
+def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHooks:
+    if not (isinstance(loaded, type) and issubclass(loaded, HFConverter)):
+        raise ConverterError(
+            f"The converter for '{model_type}' of {converter.place} is {loaded!r}, which is not a "
+            "subclass of HFConverter. Correct its registration."
+        )
+    if loaded.model_type != model_type:
+        raise ConverterError(
+            f"{loaded.__name__} of {converter.place} is registered for '{model_type}', but its "
+            f"model_type is '{loaded.model_type}'. Make them agree."
+        )
+    try:
+        instance = loaded()
+    except Exception as error:
+        raise ConverterError(
+            f"The converter for '{model_type}' of {converter.place}, {loaded.__name__}, cannot be "
+            f"created: {type(error).__name__}: {error}. It must not need arguments."
+        ) from error
+    return FamilyHooks(instance, converter.place)

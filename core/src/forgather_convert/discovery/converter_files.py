@@ -1,0 +1,202 @@
+"""Converters that are files in a directory, not installed distributions.
+
+A file registers its classes with ``@register_converter("type")``. Which files there are
+and what they register is read from their text; one runs only when it is needed.
+"""
+
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TypeVar
+
+from forgather_convert.discovery.declarations import read_declarations
+from forgather_convert.discovery.found import FoundConverter, Origin, Status
+from forgather_convert.errors import ConverterError
+from forgather_convert.families.converter import HFConverter
+
+logger = logging.getLogger(__name__)
+
+ROOT_VARIABLE = "FORGATHER_ROOT"
+_STANDARD_PLACES = "examples/models/*/src/converter.py"
+_FILE_NAME = "converter.py"
+_FILE_NAME_END = "_converter.py"
+
+Converter = TypeVar("Converter", bound=type[HFConverter])
+
+
+@dataclass(frozen=True)
+class _Registration:
+    module: str
+    model_type: str
+    converter_class: type[HFConverter]
+
+
+_registrations: list[_Registration] = []
+_loaded_files: dict[Path, list[_Registration]] = {}
+
+
+def register_converter(model_type: str) -> Callable[[Converter], Converter]:
+    """Registers the class below for a model type, where the directory scanner loads its file."""
+
+    def register(converter_class: Converter) -> Converter:
+        if not isinstance(converter_class, type):
+            raise ConverterError(
+                f"register_converter('{model_type}') stands before {converter_class!r}. "
+                "Put it before a subclass of HFConverter."
+            )
+        # A subclass of another family's converter is of a family of its own.
+        if "model_type" not in vars(converter_class):
+            converter_class.model_type = model_type
+        _registrations.append(
+            _Registration(converter_class.__module__, model_type, converter_class)
+        )
+        return converter_class
+
+    return register
+
+
+def find_in_tree(source: Path | None = None) -> list[FoundConverter]:
+    """The converters of a Forgather working tree, if there is one; none of them runs.
+
+    Args:
+        source: The model to convert; no converter is taken from it.
+    """
+    root = Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+    found = []
+    for path in sorted(root.glob(_STANDARD_PLACES)):
+        if lies_in(path, source):
+            continue
+        registrations = read_declarations(path)
+        if not registrations.model_types:
+            logger.debug("Ignoring %s: it registers no model type by a literal", path)
+        found += [
+            _registered(kind, Origin.TREE, path, registrations.problem)
+            for kind in registrations.model_types
+        ]
+    return found
+
+
+def find_in_path(path: Path, source: Path | None = None) -> list[FoundConverter]:
+    """The converters of a file or of a directory and all below it; none of them runs.
+
+    Files that only tell what they register when they run come last, with no model type.
+
+    Args:
+        path: What the user names.
+        source: The model to convert; no converter is taken from it.
+
+    Raises:
+        ConverterError: The path does not exist, or lies in the source.
+    """
+    if not path.exists():
+        raise ConverterError(
+            f"The converter path {path} is not a directory or a file. "
+            "Give a directory with a converter.py, or the file itself."
+        )
+    if lies_in(path, source):
+        raise ConverterError(
+            f"The converter path {path} lies in the source. No code of a source is run: read "
+            "the converter and copy it to another place, if you trust it."
+        )
+    known, unknown = [], []
+    for file in _converter_files(path):
+        if lies_in(file, source):
+            logger.warning("Ignoring %s: it lies in the source", file)
+            continue
+        registrations = read_declarations(file)
+        known += [
+            _registered(kind, Origin.PATH, file, registrations.problem)
+            for kind in registrations.model_types
+        ]
+        # The user names it, or its name says what it is.
+        is_meant = not registrations.model_types and (file == path or file.name == _FILE_NAME)
+        if registrations.may_have_more or is_meant:
+            unknown.append(_registered(None, Origin.PATH, file, registrations.problem))
+    return known + unknown
+
+
+def lies_in(path: Path, source: Path | None) -> bool:
+    """Whether a path is in a model's directory, by its name or by where a link leads."""
+    if source is None:
+        return False
+    # abspath keeps links.
+    names = (Path(os.path.abspath(path)), path.resolve())
+    directories = (Path(os.path.abspath(source)), source.resolve())
+    return any(name.is_relative_to(directory) for name in names for directory in directories)
+
+
+def load_file(path: Path) -> list[tuple[str, type[HFConverter]]]:
+    """Runs a converter file, once in a process, and gives what it registers.
+
+    Raises:
+        ConverterError: It fails.
+    """
+    path = path.resolve()
+    if path not in _loaded_files:
+        _loaded_files[path] = _run(path)
+    return [(found.model_type, found.converter_class) for found in _loaded_files[path]]
+
+
+def _registered(model_type: str | None, origin: Origin, path: Path, problem: str) -> FoundConverter:
+    converter = FoundConverter(model_type, origin, path)
+    if not problem:
+        return converter
+    return converter.with_problem(Status.UNREADABLE, f"{path} {problem}. Correct the file.")
+
+
+def _converter_files(path: Path) -> list[Path]:
+    if path.is_file():
+        return [path]
+    return sorted(
+        file
+        for file in path.rglob("*.py")
+        if (file.name == _FILE_NAME or file.name.endswith(_FILE_NAME_END))
+        and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        and file.is_file()
+    )
+
+
+def _run(path: Path) -> list[_Registration]:
+    # The file's directory becomes a package of a unique name, so that relative imports
+    # work, equal file names do not clash, and sys.path stays as it is.
+    package = "_forgather_converter_" + sha256(str(path.parent).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        spec = importlib.util.spec_from_loader(package, loader=None, is_package=True)
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        module.__path__ = [str(path.parent)]
+        sys.modules[package] = module
+    name = f"{package}.{path.stem}"
+    before = len(_registrations)
+    modules = set(sys.modules)
+    # A neighbour may have imported it already.
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise ConverterError(
+                f"The converter file {path} is not a Python file. Give it a name that ends in .py."
+            )
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        # A file that calls sys.exit is a broken converter, not the end of the program.
+        except (Exception, SystemExit) as error:
+            for new in set(sys.modules) - modules:
+                if new.startswith(f"{package}."):
+                    del sys.modules[new]
+            del _registrations[before:]
+            raise ConverterError(
+                f"The converter file {path} cannot be imported: {type(error).__name__}: {error}. "
+                "Correct the file, or install what it needs."
+            ) from error
+    return [
+        found
+        for position, found in enumerate(_registrations)
+        if position >= before or found.module == name
+    ]

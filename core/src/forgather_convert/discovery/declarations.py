@@ -1,0 +1,83 @@
+"""Reads which model types a converter file registers, without running it."""
+
+import ast
+import re
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+REGISTER = "register_converter"
+#: For files that Python cannot parse: enough to know whether one is needed.
+_REGISTRATION = re.compile(rf"\b{REGISTER}\(\s*['\"]([^'\"]+)['\"]")
+
+
+@dataclass(frozen=True)
+class Declarations:
+    """What a file says about itself.
+
+    Attributes:
+        model_types: The model types that it registers by a literal.
+        may_have_more: Whether only running it would tell what else it registers.
+        problem: Why it cannot be run; empty if nothing speaks against it.
+    """
+
+    model_types: tuple[str, ...]
+    may_have_more: bool
+    problem: str = ""
+
+
+def read_declarations(path: Path) -> Declarations:
+    """Reads a file's registrations from its syntax tree."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return Declarations((), True, f"cannot be read: {error.strerror or error}")
+    try:
+        with warnings.catch_warnings():
+            # They are shown when the file runs.
+            warnings.simplefilter("ignore")
+            tree = ast.parse(content, str(path))
+    except (SyntaxError, ValueError, RecursionError) as error:
+        line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
+        found = _REGISTRATION.findall(content.decode("utf-8", "replace"))
+        message = error.msg if isinstance(error, SyntaxError) else str(error)
+        problem = f"is not valid Python: {message}{line}"
+        return Declarations(tuple(dict.fromkeys(found)), not found, problem)
+    names = _names_of_register(tree)
+    calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+    literals = {id(call.func): _literal(call) for call in calls if _is_register(call.func, names)}
+    mentions = [node for node in ast.walk(tree) if _is_register(node, names)]
+    # Mentioned without a call, or called with something that is not a literal.
+    is_open = any(literals.get(id(node)) is None for node in mentions)
+    model_types = tuple(dict.fromkeys(kind for kind in literals.values() if kind is not None))
+    # The files that it imports may do it for it.
+    has_siblings = any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
+    return Declarations(model_types, is_open or (not model_types and has_siblings))
+
+
+def _names_of_register(tree: ast.Module) -> set[str]:
+    aliases = {
+        alias.asname or alias.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+        if alias.name == REGISTER
+    }
+    return {REGISTER, *aliases}
+
+
+def _is_register(node: ast.AST, names: set[str]) -> bool:
+    match node:
+        case ast.Name(id=name):
+            return name in names
+        case ast.Attribute(attr=name):
+            return name == REGISTER
+    return False
+
+
+def _literal(call: ast.Call) -> str | None:
+    values = [*call.args, *(keyword.value for keyword in call.keywords)]
+    match values:
+        case [ast.Constant(value=str(value))]:
+            return value
+    return None

@@ -1,0 +1,145 @@
+"""Converters of installed distributions, from package metadata alone: nothing is imported.
+
+They are entry points of the group ``forgather.converters``, named by the ``model_type``
+that they convert.
+"""
+
+import importlib.util
+import logging
+import os
+import sys
+from collections.abc import Iterable
+from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from packaging.requirements import InvalidRequirement, Requirement
+from packaging.utils import canonicalize_name
+
+from forgather_convert.discovery.found import FoundConverter, Origin, Status
+
+logger = logging.getLogger(__name__)
+
+ENTRY_POINT_GROUP = "forgather.converters"
+#: Names the only distributions whose converters may be used, separated by commas.
+ALLOW_VARIABLE = "FORGATHER_CONVERTERS"
+CORE = "forgather-convert"
+
+
+def find_installed(use_plugins: bool = True, source: Path | None = None) -> list[FoundConverter]:
+    """All converters of installed distributions, those that cannot be used too.
+
+    Args:
+        use_plugins: Whether they may be used; if not, they have the status ``DISABLED``.
+        source: The model to convert; packages that lie in it are not looked at.
+    """
+    allowed = _allowed_distributions()
+    found = []
+    for name in sorted(_names_with_converters()):
+        installed = distribution(name)
+        if source is not None and _lies_in(installed, source):
+            logger.warning("Ignoring the package '%s': it lies in the source", name)
+            continue
+        for converter in _converters_of(installed):
+            if not use_plugins:
+                problem = "--no-plugins switches it off."
+                found.append(converter.with_problem(Status.DISABLED, problem))
+            elif allowed is not None and canonicalize_name(name) not in allowed:
+                problem = f"{ALLOW_VARIABLE} does not name {name}."
+                found.append(converter.with_problem(Status.DISABLED, problem))
+            else:
+                found.append(_checked(converter, installed))
+    return found
+
+
+def _allowed_distributions() -> set[str] | None:
+    """The allow-list; ``None`` if there is none. An empty one allows nothing."""
+    listed = os.environ.get(ALLOW_VARIABLE)
+    if listed is None:
+        return None
+    return {canonicalize_name(name.strip()) for name in listed.split(",") if name.strip()}
+
+
+def _names_with_converters() -> set[str]:
+    names: dict[str, str] = {}
+    for candidate in distributions():
+        try:
+            if candidate.entry_points.select(group=ENTRY_POINT_GROUP):
+                names.setdefault(canonicalize_name(candidate.name), candidate.name)
+        except Exception as error:
+            # Damaged metadata of one package, whichever it is, must not disturb the others.
+            logger.debug("Ignoring a package with damaged metadata: %r", error)
+    return set(names.values())
+
+
+def _converters_of(installed: Distribution) -> Iterable[FoundConverter]:
+    """The entry points of the copy that Python imports: an older one may lie behind it."""
+    # An entry point given twice is one.
+    for entry_point in dict.fromkeys(installed.entry_points.select(group=ENTRY_POINT_GROUP)):
+        yield FoundConverter(
+            model_type=entry_point.name,
+            origin=Origin.INSTALLED,
+            loadable=entry_point,
+            distribution=installed.name,
+            version=installed.version,
+        )
+
+
+def _checked(converter: FoundConverter, installed: Distribution) -> FoundConverter:
+    unsatisfied = _unsatisfied_requirement(installed)
+    if unsatisfied is not None:
+        problem = (
+            f"It requires {unsatisfied}, but {CORE} {_core_version()} is installed. "
+            "Upgrade the older of the two."
+        )
+        return converter.with_problem(Status.INCOMPATIBLE, problem)
+    module = converter.target.partition(":")[0].strip().partition(".")[0]
+    if not _can_be_found(module):
+        problem = f"Its module '{module}' is not there. Reinstall {converter.distribution}."
+        return converter.with_problem(Status.MISSING_MODULE, problem)
+    return converter
+
+
+def _unsatisfied_requirement(installed: Distribution) -> str | None:
+    """What a distribution requires of the core, if the installed core is not that."""
+    version = _core_version()
+    for text in installed.requires or ():
+        try:
+            requirement = Requirement(text)
+        except InvalidRequirement:
+            # Another tool's business, unless it is about us.
+            if text.strip().lower().replace("_", "-").startswith(CORE):
+                return text
+            continue
+        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+        is_core = canonicalize_name(requirement.name) == CORE
+        if is_core and applies and not requirement.specifier.contains(version, prereleases=True):
+            return f"{requirement.name}{requirement.specifier}"
+    return None
+
+
+def _core_version() -> str:
+    try:
+        return installed_version(CORE)
+    except PackageNotFoundError:  # run from its sources
+        return "0"
+
+
+def _can_be_found(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ValueError:
+        # It is imported already and does not say from where, or has no name.
+        return module in sys.modules
+
+
+def _lies_in(installed: Distribution, source: Path) -> bool:
+    """Whether a package would be imported from a model's directory.
+
+    That is so where Python runs in that directory and looks for packages there. A virtual
+    environment in it is the user's own.
+    """
+    place = Path(str(installed.locate_file(""))).resolve()
+    return place.is_relative_to(source.resolve()) and not place.is_relative_to(
+        Path(sys.prefix).resolve()
+    )

@@ -1,0 +1,175 @@
+"""The base class of converters: the standard decoder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.families.config_checks import check_dimensions
+from forgather_convert.families.rope import ROPE_FIELDS, RopeParameters, read_rope
+from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.tensors import STANDARD_WEIGHT_MAPPING, WeightMapping
+
+#: Hyper-parameters of every standard decoder, by their names in both configs.
+STANDARD_HYPERPARAMETERS: tuple[str, ...] = (
+    "vocab_size",
+    "hidden_size",
+    "intermediate_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "head_dim",
+    "hidden_act",
+    "max_position_embeddings",
+    "initializer_range",
+    "rms_norm_eps",
+    "use_cache",
+    "attention_dropout",
+    "tie_word_embeddings",
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+)
+
+#: What only some families have, and the value that means its absence. A family that
+#: has one lists it in ``hyperparameters``; for another, any other value is refused.
+OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
+    "attention_bias": False,
+    "mlp_bias": False,
+    "sliding_window": None,
+    "layer_types": None,
+}
+
+#: Fields of a Forgather config that mean nothing in a Hugging Face one.
+FORGATHER_FIELDS: tuple[str, ...] = (
+    "architectures",
+    "auto_map",
+    "model_type",
+    "hf_model_type",
+    "transformers_version",
+    "torch_dtype",
+    "dtype",
+)
+
+
+class HFConverter:
+    """Converts a family of standard decoders; families override what differs.
+
+    Each public method answers the hook of the same name, which
+    :class:`forgather_convert.families.hookspecs.ConverterHooks` documents.
+
+    Attributes:
+        model_type: The family's name, the Hugging Face ``model_type``.
+        hyperparameters: The config fields that the family's model needs, by their
+            Hugging Face names. RoPE's are handled apart.
+        fixed_hyperparameters: Fields that only the Forgather config has, with the values
+            that the family's architecture gives them, as ``{"attention_bias": True}``.
+        components: The components of the dynamic model that are not standard, by role.
+        component_paths: Directories with source files of components that core does not have.
+        tokenizer_class: The class of tokenizers whose files do not name one. transformers
+            takes it from the ``model_type``, which a dynamic model has another of.
+    """
+
+    model_type: ClassVar[str] = ""
+    hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
+    fixed_hyperparameters: ClassVar[Mapping[str, Any]] = {}
+    components: ClassVar[Mapping[str, str]] = {}
+    component_paths: ClassVar[Sequence[str | Path]] = ()
+    tokenizer_class: ClassVar[str | None] = None
+
+    def get_hf_model_class(self) -> Any:
+        raise ConverterError(
+            f"{type(self).__name__} must implement get_hf_model_class and return the class "
+            "of its family in transformers."
+        )
+
+    def get_hf_config_class(self) -> Any:
+        return self.get_hf_model_class().config_class
+
+    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
+        return self.directed(STANDARD_WEIGHT_MAPPING, direction)
+
+    def directed(self, mapping: Mapping[Any, Any], direction: str) -> Mapping[Any, Any]:
+        """Gives a mapping of Hugging Face names to Forgather names, inverted if asked for."""
+        if direction == "to_forgather":
+            return mapping
+        return WeightMapping.from_dict(mapping, type(self).__name__).inverted().to_dict()
+
+    def create_project_config(
+        self, src_config: SourceConfig, max_length: int | None = None
+    ) -> Mapping[str, Any]:
+        config = {name: src_config[name] for name in self.hyperparameters if name in src_config}
+        for name in ("attention_bias", "mlp_bias", "sliding_window"):
+            config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
+        config["head_dim"] = self._head_dim(src_config)
+        config.update(self.fixed_hyperparameters)
+        config.update(read_rope(src_config, src_config.origin).to_fields())
+        if max_length is not None:
+            config["max_position_embeddings"] = max_length
+        return {
+            "model_type": self.model_type,
+            "config": config,
+            "components": self.components,
+            "component_paths": self.component_paths,
+        }
+
+    def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
+        fields = {
+            name: value
+            for name, value in src_config.items()
+            if name not in (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.fixed_hyperparameters)
+        }
+        for name, absent in OPTIONAL_HYPERPARAMETERS.items():
+            if name not in self.hyperparameters and fields.get(name) == absent:
+                fields.pop(name, None)
+        if "head_dim" not in self.hyperparameters:
+            fields.pop("head_dim", None)
+        fields.update(self.rope_fields(read_rope(src_config, src_config.origin)))
+        if max_length is not None:
+            fields["max_position_embeddings"] = max_length
+        config = self.get_hf_config_class()(**fields)
+        if "head_dim" in self.hyperparameters and getattr(config, "head_dim", None) is None:
+            # transformers 4 computes with it for some RoPE types even where it is null, and
+            # a class that does not know it still reads it.
+            config.head_dim = self._head_dim(src_config)
+        return config
+
+    def rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
+        """The fields of a Hugging Face config that say a rotary embedding.
+
+        For families whose config class wants them in a form of its own. transformers 4 and 5
+        must both read it.
+        """
+        return rope.to_fields()
+
+    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
+        check_dimensions(src_config)
+        for name, fixed in self.fixed_hyperparameters.items():
+            if direction == "from_forgather" and src_config.get(name, fixed) != fixed:
+                raise UnsupportedModelError(
+                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}; in the family "
+                    f"'{self.model_type}' it is always {fixed!r}."
+                )
+        for name, absent in OPTIONAL_HYPERPARAMETERS.items():
+            if name in self.fixed_hyperparameters:
+                continue
+            value = src_config.get(name, absent)
+            if name not in self.hyperparameters and value and value != absent:
+                raise UnsupportedModelError(
+                    f"The family '{self.model_type}' cannot express '{name}' "
+                    f"({value!r} in {src_config.origin}). Use a converter of a family that can "
+                    "(--converter-path)."
+                )
+        partial = read_rope(src_config, src_config.origin).options.get("partial_rotary_factor", 1.0)
+        if partial != 1.0 and "partial_rotary_factor" not in self.hyperparameters:
+            raise UnsupportedModelError(
+                f"The family '{self.model_type}' cannot express 'partial_rotary_factor' "
+                f"({partial!r} in {src_config.origin}). Use a converter of a family that can "
+                "(--converter-path)."
+            )
+
+    def _head_dim(self, config: SourceConfig) -> int:
+        head_dim = config.get("head_dim")
+        if head_dim is None:
+            head_dim = config.hidden_size // config.num_attention_heads
+        return int(head_dim)

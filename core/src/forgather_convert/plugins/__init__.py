@@ -1,1 +1,0 @@
-"""The plugin system: hook specifications, the base converter, discovery and hook calls."""

@@ -1,1 +1,0 @@
-"""Writes the files of a new converter distribution: ``forgather converters new``."""

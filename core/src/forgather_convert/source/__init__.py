@@ -1,0 +1,1 @@
+"""What the source is: detection, checkpoints, config files, the tokenizer's directory."""

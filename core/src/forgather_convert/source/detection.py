@@ -1,0 +1,210 @@
+"""What the source is: which direction, which family, which dtype. Reads JSON only."""
+
+import logging
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+
+from forgather_convert.dynamic_model.project import DYNAMIC_MODEL_TYPE_PREFIX
+from forgather_convert.errors import OptionError, SourceError, UnsupportedModelError
+from forgather_convert.options import ConvertOptions
+from forgather_convert.source.checkpoint_choice import find_checkpoint
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
+from forgather_convert.weights.checkpoint import WeightsFiles, find_weights
+
+logger = logging.getLogger(__name__)
+
+DYNAMIC_PREFIX = "forgather-dynamic-"
+DEFAULT_MODEL_TYPE = "llama"
+DEFAULT_DTYPE = "bfloat16"
+
+
+class Direction(Enum):
+    """Which way a conversion goes; the value is the ``direction`` that hooks get."""
+
+    TO_FORGATHER = "to_forgather"
+    FROM_FORGATHER = "from_forgather"
+
+
+@dataclass(frozen=True)
+class Detection:
+    """What was found out about a source.
+
+    Attributes:
+        source: The model directory.
+        direction: Which way to convert it.
+        model_type: The family.
+        dtype: The data type of the output.
+        dtype_is_stated: Whether an option or the config says so; otherwise it is the default.
+        config: The content of its ``config.json``.
+        metadata_directory: Where config and tokenizer are: the source, or the checkpoint
+            where the source has no config.
+        weights: The weights files to convert.
+    """
+
+    source: Path
+    direction: Direction
+    model_type: str
+    dtype: str
+    dtype_is_stated: bool
+    config: SourceConfig
+    metadata_directory: Path
+    weights: WeightsFiles
+
+
+def detect(source: Path, options: ConvertOptions) -> Detection:
+    """Finds out what a directory holds, from its file names and its JSON files.
+
+    Raises:
+        SourceError: It is not a model directory, or one without weights.
+        UnsupportedModelError: Its family is not known and not given.
+        OptionError: An option does not fit what was found.
+    """
+    if not source.is_dir():
+        what = "is not a directory" if source.exists() else "does not exist"
+        raise SourceError(f"The source {source} {what}. Give the directory of a model.")
+
+    has_config = (source / CONFIG_FILE).is_file()
+    checkpoint = None if has_config else find_checkpoint(source, options.checkpoint_path)
+    if has_config:
+        metadata_directory = source
+    elif checkpoint is not None and (checkpoint.directory / CONFIG_FILE).is_file():
+        metadata_directory = checkpoint.directory
+    else:
+        raise SourceError(
+            f"{source} has no {CONFIG_FILE}, and no checkpoint with one. "
+            "Give the directory of a model."
+        )
+    config = read_config(metadata_directory)
+    _refuse_quantized(config)
+
+    direction = _detect_direction(config, options)
+    model_type = _detect_model_type(config, direction, options)
+    dtype, is_stated = _detect_dtype(config, options)
+    if direction is Direction.TO_FORGATHER:
+        if options.checkpoint_path is not None:
+            raise OptionError(
+                "--checkpoint-path selects a checkpoint of a Forgather model, but "
+                f"{source} is a Hugging Face model. Remove the option, or use --reverse."
+            )
+        weights = find_weights(metadata_directory)
+        if weights is None:
+            raise SourceError(
+                f"{source} has no weights: no model.safetensors, no pytorch_model.bin and no index "
+                "of either. Download the model's weights in one of these formats."
+            )
+    else:
+        weights = checkpoint or find_checkpoint(source, options.checkpoint_path)
+    return Detection(
+        source=source,
+        direction=direction,
+        model_type=model_type,
+        dtype=dtype,
+        dtype_is_stated=is_stated,
+        config=config,
+        metadata_directory=metadata_directory,
+        weights=weights,
+    )
+
+
+def is_forgather_config(config: SourceConfig) -> bool:
+    """Whether a config is a dynamic model's."""
+    model_type = config.get("model_type")
+    return "hf_model_type" in config or (
+        isinstance(model_type, str) and model_type.startswith(DYNAMIC_PREFIX)
+    )
+
+
+def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Direction:
+    if is_forgather_config(config):
+        return Direction.FROM_FORGATHER
+    if options.reverse:
+        logger.info("Converting from Forgather as --reverse asks; the config does not say so")
+        return Direction.FROM_FORGATHER
+    if _model_type_in(config, Direction.TO_FORGATHER) or options.model_type:
+        return Direction.TO_FORGATHER
+    raise UnsupportedModelError(
+        f"Could not auto-detect model type: {config.origin} has neither 'model_type' nor "
+        "'hf_model_type'. Use --model-type to say what it is, and --reverse if it is a "
+        "Forgather model."
+    )
+
+
+def _detect_model_type(config: SourceConfig, direction: Direction, options: ConvertOptions) -> str:
+    found = _model_type_in(config, direction)
+    if options.model_type is not None:
+        if found is not None and found != options.model_type:
+            logger.warning(
+                "The config says that the model type is '%s'; using '%s' as --model-type asks",
+                found,
+                options.model_type,
+            )
+        model_type = options.model_type
+    elif found is not None:
+        model_type = found
+    else:
+        logger.warning(
+            "Could not auto-detect model type: %s does not say; using the default '%s'",
+            config.origin,
+            DEFAULT_MODEL_TYPE,
+        )
+        model_type = DEFAULT_MODEL_TYPE
+    how = "Auto-detected" if options.model_type is None else "Using"
+    if direction is Direction.TO_FORGATHER:
+        logger.info("%s HuggingFace model (type: %s)", how, model_type)
+    else:
+        logger.info("%s Forgather model (original type: %s)", how, model_type)
+    return model_type
+
+
+def _model_type_in(config: SourceConfig, direction: Direction) -> str | None:
+    model_type = config.get("model_type")
+    if direction is Direction.FROM_FORGATHER:
+        original = config.get("hf_model_type")
+        if isinstance(original, str) and original:
+            return original
+        if isinstance(model_type, str):
+            for prefix in (DYNAMIC_MODEL_TYPE_PREFIX, DYNAMIC_PREFIX):
+                if model_type.startswith(prefix):
+                    return model_type.removeprefix(prefix) or None
+    return model_type if isinstance(model_type, str) and model_type else None
+
+
+def _detect_dtype(config: SourceConfig, options: ConvertOptions) -> tuple[str, bool]:
+    if options.dtype is not None:
+        return options.dtype, True
+    dtype = stated_dtype(config)
+    if dtype is not None:
+        logger.info("Auto-detected dtype from source model: %s", dtype)
+        return dtype, True
+    logger.info("The source model does not say its dtype; using the default: %s", DEFAULT_DTYPE)
+    return DEFAULT_DTYPE, False
+
+
+def stated_dtype(config: SourceConfig) -> str | None:
+    """The dtype that a config gives, in its current field or the older one."""
+    for field in ("dtype", "torch_dtype"):
+        dtype = config_dtype(config.get(field))
+        if dtype is not None and dtype not in WEIGHT_DTYPES:
+            raise UnsupportedModelError(
+                f"{config.origin} gives '{dtype}' as its dtype, which is not a type that weights "
+                f"can be converted in. It must be one of {', '.join(WEIGHT_DTYPES)}."
+            )
+        if dtype is not None:
+            return dtype
+    return None
+
+
+def _refuse_quantized(config: SourceConfig) -> None:
+    quantization = config.get("quantization_config") or config.get("compression_config")
+    if not quantization:
+        return
+    method = quantization.get("quant_method") if isinstance(quantization, dict) else None
+    if method is None and isinstance(quantization, dict):
+        flags = [name for name in ("load_in_4bit", "load_in_8bit") if quantization.get(name)]
+        method = "bitsandbytes" if flags else None
+    raise UnsupportedModelError(
+        f"{config.origin} describes quantized weights ({method or 'unknown method'}), which cannot "
+        "be converted without loss. Use the model's unquantized weights."
+    )

@@ -1,0 +1,49 @@
+"""A directory's tokenizer: what its files say, and the tokenizer itself."""
+
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.source.config_file import read_json_object
+
+TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
+SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+_FILES = ("tokenizer.json", "tokenizer.model", TOKENIZER_CONFIG_FILE, "vocab.json")
+
+
+def has_tokenizer(directory: Path) -> bool:
+    """Whether there is any tokenizer."""
+    return any((directory / name).is_file() for name in _FILES)
+
+
+def lacks_tokenizer_class(directory: Path) -> bool:
+    """Whether there is a tokenizer whose files do not name its class."""
+    path = directory / TOKENIZER_CONFIG_FILE
+    is_named = path.is_file() and read_json_object(path).get("tokenizer_class")
+    return has_tokenizer(directory) and not is_named
+
+
+def names_padding_token(directory: Path) -> bool:
+    """Whether the files name a padding token; loading the tokenizer would take seconds."""
+    for name in (TOKENIZER_CONFIG_FILE, SPECIAL_TOKENS_FILE):
+        path = directory / name
+        if path.is_file() and read_json_object(path).get("pad_token"):
+            return True
+    return False
+
+
+def load_tokenizer(directory: Path, hf_config: Any) -> Any:
+    """Loads a tokenizer with transformers, without code that the directory may bring.
+
+    Args:
+        directory: Where it is.
+        hf_config: The config of the model on its Hugging Face side; it tells the class where
+            the tokenizer's files do not.
+
+    Raises:
+        Exception: Whatever the tokenizer's class raises; the many classes do not agree on one.
+    """
+    from transformers import AutoTokenizer
+
+    return AutoTokenizer.from_pretrained(
+        directory, config=hf_config, trust_remote_code=False, local_files_only=True
+    )
