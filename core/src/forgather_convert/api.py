@@ -102,9 +102,9 @@ def convert(
     with staging_directory(destination) as staged:
         execute(planned.plan, staged, on_progress or _ignore)
         if options.logit_check:
-            logits = check_logits(planned, hooks, staged, options.prompt, options.device)
+            logits = check_logits(planned, staged, options.prompt, options.device)
         if options.generation_test:
-            generation = generate(planned, hooks, staged, options.prompt, options.device)
+            generation = generate(planned, staged, options.prompt, options.device)
         commit(staged, destination, options.overwrite)
     logger.info("Conversion complete: %s", destination)
     return ConversionResult(planned.plan, logits, generation)

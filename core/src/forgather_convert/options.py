@@ -39,6 +39,8 @@ class ConvertOptions:
         max_shard_size: Largest size of a weights file in bytes; ``None`` keeps the
             source's division where that is possible, else takes 5 GB.
         overwrite: Replace an existing destination, once the new model is complete.
+        trust_remote_code: Let the check run a Forgather source's own code where it is not,
+            byte for byte, what the generator writes.
         logit_check: Compare the logits of source and result before the result appears.
     """
 
@@ -60,6 +62,7 @@ class ConvertOptions:
     weights_format: str = SAFETENSORS
     max_shard_size: int | None = None
     overwrite: bool = False
+    trust_remote_code: bool = False
     logit_check: bool = True
 
     def __post_init__(self) -> None:

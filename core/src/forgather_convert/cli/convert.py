@@ -125,6 +125,11 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--overwrite", is_flag=True, help="Replace the destination when all is done.")
 @click.option("--no-logit-check", is_flag=True, help="Do not compare source and result.")
+@click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    help="Let the check run a Forgather model's own code where it was edited.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
     "--log-level",
@@ -156,6 +161,7 @@ def convert_command(
     max_shard_size: int | None,
     overwrite: bool,
     no_logit_check: bool,
+    trust_remote_code: bool,
     as_json: bool,
     log_level: str,
 ) -> None:
@@ -186,6 +192,7 @@ def convert_command(
         weights_format=weights_format,
         max_shard_size=max_shard_size,
         overwrite=overwrite,
+        trust_remote_code=trust_remote_code,
         logit_check=not no_logit_check,
     )
     from forgather_convert import api

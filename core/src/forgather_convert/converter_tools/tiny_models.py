@@ -9,8 +9,8 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.sides.hf_config_file import complete_config
 from forgather_convert.sides.parameters import skeleton_of
+from forgather_convert.sides.reference import complete_config
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
 
 #: The sizes that a standard decoder has, small. The number of heads is not that of the groups,
@@ -44,7 +44,7 @@ def tiny_config(hooks: FamilyHooks, is_tied: bool) -> Any:
 def project_of(hooks: FamilyHooks, hf_config: Any) -> tuple[SourceConfig, Project]:
     """The completed config and the dynamic model of a Hugging Face config."""
     fields = {**hf_config.to_dict(), "model_type": hooks.model_type}
-    config = complete_config(hooks, SourceConfig(fields, "the tiny config"))
+    config = complete_config(SourceConfig(fields, "the tiny config"), hf_config)
     return config, hooks.project(config, None)
 
 

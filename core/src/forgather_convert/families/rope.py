@@ -16,9 +16,10 @@ from forgather_convert.errors import UnsupportedModelError
 logger = logging.getLogger(__name__)
 
 DEFAULT_THETA = 10000.0
+#: The context length that a model was trained with before it was extended.
+ORIGINAL_LENGTH = "original_max_position_embeddings"
 #: All config fields that RoPE is read from.
 ROPE_FIELDS = ("rope_theta", "rope_scaling", "rope_parameters")
-_ORIGINAL_LENGTH = "original_max_position_embeddings"
 #: The keys without which a type has no meaning.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "default": (),
@@ -55,7 +56,7 @@ class RopeParameters:
         }
         if self.rope_type == "longrope":
             # transformers 4 takes it from here only, and version 5 from here first.
-            fields[_ORIGINAL_LENGTH] = self.options[_ORIGINAL_LENGTH]
+            fields[ORIGINAL_LENGTH] = self.options[ORIGINAL_LENGTH]
         return fields
 
 
@@ -90,7 +91,7 @@ def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopePara
         )
     missing = [key for key in _REQUIRED[rope_type] if key not in options]
     longest = config.get("max_position_embeddings")
-    if rope_type == "yarn" and missing == ["factor"] and options.get(_ORIGINAL_LENGTH):
+    if rope_type == "yarn" and missing == ["factor"] and options.get(ORIGINAL_LENGTH):
         missing = []
     if missing:
         raise UnsupportedModelError(
@@ -100,19 +101,41 @@ def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopePara
     if "partial_rotary_factor" in config and config["partial_rotary_factor"] is not None:
         options.setdefault("partial_rotary_factor", config["partial_rotary_factor"])
     if rope_type in _HAS_ORIGINAL_LENGTH:
-        outside = config.get(_ORIGINAL_LENGTH)
-        options[_ORIGINAL_LENGTH] = outside or options.get(_ORIGINAL_LENGTH) or longest
+        outside = config.get(ORIGINAL_LENGTH)
+        options[ORIGINAL_LENGTH] = outside or options.get(ORIGINAL_LENGTH) or longest
         if rope_type in ("yarn", "longrope"):
             _make_explicit(rope_type, options, longest, origin)
     return RopeParameters(rope_type, DEFAULT_THETA if theta is None else theta, options)
 
 
+def is_read_otherwise_by_transformers_4(config: Mapping[str, Any], has_field: bool) -> bool:
+    """Whether transformers 4 takes LongRoPE's original length or factor from another field.
+
+    It knows the length as a field beside the dictionary only, and where there is that field
+    it takes the ratio of the two lengths for the factor.
+
+    Args:
+        config: The content of a ``config.json``.
+        has_field: Whether the family's config class has the length as a field with a default.
+    """
+    rope = config.get("rope_scaling") or config.get("rope_parameters")
+    if not isinstance(rope, Mapping) or rope.get("rope_type", rope.get("type")) != "longrope":
+        return False
+    inside, longest = rope.get(ORIGINAL_LENGTH), config.get("max_position_embeddings")
+    outside = config.get(ORIGINAL_LENGTH)
+    if outside is None and not has_field:
+        return inside is not None and inside != longest
+    if outside is None or rope.get("attention_factor") is not None or rope.get("factor") is None:
+        return False
+    return bool(longest and rope["factor"] != longest / outside)
+
+
 def _make_explicit(rope_type: str, options: dict[str, Any], longest: Any, origin: str) -> None:
     """Writes down what would otherwise follow from the maximum length, which may change."""
-    original = options[_ORIGINAL_LENGTH]
+    original = options[ORIGINAL_LENGTH]
     if not longest or not original:
         raise UnsupportedModelError(
-            f"The RoPE type '{rope_type}' needs '{_ORIGINAL_LENGTH}' or 'max_position_embeddings', "
+            f"The RoPE type '{rope_type}' needs '{ORIGINAL_LENGTH}' or 'max_position_embeddings', "
             f"which {origin} does not give."
         )
     if options.get("factor") is None:

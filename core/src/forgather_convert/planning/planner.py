@@ -1,9 +1,19 @@
-"""Makes the plan of a conversion."""
+"""Makes the plan of a conversion from its two sides."""
 
-from forgather_convert.planning.from_forgather import plan_from_forgather
+from forgather_convert.planning.layout import Layout
+from forgather_convert.planning.original_layout import original_layout
+from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
-from forgather_convert.planning.to_forgather import plan_to_forgather
+from forgather_convert.planning.side_files import plan_side_files
+from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
+from forgather_convert.sides.counterparts import open_source
+from forgather_convert.sides.side import SourceSide, WrittenFiles
 from forgather_convert.source.detection import Direction
+from forgather_convert.source.files import WriteFile
+from forgather_convert.tensors.matching import match_tensors
+from forgather_convert.vocabulary.change import VocabularyChange
+from forgather_convert.vocabulary.extension import plan_vocabulary
+from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
 
 
 def plan_conversion(request: PlanRequest) -> PlannedConversion:
@@ -12,6 +22,71 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     Raises:
         ForgatherConvertError: It is not possible, with what stands in the way.
     """
-    if request.detection.direction is Direction.TO_FORGATHER:
-        return plan_to_forgather(request)
-    return plan_from_forgather(request)
+    detection, options = request.detection, request.options
+    opened = open_source(detection, request.checkpoint, request.hooks, options)
+    source = opened.side
+    vocabulary = _planned_vocabulary(request, source)
+    config = source.config if vocabulary is None else changed_config(source.config, vocabulary)
+    destination = opened.counterpart(config)
+    match = match_tensors(
+        source.tensors,
+        destination.mapping,
+        destination.parameters.with_vocabulary(source.config.vocab_size),
+        source.config,
+        str(source.weights_directory),
+    )
+    tensors = tensor_plans(request, match, destination.parameters, vocabulary)
+    layout = None
+    if destination.original is not None:
+        layout = original_layout(tensors, destination.original, destination.parameters)
+    if layout is None:
+        layout = choose_layout(request, tensors)
+    files = plan_side_files(
+        source.directory,
+        request.checkpoint.files.paths,
+        replaced=destination.replaced,
+        chat_template=options.chat_template_path,
+        writes=_vocabulary_writes(source, vocabulary),
+    )
+    written = WrittenFiles(match.recomputed, tuple(copy.name for copy in files.copies))
+    plan = ConversionPlan(
+        source=detection.source,
+        destination=request.destination,
+        direction=detection.direction,
+        model_type=detection.model_type,
+        dtype=detection.dtype,
+        shards=layout.shards,
+        # The config comes last: a directory without one is not mistaken for a model.
+        writes=(*_index(layout), *files.writes, *destination.files(written)),
+        copies=files.copies,
+        left_out=files.left_out,
+        vocabulary=vocabulary,
+    )
+    return PlannedConversion(plan, source, destination, match.source_state)
+
+
+def _planned_vocabulary(request: PlanRequest, source: SourceSide) -> VocabularyChange | None:
+    """What changes in the vocabulary; ``None`` if nothing does."""
+    options = request.options
+    is_original = request.detection.direction is Direction.TO_FORGATHER
+    return plan_vocabulary(
+        source.directory,
+        source.config,
+        source.config_object,
+        request.tokens,
+        adds_defaults=is_original and not options.skip_default_tokens,
+        multiple=options.pad_vocab_to_multiple_of,
+    )
+
+
+def _vocabulary_writes(
+    source: SourceSide, vocabulary: VocabularyChange | None
+) -> tuple[WriteFile, ...]:
+    """The files of tokenizer and generation config that change with the vocabulary."""
+    if vocabulary is None:
+        return ()
+    return (*vocabulary.writes, *generation_config_writes(source.directory, vocabulary))
+
+
+def _index(layout: Layout) -> tuple[WriteFile, ...]:
+    return () if layout.index is None else (layout.index,)

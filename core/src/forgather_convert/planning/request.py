@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from forgather_convert.dynamic_model.code_generator import GeneratedCode
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.source.detection import Detection
 from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.weights.checkpoint import Checkpoint
@@ -35,11 +34,6 @@ class PlanRequest:
     options: ConvertOptions
     tokens: tuple[TokenRequest, ...] | None
 
-    @property
-    def weights_origin(self) -> str:
-        """Where the weights are, for messages."""
-        return str(self.checkpoint.files.directory)
-
 
 @dataclass(frozen=True)
 class PlannedConversion:
@@ -47,18 +41,12 @@ class PlannedConversion:
 
     Attributes:
         plan: What will be written.
-        hf_config: The Hugging Face side's config object.
-        code: The Forgather side's generated code.
-        forgather_config: The Forgather side's ``config.json``.
-        tokenizer_directory: Where the source's tokenizer is, if it has one.
-        tied: Parameters of the result that are another one under a second name.
+        source: The model that is converted.
+        destination: The model that will be written.
         source_state: The source's tensors, by the names that its model expects.
     """
 
     plan: ConversionPlan
-    hf_config: Any
-    code: GeneratedCode
-    forgather_config: Mapping[str, Any]
-    tokenizer_directory: Path
-    tied: Mapping[str, str]
+    source: SourceSide
+    destination: DestinationSide
     source_state: Mapping[str, TensorRef]

@@ -1,24 +1,31 @@
 """The ``config.json`` of a Forgather model."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import GeneratedCode
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.converter import FORGATHER_FIELDS
 from forgather_convert.families.rope import ROPE_FIELDS
-from forgather_convert.source.detection import Detection
 
 #: Fields of a source config that describe the file or its format, not the model.
 _NOT_CARRIED = ("_name_or_path", "architectures", "auto_map", "model_type", "torch_dtype", "dtype")
 
 
 def forgather_config_fields(
-    detection: Detection, project: Project, code: GeneratedCode
+    original: Mapping[str, Any], dtype: str, project: Project, code: GeneratedCode
 ) -> dict[str, Any]:
-    """The Forgather ``config.json``: the model's fields, and all others of the source."""
+    """The Forgather ``config.json``: the model's fields, and all others of the source.
+
+    Args:
+        original: The content of the source's config file.
+        dtype: The dtype to state.
+        project: The dynamic model.
+        code: Its code.
+    """
     carried = {
         name: value
-        for name, value in detection.config.items()
+        for name, value in original.items()
         if name not in ROPE_FIELDS and name not in _NOT_CARRIED and name not in FORGATHER_FIELDS
     }
     return {
@@ -28,5 +35,5 @@ def forgather_config_fields(
         "auto_map": dict(code.auto_map),
         "model_type": project.dynamic_model_type,
         "hf_model_type": project.model_type,
-        "dtype": detection.dtype,
+        "dtype": dtype,
     }

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import ValidationError
-from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.planning.request import PlannedConversion
 from forgather_convert.validation.model_loading import load_result
 from forgather_convert.validation.prompts import fixed_ids, try_load_tokenizer
@@ -27,9 +26,7 @@ class Generation:
     token_ids: tuple[int, ...]
 
 
-def generate(
-    planned: PlannedConversion, hooks: FamilyHooks, directory: Path, prompt: str, device: str
-) -> Generation:
+def generate(planned: PlannedConversion, directory: Path, prompt: str, device: str) -> Generation:
     """Continues a prompt greedily with the converted model.
 
     Raises:
@@ -37,8 +34,8 @@ def generate(
     """
     import torch
 
-    model = load_result(planned, hooks, directory, device)
-    tokenizer = try_load_tokenizer(directory, planned.hf_config)
+    model = load_result(planned, directory, device)
+    tokenizer = try_load_tokenizer(directory, planned.destination.config_object)
     if tokenizer is None:
         ids = fixed_ids(range(model.config.vocab_size))
     else:

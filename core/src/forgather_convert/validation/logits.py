@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ValidationError
-from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.planning.request import PlannedConversion
 from forgather_convert.validation.model_loading import load_result, load_source
 from forgather_convert.validation.prompts import prompt_ids
@@ -32,7 +31,7 @@ class LogitComparison:
 
 
 def check_logits(
-    planned: PlannedConversion, hooks: FamilyHooks, directory: Path, prompt: str, device: str
+    planned: PlannedConversion, directory: Path, prompt: str, device: str
 ) -> LogitComparison:
     """Runs one prompt through both models, one after the other.
 
@@ -44,12 +43,12 @@ def check_logits(
         ValidationError: The logits differ.
     """
     shared = _shared_tokens(planned)
-    ids = prompt_ids(planned.tokenizer_directory, planned.hf_config, prompt, shared)
-    model = load_source(planned, hooks, device)
+    ids = prompt_ids(planned.source.directory, planned.source.config_object, prompt, shared)
+    model = load_source(planned, device)
     expected = _logits(model, ids, shared)
     del model
     gc.collect()
-    model = load_result(planned, hooks, directory, device)
+    model = load_result(planned, directory, device)
     actual = _logits(model, ids, shared)
     comparison = _compare(expected, actual)
     if not comparison.are_equal:
@@ -67,7 +66,7 @@ def _shared_tokens(planned: PlannedConversion) -> Sequence[int]:
     """The ids whose rows are the same in source and result."""
     vocabulary = planned.plan.vocabulary
     if vocabulary is None:
-        return range(planned.hf_config.vocab_size)
+        return range(planned.source.config.vocab_size)
     if vocabulary.size != vocabulary.size_before:
         logger.warning(
             "Vocab size mismatch: the source has %d tokens, the result %d; "

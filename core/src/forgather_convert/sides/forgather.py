@@ -1,0 +1,184 @@
+"""The Forgather side of a conversion."""
+
+import logging
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.dynamic_model.code_generator import GeneratedCode, generate_code
+from forgather_convert.dynamic_model.loading import DynamicModelClasses, load_generated_code
+from forgather_convert.dynamic_model.project import Project
+from forgather_convert.dynamic_model.stored_code import (
+    StoredCode,
+    complete_with_stored_defaults,
+    differs_from_generated,
+    load_stored_code,
+    read_stored_code,
+)
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.planning.provenance import PROVENANCE_FILE, Provenance, describe_weights
+from forgather_convert.sides.loading import load_model, load_tensors, written_state
+from forgather_convert.sides.reference import complete_config, with_max_length, without_dtype
+from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.dialect import current_config, current_tensors
+from forgather_convert.source.files import WriteFile, encode_json, sha256
+from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ForgatherSource(SourceSide):
+    """A Forgather model that is converted.
+
+    Attributes:
+        written_config: The content of its ``config.json``.
+        stored_code: The code in its directory; ``None`` if there is none.
+        trusts_code: Whether the user lets that code run, whatever it is.
+        max_length: The maximum length that the user asks for.
+    """
+
+    written_config: SourceConfig
+    stored_code: StoredCode | None
+    trusts_code: bool
+    max_length: int | None
+
+    @property
+    def standard_project(self) -> Project:
+        """The dynamic model that the family has for this config today."""
+        as_hugging_face = complete_config(
+            SourceConfig(self.config_object.to_dict(), self.config.origin), self.config_object
+        )
+        return self.hooks.project(as_hugging_face, None)
+
+    def load(self, state: Mapping[str, TensorRef]) -> Any:
+        """Loads the model with its own code, if that is known to be harmless or is trusted.
+
+        Its code is known if it is, byte for byte, what the generator writes. Code that is not
+        runs only where the user trusts it; otherwise the standard code stands in for it.
+        """
+        project = self.standard_project
+        own = self._own_classes(project)
+        if own is not None:
+            config = self._reference_config(own.config_class, self.written_config)
+            return load_model(own.model_class, config, self.weights_directory, state)
+        standard = load_generated_code(generate_code(project))
+        config = self._reference_config(standard.config_class, self.config)
+        return load_tensors(standard.model_class, config, self.weights_directory, state)
+
+    def _reference_config(self, config_class: Any, fields: SourceConfig) -> Any:
+        config = config_class.from_dict(without_dtype(fields))
+        return with_max_length(config, self.max_length, self.config.origin)
+
+    def _own_classes(self, project: Project) -> DynamicModelClasses | None:
+        if self.stored_code is None:
+            return None
+        differing = differs_from_generated(self.stored_code, project)
+        if not differing or self.trusts_code:
+            return load_stored_code(self.stored_code)
+        logger.warning(
+            "The model code in %s was edited, or is of another tool or version (%s): it does not "
+            "run and was not checked, and the comparison is with the standard code. "
+            "--trust-remote-code runs it",
+            self.directory,
+            ", ".join(differing),
+        )
+        return None
+
+
+def read_forgather(
+    config: SourceConfig,
+    directory: Path,
+    weights_directory: Path,
+    tensors: Mapping[str, TensorRef],
+    hooks: FamilyHooks,
+    max_length: int | None,
+    trusts_code: bool,
+) -> ForgatherSource:
+    """Reads a model from its directory; none of its code runs.
+
+    What the config leaves out is what the model's own code takes for it.
+
+    Args:
+        config: The content of its ``config.json``.
+        directory: Where config, code and tokenizer are.
+        weights_directory: Where the weights are.
+        tensors: The weights.
+        hooks: The family.
+        max_length: The maximum length that the user asks for.
+        trusts_code: Whether a check may run the model's own code, whatever it is.
+
+    Raises:
+        UnsupportedModelError: The family cannot express it.
+    """
+    stored_code = read_stored_code(directory, config)
+    current = current_tensors(tensors)
+    completed = current_config(complete_with_stored_defaults(config, stored_code), current)
+    hooks.validate_source_config(completed, "from_forgather")
+    return ForgatherSource(
+        hooks=hooks,
+        config=completed,
+        tensors=current,
+        config_object=hooks.hf_config(completed, max_length),
+        directory=directory,
+        weights_directory=weights_directory,
+        written_config=config,
+        stored_code=stored_code,
+        trusts_code=trusts_code,
+        max_length=max_length,
+    )
+
+
+@dataclass(frozen=True)
+class ForgatherDestination(DestinationSide):
+    """A Forgather model that is written.
+
+    Attributes:
+        config: The content of its ``config.json``.
+        code: Its Python files.
+        checkpoint: The weights that it comes from.
+        original_config_text: The ``config.json`` that it comes from.
+        options: The options of the conversion that are recorded.
+    """
+
+    config: Mapping[str, Any]
+    code: GeneratedCode
+    checkpoint: Checkpoint
+    original_config_text: str
+    options: Mapping[str, Any]
+
+    def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
+        contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
+        provenance = Provenance(
+            tool=_tool_versions(self.hooks),
+            options=self.options,
+            hf_config=self.original_config_text,
+            weights=describe_weights(self.checkpoint, written.recomputed),
+            generated={name: sha256(content) for name, content in contents.items()},
+            carried=written.carried,
+        )
+        return (
+            *(WriteFile(name, content) for name, content in contents.items()),
+            WriteFile(PROVENANCE_FILE, provenance.to_json().encode("utf-8")),
+            WriteFile(CONFIG_FILE, encode_json(self.config, sort_keys=True)),
+        )
+
+    def load(self, directory: Path) -> Any:
+        classes = load_generated_code(self.code)
+        config = classes.config_class.from_dict(without_dtype(read_config(directory)))
+        state = written_state(directory, self.parameters)
+        return load_model(classes.model_class, config, directory, state)
+
+
+def _tool_versions(hooks: FamilyHooks) -> dict[str, str]:
+    packages = ("forgather-convert", "torch", "transformers")
+    return {
+        **{package: version(package) for package in packages},
+        "python": platform.python_version(),
+        "converter": hooks.origin,
+    }

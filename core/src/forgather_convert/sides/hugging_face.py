@@ -1,0 +1,126 @@
+"""The Hugging Face side of a conversion."""
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.sides.loading import load_model, written_state
+from forgather_convert.sides.reference import (
+    ReferenceClasses,
+    UnreadableConfigError,
+    complete_config,
+    warn_of_other_reading,
+    with_max_length,
+)
+from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.files import WriteFile
+from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HuggingFaceSource(SourceSide):
+    """A Hugging Face model that is converted.
+
+    Attributes:
+        classes: What loads it.
+        max_length: The maximum length that the user asks for.
+    """
+
+    classes: ReferenceClasses
+    max_length: int | None
+
+    def load(self, state: Mapping[str, TensorRef]) -> Any:
+        config = with_max_length(self.config_object, self.max_length, self.config.origin)
+        config = copy.deepcopy(config)
+        return load_model(self.classes.model_class, config, self.weights_directory, state)
+
+
+def read_hugging_face(
+    config: SourceConfig,
+    directory: Path,
+    weights_directory: Path,
+    tensors: Mapping[str, TensorRef],
+    hooks: FamilyHooks,
+    max_length: int | None,
+) -> HuggingFaceSource:
+    """Reads a model from its directory, with transformers' classes.
+
+    Args:
+        config: The content of its ``config.json``.
+        directory: Where config and tokenizer are.
+        weights_directory: Where the weights are.
+        tensors: The weights.
+        hooks: The family.
+        max_length: The maximum length that the user asks for.
+
+    Raises:
+        UnsupportedModelError: The family cannot express it, or no config object can be made.
+    """
+    hooks.validate_source_config(config, "to_forgather")
+    classes = ReferenceClasses.of(hooks)
+    try:
+        config_object = classes.read(config, config.origin)
+    except UnreadableConfigError as error:
+        logger.warning(
+            "%s It is read as the converter reads it: the logit check will prove weights and code, "
+            "but not that the config is understood",
+            error,
+        )
+        config_object = hooks.hf_config(config, None)
+    else:
+        warn_of_other_reading(config, classes.config_class)
+    return HuggingFaceSource(
+        hooks=hooks,
+        config=complete_config(config, config_object),
+        tensors=tensors,
+        config_object=config_object,
+        directory=directory,
+        weights_directory=weights_directory,
+        classes=classes,
+        max_length=max_length,
+    )
+
+
+@dataclass(frozen=True)
+class HuggingFaceDestination(DestinationSide):
+    """A Hugging Face model that is written.
+
+    Attributes:
+        config_text: The content of its ``config.json``.
+    """
+
+    config_text: str
+
+    def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
+        return (WriteFile(CONFIG_FILE, self.config_text.encode("utf-8")),)
+
+    def load(self, directory: Path) -> Any:
+        classes = ReferenceClasses.of(self.hooks)
+        config = read_config(directory)
+        try:
+            config_object = classes.read(config, config.origin)
+        except UnreadableConfigError as error:
+            logger.warning(
+                "%s The converter's own config is taken for the check: it does not prove that the "
+                "config is understood",
+                error,
+            )
+            config_object = copy.deepcopy(self.config_object)
+        state = written_state(directory, self.parameters)
+        return load_model(classes.model_class, config_object, directory, state)
+
+
+def with_changes(config_object: Any, before: SourceConfig, after: SourceConfig) -> Any:
+    """A config object with those fields of a config that have changed."""
+    changed = copy.deepcopy(config_object)
+    for name, value in after.items():
+        if name not in before or before[name] != value:
+            setattr(changed, name, value)
+    return changed

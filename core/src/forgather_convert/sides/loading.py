@@ -1,0 +1,139 @@
+"""Loads the model of a directory for a check: its values stay in their files, as stored."""
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ValidationError
+from forgather_convert.sides.parameters import ModelSkeleton
+from forgather_convert.sides.reference import first_line
+from forgather_convert.tensors.dtypes import to_torch
+from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
+from forgather_convert.weights.mapped_file import TensorReader
+from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
+
+#: What ``from_pretrained`` raises for files that it does not make a model of.
+_LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError)
+
+
+def load_model(
+    model_class: Any, config: Any, directory: Path, state: Mapping[str, TensorRef]
+) -> Any:
+    """Loads a model from its directory as a user does.
+
+    Parameters that lie in files in the dtype of the model stay there. Those that are stored in
+    another dtype than most are given back as they are stored: what rounds them, and to what,
+    is the business of the run.
+
+    Args:
+        model_class: The class that the model's users load it with.
+        config: Its config object.
+        directory: The directory with its weights.
+        state: The same weights by the names that the model expects.
+
+    Raises:
+        ValidationError: It does not load.
+    """
+    try:
+        with quiet_transformers():
+            model, report = model_class.from_pretrained(
+                directory,
+                config=config,
+                dtype=_usual_dtype(state),
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+        if report["missing_keys"] or empty:
+            missing = sorted({*report["missing_keys"], *empty})
+            raise ValueError(f"it does not find {', '.join(missing)}")
+    except _LOADING_ERRORS as error:
+        logger.warning(
+            "The installed transformers does not load %s by itself (%s: %s); its weights are read "
+            "for it, so that the check does not prove that the directory loads",
+            directory,
+            type(error).__name__,
+            first_line(error),
+        )
+        return load_tensors(model_class, config, directory, state)
+    return _with_stored_values(model, state)
+
+
+def load_tensors(
+    model_class: Any, config: Any, directory: Path, state: Mapping[str, TensorRef]
+) -> Any:
+    """Loads a model from tensors by the names that it expects, whatever its files call them.
+
+    Raises:
+        ValidationError: It does not load.
+    """
+    try:
+        with TensorReader() as reader, quiet_transformers():
+            tensors = {name: reader.read(ref) for name, ref in state.items()}
+            model = model_class.from_pretrained(
+                None, config=config, state_dict=tensors, dtype=_usual_dtype(state)
+            )
+    except _LOADING_ERRORS as error:
+        raise ValidationError(
+            f"The model in {directory} does not load: {type(error).__name__}: {error}. Nothing was "
+            "written. Use --no-logit-check to convert all the same."
+        ) from error
+    return _with_stored_values(model, state)
+
+
+def _usual_dtype(state: Mapping[str, TensorRef]) -> Any:
+    """The dtype that most tensors have."""
+    dtypes = Counter(ref.dtype for ref in state.values())
+    return to_torch(dtypes.most_common(1)[0][0])
+
+
+def _with_stored_values(model: Any, state: Mapping[str, TensorRef]) -> Any:
+    """Gives the parameters that were cast on loading the values that their files have."""
+    from torch import nn
+
+    stored: dict[int, nn.Parameter] = {}
+    with TensorReader() as reader:
+        for name, parameter in model.named_parameters():
+            ref = state.get(name)
+            if ref is None or to_torch(ref.dtype) == parameter.dtype:
+                continue
+            stored[id(parameter)] = nn.Parameter(reader.read(ref), requires_grad=False)
+    for module in model.modules():
+        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+            # By identity: a tied parameter belongs to two modules.
+            if id(parameter) in stored:
+                setattr(module, name, stored[id(parameter)])
+    return model.eval()
+
+
+def written_state(directory: Path, parameters: ModelSkeleton) -> dict[str, TensorRef]:
+    """The tensors of a written directory, with a tied pair under the name of the first."""
+    weights = find_weights(directory)
+    tensors = {} if weights is None else dict(open_checkpoint(weights).tensors)
+    for second, first in parameters.tied.items():
+        if second in tensors:
+            tensors.setdefault(first, tensors[second])
+    return tensors
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps transformers' progress bars and load reports off the terminal."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    has_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    if has_bars:
+        transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bars:
+            transformers_logging.enable_progress_bar()

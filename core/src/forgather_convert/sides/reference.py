@@ -1,0 +1,195 @@
+"""The model that a user gets by loading a Hugging Face directory: nothing of a converter is in it.
+
+transformers' own config class, which it has registered for the ``model_type``, reads the
+directory's own ``config.json``, and what the class makes of it - defaults, derived fields,
+RoPE - is what the model is. A converter is asked for its classes only where transformers
+knows none for the model type.
+"""
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from forgather_convert.errors import UnsupportedModelError
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.rope import (
+    ORIGINAL_LENGTH,
+    ROPE_FIELDS,
+    RopeParameters,
+    is_read_otherwise_by_transformers_4,
+    read_rope,
+)
+from forgather_convert.source.config_file import SourceConfig
+
+logger = logging.getLogger(__name__)
+
+#: Fields of transformers' base class that describe a model, and not a file or its use.
+_BASE_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
+
+
+@dataclass(frozen=True)
+class ReferenceClasses:
+    """The classes that load a family's Hugging Face directories.
+
+    Attributes:
+        config_class: What reads ``config.json``.
+        model_class: The causal language model.
+    """
+
+    config_class: Any
+    model_class: Any
+
+    @classmethod
+    def of(cls, hooks: FamilyHooks) -> "ReferenceClasses":
+        """The classes that transformers has registered for a family, else its converter's."""
+        from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
+        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+        try:
+            config_class = CONFIG_MAPPING[hooks.model_type]
+            return cls(config_class, MODEL_FOR_CAUSAL_LM_MAPPING[config_class])
+        except KeyError:
+            # A family that borrows another one's classes, or has a package of its own.
+            return cls(hooks.hf_config_class(), hooks.hf_model_class())
+
+    def read(self, fields: Mapping[str, Any], origin: str) -> Any:
+        """The config object that transformers makes of the content of a ``config.json``.
+
+        The same content gives the same model under transformers 4 and 5: version 4 does
+        not know the RoPE schema of version 5, and is told in its own.
+
+        Args:
+            fields: The content.
+            origin: The file, for messages.
+
+        Raises:
+            UnreadableConfigError: The installed transformers cannot read it.
+        """
+        try:
+            config = self.config_class.from_dict(_in_known_schema(without_dtype(fields)))
+            if getattr(config, "head_dim", 0) is None:
+                # transformers 4 computes with it for some RoPE types even where it is null.
+                config.head_dim = config.hidden_size // config.num_attention_heads
+            if not isinstance(getattr(config, "rope_parameters", None), Mapping):
+                _settle_rope(config, origin)
+        except UnsupportedModelError:
+            raise
+        # Each config class has checks and errors of its own.
+        except Exception as error:
+            raise UnreadableConfigError(
+                f"The installed transformers cannot read {origin}: {type(error).__name__}: "
+                f"{first_line(error)}. Correct the file, or install another version of "
+                "transformers."
+            ) from error
+        return config
+
+
+class UnreadableConfigError(UnsupportedModelError):
+    """The installed transformers makes no config object of a file."""
+
+
+def complete_config(config: SourceConfig, hf_config: Any) -> SourceConfig:
+    """The content of a config file with everything that its config object knows beside it.
+
+    The object has the class's defaults and derived fields (a window that is switched off,
+    the size of a head). RoPE is written out in the schemas of both transformers versions.
+    """
+    from transformers import PretrainedConfig
+
+    everything = hf_config.to_dict()
+    inherited = PretrainedConfig().to_dict().keys() - set(_BASE_FIELDS)
+    own = {name: everything[name] for name in everything if name not in inherited}
+    own |= {name: getattr(hf_config, name) for name in _BASE_FIELDS if hasattr(hf_config, name)}
+    return config.updated({**own, **rope_of(hf_config, config.origin).to_fields()})
+
+
+def rope_of(hf_config: Any, origin: str) -> RopeParameters:
+    """The rotary embedding that a config object stands for."""
+    names = (*ROPE_FIELDS, ORIGINAL_LENGTH, "partial_rotary_factor", "max_position_embeddings")
+    fields = {name: getattr(hf_config, name, None) for name in names}
+    return read_rope(copy.deepcopy(fields), origin)
+
+
+def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
+    """Warns where a user of transformers 4 loads another model than one of version 5."""
+    if is_read_otherwise_by_transformers_4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
+        logger.warning(
+            "transformers 4 takes the original context length of %s from another field than "
+            "version 5, and computes other logits; it is read as version 5 reads it",
+            config.origin,
+        )
+
+
+def with_max_length(hf_config: Any, max_length: int | None, origin: str) -> Any:
+    """A config object for another maximum length, where one is asked for.
+
+    RoPE stays as it is: what would follow from the maximum length is written down first.
+    """
+    if max_length is None:
+        return hf_config
+    changed = copy.deepcopy(hf_config)
+    _write_rope(changed, rope_of(hf_config, origin))
+    changed.max_position_embeddings = max_length
+    return changed
+
+
+def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a config's fields that says nothing of the dtype, which a run chooses.
+
+    It is deep: config classes write into what they are given.
+    """
+    return {
+        name: copy.deepcopy(value)
+        for name, value in fields.items()
+        if name not in ("dtype", "torch_dtype")
+    }
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for messages."""
+    return str(error).splitlines()[0].rstrip(".") if str(error) else ""
+
+
+def _in_known_schema(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields in a RoPE schema that the installed transformers knows."""
+    if _knows_rope_parameters() or not isinstance(fields.get("rope_parameters"), Mapping):
+        return fields
+    if not fields.get("rope_scaling"):
+        scaling = dict(fields["rope_parameters"])
+        theta = scaling.pop("rope_theta", None)
+        partial = scaling.pop("partial_rotary_factor", None)
+        if theta is not None:
+            fields["rope_theta"] = theta
+        if partial is not None:
+            fields.setdefault("partial_rotary_factor", partial)
+        is_default = scaling.get("rope_type", scaling.get("type", "default")) == "default"
+        fields["rope_scaling"] = None if is_default else scaling
+    del fields["rope_parameters"]
+    return fields
+
+
+def _knows_rope_parameters() -> bool:
+    import transformers
+    from packaging.version import Version
+
+    return Version(transformers.__version__).major >= 5
+
+
+def _settle_rope(config: Any, origin: str) -> None:
+    """Has transformers 4 compute RoPE as version 5 does, where the two take other fields."""
+    if getattr(config, "rope_scaling", None):
+        _write_rope(config, rope_of(config, origin))
+
+
+def _write_rope(config: Any, rope: RopeParameters) -> None:
+    fields = rope.to_fields()
+    if not _knows_rope_parameters():
+        del fields["rope_parameters"]
+    elif isinstance(getattr(config, "rope_parameters", None), Mapping):
+        fields = {"rope_parameters": fields["rope_parameters"]}
+    else:
+        return
+    for name, value in fields.items():
+        setattr(config, name, value)

@@ -1,0 +1,90 @@
+"""What the two kinds of model have in common: a source that is read, a destination to write."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.planning.provenance import OriginalWeights
+from forgather_convert.sides.parameters import ModelSkeleton
+from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.files import WriteFile
+from forgather_convert.tensors import WeightMapping
+from forgather_convert.weights.tensor_ref import TensorRef
+
+
+@dataclass(frozen=True)
+class WrittenFiles:
+    """What a destination's own files record of the rest of the plan.
+
+    Attributes:
+        recomputed: Source tensors that the destination's model computes itself.
+        carried: The names of the files that are copied.
+    """
+
+    recomputed: tuple[TensorRef, ...]
+    carried: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DestinationSide(ABC):
+    """The model that a conversion writes.
+
+    Attributes:
+        hooks: The family.
+        parameters: What its weights files must hold.
+        mapping: From the source's tensor names to its own.
+        config_object: Its config, as transformers has it; tokenizers are loaded with it.
+        original: The division into files that its weights once had, to be given back.
+        replaced: Names of files in the source's directory that belong to the source's format.
+    """
+
+    hooks: FamilyHooks
+    parameters: ModelSkeleton
+    mapping: WeightMapping
+    config_object: Any
+    original: OriginalWeights | None
+    replaced: frozenset[str]
+
+    @abstractmethod
+    def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
+        """The files that describe the model; ``config.json`` is the last."""
+
+    @abstractmethod
+    def load(self, directory: Path) -> Any:
+        """Loads the written model from its own files, as a user would.
+
+        The parameters keep the dtype that they are stored in, and stay in their files.
+        """
+
+
+@dataclass(frozen=True)
+class SourceSide(ABC):
+    """The model that is converted, from its own directory alone.
+
+    Attributes:
+        hooks: The family.
+        config: Its config, with everything said that its file leaves to defaults.
+        tensors: Its weights, by the names that they have today.
+        config_object: Its config, as transformers has it; tokenizers are loaded with it.
+        directory: Where config and tokenizer are.
+        weights_directory: Where the weights are.
+    """
+
+    hooks: FamilyHooks
+    config: SourceConfig
+    tensors: Mapping[str, TensorRef]
+    config_object: Any
+    directory: Path
+    weights_directory: Path
+
+    @abstractmethod
+    def load(self, state: Mapping[str, TensorRef]) -> Any:
+        """Loads the model from its own config, code and weights; see ``DestinationSide.load``.
+
+        Args:
+            state: The weights by the names that the model expects, for where the installed
+                transformers does not find them by itself.
+        """
