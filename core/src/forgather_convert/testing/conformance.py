@@ -17,9 +17,9 @@ from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.isolation import logits_in_isolation
 from forgather_convert.testing.models import (
-    random_state,
     read_json,
     read_weights,
+    save_model,
     write_json,
     write_model,
     write_weights,
@@ -175,6 +175,18 @@ class ConverterConformance:
         assert differences(source, back) == []
 
     @every_dtype
+    def test_what_transformers_saves_comes_back(
+        self, family: Family, fields: Mapping[str, Any], dtype: str, tmp_path: Path
+    ) -> None:
+        """A directory with every file as the running transformers writes it, config included."""
+        source = tmp_path / "hf"
+        source.mkdir()
+        save_model(source, family.hooks, fields, dtype)
+        fg = family.convert(source, tmp_path / "fg", logit_check=True)
+        back = family.convert(fg, tmp_path / "back", logit_check=True)
+        assert differences(source, back) == []
+
+    @every_dtype
     def test_changed_weights_come_back(
         self, converted: ConvertedModel, dtype: str, tmp_path: Path
     ) -> None:
@@ -248,6 +260,28 @@ class ConverterConformance:
         known = {*before, *original, *family.converter.hyperparameters, *ROPE_FIELDS}
         assert sorted(set(back) - known) == []
 
+    def test_config_with_sizes_only(
+        self, family: Family, fields: Mapping[str, Any], tmp_path: Path
+    ) -> None:
+        """What a config leaves out is what its class has for it, both ways.
+
+        Nothing is left but sizes and token ids: no activation, no epsilon, no rotary base.
+        """
+        kept = {
+            name: value
+            for name, value in fields.items()
+            if type(value) is int or name.endswith("_token_id")
+        }
+        source = write_model(tmp_path / "hf", family.hooks, kept)
+        names = {"architectures", "model_type", "dtype", *kept}
+        content = read_json(source / "config.json")
+        write_json(
+            source / "config.json", {name: content[name] for name in content if name in names}
+        )
+        fg = family.convert(source, tmp_path / "fg", logit_check=True)
+        back = family.convert(fg, tmp_path / "back", logit_check=True)
+        assert differences(source, back) == []
+
     @pytest.mark.parametrize("schema", ["4", "5"])
     def test_rope_of_either_schema(
         self, converted: ConvertedModel, family: Family, schema: str, tmp_path: Path
@@ -302,7 +336,7 @@ class ConverterConformance:
         self, family: Family, fields: Mapping[str, Any], place: int, tmp_path: Path
     ) -> None:
         source = write_model(tmp_path / "hf", family.hooks, fields)
-        state = random_state(family.hooks, fields, torch.float32)
+        state = read_weights(source)
         missing = sorted(state)[place]
         complete = family.plan(source)
         names = [missing] + [
@@ -319,9 +353,8 @@ class ConverterConformance:
     def test_an_extra_tensor_is_named(
         self, family: Family, fields: Mapping[str, Any], tmp_path: Path
     ) -> None:
-        state = random_state(family.hooks, fields, torch.float32)
-        state["model.surplus.weight"] = torch.ones(3)
-        source = write_model(tmp_path / "hf", family.hooks, fields, state=state)
+        source = write_model(tmp_path / "hf", family.hooks, fields)
+        write_weights(source, {**read_weights(source), "model.surplus.weight": torch.ones(3)})
         with pytest.raises(MappingError, match=r"model\.surplus\.weight"):
             family.plan(source)
 
@@ -329,10 +362,11 @@ class ConverterConformance:
     def test_a_tensor_of_the_wrong_shape_is_named(
         self, family: Family, fields: Mapping[str, Any], place: int, tmp_path: Path
     ) -> None:
-        state = random_state(family.hooks, fields, torch.float32)
+        source = write_model(tmp_path / "hf", family.hooks, fields)
+        state = read_weights(source)
         wrong = sorted(state)[place]
         state[wrong] = torch.cat((state[wrong], state[wrong][:1]))
-        source = write_model(tmp_path / "hf", family.hooks, fields, state=state)
+        write_weights(source, state)
         with pytest.raises(MappingError) as error:
             family.plan(source)
         assert wrong in str(error.value)

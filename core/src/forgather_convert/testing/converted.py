@@ -12,6 +12,7 @@ from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.sides.reference import ReferenceClasses
 from forgather_convert.testing.models import write_model
 from forgather_convert.testing.running import load_forgather, load_hf
 
@@ -43,8 +44,8 @@ class Family:
         return plan(source, source.with_name("planned"), converter=self.converter)
 
     def load_hf(self, directory: Path, **options: Any) -> Any:
-        """Loads a Hugging Face directory of this family."""
-        return load_hf(self.hooks.hf_model_class(), directory, **options)
+        """Loads a Hugging Face directory of this family, as its users do."""
+        return load_hf(ReferenceClasses.of(self.hooks), directory, **options)
 
 
 @dataclass(frozen=True)

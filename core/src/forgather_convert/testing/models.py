@@ -12,8 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.rope import DEFAULT_THETA, ROPE_FIELDS
-from forgather_convert.sides.parameters import skeleton_of
-from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.sides.reference import ReferenceClasses
 
 #: A standard decoder that is tiny but not degenerate: grouped heads, several layers.
 TINY_DECODER: Mapping[str, Any] = MappingProxyType(
@@ -75,21 +74,6 @@ def config_content(
     }
 
 
-def random_state(
-    hooks: FamilyHooks, fields: Mapping[str, Any], dtype: torch.dtype, seed: int = 0
-) -> dict[str, torch.Tensor]:
-    """Weights by Hugging Face's names: nothing is zero or one, as much is in a new model."""
-    config = hooks.hf_config(SourceConfig(config_content(hooks, fields)), None)
-    skeleton = skeleton_of(lambda: hooks.hf_model_class()(config))
-    generator = torch.Generator().manual_seed(seed)
-    state = {}
-    for name, shape in skeleton.shapes.items():
-        is_norm = len(shape) == 1 and not name.endswith("bias")
-        values = torch.randn(shape, generator=generator) * 0.3 + (1.0 if is_norm else 0.0)
-        state[name] = values.to(dtype)
-    return state
-
-
 def write_model(
     directory: Path,
     hooks: FamilyHooks,
@@ -101,23 +85,56 @@ def write_model(
 ) -> Path:
     """Writes a Hugging Face model directory, without a tokenizer.
 
+    Its weights are what ``save_pretrained`` of the family's class writes, by the names that it
+    gives them in files; its config says no more than it is given.
+
     Args:
         directory: Where; it is created if it does not exist.
-        hooks: The family's converter.
+        hooks: The family.
         fields: The config's fields.
         dtype: The dtype of weights and config.
         schema: The RoPE schema: transformers' ``"4"``, ``"5"`` or ``"both"``.
         shards: Into how many files the weights are divided.
-        state: Weights to use instead of random ones.
+        state: The model's parameters, by its own names, instead of random ones.
     """
     directory.mkdir(parents=True, exist_ok=True)
-    write_json(directory / "config.json", {**config_content(hooks, fields, schema), "dtype": dtype})
+    save_model(directory, hooks, fields, dtype, state)
+    if shards > 1:
+        weights = read_weights(directory)
+        (directory / "model.safetensors").unlink()
+        write_weights(directory, weights, shards)
+    content = {**config_content(hooks, fields, schema), "dtype": dtype}
+    write_json(directory / "config.json", content)
     tokens = {name: fields[name] for name in fields if name.endswith("_token_id")}
     write_json(directory / "generation_config.json", tokens)
-    if state is None:
-        state = random_state(hooks, fields, getattr(torch, dtype))
-    write_weights(directory, state, shards)
     return directory
+
+
+def save_model(
+    directory: Path,
+    hooks: FamilyHooks,
+    fields: Mapping[str, Any],
+    dtype: str = "float32",
+    state: State | None = None,
+) -> None:
+    """Saves a model with ``save_pretrained``: config, generation config and weights.
+
+    Random weights are never zero or one, as much is in a new model: a norm whose weights are
+    all one hides in which order it rounds.
+    """
+    classes = ReferenceClasses.of(hooks)
+    config = classes.read(config_content(hooks, fields), "the config of a test")
+    model = classes.model_class(config)
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            if state is None:
+                is_norm = parameter.ndim == 1 and not name.endswith("bias")
+                noise = torch.randn(parameter.shape, generator=generator) * 0.3
+                parameter.copy_(noise + (1.0 if is_norm else 0.0))
+            else:
+                parameter.copy_(state[name])
+    model.to(getattr(torch, dtype)).save_pretrained(directory)
 
 
 def write_weights(directory: Path, state: State, shards: int = 1) -> None:

@@ -7,6 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from forgather_convert.sides.reference import ReferenceClasses
+from forgather_convert.source.config_file import read_config
+
 _SHORTEST = 40
 _LONGEST = 512
 _MARGIN = 8
@@ -57,9 +60,13 @@ def padding_mask(ids: torch.Tensor) -> torch.Tensor:
     return mask
 
 
-def load_hf(model_class: type[Any], directory: Path, **options: Any) -> Any:
-    """Loads a Hugging Face directory with the class that a converter names."""
-    return model_class.from_pretrained(directory, local_files_only=True, **options).eval()
+def load_hf(classes: ReferenceClasses, directory: Path, **options: Any) -> Any:
+    """Loads a Hugging Face directory with the classes that transformers has for its family."""
+    # transformers 4 does not know the RoPE schema of version 5.
+    config = classes.read(read_config(directory), str(directory))
+    return classes.model_class.from_pretrained(
+        directory, config=config, local_files_only=True, **options
+    ).eval()
 
 
 def load_forgather(directory: Path, **options: Any) -> Any:
