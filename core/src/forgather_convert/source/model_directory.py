@@ -1,0 +1,113 @@
+"""The model that a trainer's checkpoint belongs to, and what they say of each other.
+
+A model that was converted and trained has its ``checkpoint-N`` in it or in its
+``checkpoints``. A trainer writes into a checkpoint a config of its own, as far as the library
+saves it, but neither the provenance nor, most often, the tokenizer.
+"""
+
+import logging
+from pathlib import Path
+
+from forgather_convert.source.checkpoint_choice import CHECKPOINTS_DIRECTORY
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.trainer_state import CHECKPOINT_NAME
+
+logger = logging.getLogger(__name__)
+
+#: What saving or training a model changes in its config, though it stays the same model:
+#: transformers' Trainer turns the cache off and aligns the special tokens with its tokenizer's.
+_BOOKKEEPING = frozenset(
+    {
+        "_name_or_path",
+        "architectures",
+        "auto_map",
+        "bos_token_id",
+        "dtype",
+        "eos_token_id",
+        "hf_model_type",
+        "model_type",
+        "pad_token_id",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
+#: Fields that have a meaning together; versions of transformers write one or the others.
+_ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
+
+
+def find_model_directory(directory: Path, any_config: bool) -> Path | None:
+    """The model that a directory is a checkpoint of; ``None`` if it is none.
+
+    It is the one around ``checkpoint-N``, or around ``checkpoints/checkpoint-N``, if it has
+    the config of a Forgather model of the same family. A checkpoint without any config may be
+    one of a Hugging Face model, too.
+
+    Args:
+        directory: A directory, or a link to one.
+        any_config: Whether any config is taken for a Forgather model's.
+    """
+    for path in (directory.absolute(), directory.resolve()):
+        if not CHECKPOINT_NAME.fullmatch(path.name):
+            continue
+        parent = path.parent
+        if parent.name == CHECKPOINTS_DIRECTORY:
+            parent = parent.parent
+        if _belong_together(parent, path, any_config):
+            return parent
+    return None
+
+
+def _belong_together(model: Path, checkpoint: Path, any_config: bool) -> bool:
+    if not (model / CONFIG_FILE).is_file():
+        return False
+    if not (checkpoint / CONFIG_FILE).is_file():
+        return True
+    outer, inner = read_config(model), read_config(checkpoint)
+    both_are_ours = is_forgather_config(outer) and is_forgather_config(inner)
+    return (any_config or both_are_ours) and _is_same_family(outer, inner)
+
+
+def _is_same_family(one: SourceConfig, other: SourceConfig) -> bool:
+    return all(
+        one[field] == other[field]
+        for field in ("model_type", "hf_model_type")
+        if field in one and field in other
+    )
+
+
+def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
+    """A model's config with what a training has changed in it.
+
+    Args:
+        config: The model's.
+        checkpoint: The directory of the weights; it may have a config of its own.
+
+    Raises:
+        SourceError: The checkpoint's config cannot be read.
+    """
+    path = checkpoint / CONFIG_FILE
+    if not path.is_file() or str(path) == config.origin:
+        return config
+    trained = read_config(checkpoint)
+    if not _is_same_family(config, trained):
+        return config
+    changed = {
+        name
+        for name, value in trained.items()
+        if name in config and config[name] != value and name not in _BOOKKEEPING
+    }
+    if changed & {*_ROPE}:
+        changed |= {*_ROPE}
+    if not changed:
+        return config
+    logger.warning(
+        "%s gives other values than %s for %s. The weights were trained with them: they are used",
+        path,
+        config.origin,
+        ", ".join(sorted(changed)),
+    )
+    fields = {name: value for name, value in config.items() if name not in changed}
+    fields.update((name, trained[name]) for name in changed if name in trained)
+    return SourceConfig(fields, config.origin)
