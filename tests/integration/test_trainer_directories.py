@@ -12,6 +12,7 @@ import pytest
 import torch
 import transformers
 
+from forgather_convert import SourceError
 from support.converting import (
     assert_rope_is_for_both_transformers,
     convert_unchecked,
@@ -296,3 +297,26 @@ def test_a_tokenizer_in_the_checkpoint_alone_is_named(
     with logged(logging.WARNING) as warnings:
         convert_unchecked(fg, tmp_path / "hf")
     assert any(f"{checkpoint} has one; copy its files" in text for text in warnings)
+
+
+@pytest.mark.parametrize("is_new", [True, False])
+def test_a_tokenizer_with_other_tokens_is_not_lost(
+    is_new: bool, train_once: Callable[[Variant], Training], tmp_path: Path
+) -> None:
+    """Saved again by another library it is another file, but the same tokenizer."""
+    training = train_once(_TIED)
+    fg = shutil.copytree(training.pair.fg, tmp_path / "fg")
+    checkpoint = shutil.copytree(training.output / "checkpoint-2", fg / "checkpoint-2")
+    for directory in (fg, checkpoint):
+        write_tokenizer(directory)
+    path = checkpoint / "tokenizer.json"
+    content = json.loads(path.read_text())
+    if is_new:
+        content["added_tokens"].append({"id": 159, "content": "<new>", "special": True})
+    path.write_text(json.dumps(content, indent=1))
+    if is_new:
+        with pytest.raises(SourceError, match="'<new>'"):
+            convert_unchecked(fg, tmp_path / "hf")
+    else:
+        hf = convert_unchecked(fg, tmp_path / "hf")
+        assert (hf / "tokenizer.json").read_bytes() == (fg / "tokenizer.json").read_bytes()

@@ -91,7 +91,7 @@ def _broken_link(directory: Path) -> None:
 
 
 _CAUSES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "empty": (_empty, "is empty"),
+    "empty": (_empty, "It is empty"),
     "optimizer only": (_optimizer_only, "only what a trainer needs to go on"),
     "truncated": (_truncated, "is truncated"),
     "truncated bin": (_truncated_bin, "is truncated"),
@@ -126,7 +126,7 @@ def test_older_weights_are_not_taken_instead(
     with pytest.raises(SourceError) as caught:
         plan(checkpoints.fg, tmp_path / "hf")
     message = str(caught.value)
-    assert message.startswith("The latest checkpoint cannot be converted")
+    assert message.startswith("Checkpoint not found: the latest checkpoint ")
     assert str(newest) in message
     assert expected in message
     offered = f"with --checkpoint-path: -c {older}, -c {checkpoints.fg}."
@@ -139,7 +139,7 @@ def test_a_model_whose_only_checkpoint_cannot_be_read(
     """Nor are the weights that the training began with."""
     _empty(checkpoints.add("checkpoint-10", 10.0))
     (checkpoints.fg / "model.safetensors").unlink()
-    with pytest.raises(SourceError, match="no other checkpoint that can be read"):
+    with pytest.raises(SourceError, match="no other checkpoint here that can be read"):
         plan(checkpoints.fg, tmp_path / "hf")
 
 

@@ -40,12 +40,12 @@ def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
     numbered = numbered_checkpoints(source)
     if requested is not None:
         directory = _requested_directory(source, requested, numbered)
-        weights = _weights_of(directory, source, numbered, what="The checkpoint asked for")
+        weights = _weights_of(directory, source, numbered, what="the checkpoint asked for")
         logger.info("Using the checkpoint %s, as --checkpoint-path asks", directory)
         return weights
     if numbered:
         directory = _newest(numbered)
-        weights = _weights_of(directory, source, numbered, what="The latest checkpoint")
+        weights = _weights_of(directory, source, numbered, what="the latest checkpoint")
         logger.info("Using the latest checkpoint: %s", directory)
         _report_what_else_was_trained(source, directory, numbered)
         return weights
@@ -121,7 +121,8 @@ def _weights_of(
         return readable_weights(directory)
     except SourceError as error:
         raise SourceError(
-            f"{what} cannot be converted: {error}{_others(source, numbered, besides=directory)}"
+            f"Checkpoint not found: {what} cannot be converted. {error}"
+            f"{_others(source, numbered, besides=directory)}"
         ) from error
 
 
@@ -141,8 +142,11 @@ def _others(source: Path, numbered: tuple[NumberedCheckpoint, ...], besides: Pat
         if len(readable) == _MAX_OFFERED:
             break
     if not readable:
-        return " There is no other checkpoint that can be read."
-    return f" Or choose other weights with --checkpoint-path: {_choices(readable)}."
+        return (
+            " There is no other checkpoint here that can be read. "
+            "Use --checkpoint-path to say where another one is."
+        )
+    return f" Choose other weights with --checkpoint-path: {_choices(readable)}."
 
 
 def _choices(directories: Iterable[Path]) -> str:

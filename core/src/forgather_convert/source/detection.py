@@ -14,7 +14,11 @@ from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgather_config
-from forgather_convert.source.model_directory import find_model_directory, trained_config
+from forgather_convert.source.model_directory import (
+    find_model_directory,
+    refuse_other_tokens,
+    trained_config,
+)
 from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
@@ -88,6 +92,7 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
     else:
         weights = weights or find_checkpoint(source, options.checkpoint_path)
         config = trained_config(config, weights.directory)
+        refuse_other_tokens(metadata_directory, weights.directory)
     refuse_adapters(metadata_directory)
     _refuse_redirections(config)
     _refuse_quantized(config)

@@ -5,15 +5,27 @@ A model that was converted and trained has its ``checkpoint-N`` in it or in its
 saves it, but neither the provenance nor, most often, the tokenizer.
 """
 
+import filecmp
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from forgather_convert.errors import SourceError
 from forgather_convert.source.checkpoint_choice import CHECKPOINTS_DIRECTORY
-from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.config_file import (
+    CONFIG_FILE,
+    SourceConfig,
+    read_config,
+    read_json_object,
+)
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 
 logger = logging.getLogger(__name__)
+
+_TOKENIZER_FILE = "tokenizer.json"
+_MAX_NAMES = 5
 
 #: What saving or training a model changes in its config, though it stays the same model:
 #: transformers' Trainer turns the cache off and aligns the special tokens with its tokenizer's.
@@ -111,3 +123,40 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
     fields = {name: value for name, value in config.items() if name not in changed}
     fields.update((name, trained[name]) for name in changed if name in trained)
     return SourceConfig(fields, config.origin)
+
+
+def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
+    """Refuses a checkpoint whose tokenizer has tokens that the model's has not.
+
+    The result gets the model's tokenizer, and could not use what was trained.
+
+    Raises:
+        SourceError: There are such tokens, or a tokenizer cannot be read.
+    """
+    own, other = model / _TOKENIZER_FILE, checkpoint / _TOKENIZER_FILE
+    if not (own.is_file() and other.is_file()) or filecmp.cmp(own, other, shallow=False):
+        return
+    new = sorted(_tokens(read_json_object(other)) - _tokens(read_json_object(own)))
+    if new:
+        names = ", ".join(repr(token) for token in new[:_MAX_NAMES])
+        more = ", ..." if len(new) > _MAX_NAMES else ""
+        raise SourceError(
+            f"{other} has tokens that {own} has not ({names}{more}): the model was trained with "
+            "another tokenizer than it has. Copy the files of the tokenizer that is meant over "
+            "those of the other one."
+        )
+
+
+def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:
+    """The tokens in the content of a ``tokenizer.json``; other content has none."""
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, list):
+        # Unigram models: pairs of a token and its score.
+        vocabulary = [pair[0] for pair in vocabulary if isinstance(pair, list) and pair]
+    contents = [
+        token.get("content")
+        for token in (added if isinstance(added, list) else ())
+        if isinstance(token, dict)
+    ]
+    return {token for token in (*(vocabulary or ()), *contents) if isinstance(token, str)}

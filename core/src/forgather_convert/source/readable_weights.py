@@ -3,7 +3,12 @@
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.weights.checkpoint import WeightsFiles, find_weights, open_checkpoint
+from forgather_convert.weights.checkpoint import (
+    SINGLE_FILE,
+    WeightsFiles,
+    find_weights,
+    open_checkpoint,
+)
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", ADAPTER_CONFIG_FILE)
@@ -49,7 +54,10 @@ def readable_weights(directory: Path) -> WeightsFiles:
     try:
         weights = find_weights(directory)
         if weights is None:
-            raise SourceError(f"{directory} {_why_none(directory)}")
+            raise SourceError(
+                f"{directory} has no weights (no {' and no '.join(SINGLE_FILE.values())}, nor an "
+                f"index of either). {_why_none(directory)}"
+            )
         open_checkpoint(weights)
     except OSError as error:
         raise SourceError(
@@ -80,20 +88,20 @@ def refuse_adapters(directory: Path) -> None:
 
 
 def _why_none(directory: Path) -> str:
-    """Why a directory has no weights that can be read, from the names in it."""
+    """What a directory without weights holds instead, by the names in it, and what to do."""
     if _has(directory, _ADAPTERS):
-        return f"holds adapters (PEFT) only, not the weights of a model. {_MERGE}."
+        return f"It holds adapters (PEFT) only. {_MERGE}."
     if _has(directory, _DEEPSPEED):
         return (
-            "holds a checkpoint of DeepSpeed, which is not read. Collect its weights with the "
+            "It holds a checkpoint of DeepSpeed, which is not read. Collect its weights with the "
             "script zero_to_fp32.py that DeepSpeed left in it: "
-            "python zero_to_fp32.py --safe_serialization . merged"
+            "python zero_to_fp32.py --safe_serialization . merged, there."
         )
     if _has(directory, _DISTRIBUTED):
         return (
-            "holds the shards of a distributed checkpoint (FSDP), which are not read. Merge them "
-            "with 'accelerate merge-weights SHARDS OUTPUT', where SHARDS is the directory of the "
-            ".distcp files."
+            "It holds the shards of a distributed checkpoint (FSDP), which are not read. Merge "
+            "them with 'accelerate merge-weights SHARDS OUTPUT', where SHARDS is the directory of "
+            "the .distcp files."
         )
     state = _matching(directory, _TRAINING_STATE)
     others = [name for name in _matching(directory, _OTHER_FORMATS) if name not in state]
@@ -101,21 +109,17 @@ def _why_none(directory: Path) -> str:
         names = ", ".join(repr(name) for name in others[:_MAX_NAMES])
         more = ", ..." if len(others) > _MAX_NAMES else ""
         return (
-            "has no weights: no model.safetensors, no pytorch_model.bin and no index of either. "
             f"Files in other formats or under other names ({names}{more}) are not read: convert "
             "them to one of these, or rename them."
         )
     if state:
         return (
-            "has no weights, only what a trainer needs to go on (optimizer, schedule). The "
-            "training was interrupted while it saved, or does not save the model."
+            "It holds only what a trainer needs to go on (optimizer, schedule): the training was "
+            "interrupted while it saved, or does not save the model."
         )
     if not any(directory.iterdir()):
-        return "is empty. The training was interrupted while it saved."
-    return (
-        "has no weights: no model.safetensors, no pytorch_model.bin and no index of either. "
-        "Get the model's weights in one of these formats."
-    )
+        return "It is empty: perhaps the training was interrupted while it saved."
+    return "Download the model's weights in one of these formats."
 
 
 def _has(directory: Path, patterns: tuple[str, ...]) -> bool:

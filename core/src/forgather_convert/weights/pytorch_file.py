@@ -215,7 +215,7 @@ def _tensor_ref(
     import torch
 
     _refuse_unresolved_bits(path, name, tensor)
-    entry = storages.get(getattr(tensor.untyped_storage(), "_checkpoint_offset", -1))
+    entry = storages.get(getattr(torch.Tensor.untyped_storage(tensor), "_checkpoint_offset", -1))
     if entry is None:
         raise SourceError(f"{path} has no values for '{name}'. {_SAVE_AGAIN}")
     dtype = from_torch(tensor.dtype)
