@@ -294,9 +294,25 @@ def test_a_tokenizer_in_the_checkpoint_alone_is_named(
     fg = shutil.copytree(training.pair.fg, tmp_path / "fg")
     checkpoint = shutil.copytree(training.output / "checkpoint-2", fg / "checkpoint-2")
     write_tokenizer(checkpoint)
+    assert f"{fg} has no tokenizer, so the result has none. {checkpoint} has one" in (
+        _warnings_of_converting(fg, tmp_path / "hf")
+    )
+
+
+def test_a_tokenizer_around_a_checkpoint_of_its_own_is_named(tmp_path: Path) -> None:
+    source = write_hf_model(tmp_path / "hf", _LLAMA3)
+    checkpoint = write_hf_model(source / "checkpoints" / "checkpoint-2", _LLAMA3)
+    assert "tokenizer" not in _warnings_of_converting(checkpoint, tmp_path / "without")
+    write_tokenizer(source)
+    assert f"{checkpoint} has no tokenizer, so the result has none. {source} has one" in (
+        _warnings_of_converting(checkpoint, tmp_path / "fg")
+    )
+
+
+def _warnings_of_converting(source: Path, destination: Path) -> str:
     with logged(logging.WARNING) as warnings:
-        convert_unchecked(fg, tmp_path / "hf")
-    assert any(f"{checkpoint} has one; copy its files" in text for text in warnings)
+        convert_unchecked(source, destination)
+    return "\n".join(warnings)
 
 
 @pytest.mark.parametrize("is_new", [True, False])

@@ -17,10 +17,10 @@ from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgathe
 from forgather_convert.source.model_directory import (
     find_model_directory,
     refuse_other_tokens,
+    report_other_tokenizer,
     trained_config,
 )
 from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
-from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
 from forgather_convert.weights.checkpoint import WeightsFiles
 
@@ -97,7 +97,7 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
     _refuse_redirections(config)
     _refuse_quantized(config)
     dtype, is_stated = _detect_dtype(config, options)
-    _report_tokenizer(metadata_directory, weights.directory)
+    report_other_tokenizer(metadata_directory, weights.directory)
     return Detection(
         source=source,
         direction=direction,
@@ -145,18 +145,6 @@ def _report_checkpoints(source: Path) -> None:
             "model's own weights are. To convert a checkpoint, give it as the source",
             source,
             numbered[0].path,
-        )
-
-
-def _report_tokenizer(metadata_directory: Path, weights_directory: Path) -> None:
-    if has_tokenizer(metadata_directory) or metadata_directory == weights_directory:
-        return
-    if has_tokenizer(weights_directory):
-        logger.warning(
-            "%s has no tokenizer, so the result has none. %s has one; copy its files to give it "
-            "to the result",
-            metadata_directory,
-            weights_directory,
         )
 
 

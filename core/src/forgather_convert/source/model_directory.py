@@ -20,6 +20,7 @@ from forgather_convert.source.config_file import (
     read_json_object,
 )
 from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 
 logger = logging.getLogger(__name__)
@@ -60,15 +61,23 @@ def find_model_directory(directory: Path, any_config: bool) -> Path | None:
         directory: A directory, or a link to one.
         any_config: Whether any config is taken for a Forgather model's.
     """
-    for path in (directory.absolute(), directory.resolve()):
-        if not CHECKPOINT_NAME.fullmatch(path.name):
-            continue
-        parent = path.parent
-        if parent.name == CHECKPOINTS_DIRECTORY:
-            parent = parent.parent
-        if _belong_together(parent, path, any_config):
+    for parent in _around(directory):
+        if _belong_together(parent, directory, any_config):
             return parent
     return None
+
+
+def _around(directory: Path) -> tuple[Path, ...]:
+    """The directories that have a directory as their checkpoint, by its name and its place.
+
+    Two, where a link and what it leads to are in different places.
+    """
+    found = []
+    for path in (directory.absolute(), directory.resolve()):
+        if CHECKPOINT_NAME.fullmatch(path.name):
+            is_deeper = path.parent.name == CHECKPOINTS_DIRECTORY
+            found.append(path.parent.parent if is_deeper else path.parent)
+    return tuple(found)
 
 
 def _belong_together(model: Path, checkpoint: Path, any_config: bool) -> bool:
@@ -145,6 +154,21 @@ def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
             "another tokenizer than it has. Copy the files of the tokenizer that is meant over "
             "those of the other one."
         )
+
+
+def report_other_tokenizer(metadata_directory: Path, checkpoint: Path) -> None:
+    """Says that the result gets no tokenizer though there is one nearby."""
+    if has_tokenizer(metadata_directory):
+        return
+    for directory in (checkpoint, *_around(checkpoint)):
+        if has_tokenizer(directory):
+            logger.warning(
+                "%s has no tokenizer, so the result has none. %s has one; copy its files to give "
+                "it to the result",
+                metadata_directory,
+                directory,
+            )
+            return
 
 
 def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:

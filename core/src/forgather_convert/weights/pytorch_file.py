@@ -8,7 +8,6 @@ which storage a tensor is; the archive's directory tells where a storage lies.
 import io
 import pickletools
 import re
-import tarfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -164,8 +163,8 @@ def _read(file: BinaryIO, entry: ZipEntry) -> bytes:
 
 
 def _is_tar(file: BinaryIO) -> bool:
-    file.seek(0)
-    return tarfile.is_tarfile(file)
+    file.seek(257)
+    return file.read(5) == b"ustar"
 
 
 def _load_without_bytes(path: Path, archive: _Archive) -> tuple[Any, Mapping[int, ZipEntry]]:
