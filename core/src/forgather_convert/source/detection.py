@@ -77,8 +77,11 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
 
     metadata_directory, weights = _find_metadata(source, options)
     config = read_config(metadata_directory)
+    _refuse_redirections(config)
+    _refuse_quantized(config)
     direction = _detect_direction(config, options)
     model_type = _detect_model_type(config, direction, options)
+    dtype, is_stated = _detect_dtype(config, options)
     if direction is Direction.TO_FORGATHER:
         if options.checkpoint_path is not None:
             raise OptionError(
@@ -87,16 +90,12 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
             )
         if weights is None:
             weights = readable_weights(source)
-            logger.info("Using the weights of %s itself", source)
             _report_checkpoints(source)
     else:
         weights = weights or find_checkpoint(source, options.checkpoint_path)
         config = trained_config(config, weights.directory)
         refuse_other_tokens(metadata_directory, weights.directory)
     refuse_adapters(metadata_directory)
-    _refuse_redirections(config)
-    _refuse_quantized(config)
-    dtype, is_stated = _detect_dtype(config, options)
     report_other_tokenizer(metadata_directory, weights.directory)
     return Detection(
         source=source,
