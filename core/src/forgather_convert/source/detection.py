@@ -64,7 +64,7 @@ class Detection:
 
 
 def detect(source: Path, options: ConvertOptions) -> Detection:
-    """Finds out what a directory holds, from its file names and its JSON files.
+    """Finds out what a directory holds, from its names, JSON files and headers of weights.
 
     Raises:
         SourceError: It is not a model directory, or one without weights.
