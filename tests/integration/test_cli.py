@@ -136,6 +136,7 @@ def test_console_lines_to_hugging_face(family: str, name: str, tmp_path: Path) -
     assert result.stderr.splitlines() == [
         f"Auto-detected Forgather model (original type: {family})",
         "Auto-detected dtype from source model: float32",
+        f"Using the weights of {tmp_path / 'fg'} itself; it has no checkpoint-N",
         f"Converting Forgather model to HuggingFace {name}",
         "Logits are identical over 32 positions",
         f"Conversion complete: {tmp_path / 'back'}",

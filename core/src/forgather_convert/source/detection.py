@@ -1,4 +1,7 @@
-"""What the source is: which direction, which family, which dtype. Reads JSON only."""
+"""What the source is: which direction, which family, which dtype, which weights.
+
+Reads names, JSON and the headers of weights, and runs nothing that a directory brings.
+"""
 
 import logging
 from dataclasses import dataclass
@@ -8,14 +11,21 @@ from pathlib import Path
 from forgather_convert.dynamic_model.project import DYNAMIC_MODEL_TYPE_PREFIX
 from forgather_convert.errors import OptionError, SourceError, UnsupportedModelError
 from forgather_convert.options import ConvertOptions
-from forgather_convert.source.checkpoint_choice import find_checkpoint
+from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgather_config
+from forgather_convert.source.model_directory import (
+    find_model_directory,
+    refuse_other_tokens,
+    report_other_tokenizer,
+    trained_config,
+)
+from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
-from forgather_convert.weights.checkpoint import WeightsFiles, find_weights
+from forgather_convert.weights.checkpoint import WeightsFiles
 
 logger = logging.getLogger(__name__)
 
-DYNAMIC_PREFIX = "forgather-dynamic-"
 DEFAULT_MODEL_TYPE = "llama"
 DEFAULT_DTYPE = "bfloat16"
 
@@ -37,10 +47,10 @@ class Detection:
         model_type: The family.
         dtype: The data type of the output.
         dtype_is_stated: Whether an option or the config says so; otherwise it is the default.
-        config: The content of its ``config.json``.
-        metadata_directory: Where config and tokenizer are: the source, or the checkpoint
-            where the source has no config.
-        weights: The weights files to convert.
+        config: The content of its ``config.json``, and what a training has changed in it.
+        metadata_directory: Where config, tokenizer and provenance are: the source; the model
+            that it is a checkpoint of; or the checkpoint, where neither has a config.
+        weights: The weights files to convert. Their headers were read and are whole.
     """
 
     source: Path
@@ -54,7 +64,7 @@ class Detection:
 
 
 def detect(source: Path, options: ConvertOptions) -> Detection:
-    """Finds out what a directory holds, from its file names and its JSON files.
+    """Finds out what a directory holds, from its names, JSON files and headers of weights.
 
     Raises:
         SourceError: It is not a model directory, or one without weights.
@@ -65,20 +75,10 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
         what = "is not a directory" if source.exists() else "does not exist"
         raise SourceError(f"The source {source} {what}. Give the directory of a model.")
 
-    has_config = (source / CONFIG_FILE).is_file()
-    checkpoint = None if has_config else find_checkpoint(source, options.checkpoint_path)
-    if has_config:
-        metadata_directory = source
-    elif checkpoint is not None and (checkpoint.directory / CONFIG_FILE).is_file():
-        metadata_directory = checkpoint.directory
-    else:
-        raise SourceError(
-            f"{source} has no {CONFIG_FILE}, and no checkpoint with one. "
-            "Give the directory of a model."
-        )
+    metadata_directory, weights = _find_metadata(source, options)
     config = read_config(metadata_directory)
+    _refuse_redirections(config)
     _refuse_quantized(config)
-
     direction = _detect_direction(config, options)
     model_type = _detect_model_type(config, direction, options)
     dtype, is_stated = _detect_dtype(config, options)
@@ -88,14 +88,15 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
                 "--checkpoint-path selects a checkpoint of a Forgather model, but "
                 f"{source} is a Hugging Face model. Remove the option, or use --reverse."
             )
-        weights = find_weights(metadata_directory)
         if weights is None:
-            raise SourceError(
-                f"{source} has no weights: no model.safetensors, no pytorch_model.bin and no index "
-                "of either. Download the model's weights in one of these formats."
-            )
+            weights = readable_weights(source)
+            _report_checkpoints(source)
     else:
-        weights = checkpoint or find_checkpoint(source, options.checkpoint_path)
+        weights = weights or find_checkpoint(source, options.checkpoint_path)
+        config = trained_config(config, weights.directory)
+        refuse_other_tokens(metadata_directory, weights.directory)
+    refuse_adapters(metadata_directory)
+    report_other_tokenizer(metadata_directory, weights.directory)
     return Detection(
         source=source,
         direction=direction,
@@ -108,12 +109,53 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
     )
 
 
-def is_forgather_config(config: SourceConfig) -> bool:
-    """Whether a config is a dynamic model's."""
-    model_type = config.get("model_type")
-    return "hf_model_type" in config or (
-        isinstance(model_type, str) and model_type.startswith(DYNAMIC_PREFIX)
+def _find_metadata(source: Path, options: ConvertOptions) -> tuple[Path, WeightsFiles | None]:
+    """Where the config is, and the weights where they had to be found for that."""
+    requested = options.checkpoint_path
+    model_directory = find_model_directory(source, options.reverse)
+    if model_directory is not None:
+        logger.info(
+            "%s is a checkpoint of %s; its config and tokenizer are taken from there",
+            source,
+            model_directory,
+        )
+        weights = readable_weights(source) if requested is None else None
+        return model_directory, weights or find_checkpoint(source, requested)
+    if (source / CONFIG_FILE).is_file():
+        return source, None
+    weights = find_checkpoint(source, requested)
+    # Such as the directory "checkpoints" of a model.
+    model_directory = find_model_directory(weights.directory, options.reverse)
+    if model_directory is not None:
+        return model_directory, weights
+    if (weights.directory / CONFIG_FILE).is_file():
+        return weights.directory, weights
+    raise SourceError(
+        f"{source} has no {CONFIG_FILE}, and no checkpoint with one. Give the directory of a model."
     )
+
+
+def _report_checkpoints(source: Path) -> None:
+    """Says that a Hugging Face model has checkpoints of a training in it."""
+    numbered = numbered_checkpoints(source)
+    if numbered:
+        logger.warning(
+            "%s holds checkpoints of a training, the latest is %s. They are not converted: the "
+            "model's own weights are. To convert a checkpoint, give it as the source",
+            source,
+            numbered[0].path,
+        )
+
+
+def _refuse_redirections(config: SourceConfig) -> None:
+    """Refuses configs because of which transformers reads other files than the usual ones."""
+    for field, what in (("transformers_weights", "weights"), ("configuration_files", "configs")):
+        if config.get(field):
+            raise UnsupportedModelError(
+                f"{config.origin} has the field '{field}', which makes transformers read other "
+                f"{what} than those of the usual name. Put them under the usual name, and remove "
+                "the field."
+            )
 
 
 def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Direction:

@@ -72,6 +72,12 @@ class Checkpoint:
         return {ref.name: ref for shard in self.shards for ref in shard.tensors}
 
 
+def has_weights(directory: Path) -> bool:
+    """Whether a directory has weights by the names of its files; they may be damaged."""
+    names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
+    return any((directory / name).is_file() for name in names)
+
+
 def find_weights(directory: Path) -> WeightsFiles | None:
     """Finds a directory's weights as transformers does; ``None`` if it has none.
 
@@ -131,7 +137,7 @@ def _read_weight_map(index: Path) -> Mapping[str, str]:
         weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
         if not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
             raise ValueError("no names")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(
             f"{index} is not an index of weights: it has no 'weight_map' from tensors to files. "
             "Download it again."

@@ -1,29 +1,41 @@
 """Tensors that are views of a file: the kernel reads pages when they are touched."""
 
 import mmap
+import sys
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING
 
+from forgather_convert.errors import SourceError
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.weights.tensor_ref import TensorRef
 
 if TYPE_CHECKING:
     import torch
 
+#: Linux promises memory for every page of a private map that could be written to, and so
+#: refuses the map of a file that is larger than memory. This flag asks for no such promise.
+#: Python has its name since 3.13; the number holds on x86, ARM, RISC-V and s390.
+_MAP_NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000)
+
 
 class TensorReader:
     """Gives the tensors of any number of files, each mapped once.
 
     The maps are private: a write to a tensor never reaches its file. Pages belong to
-    the page cache, not to the process, until they are written to.
+    the page cache, not to the process, until they are written to; so a file may be larger
+    than memory.
     """
 
     def __init__(self) -> None:
         self._maps: dict[Path, mmap.mmap] = {}
 
     def read(self, ref: TensorRef) -> "torch.Tensor":
-        """The tensor at ``ref``, in its own dtype and shape, sharing the file's pages."""
+        """The tensor at ``ref``, in its own dtype and shape, sharing the file's pages.
+
+        Raises:
+            SourceError: The file cannot be mapped.
+        """
         import torch
 
         if ref.num_elements == 0:
@@ -42,8 +54,15 @@ class TensorReader:
 
     def _map(self, path: Path) -> mmap.mmap:
         if path not in self._maps:
-            with path.open("rb") as file:
-                self._maps[path] = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+            try:
+                with path.open("rb") as file:
+                    self._maps[path] = _private_map(file.fileno())
+            except OSError as error:
+                raise SourceError(
+                    f"{path} cannot be mapped into memory: {error.strerror}. Raise the limit of "
+                    "this process's address space (ulimit -v), and allow overcommitment of memory "
+                    "where it is forbidden (vm.overcommit_memory=2)."
+                ) from error
         return self._maps[path]
 
     def __enter__(self) -> "TensorReader":
@@ -56,3 +75,14 @@ class TensorReader:
         trace: TracebackType | None,
     ) -> None:
         self._maps.clear()
+
+
+def _private_map(descriptor: int) -> mmap.mmap:
+    if sys.platform != "linux":
+        return mmap.mmap(descriptor, 0, access=mmap.ACCESS_COPY)
+    return mmap.mmap(
+        descriptor,
+        0,
+        flags=mmap.MAP_PRIVATE | _MAP_NORESERVE,
+        prot=mmap.PROT_READ | mmap.PROT_WRITE,
+    )

@@ -94,11 +94,15 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
     """
     try:
         content = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise _damaged(file_name, "it is not JSON") from error
     if not isinstance(content, dict):
         raise _damaged(file_name, "it is not a JSON object")
     metadata = content.pop(METADATA_KEY, None) or {}
+    if not isinstance(metadata, dict) or not all(
+        isinstance(value, str) for value in metadata.values()
+    ):
+        raise _damaged(file_name, f"{METADATA_KEY} does not hold strings")
     entries = [_read_entry(name, entry, file_name) for name, entry in content.items()]
 
     start = _LENGTH.size + len(text.encode("utf-8"))
@@ -117,11 +121,14 @@ def _read_entry(
     name: str, entry: Any, file_name: str
 ) -> tuple[str, str, tuple[int, ...], int, int]:
     try:
-        code, shape = entry["dtype"], tuple(int(size) for size in entry["shape"])
-        begin, end = (int(offset) for offset in entry["data_offsets"])
+        code, shape = entry["dtype"], tuple(entry["shape"])
+        begin, end = entry["data_offsets"]
     except (ValueError, KeyError, TypeError) as error:
         raise _damaged(file_name, f"'{name}' lacks its dtype, shape or place") from error
-    dtype = from_safetensors(code)
+    # Not isinstance: true and false are no sizes.
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        raise _damaged(file_name, f"'{name}' has a shape or a place that is no whole number")
+    dtype = from_safetensors(code) if isinstance(code, str) else None
     if dtype is None:
         raise _damaged(file_name, f"'{name}' has the unknown dtype {code!r}")
     return name, dtype, shape, begin, end

@@ -1,0 +1,13 @@
+"""By which signs the config of a Forgather model is known."""
+
+from forgather_convert.source.config_file import SourceConfig
+
+DYNAMIC_PREFIX = "forgather-dynamic-"
+
+
+def is_forgather_config(config: SourceConfig) -> bool:
+    """Whether a config is a dynamic model's."""
+    model_type = config.get("model_type")
+    return "hf_model_type" in config or (
+        isinstance(model_type, str) and model_type.startswith(DYNAMIC_PREFIX)
+    )

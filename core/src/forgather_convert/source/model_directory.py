@@ -1,0 +1,186 @@
+"""The model that a trainer's checkpoint belongs to, and what they say of each other.
+
+A model that was converted and trained has its ``checkpoint-N`` in it or in its
+``checkpoints``. A trainer writes into a checkpoint a config of its own, as far as the library
+saves it, but neither the provenance nor, most often, the tokenizer.
+"""
+
+import filecmp
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import SourceError
+from forgather_convert.source.checkpoint_choice import CHECKPOINTS_DIRECTORY
+from forgather_convert.source.config_file import (
+    CONFIG_FILE,
+    SourceConfig,
+    read_config,
+    read_json_object,
+)
+from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.tokenizer_directory import has_tokenizer
+from forgather_convert.source.trainer_state import CHECKPOINT_NAME
+
+logger = logging.getLogger(__name__)
+
+_TOKENIZER_FILE = "tokenizer.json"
+_MAX_NAMES = 5
+
+#: What saving or training a model changes in its config, though it stays the same model:
+#: transformers' Trainer turns the cache off and aligns the special tokens with its tokenizer's.
+_BOOKKEEPING = frozenset(
+    {
+        "_name_or_path",
+        "architectures",
+        "auto_map",
+        "bos_token_id",
+        "dtype",
+        "eos_token_id",
+        "hf_model_type",
+        "model_type",
+        "pad_token_id",
+        "torch_dtype",
+        "transformers_version",
+        "use_cache",
+    }
+)
+#: Fields that have a meaning together; versions of transformers write one or the others.
+_ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
+
+
+def find_model_directory(directory: Path, any_config: bool) -> Path | None:
+    """The model that a directory is a checkpoint of; ``None`` if it is none.
+
+    It is the one around ``checkpoint-N``, or around ``checkpoints/checkpoint-N``, if it has
+    the config of a Forgather model of the same family. A checkpoint without any config may be
+    one of a Hugging Face model, too.
+
+    Args:
+        directory: A directory, or a link to one.
+        any_config: Whether any config is taken for a Forgather model's.
+    """
+    for parent in _around(directory):
+        if _belong_together(parent, directory, any_config):
+            return parent
+    return None
+
+
+def _around(directory: Path) -> tuple[Path, ...]:
+    """The directories that have a directory as their checkpoint, by its name and its place.
+
+    Two, where a link and what it leads to are in different places.
+    """
+    found = []
+    for path in (directory.absolute(), directory.resolve()):
+        if CHECKPOINT_NAME.fullmatch(path.name):
+            is_deeper = path.parent.name == CHECKPOINTS_DIRECTORY
+            found.append(path.parent.parent if is_deeper else path.parent)
+    return tuple(found)
+
+
+def _belong_together(model: Path, checkpoint: Path, any_config: bool) -> bool:
+    if not (model / CONFIG_FILE).is_file():
+        return False
+    if not (checkpoint / CONFIG_FILE).is_file():
+        return True
+    outer, inner = read_config(model), read_config(checkpoint)
+    both_are_ours = is_forgather_config(outer) and is_forgather_config(inner)
+    return (any_config or both_are_ours) and _is_same_family(outer, inner)
+
+
+def _is_same_family(one: SourceConfig, other: SourceConfig) -> bool:
+    return all(
+        one[field] == other[field]
+        for field in ("model_type", "hf_model_type")
+        if field in one and field in other
+    )
+
+
+def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
+    """A model's config with what a training has changed in it.
+
+    Args:
+        config: The model's.
+        checkpoint: The directory of the weights; it may have a config of its own.
+
+    Raises:
+        SourceError: The checkpoint's config cannot be read.
+    """
+    path = checkpoint / CONFIG_FILE
+    if not path.is_file() or str(path) == config.origin:
+        return config
+    trained = read_config(checkpoint)
+    if not _is_same_family(config, trained):
+        return config
+    changed = {
+        name
+        for name, value in trained.items()
+        if name in config and config[name] != value and name not in _BOOKKEEPING
+    }
+    if changed & {*_ROPE}:
+        changed |= {*_ROPE}
+    if not changed:
+        return config
+    logger.warning(
+        "%s gives other values than %s for %s. The weights were trained with them: they are used",
+        path,
+        config.origin,
+        ", ".join(sorted(changed)),
+    )
+    fields = {name: value for name, value in config.items() if name not in changed}
+    fields.update((name, trained[name]) for name in changed if name in trained)
+    return SourceConfig(fields, config.origin)
+
+
+def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
+    """Refuses a checkpoint whose tokenizer has tokens that the model's has not.
+
+    The result gets the model's tokenizer, and could not use what was trained.
+
+    Raises:
+        SourceError: There are such tokens, or a tokenizer cannot be read.
+    """
+    own, other = model / _TOKENIZER_FILE, checkpoint / _TOKENIZER_FILE
+    if not (own.is_file() and other.is_file()) or filecmp.cmp(own, other, shallow=False):
+        return
+    new = sorted(_tokens(read_json_object(other)) - _tokens(read_json_object(own)))
+    if new:
+        names = ", ".join(repr(token) for token in new[:_MAX_NAMES])
+        more = ", ..." if len(new) > _MAX_NAMES else ""
+        raise SourceError(
+            f"{other} has tokens that {own} has not ({names}{more}): the model was trained with "
+            "another tokenizer than it has. Copy the files of the tokenizer that is meant over "
+            "those of the other one."
+        )
+
+
+def report_other_tokenizer(metadata_directory: Path, checkpoint: Path) -> None:
+    """Says that the result gets no tokenizer though there is one nearby."""
+    if has_tokenizer(metadata_directory):
+        return
+    for directory in (checkpoint, *_around(checkpoint)):
+        if has_tokenizer(directory):
+            logger.warning(
+                "%s has no tokenizer, so the result has none. %s has one; copy its files to give "
+                "it to the result",
+                metadata_directory,
+                directory,
+            )
+            return
+
+
+def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:
+    """The tokens in the content of a ``tokenizer.json``; other content has none."""
+    model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, list):
+        # Unigram models: pairs of a token and its score.
+        vocabulary = [pair[0] for pair in vocabulary if isinstance(pair, list) and pair]
+    contents = [
+        token.get("content")
+        for token in (added if isinstance(added, list) else ())
+        if isinstance(token, dict)
+    ]
+    return {token for token in (*(vocabulary or ()), *contents) if isinstance(token, str)}

@@ -1,0 +1,131 @@
+"""The weights of a directory, or why there are none that can be read and what to do."""
+
+from pathlib import Path
+
+from forgather_convert.errors import SourceError
+from forgather_convert.weights.checkpoint import (
+    SINGLE_FILE,
+    WeightsFiles,
+    find_weights,
+    open_checkpoint,
+)
+
+ADAPTER_CONFIG_FILE = "adapter_config.json"
+_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", ADAPTER_CONFIG_FILE)
+_MERGE = (
+    "Merge them into the model first, with peft's merge_and_unload() and save_pretrained(), and "
+    "convert what that saves"
+)
+#: What trainers keep beside a model.
+_TRAINING_STATE = (
+    "optimizer*",
+    "scheduler.pt",
+    "scaler.pt",
+    "rng_state*",
+    "random_states*",
+    "trainer_state.json",
+    "training_args.bin",
+)
+_DEEPSPEED = ("global_step*", "*_optim_states.pt", "*zero_pp_rank_*", "mp_rank_*_model_states.pt")
+_DISTRIBUTED = ("*.distcp", ".metadata", "*/*.distcp", "*/.metadata", "pytorch_model_fsdp_*")
+_OTHER_FORMATS = (
+    "*.safetensors",
+    "*.bin",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+    "*.gguf",
+    "*.ggml",
+    "*.h5",
+    "*.msgpack",
+    "*.onnx",
+    "*.ot",
+)
+_MAX_NAMES = 5
+
+
+def readable_weights(directory: Path) -> WeightsFiles:
+    """Finds the weights of a directory and reads their headers.
+
+    Raises:
+        SourceError: There are none, they are damaged, or transformers would load something
+            else from the directory; the message names the cause and the remedy.
+    """
+    try:
+        weights = find_weights(directory)
+        if weights is None:
+            raise SourceError(
+                f"{directory} has no weights (no {' and no '.join(SINGLE_FILE.values())}, nor an "
+                f"index of either). {_why_none(directory)}"
+            )
+        open_checkpoint(weights)
+    except OSError as error:
+        raise SourceError(
+            f"{directory} cannot be read: {error.filename or 'a file'}: {error.strerror}. "
+            "Correct its permissions, or copy it anew."
+        ) from error
+    refuse_adapters(directory)
+    return weights
+
+
+def refuse_adapters(directory: Path) -> None:
+    """Refuses a model with adapters beside its weights.
+
+    With such a file transformers loads the adapters' base model, wherever that is, and the
+    adapters; not the weights beside it. So the file must not be copied, and to leave it out
+    would lose what was trained.
+
+    Raises:
+        SourceError: There are adapters.
+    """
+    if (directory / ADAPTER_CONFIG_FILE).is_file():
+        raise SourceError(
+            f"{directory} holds adapters (PEFT) beside the model's weights: because of "
+            f"{ADAPTER_CONFIG_FILE} transformers loads the adapters and the model that they were "
+            f"made for. {_MERGE}; or remove {ADAPTER_CONFIG_FILE} to convert the weights without "
+            "the adapters."
+        )
+
+
+def _why_none(directory: Path) -> str:
+    """What a directory without weights holds instead, by the names in it, and what to do."""
+    if _has(directory, _ADAPTERS):
+        return f"It holds adapters (PEFT) only. {_MERGE}."
+    if _has(directory, _DEEPSPEED):
+        return (
+            "It holds a checkpoint of DeepSpeed, which is not read. Collect its weights with the "
+            "script zero_to_fp32.py that DeepSpeed left in it: "
+            "python zero_to_fp32.py --safe_serialization . merged, there."
+        )
+    if _has(directory, _DISTRIBUTED):
+        return (
+            "It holds the shards of a distributed checkpoint (FSDP), which are not read. Merge "
+            "them with 'accelerate merge-weights SHARDS OUTPUT', where SHARDS is the directory of "
+            "the .distcp files."
+        )
+    state = _matching(directory, _TRAINING_STATE)
+    others = [name for name in _matching(directory, _OTHER_FORMATS) if name not in state]
+    if others:
+        names = ", ".join(repr(name) for name in others[:_MAX_NAMES])
+        more = ", ..." if len(others) > _MAX_NAMES else ""
+        return (
+            f"Files in other formats or under other names ({names}{more}) are not read: convert "
+            "them to one of these, or rename them."
+        )
+    if state:
+        return (
+            "It holds only what a trainer needs to go on (optimizer, schedule): the training was "
+            "interrupted while it saved, or does not save the model."
+        )
+    if not any(directory.iterdir()):
+        return "It is empty: perhaps the training was interrupted while it saved."
+    return "Download the model's weights in one of these formats."
+
+
+def _has(directory: Path, patterns: tuple[str, ...]) -> bool:
+    return any(True for pattern in patterns for _ in directory.glob(pattern))
+
+
+def _matching(directory: Path, patterns: tuple[str, ...]) -> list[str]:
+    found = {path.name for pattern in patterns for path in directory.glob(pattern)}
+    return sorted(found)

@@ -1,0 +1,75 @@
+"""Where the entries of a zip file lie in it, by its own directory."""
+
+import os
+import struct
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import BinaryIO
+
+#: The fixed part of the header in front of an entry; the lengths of name and extra field
+#: are its last numbers. The directory's own extra field may have another length.
+_LOCAL_HEADER = struct.Struct("<4s22xHH")
+_SIGNATURE = b"PK\x03\x04"
+_ENCRYPTED = 0x1
+
+
+@dataclass(frozen=True)
+class ZipEntry:
+    """A file in a zip file.
+
+    Attributes:
+        name: Its name, with folders.
+        start: Where its bytes begin in the zip file.
+        size: How many bytes it has when it is unpacked.
+        is_stored: Whether its bytes are there as they are, neither compressed nor encrypted.
+    """
+
+    name: str
+    start: int
+    size: int
+    is_stored: bool
+
+    @property
+    def end(self) -> int:
+        """Where its bytes end, if it is stored."""
+        return self.start + self.size
+
+
+def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
+    """Lists the entries of a zip file by their names, without reading them.
+
+    Raises:
+        zipfile.BadZipFile: The file is not a zip file, is cut short, or contradicts itself:
+            entries overlap, or two have the same name.
+    """
+    entries: dict[str, ZipEntry] = {}
+    with zipfile.ZipFile(file) as archive:
+        infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+        end_of_previous = 0
+        for info in infos:
+            start = _data_start(file, info)
+            end = start + info.compress_size
+            if info.header_offset < end_of_previous or end > archive.start_dir:
+                raise zipfile.BadZipFile(f"the entry {info.filename!r} overlaps with another")
+            if info.filename in entries:
+                raise zipfile.BadZipFile(f"there are two entries {info.filename!r}")
+            end_of_previous = end
+            is_stored = (
+                info.compress_type == zipfile.ZIP_STORED
+                and not info.flag_bits & _ENCRYPTED
+                and info.compress_size == info.file_size
+            )
+            entries[info.filename] = ZipEntry(info.filename, start, info.file_size, is_stored)
+    return entries
+
+
+def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
+    file.seek(info.header_offset, os.SEEK_SET)
+    raw = file.read(_LOCAL_HEADER.size)
+    if len(raw) < _LOCAL_HEADER.size:
+        raise zipfile.BadZipFile(f"the entry {info.filename!r} would begin behind the end")
+    signature, name_length, extra_length = _LOCAL_HEADER.unpack(raw)
+    if signature != _SIGNATURE:
+        raise zipfile.BadZipFile(f"the entry {info.filename!r} is not where it should be")
+    return info.header_offset + _LOCAL_HEADER.size + int(name_length) + int(extra_length)
