@@ -1,12 +1,16 @@
 """Imports generated code, without a trace on disk or in transformers' caches."""
 
+import hashlib
 import importlib
+import importlib.machinery
+import importlib.util
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import GeneratedCode
@@ -25,24 +29,48 @@ def load_generated_code(code: GeneratedCode) -> DynamicModelClasses:
 
     The same code is imported once in a process.
     """
-    package = "_" + code.model_module
-    if package not in sys.modules:
-        with tempfile.TemporaryDirectory(prefix="forgather-") as directory, _no_bytecode():
-            root = Path(directory)
-            for name, text in code.files.items():
-                (root / name).write_text(text, encoding="utf-8")
+    modules = import_modules(code.files, (code.model_module, code.config_module))
+    return DynamicModelClasses(
+        modules[code.config_module].DynamicCausalLMConfig,
+        modules[code.model_module].DynamicCausalLM,
+    )
+
+
+def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, ModuleType]:
+    """Imports modules of a package that consists of the given files, and nothing else.
+
+    The package's name is a hash of its content: two models never share a module.
+
+    Args:
+        files: The text of each file, by its name.
+        names: The modules to import, without suffix.
+
+    Raises:
+        Exception: Whatever the code raises.
+    """
+    package = "_forgather_model_" + _digest(files)
+    with tempfile.TemporaryDirectory(prefix="forgather-") as directory, _no_bytecode():
+        if package not in sys.modules:
             spec = importlib.machinery.ModuleSpec(package, loader=None, is_package=True)
-            module = importlib.util.module_from_spec(spec)
-            module.__path__ = [directory]
-            sys.modules[package] = module
-            try:
-                importlib.import_module(f"{package}.{code.model_module}")
-            except BaseException:
-                del sys.modules[package]
-                raise
-    config_module = sys.modules[f"{package}.{code.config_module}"]
-    model_module = sys.modules[f"{package}.{code.model_module}"]
-    return DynamicModelClasses(config_module.DynamicCausalLMConfig, model_module.DynamicCausalLM)
+            sys.modules[package] = importlib.util.module_from_spec(spec)
+        for name, text in files.items():
+            (Path(directory) / name).write_text(text, encoding="utf-8")
+        sys.modules[package].__path__ = [directory]
+        try:
+            return {name: importlib.import_module(f"{package}.{name}") for name in names}
+        except BaseException:
+            for name in [name for name in sys.modules if name.partition(".")[0] == package]:
+                del sys.modules[name]
+            raise
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    digest = hashlib.sha256()
+    for name in sorted(files):
+        for part in (name, files[name]):
+            content = part.encode("utf-8")
+            digest.update(len(content).to_bytes(8, "big") + content)
+    return digest.hexdigest()[:32]
 
 
 @contextmanager

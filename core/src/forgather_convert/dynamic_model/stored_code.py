@@ -1,37 +1,229 @@
-"""Reads the model code that lies in a directory; it does not run."""
+"""The model code that lies in a directory: read as text, and run only on purpose.
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+It is hostile input until it is known to be harmless. It is known if it is, byte for byte, what
+the generator writes for some values of the hyper-parameters: these are the only things in the
+generated code that a config decides, and they are literals. A hash that the directory itself
+records proves nothing, since whoever edits the code can record another.
+"""
+
+import ast
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.dynamic_model.loading import DynamicModelClasses
+from forgather_convert.dynamic_model.code_generator import generate_code
+from forgather_convert.dynamic_model.loading import DynamicModelClasses, import_modules
 from forgather_convert.dynamic_model.project import Project
+from forgather_convert.errors import ForgatherConvertError, SourceError
+from forgather_convert.families.rope import ROPE_FIELDS
 from forgather_convert.source.config_file import SourceConfig
+
+_REFERENCE = re.compile(r"([A-Za-z_]\w*)\.([A-Za-z_]\w*)", re.ASCII)
+#: What generated file names end in: a hash of the content of all files.
+_SUFFIX = re.compile(r"_[0-9a-f]{8}\Z", re.ASCII)
+#: More than any model's code has; a larger file is not read.
+_MAX_BYTES = 1 << 20
+_MAX_FILES = 256
 
 
 @dataclass(frozen=True)
 class StoredCode:
-    """The Python files of a directory's model."""
+    """The Python files of a directory's model.
+
+    Attributes:
+        files: The text of each file that the model imports, by its name.
+        config_module: The module, without its suffix, that defines the config class.
+        config_class: The name of the config class.
+        model_module: The module, without its suffix, that defines the model.
+        model_class: The name of the causal language model.
+        config_defaults: What the config class takes for fields that are not given, in the order
+            of its constructor's arguments; those that are not literals are left out.
+    """
 
     files: Mapping[str, str]
+    config_module: str
+    config_class: str
+    model_module: str
+    model_class: str
+    config_defaults: Mapping[str, Any]
 
 
 def read_stored_code(directory: Path, config: Mapping[str, Any]) -> StoredCode | None:
-    """Reads the code that a config names; ``None`` if there is none."""
-    return None
+    """Reads the code that a config names in its ``auto_map``, and what that imports.
+
+    Returns:
+        ``None`` if the config names none, or it is not in the directory.
+    """
+    auto_map = config.get("auto_map")
+    if not isinstance(auto_map, Mapping):
+        return None
+    config_reference = _reference(auto_map.get("AutoConfig"))
+    model_reference = _reference(auto_map.get("AutoModelForCausalLM")) or _reference(
+        auto_map.get("AutoModel")
+    )
+    if config_reference is None or model_reference is None:
+        return None
+    files: dict[str, str] = {}
+    pending = [config_reference[0], model_reference[0]]
+    while pending:
+        module = pending.pop()
+        name = f"{module}.py"
+        if name in files:
+            continue
+        text = _read(directory / name)
+        if text is None or len(files) == _MAX_FILES:
+            return None
+        files[name] = text
+        pending += _siblings(text)
+    return StoredCode(
+        files=files,
+        config_module=config_reference[0],
+        config_class=config_reference[1],
+        model_module=model_reference[0],
+        model_class=model_reference[1],
+        config_defaults=_literal_defaults(files[f"{config_reference[0]}.py"], config_reference[1]),
+    )
 
 
 def complete_with_stored_defaults(config: SourceConfig, stored: StoredCode | None) -> SourceConfig:
-    """A config with what its own code takes for fields that it leaves out."""
-    return config
+    """A config with what its own code takes for the fields that it leaves out."""
+    if stored is None:
+        return config
+    absent = {name: value for name, value in stored.config_defaults.items() if name not in config}
+    return config.updated(absent)
 
 
 def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, ...]:
-    """The names of files that are not what the generator writes."""
-    return tuple(stored.files)
+    """The names of files that are not what the generator writes, whatever the values.
+
+    Nothing is left of a difference but the values of the config class's defaults, and the hash
+    in the files' names that follows from them.
+
+    Args:
+        stored: The code of a directory.
+        project: What the generator is to write, with any values.
+
+    Returns:
+        Nothing if the code is the generator's, and may run.
+    """
+    values = {
+        name: value for name, value in stored.config_defaults.items() if name not in ROPE_FIELDS
+    }
+    try:
+        generated = generate_code(replace(project, config=values))
+    except ForgatherConvertError:
+        return tuple(stored.files)
+    ours = _without_suffix(generated.files, generated.model_module)
+    theirs = _without_suffix(stored.files, stored.model_module)
+    classes = (stored.config_class, stored.model_class)
+    if classes != ("DynamicCausalLMConfig", "DynamicCausalLM") or len(theirs) < len(stored.files):
+        return tuple(stored.files)
+    names = dict(zip(theirs, stored.files, strict=True))
+    differing = [names[name] for name in theirs if theirs[name] != ours.get(name)]
+    return tuple(differing) + tuple(name for name in ours if name not in theirs)
 
 
 def load_stored_code(stored: StoredCode) -> DynamicModelClasses:
-    """Imports the code as a package of its own."""
-    raise NotImplementedError
+    """Runs the code: imports it as a package of its own.
+
+    Only for code that is known to be the generator's, or that the user trusts.
+
+    Raises:
+        SourceError: It fails, or does not define its classes.
+    """
+    try:
+        modules = import_modules(stored.files, (stored.config_module, stored.model_module))
+        return DynamicModelClasses(
+            getattr(modules[stored.config_module], stored.config_class),
+            getattr(modules[stored.model_module], stored.model_class),
+        )
+    # It is somebody's code, and may raise anything.
+    except (Exception, SystemExit) as error:
+        raise SourceError(
+            f"The model code {stored.model_module}.py cannot be imported: "
+            f"{type(error).__name__}: {error}. Correct it, or leave out --trust-remote-code to "
+            "compare with the family's standard code."
+        ) from error
+
+
+def _reference(value: Any) -> tuple[str, str] | None:
+    """The module and the class of an ``auto_map`` entry that is about files beside it."""
+    match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
+    return None if match is None else (match[1], match[2])
+
+
+def _read(path: Path) -> str | None:
+    try:
+        if not path.is_file() or path.stat().st_size > _MAX_BYTES:
+            return None
+        return path.read_bytes().decode("utf-8")
+    except (OSError, UnicodeDecodeError):
+        return None
+
+
+def _tree(text: str) -> ast.Module:
+    try:
+        return ast.parse(text)
+    # Source that is nested too deep ends in one of the latter two.
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return ast.Module(body=[], type_ignores=[])
+
+
+def _siblings(text: str) -> list[str]:
+    """The modules beside it that a module imports: ``from .sibling import Name``."""
+    return [
+        node.module
+        for node in ast.walk(_tree(text))
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None
+        if node.module.isidentifier()
+    ]
+
+
+def _literal_defaults(text: str, class_name: str) -> dict[str, Any]:
+    for node in _tree(text).body:
+        if isinstance(node, ast.ClassDef) and node.name == class_name:
+            for member in node.body:
+                if isinstance(member, ast.FunctionDef) and member.name == "__init__":
+                    return dict(_defaults(member.args))
+    return {}
+
+
+def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, Any]]:
+    positional = [*arguments.posonlyargs, *arguments.args]
+    start = len(positional) - len(arguments.defaults)
+    pairs = [
+        *zip(positional[start:], arguments.defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
+    for argument, default in pairs:
+        if default is None:
+            continue
+        try:
+            value = ast.literal_eval(default)
+        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+            continue
+        if _is_json(value):
+            yield argument.arg, value
+
+
+def _is_json(value: Any) -> bool:
+    if isinstance(value, list):
+        return all(map(_is_json, value))
+    if isinstance(value, dict):
+        return all(isinstance(key, str) for key in value) and all(map(_is_json, value.values()))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _without_suffix(files: Mapping[str, str], model_module: str) -> dict[str, str]:
+    """The files without the hash that their names, and the imports of them, end in."""
+    match = _SUFFIX.search(model_module)
+    if match is None:
+        return dict(files)
+    suffix = match[0]
+    pattern = re.compile(rf"^( *from \.\w+?){suffix}( import )", re.MULTILINE)
+    return {
+        re.sub(rf"{suffix}\.py\Z", ".py", name): pattern.sub(r"\g<1>\g<2>", text)
+        for name, text in files.items()
+    }
