@@ -19,7 +19,6 @@ from forgather_convert.sides.counterparts import open_source
 from forgather_convert.sides.forgather import ForgatherSource
 from forgather_convert.source.config_file import read_config
 from forgather_convert.source.detection import detect
-from forgather_convert.weights.checkpoint import open_checkpoint
 from support.directories import differences
 from support.models import load_forgather, load_hf, prompt, write_hf_model
 from support.pairs import Pair, every_family, every_variant
@@ -32,8 +31,7 @@ float32 = pytest.mark.parametrize("dtype", ["float32"])
 def source_side(directory: Path) -> ForgatherSource:
     detection = detect(directory, ConvertOptions())
     hooks = resolve_converter(detection.model_type)
-    checkpoint = open_checkpoint(detection.weights)
-    side = open_source(detection, checkpoint, hooks, ConvertOptions()).side
+    side = open_source(detection, detection.checkpoint, hooks, ConvertOptions()).side
     assert isinstance(side, ForgatherSource)
     return side
 

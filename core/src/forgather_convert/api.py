@@ -20,7 +20,6 @@ from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import LogitComparison, check_logits
 from forgather_convert.vocabulary.chat_template import read_template
 from forgather_convert.vocabulary.token_file import read_token_file
-from forgather_convert.weights.checkpoint import open_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +132,7 @@ def _plan(
     request = PlanRequest(
         detection=detection,
         hooks=hooks,
-        checkpoint=open_checkpoint(detection.weights),
+        checkpoint=detection.checkpoint,
         destination=destination,
         options=options,
         tokens=tokens,

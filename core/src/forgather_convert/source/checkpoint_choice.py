@@ -9,7 +9,7 @@ from pathlib import Path
 from forgather_convert.errors import SourceError
 from forgather_convert.source.readable_weights import readable_weights
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME, read_trainer_state
-from forgather_convert.weights.checkpoint import WeightsFiles, has_weights
+from forgather_convert.weights.checkpoint import Checkpoint, has_weights
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +26,7 @@ class NumberedCheckpoint:
     path: Path
 
 
-def find_checkpoint(source: Path, requested: Path | None) -> WeightsFiles:
+def find_checkpoint(source: Path, requested: Path | None) -> Checkpoint:
     """Finds the weights to convert.
 
     In this order: what was requested; the highest-numbered ``checkpoint-N``, in the source
@@ -113,7 +113,7 @@ def _requested_directory(
 
 def _weights_of(
     directory: Path, source: Path, numbered: tuple[NumberedCheckpoint, ...], what: str
-) -> WeightsFiles:
+) -> Checkpoint:
     """The weights of a directory; the error of one without says what else there is."""
     try:
         if not directory.exists():

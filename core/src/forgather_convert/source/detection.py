@@ -22,7 +22,7 @@ from forgather_convert.source.model_directory import (
 )
 from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
-from forgather_convert.weights.checkpoint import WeightsFiles
+from forgather_convert.weights.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,7 @@ class Detection:
         config: The content of its ``config.json``, and what a training has changed in it.
         metadata_directory: Where config, tokenizer and provenance are: the source; the model
             that it is a checkpoint of; or the checkpoint, where neither has a config.
-        weights: The weights files to convert. Their headers were read and are whole.
+        checkpoint: The weights to convert.
     """
 
     source: Path
@@ -60,7 +60,7 @@ class Detection:
     dtype_is_stated: bool
     config: SourceConfig
     metadata_directory: Path
-    weights: WeightsFiles
+    checkpoint: Checkpoint
 
 
 def detect(source: Path, options: ConvertOptions) -> Detection:
@@ -75,7 +75,7 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
         what = "is not a directory" if source.exists() else "does not exist"
         raise SourceError(f"The source {source} {what}. Give the directory of a model.")
 
-    metadata_directory, weights = _find_metadata(source, options)
+    metadata_directory, checkpoint = _find_metadata(source, options)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
     _refuse_quantized(config)
@@ -88,15 +88,15 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
                 "--checkpoint-path selects a checkpoint of a Forgather model, but "
                 f"{source} is a Hugging Face model. Remove the option, or use --reverse."
             )
-        if weights is None:
-            weights = readable_weights(source)
+        if checkpoint is None:
+            checkpoint = readable_weights(source)
             _report_checkpoints(source)
     else:
-        weights = weights or find_checkpoint(source, options.checkpoint_path)
-        config = trained_config(config, weights.directory)
-        refuse_other_tokens(metadata_directory, weights.directory)
+        checkpoint = checkpoint or find_checkpoint(source, options.checkpoint_path)
+        config = trained_config(config, checkpoint.files.directory)
+        refuse_other_tokens(metadata_directory, checkpoint.files.directory)
     refuse_adapters(metadata_directory)
-    report_other_tokenizer(metadata_directory, weights.directory)
+    report_other_tokenizer(metadata_directory, checkpoint.files.directory)
     return Detection(
         source=source,
         direction=direction,
@@ -105,11 +105,11 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
         dtype_is_stated=is_stated,
         config=config,
         metadata_directory=metadata_directory,
-        weights=weights,
+        checkpoint=checkpoint,
     )
 
 
-def _find_metadata(source: Path, options: ConvertOptions) -> tuple[Path, WeightsFiles | None]:
+def _find_metadata(source: Path, options: ConvertOptions) -> tuple[Path, Checkpoint | None]:
     """Where the config is, and the weights where they had to be found for that."""
     requested = options.checkpoint_path
     model_directory = find_model_directory(source, options.reverse)
@@ -119,17 +119,17 @@ def _find_metadata(source: Path, options: ConvertOptions) -> tuple[Path, Weights
             source,
             model_directory,
         )
-        weights = readable_weights(source) if requested is None else None
-        return model_directory, weights or find_checkpoint(source, requested)
+        checkpoint = readable_weights(source) if requested is None else None
+        return model_directory, checkpoint or find_checkpoint(source, requested)
     if (source / CONFIG_FILE).is_file():
         return source, None
-    weights = find_checkpoint(source, requested)
+    checkpoint = find_checkpoint(source, requested)
     # Such as the directory "checkpoints" of a model.
-    model_directory = find_model_directory(weights.directory, options.reverse)
+    model_directory = find_model_directory(checkpoint.files.directory, options.reverse)
     if model_directory is not None:
-        return model_directory, weights
-    if (weights.directory / CONFIG_FILE).is_file():
-        return weights.directory, weights
+        return model_directory, checkpoint
+    if (checkpoint.files.directory / CONFIG_FILE).is_file():
+        return checkpoint.files.directory, checkpoint
     raise SourceError(
         f"{source} has no {CONFIG_FILE}, and no checkpoint with one. Give the directory of a model."
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 from forgather_convert.errors import SourceError
 from forgather_convert.weights.checkpoint import (
     SINGLE_FILE,
-    WeightsFiles,
+    Checkpoint,
     find_weights,
     open_checkpoint,
 )
@@ -44,8 +44,8 @@ _OTHER_FORMATS = (
 _MAX_NAMES = 5
 
 
-def readable_weights(directory: Path) -> WeightsFiles:
-    """Finds the weights of a directory and reads their headers.
+def readable_weights(directory: Path) -> Checkpoint:
+    """Opens the weights of a directory: reads their headers.
 
     Raises:
         SourceError: There are none, they are damaged, or transformers would load something
@@ -58,14 +58,14 @@ def readable_weights(directory: Path) -> WeightsFiles:
                 f"{directory} has no weights (no {' and no '.join(SINGLE_FILE.values())}, nor an "
                 f"index of either). {_why_none(directory)}"
             )
-        open_checkpoint(weights)
+        checkpoint = open_checkpoint(weights)
     except OSError as error:
         raise SourceError(
             f"{directory} cannot be read: {error.filename or 'a file'}: {error.strerror}. "
             "Correct its permissions, or copy it anew."
         ) from error
     refuse_adapters(directory)
-    return weights
+    return checkpoint
 
 
 def refuse_adapters(directory: Path) -> None:
