@@ -10,20 +10,22 @@ from safetensors.torch import load_file, save_file
 from forgather_convert import ConverterError, MappingError
 from forgather_convert.execution.executor import execute
 from forgather_convert.planning.layout import packed_layout
-from forgather_convert.planning.operations import Cast, Move
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
-from forgather_convert.sides.parameters import ModelSkeleton
 from forgather_convert.source.detection import Direction
 from forgather_convert.tensors import (
     WeightMapping,
     concatenate,
+    deinterleave,
     permute_heads,
     split,
     stack,
     transpose,
     unstack,
 )
-from forgather_convert.tensors.matching import Match, match_tensors
+from forgather_convert.tensors.byte_ranges import byte_ranges
+from forgather_convert.tensors.expressions import cast
+from forgather_convert.tensors.matching import TensorMatch, match_tensors
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 
 CONFIG = {"num_attention_heads": 4}
@@ -35,12 +37,12 @@ def numbers(*shape: int) -> torch.Tensor:
     return torch.arange(torch.Size(shape).numel(), dtype=torch.float32).reshape(shape) + 1
 
 
-def match(directory: Path, mapping: WeightMapping, shapes: dict[str, Any]) -> Match:
+def match(directory: Path, mapping: WeightMapping, shapes: dict[str, Any]) -> TensorMatch:
     files = find_weights(directory)
     assert files is not None
-    skeleton = ModelSkeleton(shapes, {}, ())
+    parameters = ModelParameters(shapes, {}, ())
     tensors = open_checkpoint(files).tensors
-    return match_tensors(tensors, mapping, skeleton, CONFIG, str(directory))
+    return match_tensors(tensors, mapping, parameters, CONFIG, str(directory))
 
 
 def apply(
@@ -54,10 +56,9 @@ def apply(
         {name: tensor.contiguous() for name, tensor in state.items()}, source / "model.safetensors"
     )
     dtype = options.get("dtype", "float32")
-    operation = Move() if dtype == "float32" else Cast(dtype)
     tensors = [
-        TensorPlan(name, dtype, made.shape, operation, made.inputs, made.transform)
-        for name, made in match(source, mapping, shapes).sources.items()
+        TensorPlan(name, cast(value, dtype))
+        for name, value in match(source, mapping, shapes).expressions.items()
     ]
     weights_format = options.get("weights_format", "safetensors")
     layout = packed_layout(tensors, weights_format, None)
@@ -72,6 +73,7 @@ def apply(
 
 
 W = numbers(12, 5)
+PARTS = ("gate", "up")
 CASES: dict[str, tuple[dict[Any, Any], State, State]] = {
     "split": (
         {"h.{i}.qkv": split("l.{i}.q", "l.{i}.k", "l.{i}.v")},
@@ -125,6 +127,55 @@ CASES: dict[str, tuple[dict[Any, Any], State, State]] = {
         {"h": numbers(24)},
         {"l": numbers(24).view(4, 2, 3).transpose(1, 2).reshape(24)},
     ),
+    # GPT-2: a fused projection in another order of dimensions.
+    "transpose, then split": (
+        {"h.{i}.c_attn": [transpose(), split("l.{i}.q", "l.{i}.k", "l.{i}.v")]},
+        {"h.0.c_attn": numbers(5, 12)},
+        {
+            "l.0.q": numbers(5, 12).T[:6],
+            "l.0.k": numbers(5, 12).T[6:9],
+            "l.0.v": numbers(5, 12).T[9:],
+        },
+    ),
+    "concatenate, then transpose": (
+        {("a", "b"): [concatenate(), transpose("c")]},
+        {"a": W, "b": W + 60},
+        {"c": torch.cat([W, W + 60]).T},
+    ),
+    "transpose, then concatenate": (
+        {("a", "b"): [transpose(), concatenate("c")]},
+        {"a": W, "b": numbers(12, 3) + 60},
+        {"c": torch.cat([W.T, numbers(12, 3).T + 60])},
+    ),
+    # GPT-NeoX: queries, keys and values of a head are neighbours.
+    "deinterleave, then split": (
+        {"h.qkv": [deinterleave(parts=3), split("l.q", "l.k", "l.v")]},
+        {"h.qkv": numbers(24, 5)},
+        {
+            name: numbers(24, 5).view(4, 3, 2, 5)[:, part].reshape(8, 5)
+            for part, name in enumerate(("l.q", "l.k", "l.v"))
+        },
+    ),
+    # Mixtures of experts: separate in files, stacked in the model.
+    "concatenate, then stack": (
+        {("h.{e}.gate", "h.{e}.up"): [concatenate(), stack("l.gate_up", over="e")]},
+        {f"h.{e}.{part}": W + 100 * e + 7 * n for e in range(11) for n, part in enumerate(PARTS)},
+        {"l.gate_up": torch.stack([torch.cat([W + 100 * e, W + 100 * e + 7]) for e in range(11)])},
+    ),
+    "transpose, then stack": (
+        {"h.{e}.down": [transpose(), stack("l.down", over="e")]},
+        {f"h.{e}.down": W + 100 * e for e in range(3)},
+        {"l.down": torch.stack([(W + 100 * e).T for e in range(3)])},
+    ),
+    "unstack, then split": (
+        {"h.gate_up": [unstack(over="e"), split("l.{e}.gate", "l.{e}.up")]},
+        {"h.gate_up": numbers(3, 8, 5)},
+        {
+            f"l.{e}.{part}": numbers(3, 8, 5)[e][4 * n : 4 * n + 4]
+            for e in range(3)
+            for n, part in enumerate(PARTS)
+        },
+    ),
     "rename": ({"h.{i}": "l.{i}"}, {"h.0": W, "h.12": W + 1}, {"l.0": W, "l.12": W + 1}),
 }
 
@@ -150,7 +201,18 @@ def test_operations_and_their_inverses(name: str, options: dict[str, Any], tmp_p
         assert torch.equal(back[key], tensor), key
 
 
-@pytest.mark.parametrize("name", ["split", "concatenate", "stack", "unstack", "rename"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "split",
+        "concatenate",
+        "stack",
+        "unstack",
+        "rename",
+        "concatenate, then stack",
+        "unstack, then split",
+    ],
+)
 def test_the_first_dimension_is_cut_and_joined_by_ranges_of_bytes(
     name: str, tmp_path: Path
 ) -> None:
@@ -158,7 +220,7 @@ def test_the_first_dimension_is_cut_and_joined_by_ranges_of_bytes(
     save_file(before, tmp_path / "model.safetensors")
     shapes = {key: tuple(tensor.shape) for key, tensor in after.items()}
     found = match(tmp_path, WeightMapping.from_dict(rules, "test"), shapes)
-    assert all(made.is_copy for made in found.sources.values())
+    assert all(byte_ranges(value) for value in found.expressions.values())
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -174,6 +236,17 @@ def test_a_mapping_is_what_its_dictionary_says(name: str) -> None:
         ({"h.0.qkv": W}, {"l.0.q": (6, 5), "l.0.k": (3, 5), "l.0.v": (4, 5)}, "6 + 3 + 4"),
         ({"h.0.gate": W}, {"l.0.gate_up": (24, 5)}, "h.0.up"),
         ({"h.0.e.0": W, "h.0.e.2": W}, {"l.0.e": (3, 12, 5)}, "h.0.e.1"),
+        # A part of another width: joined, it would be a corrupt file.
+        ({"h.0.gate": W, "h.0.up": W[:, :4]}, {"l.0.gate_up": (24, 5)}, "[12, 4]"),
+        ({"h.0.e.0": W, "h.0.e.1": W[:6]}, {"l.0.e": (2, 12, 5)}, "[1, 6, 5]"),
+        ({"h.0.gate": W, "h.0.up": W.bfloat16()}, {"l.0.gate_up": (24, 5)}, "bfloat16 and float32"),
+        # Of other ranks and sizes than the operations need.
+        ({"h.0.t": numbers(7)}, {"l.0.t": (7,)}, "cannot be exchanged"),
+        ({"h.0.p": numbers(10, 3)}, {"l.0.p": (10, 3)}, "divided by 8"),
+        ({"h.0.p": torch.ones(())}, {"l.0.p": ()}, "divided by 8"),
+        ({"h.0.w": W}, {"l.0.w": (12, 5)}, "'no_such_field'"),
+        ({"h.0.u": torch.ones(())}, {"l.0.u.0": ()}, "no series"),
+        ({"h.0.t": W}, {"l.0.t": (12, 5)}, "[5, 12]"),
     ],
 )
 def test_what_does_not_fit_is_named(
@@ -183,6 +256,10 @@ def test_what_does_not_fit_is_named(
         "h.{i}.qkv": split("l.{i}.q", "l.{i}.k", "l.{i}.v"),
         ("h.{i}.gate", "h.{i}.up"): concatenate("l.{i}.gate_up"),
         "h.{i}.e.{n}": stack("l.{i}.e", over="n"),
+        "h.{i}.t": transpose("l.{i}.t"),
+        "h.{i}.p": permute_heads("l.{i}.p"),
+        "h.{i}.w": permute_heads("l.{i}.w", "no_such_field"),
+        "h.{i}.u": unstack("l.{i}.u.{n}", over="n"),
     }
     save_file(
         {name: tensor.clone() for name, tensor in before.items()}, tmp_path / "model.safetensors"
@@ -202,6 +279,16 @@ def test_what_does_not_fit_is_named(
         {"a.{i}": unstack("b.{i}", over="e")},
         {("a.{i}", "b.{j}"): concatenate("c.{i}")},
         {"a": 3},
+        {"a": []},
+        {"a": ""},
+        {"a": transpose()},
+        {"a": [transpose("b"), transpose("c")]},
+        {"a": [split("b", "c"), transpose("d")]},
+        {"a": concatenate("b", dim=0), "c": "b"},
+        {("a", "b"): transpose("c")},
+        {("a", "b"): stack("c", over="e")},
+        {"a.{e}": [stack(over="e"), stack("b", over="e")]},
+        {"a": stack("b", over="e")},
         {("a", 3): concatenate("b")},
         {},
     ],

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from forgather_convert.api import ConversionResult
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
+from forgather_convert.tensors.expressions import describe
 from forgather_convert.validation.generation import Generation
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.tensor_ref import format_shape
@@ -136,13 +137,10 @@ def _summary(plan: ConversionPlan) -> dict[str, Any]:
 
 
 def _tensor_line(tensor: TensorPlan) -> str:
-    inputs = ", ".join(f"{ref.name} ({ref.file.name})" for ref in tensor.inputs)
-    how = tensor.operation.describe()
-    if tensor.transform is not None:
-        how += f" {tensor.transform}"
+    sources = ", ".join(f"{ref.name} ({ref.file.name})" for ref in tensor.sources)
     return (
         f"{tensor.name} {tensor.dtype} {format_shape(tensor.shape)} "
-        f"{how} <- {inputs or 'the original, kept in the source'}"
+        f"{_operation(tensor)} <- {sources or 'the original, kept in the source'}"
     )
 
 
@@ -151,12 +149,16 @@ def _tensor_object(tensor: TensorPlan) -> dict[str, Any]:
         "name": tensor.name,
         "dtype": tensor.dtype,
         "shape": list(tensor.shape),
-        "operation": tensor.operation.describe(),
+        "operation": _operation(tensor),
         "inputs": [
             {"name": ref.name, "file": ref.file.name, "offset": ref.offset, "bytes": ref.num_bytes}
-            for ref in tensor.inputs
+            for ref in tensor.sources
         ],
     }
+
+
+def _operation(tensor: TensorPlan) -> str:
+    return describe(tensor.expression) or "move"
 
 
 def _size(count: int) -> str:

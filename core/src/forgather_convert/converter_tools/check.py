@@ -19,8 +19,9 @@ from forgather_convert.converter_tools.tiny_models import (
 )
 from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.sides.parameters import ModelSkeleton, skeleton_of
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.tensors.matching import match_tensors
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
 TYINGS = {"untied": False, "tied": True}
@@ -128,8 +129,8 @@ def _check_coverage(hooks: FamilyHooks, is_tied: bool) -> str:
     hf_config = tiny_config(hooks, is_tied)
     config, project = project_of(hooks, hf_config)
     model_class = hooks.hf_model_class()
-    theirs = skeleton_of(lambda: model_class(hf_config))
-    ours = skeleton_of(lambda: build_forgather(project))
+    theirs = parameters_of(lambda: model_class(hf_config))
+    ours = parameters_of(lambda: build_forgather(project))
     mapping = hooks.weight_mapping()
     fields = {**config, **project.config}
     match_tensors(_placeholders(theirs), mapping, ours, fields, model_class.__name__)
@@ -139,11 +140,11 @@ def _check_coverage(hooks: FamilyHooks, is_tied: bool) -> str:
     return f"{len(theirs.shapes)} and {len(ours.shapes)} tensors"
 
 
-def _placeholders(skeleton: ModelSkeleton) -> dict[str, TensorRef]:
+def _placeholders(parameters: ModelParameters) -> dict[str, TensorRef]:
     """Tensors as a checkpoint would have them; only names and shapes are looked at."""
     return {
         name: TensorRef(name, "bfloat16", shape, Path("a tiny checkpoint"), 0)
-        for name, shape in skeleton.shapes.items()
+        for name, shape in parameters.shapes.items()
     }
 
 

@@ -10,7 +10,6 @@ from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS
 from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors import WeightMapping
-from forgather_convert.tensors.operations import Rename
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +99,7 @@ def _rows(mapping: WeightMapping) -> tuple[MappingRow, ...]:
         MappingRow(
             rule.sources,
             rule.destinations,
-            "" if isinstance(rule.operation, Rename) else str(rule.operation),
+            ", ".join(map(str, rule.operations)),
         )
         for rule in mapping.rules
     )

@@ -9,7 +9,7 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.sides.parameters import skeleton_of
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.reference import complete_config
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
 
@@ -66,7 +66,7 @@ def write_tiny_model(directory: Path, hooks: FamilyHooks, is_tied: bool) -> None
     model_class = hooks.hf_model_class()
     generator = torch.Generator().manual_seed(_SEED)
     weights = {}
-    for name, shape in skeleton_of(lambda: model_class(config)).shapes.items():
+    for name, shape in parameters_of(lambda: model_class(config)).shapes.items():
         center = float(len(shape) == 1)
         values = torch.randn(shape, generator=generator) * 0.3 + center
         weights[name] = values.to(torch.bfloat16)

@@ -1,22 +1,18 @@
 """Writes the files of a plan, one tensor at a time."""
 
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from forgather_convert.execution.byte_copy import copy_range
-from forgather_convert.execution.vocabulary_rows import resized_matrix
-from forgather_convert.planning.operations import Literal, ResizeRows
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.source.files import CopyFile
-from forgather_convert.tensors.dtypes import to_torch
+from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
+from forgather_convert.tensors.evaluation import Evaluator, bytes_of
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
-
-#: How many bytes of a tensor are converted at once.
-_CHUNK = 16 << 20
 
 Progress = Callable[[int], None]
 
@@ -59,81 +55,27 @@ def _write_safetensors_shard(shard: ShardPlan, path: Path, progress: Progress) -
 def _write_tensors(tensors: Iterable[TensorPlan], file: BinaryIO, progress: Progress) -> None:
     """Writes the bytes of tensors behind each other; neighbours are copied in one go."""
     with ExitStack() as stack:
+        evaluator = stack.enter_context(Evaluator())
         sources: dict[Path, BinaryIO] = {}
-        reader = stack.enter_context(TensorReader())
 
-        def source_file(path: Path) -> BinaryIO:
-            if path not in sources:
-                sources[path] = stack.enter_context(path.open("rb"))
-            return sources[path]
+        def copy(ranges: list[ByteRange]) -> None:
+            for part in merged(ranges):
+                if part.file not in sources:
+                    sources[part.file] = stack.enter_context(part.file.open("rb"))
+                copy_range(sources[part.file], file, part.offset, part.size, progress)
+            ranges.clear()
 
-        pending: tuple[Path, int, int] | None = None
+        pending: list[ByteRange] = []
         for tensor in tensors:
-            if not tensor.is_copy:
-                _flush(pending, source_file, file, progress)
-                pending = None
-                _compute(tensor, reader, file, progress)
+            ranges = byte_ranges(tensor.expression)
+            if ranges is not None:
+                pending += ranges
                 continue
-            for ref in tensor.inputs:
-                if pending and pending[0] == ref.file and sum(pending[1:]) == ref.offset:
-                    pending = (pending[0], pending[1], pending[2] + ref.num_bytes)
-                else:
-                    _flush(pending, source_file, file, progress)
-                    pending = (ref.file, ref.offset, ref.num_bytes)
-        _flush(pending, source_file, file, progress)
-
-
-def _flush(
-    pending: tuple[Path, int, int] | None,
-    source_file: Callable[[Path], BinaryIO],
-    destination: BinaryIO,
-    progress: Progress,
-) -> None:
-    if pending is not None:
-        path, offset, size = pending
-        copy_range(source_file(path), destination, offset, size, progress)
-
-
-def _compute(tensor: TensorPlan, reader: TensorReader, file: BinaryIO, progress: Progress) -> None:
-    operation = tensor.operation
-    if isinstance(operation, Literal):
-        file.write(operation.data)
-        progress(len(operation.data))
-        return
-    dtype = to_torch(tensor.dtype)
-    for value in _values(tensor, reader):
-        if isinstance(operation, ResizeRows):
-            value = resized_matrix(
-                value, operation.size, operation.num_tokens, operation.rows, dtype
-            )
-        _write_value(value, dtype, file, progress)
-
-
-def _values(tensor: TensorPlan, reader: TensorReader) -> Iterator[Any]:
-    """What a tensor is before its operation, in parts where they only follow each other."""
-    parts = [reader.read(ref) for ref in tensor.inputs]
-    if tensor.transform is not None:
-        yield tensor.transform.apply(parts)
-    else:
-        yield from parts
-
-
-def _write_value(value: Any, dtype: Any, file: BinaryIO, progress: Progress) -> None:
-    """Writes a tensor's elements in another type, a few megabytes at a time."""
-    # Row by row where the order of the elements is not that of the bytes.
-    rows = value.reshape(-1) if value.is_contiguous() else value
-    row_bytes = max(1, rows[:1].numel()) * dtype.itemsize
-    step = max(1, _CHUNK // row_bytes)
-    for start in range(0, rows.shape[0], step):
-        part = rows[start : start + step]
-        file.write(_bytes_of(part.to(dtype).contiguous()))
-        progress(part.numel() * dtype.itemsize)
-
-
-def _bytes_of(tensor: Any) -> memoryview:
-    import torch
-
-    return memoryview(tensor.reshape(-1).view(torch.uint8).numpy())
+            copy(pending)
+            for piece in evaluator.pieces(tensor.expression):
+                file.write(bytes_of(piece))
+                progress(piece.nbytes)
+        copy(pending)
 
 
 def _write_pytorch_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
@@ -145,23 +87,21 @@ def _write_pytorch_shard(shard: ShardPlan, path: Path, progress: Progress) -> No
     import torch
 
     scratch_path = path.with_name(path.name + ".scratch")
-    computed = [tensor for tensor in shard.tensors if not tensor.is_copy or len(tensor.inputs) != 1]
     places: dict[str, TensorRef] = {}
     try:
         with scratch_path.open("wb") as scratch:
-            for tensor in computed:
-                place = TensorRef(
-                    tensor.name, tensor.dtype, tensor.shape, scratch_path, scratch.tell()
+            for tensor in shard.tensors:
+                ranges = byte_ranges(tensor.expression)
+                if ranges is not None and len(ranges) == 1:
+                    file, offset = ranges[0].file, ranges[0].offset
+                else:
+                    file, offset = scratch_path, scratch.tell()
+                    _write_tensors((tensor,), scratch, lambda count: None)
+                places[tensor.name] = TensorRef(
+                    tensor.name, tensor.dtype, tensor.shape, file, offset
                 )
-                places[tensor.name] = place
-                _write_tensors((tensor,), scratch, lambda count: None)
         with TensorReader() as reader:
-            state = {
-                tensor.name: reader.read(places.get(tensor.name) or tensor.inputs[0]).reshape(
-                    tensor.shape
-                )
-                for tensor in shard.tensors
-            }
+            state = {name: reader.read(place) for name, place in places.items()}
             torch.save(state, path)
             del state
         progress(shard.num_bytes)

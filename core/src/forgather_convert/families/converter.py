@@ -8,7 +8,7 @@ from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.tensors import STANDARD_WEIGHT_MAPPING, WeightMapping
+from forgather_convert.tensors import STANDARD_WEIGHT_MAPPING, WeightMapping, WeightMappingDict
 
 #: Hyper-parameters of every standard decoder, by their names in both configs.
 STANDARD_HYPERPARAMETERS: tuple[str, ...] = (
@@ -86,10 +86,10 @@ class HFConverter:
     def get_hf_config_class(self) -> Any:
         return self.get_hf_model_class().config_class
 
-    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
+    def get_weight_mapping(self, direction: str) -> WeightMappingDict:
         return self.directed(STANDARD_WEIGHT_MAPPING, direction)
 
-    def directed(self, mapping: Mapping[Any, Any], direction: str) -> Mapping[Any, Any]:
+    def directed(self, mapping: WeightMappingDict, direction: str) -> WeightMappingDict:
         """Gives a mapping of Hugging Face names to Forgather names, inverted if asked for."""
         if direction == "to_forgather":
             return mapping

@@ -13,6 +13,7 @@ from typing import Any
 import pluggy
 
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.tensors import WeightMappingDict
 
 PROJECT_NAME = "forgather_convert"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
@@ -22,7 +23,7 @@ class ConverterHooks:
     """The specifications; the first answer that is not ``None`` counts."""
 
     @hookspec(firstresult=True)
-    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
+    def get_weight_mapping(self, direction: str) -> WeightMappingDict:
         """The names of the weights, as a bijection.
 
         Args:

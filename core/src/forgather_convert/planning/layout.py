@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
-from forgather_convert.planning.operations import Cast
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.source.files import WriteFile
+from forgather_convert.tensors.expressions import Cast
 from forgather_convert.weights.checkpoint import INDEX_FILE, SAFETENSORS, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
@@ -29,7 +29,7 @@ def mirrors_source(
 ) -> bool:
     """Whether the source's division can be kept: same formats, same types."""
     same_format = checkpoint.files.format == weights_format == SAFETENSORS
-    return same_format and not any(isinstance(tensor.operation, Cast) for tensor in tensors)
+    return same_format and not any(isinstance(tensor.expression, Cast) for tensor in tensors)
 
 
 def mirror_layout(tensors: Sequence[TensorPlan], checkpoint: Checkpoint) -> Layout:
@@ -40,11 +40,11 @@ def mirror_layout(tensors: Sequence[TensorPlan], checkpoint: Checkpoint) -> Layo
     """
     groups, starts = [], []
     for shard in checkpoint.shards:
-        own = [tensor for tensor in tensors if tensor.inputs[0].file == shard.path]
+        own = [tensor for tensor in tensors if tensor.sources[0].file == shard.path]
         if own:
-            own.sort(key=lambda tensor: (tensor.inputs[0].offset, tensor.num_bytes))
+            own.sort(key=lambda tensor: (tensor.sources[0].offset, tensor.num_bytes))
             groups.append(own)
-            starts.append(own[0].inputs[0].offset)
+            starts.append(own[0].sources[0].offset)
     return _build(groups, SAFETENSORS, starts)
 
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 
 from forgather_convert.planning.layout import Layout, rebuilt_index
-from forgather_convert.planning.operations import Literal
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.planning.provenance import OriginalWeights, StoredTensor
-from forgather_convert.sides.parameters import ModelSkeleton
 from forgather_convert.source.files import WriteFile
+from forgather_convert.tensors.expressions import Constant
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.safetensors_file import (
     SafetensorsHeader,
     build_header,
@@ -17,7 +17,7 @@ from forgather_convert.weights.safetensors_file import (
 
 
 def original_layout(
-    tensors: tuple[TensorPlan, ...], original: OriginalWeights, skeleton: ModelSkeleton
+    tensors: tuple[TensorPlan, ...], original: OriginalWeights, parameters: ModelParameters
 ) -> Layout | None:
     """Divides tensors as they were divided; ``None`` if they are not the same tensors.
 
@@ -25,7 +25,7 @@ def original_layout(
     or type.
     """
     available = {tensor.name: tensor for tensor in tensors}
-    for second, first in skeleton.tied.items():
+    for second, first in parameters.tied.items():
         if first in available:
             available[second] = available[first].renamed(second)
     headers = {name: parse_header_text(text, name) for name, text in original.headers.items()}
@@ -37,8 +37,8 @@ def original_layout(
             return None
         shards.append(shard)
         covered.update(tensor.name for tensor in shard.tensors)
-    tied = {**skeleton.tied, **{first: second for second, first in skeleton.tied.items()}}
-    if any(name not in covered and tied.get(name) not in covered for name in skeleton.shapes):
+    tied = {**parameters.tied, **{first: second for second, first in parameters.tied.items()}}
+    if any(name not in covered and tied.get(name) not in covered for name in parameters.shapes):
         return None
     return Layout(tuple(shards), _index(shards, original))
 
@@ -54,8 +54,8 @@ def _shard(
     for ref in header.tensors:
         if ref.name in recomputed:
             stored = recomputed[ref.name]
-            operation = Literal(stored.to_bytes())
-            tensors.append(TensorPlan(ref.name, stored.dtype, stored.shape, operation, ()))
+            value = Constant(stored.dtype, stored.shape, stored.to_bytes())
+            tensors.append(TensorPlan(ref.name, value))
         elif ref.name in available:
             tensor = available[ref.name]
             tensors.append(tensor)

@@ -1,48 +1,49 @@
 """The plan of a conversion, as a value."""
 
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from forgather_convert.planning.operations import Move, Operation
+from forgather_convert.errors import SourceError
 from forgather_convert.source.detection import Direction
-from forgather_convert.source.files import CopyFile, WriteFile
+from forgather_convert.source.files import CopyFile, WriteFile, check_file_name
 from forgather_convert.tensors.dtypes import tensor_bytes
-from forgather_convert.tensors.transforms import Transform
+from forgather_convert.tensors.expressions import Expression, leaves
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.tensor_ref import TensorRef
 
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """A tensor of the destination and where it comes from.
+    """A tensor of the destination and what it is made of.
 
     Attributes:
         name: Its name in the destination.
-        dtype: Its element type there.
-        shape: Its dimensions there.
-        operation: What is done to the value.
-        inputs: The source's tensors, or ranges of them, that it is made of.
-        transform: How the value is computed from the inputs; ``None`` if it is their bytes
-            behind each other.
+        expression: Its value.
     """
 
     name: str
-    dtype: str
-    shape: tuple[int, ...]
-    operation: Operation
-    inputs: tuple[TensorRef, ...]
-    transform: Transform | None = None
+    expression: Expression
 
     @property
-    def is_copy(self) -> bool:
-        """Whether it is bytes of files, as they are."""
-        is_contiguous = all(ref.stride is None for ref in self.inputs)
-        return isinstance(self.operation, Move) and self.transform is None and is_contiguous
+    def dtype(self) -> str:
+        """Its element type in the destination."""
+        return self.expression.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Its dimensions in the destination."""
+        return self.expression.shape
 
     @property
     def num_bytes(self) -> int:
         """Its size in the destination, in bytes."""
         return tensor_bytes(self.dtype, self.shape)
+
+    @property
+    def sources(self) -> tuple[TensorRef, ...]:
+        """The source's tensors that it is made of."""
+        return leaves(self.expression)
 
     def renamed(self, name: str) -> "TensorPlan":
         return replace(self, name=name)
@@ -61,6 +62,9 @@ class ShardPlan:
     file_name: str
     tensors: tuple[TensorPlan, ...]
     header: bytes | None
+
+    def __post_init__(self) -> None:
+        check_file_name(self.file_name)
 
     @property
     def num_bytes(self) -> int:
@@ -94,6 +98,23 @@ class ConversionPlan:
     copies: tuple[CopyFile, ...]
     left_out: tuple[str, ...]
     vocabulary: VocabularyChange | None = None
+
+    def __post_init__(self) -> None:
+        twice = [name for name, count in Counter(self.file_names).items() if count > 1]
+        if twice:
+            raise SourceError(
+                f"The conversion of {self.source} would write {' and '.join(twice)} twice. Rename "
+                "the source's file of that name."
+            )
+
+    @property
+    def file_names(self) -> tuple[str, ...]:
+        """The names of all files that will be written."""
+        return (
+            *(shard.file_name for shard in self.shards),
+            *(write.name for write in self.writes),
+            *(copy.name for copy in self.copies),
+        )
 
     @property
     def tensors(self) -> tuple[TensorPlan, ...]:

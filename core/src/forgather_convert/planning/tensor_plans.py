@@ -1,15 +1,14 @@
 """What happens to every tensor, and the files that they go to."""
 
 import logging
-from dataclasses import replace
 
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
-from forgather_convert.planning.operations import Cast, Move, Operation, ResizeRows
 from forgather_convert.planning.plan import TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.sides.parameters import ModelSkeleton
-from forgather_convert.tensors.matching import Match
+from forgather_convert.tensors.expressions import ResizeRows, cast
+from forgather_convert.tensors.matching import TensorMatch
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.checkpoint import SAFETENSORS
 
@@ -18,8 +17,8 @@ logger = logging.getLogger(__name__)
 
 def tensor_plans(
     request: PlanRequest,
-    match: Match,
-    skeleton: ModelSkeleton,
+    match: TensorMatch,
+    parameters: ModelParameters,
     vocabulary: VocabularyChange | None,
 ) -> tuple[TensorPlan, ...]:
     """A plan for every tensor that is stored; bytes change only if a dtype was asked for.
@@ -30,7 +29,7 @@ def tensor_plans(
     """
     detection, options = request.detection, request.options
     is_cast = options.dtype is not None or not detection.dtype_is_stated
-    others = {made.dtype for made in match.sources.values()} - {detection.dtype}
+    others = {value.dtype for value in match.expressions.values()} - {detection.dtype}
     if others and options.dtype is None:
         stored = ", ".join(sorted(others))
         if is_cast:
@@ -47,27 +46,16 @@ def tensor_plans(
                 detection.dtype,
                 stored,
             )
+    resizes = vocabulary is not None and vocabulary.changes_matrices
     plans = []
-    for name, made in match.sources.items():
-        dtype = detection.dtype if is_cast else made.dtype
-        operation: Operation = Move() if dtype == made.dtype else Cast(dtype)
-        plans.append(TensorPlan(name, dtype, made.shape, operation, made.inputs, made.transform))
-    return _with_vocabulary(tuple(plans), skeleton, vocabulary)
-
-
-def _with_vocabulary(
-    tensors: tuple[TensorPlan, ...], skeleton: ModelSkeleton, vocabulary: VocabularyChange | None
-) -> tuple[TensorPlan, ...]:
-    """The plans with those of the vocabulary's matrices exchanged."""
-    if vocabulary is None or not vocabulary.changes_matrices:
-        return tensors
-    operation = ResizeRows(vocabulary.size, vocabulary.num_tokens_before, vocabulary.rows)
-    return tuple(
-        replace(tensor, shape=skeleton.shapes[tensor.name], operation=operation)
-        if tensor.name in skeleton.vocabulary_matrices
-        else tensor
-        for tensor in tensors
-    )
+    for name, value in match.expressions.items():
+        dtype = detection.dtype if is_cast else value.dtype
+        if resizes and vocabulary is not None and name in parameters.vocabulary_matrices:
+            value = ResizeRows(
+                value, vocabulary.size, vocabulary.num_tokens_before, vocabulary.rows, dtype
+            )
+        plans.append(TensorPlan(name, cast(value, dtype)))
+    return tuple(plans)
 
 
 def choose_layout(request: PlanRequest, tensors: tuple[TensorPlan, ...]) -> Layout:

@@ -19,7 +19,7 @@ from forgather_convert.sides.hugging_face import (
     read_hugging_face,
     with_changes,
 )
-from forgather_convert.sides.parameters import skeleton_of
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.reference import ReferenceClasses, complete_config
 from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
@@ -118,7 +118,7 @@ def _forgather_side(
     config_object = classes.config_class(**fields)
     return ForgatherDestination(
         hooks=hooks,
-        parameters=skeleton_of(lambda: classes.model_class(config_object)),
+        parameters=parameters_of(lambda: classes.model_class(config_object)),
         mapping=hooks.weight_mapping(),
         config_object=config_object,
         original=None,
@@ -152,7 +152,7 @@ def _hugging_face_side(
             original = provenance.weights
     return HuggingFaceDestination(
         hooks=hooks,
-        parameters=skeleton_of(lambda: hooks.hf_model_class()(config_object)),
+        parameters=parameters_of(lambda: hooks.hf_model_class()(config_object)),
         mapping=hooks.weight_mapping().inverted(),
         config_object=config_object,
         original=original,

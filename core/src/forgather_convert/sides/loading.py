@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ValidationError
-from forgather_convert.sides.parameters import ModelSkeleton
 from forgather_convert.sides.reference import first_line
 from forgather_convert.tensors.dtypes import to_torch
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
@@ -111,7 +111,7 @@ def _with_stored_values(model: Any, state: Mapping[str, TensorRef]) -> Any:
     return model.eval()
 
 
-def written_state(directory: Path, parameters: ModelSkeleton) -> dict[str, TensorRef]:
+def written_state(directory: Path, parameters: ModelParameters) -> dict[str, TensorRef]:
     """The tensors of a written directory, with a tied pair under the name of the first."""
     weights = find_weights(directory)
     tensors = {} if weights is None else dict(open_checkpoint(weights).tensors)

@@ -8,10 +8,10 @@ from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.planning.provenance import OriginalWeights
-from forgather_convert.sides.parameters import ModelSkeleton
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
 
@@ -42,7 +42,7 @@ class DestinationSide(ABC):
     """
 
     hooks: FamilyHooks
-    parameters: ModelSkeleton
+    parameters: ModelParameters
     mapping: WeightMapping
     config_object: Any
     original: OriginalWeights | None

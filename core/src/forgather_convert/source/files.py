@@ -2,8 +2,32 @@
 
 import hashlib
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
+
+from forgather_convert.errors import SourceError
+
+#: The limit of Linux's file systems, in bytes.
+_MAX_NAME = 255
+
+
+def check_file_name(name: str) -> None:
+    """Refuses a name that is more than the name of a file in the destination.
+
+    Names come from the source: from its directory, and from what it says of its origin. With
+    this check no value of a plan can hold a path.
+
+    Raises:
+        SourceError: It is a path, or no name that a file can have.
+    """
+    is_plain = name not in ("", ".", "..") and "/" not in name and "\\" not in name
+    if not is_plain or not name.isprintable() or len(os.fsencode(name)) > _MAX_NAME:
+        raise SourceError(
+            f"The source names a file {name[:_MAX_NAME]!r}, which is not a plain file name. "
+            "Nothing outside of the destination is written. Rename the file, or delete the "
+            "source's forgather_conversion.json if the name comes from there."
+        )
 
 
 @dataclass(frozen=True)
@@ -13,6 +37,9 @@ class WriteFile:
     name: str
     content: bytes
 
+    def __post_init__(self) -> None:
+        check_file_name(self.name)
+
 
 @dataclass(frozen=True)
 class CopyFile:
@@ -20,6 +47,9 @@ class CopyFile:
 
     name: str
     source: Path
+
+    def __post_init__(self) -> None:
+        check_file_name(self.name)
 
 
 def encode_json(content: object, sort_keys: bool = False) -> bytes:

@@ -2,8 +2,10 @@
 
 from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.notation import (
-    Mapped,
+    Step,
+    WeightMappingDict,
     concatenate,
+    deinterleave,
     permute_heads,
     split,
     stack,
@@ -14,10 +16,12 @@ from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, We
 
 __all__ = [
     "STANDARD_WEIGHT_MAPPING",
-    "Mapped",
+    "Step",
     "WeightMapping",
+    "WeightMappingDict",
     "collapse_names",
     "concatenate",
+    "deinterleave",
     "permute_heads",
     "split",
     "stack",

@@ -2,37 +2,37 @@
 
 import logging
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.errors import MappingError, UnsupportedModelError
-from forgather_convert.sides.parameters import ModelSkeleton
-from forgather_convert.tensors import WeightMapping, collapse_names
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
-from forgather_convert.tensors.names import compile_pattern
-from forgather_convert.tensors.tensor_source import TensorSource
-from forgather_convert.tensors.weight_mapping import Rule
+from forgather_convert.tensors.evaluation import have_equal_bits
+from forgather_convert.tensors.expressions import Expression, name_of, stored
+from forgather_convert.tensors.names import collapse_names, compile_pattern
+from forgather_convert.tensors.operations import apply_operations
+from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.weight_mapping import Rule, WeightMapping
 from forgather_convert.weights.tensor_ref import TensorRef, format_shape
 
 #: Tells the names on both sides, for ``--debug-params``.
 parameter_logger = logging.getLogger("forgather_convert.parameters")
 #: Tables of the rotary embedding that older versions stored; they follow from the config.
 _RECOMPUTED = re.compile(r".*\.(?:inv_freq|cos_cached|sin_cached)")
-_CHUNK = 8 << 20
 
 
 @dataclass(frozen=True)
-class Match:
+class TensorMatch:
     """Which source tensors become which destination tensors.
 
     Attributes:
-        sources: For every destination tensor, what it is made of.
+        expressions: For every destination tensor, what it is made of.
         source_state: The source's tensors, by the names that its model expects.
         recomputed: Source tensors that the destination model computes itself.
     """
 
-    sources: Mapping[str, TensorSource]
+    expressions: Mapping[str, Expression]
     source_state: Mapping[str, TensorRef]
     recomputed: tuple[TensorRef, ...]
 
@@ -44,46 +44,42 @@ class _Group:
     Attributes:
         rule: The rule.
         numbers: What its placeholders stand for, except the one of a series.
-        found: The source names by their place in the rule, or in the series.
+        length: How many numbers the series has; 1 for a rule without.
     """
 
     rule: Rule
     numbers: Mapping[str, str]
-    found: dict[int, str] = field(default_factory=dict)
+    length: int = 1
 
-    def expected_names(self) -> list[str]:
-        """The source names that must be there."""
-        over = self.rule.over
-        if over is None or over in self.numbers or not _has_placeholder(self.rule.sources[0], over):
-            return [pattern.format_map(self.numbers) for pattern in self.rule.sources]
-        (pattern,) = self.rule.sources
+    def source_names(self) -> list[tuple[str, ...]]:
+        """The names of every group of source tensors that must be there."""
+        if self.rule.stacks is None:
+            return [_formatted(self.rule.sources, self.numbers)]
         return [
-            pattern.format_map({**self.numbers, over: index})
-            for index in range(max(self.found) + 1)
+            _formatted(self.rule.sources, {**self.numbers, self.rule.stacks: str(index)})
+            for index in range(self.length)
         ]
 
-    def destination_names(self, sources: list[TensorSource]) -> list[str]:
-        over = self.rule.over
-        if over is None or not _has_placeholder(self.rule.destinations[0], over):
-            return [pattern.format_map(self.numbers) for pattern in self.rule.destinations]
-        (pattern,) = self.rule.destinations
-        count = sources[0].shape[0]
-        return [pattern.format_map({**self.numbers, over: index}) for index in range(count)]
+    def destination_names(self, index: int) -> tuple[str, ...]:
+        """The names of the destination tensors with a number of the series."""
+        if self.rule.unstacks is None:
+            return _formatted(self.rule.destinations, self.numbers)
+        return _formatted(self.rule.destinations, {**self.numbers, self.rule.unstacks: str(index)})
 
 
 def match_tensors(
     source: Mapping[str, TensorRef],
     mapping: WeightMapping,
-    skeleton: ModelSkeleton,
+    parameters: ModelParameters,
     config: Mapping[str, Any],
     origin: str,
-) -> Match:
+) -> TensorMatch:
     """Matches a checkpoint with the model it is to fill.
 
     Args:
         source: The source's tensors.
         mapping: From the source's names to the destination's.
-        skeleton: What the destination model expects.
+        parameters: What the destination model expects.
         config: The model's config, for operations that depend on it.
         origin: The source, for messages.
 
@@ -96,48 +92,59 @@ def match_tensors(
     _refuse_quantized(rest, origin)
 
     groups, unmapped = _group(rest, mapping)
-    sources: dict[str, TensorSource] = {}
+    expressions: dict[str, Expression] = {}
     missing: list[str] = []
     places: dict[str, list[str]] = {name: [] for name in rest}
     for group in groups:
-        names = group.expected_names()
-        absent = [name for name in names if name not in rest]
+        names = group.source_names()
+        flat = [name for part in names for name in part]
+        absent = [name for name in flat if name not in rest]
         if absent:
             missing += absent
             continue
-        inputs = [TensorSource.of(rest[name]) for name in names]
-        destinations = group.destination_names(inputs)
-        for name in names:
-            places[name] += destinations
-        if not all(name in skeleton.shapes or name in skeleton.tied for name in destinations):
-            unmapped += names
+        first = group.destination_names(0)
+        destinations = [first]
+        made: list[tuple[Expression, ...]] = []
+        if all(name in parameters for name in first):
+            sources = [tuple(stored(rest[name]) for name in part) for part in names]
+            shapes = [parameters.shape_of(name) for name in first]
+            made = apply_operations(group.rule.operations, sources, shapes, config)
+            destinations = [group.destination_names(index) for index in range(len(made))]
+        reached = [name for part in destinations for name in part]
+        for name in flat:
+            places[name] += reached
+        if not made or not all(name in parameters for name in reached):
+            unmapped += flat
             continue
-        shapes = [skeleton.shapes.get(name, inputs[0].shape) for name in destinations]
-        outputs = group.rule.operation.outputs(inputs, shapes, config)
-        sources.update(zip(destinations, outputs, strict=True))
-    _log_names(rest, places, skeleton)
-    state = _resolve_tied(rest, sources, skeleton, mapping, origin)
+        for part, values in zip(destinations, made, strict=True):
+            expressions.update(zip(part, values, strict=True))
+    _log_names(rest, places, parameters)
+    _check_shapes(expressions, parameters)
+    state = _resolve_tied(rest, expressions, parameters, mapping, origin)
 
     missing += [
         name
-        for name in skeleton.shapes
-        if name not in sources and not any(name in names for names in places.values())
+        for name in parameters.shapes
+        if name not in expressions and not any(name in names for names in places.values())
     ]
     if unmapped or missing:
         raise MappingError(_mismatch_message(origin, unmapped, missing, rest))
-    for destination, made in sources.items():
-        if made.shape != skeleton.shapes[destination]:
-            ref = made.inputs[0]
-            raise MappingError(
-                f"'{ref.name}' in {ref.file} has the shape {format_shape(made.shape)}, but the "
-                f"config makes '{destination}' {format_shape(skeleton.shapes[destination])}. "
-                "Check that config and weights belong to the same model."
-            )
-    return Match(
-        sources={name: sources[name] for name in skeleton.shapes},
+    return TensorMatch(
+        expressions={name: expressions[name] for name in parameters.shapes},
         source_state=state,
         recomputed=recomputed,
     )
+
+
+def _check_shapes(expressions: Mapping[str, Expression], parameters: ModelParameters) -> None:
+    for name, expression in expressions.items():
+        expected = parameters.shape_of(name)
+        if expression.shape != expected:
+            raise MappingError(
+                f"{name_of(expression)} has the shape {format_shape(expression.shape)}, but the "
+                f"config makes '{name}' {format_shape(expected)}. "
+                "Check that config and weights belong to the same model."
+            )
 
 
 def _group(
@@ -145,86 +152,66 @@ def _group(
 ) -> tuple[list[_Group], list[str]]:
     """Finds the rule for every tensor; gives the groups, and the tensors without a rule."""
     patterns = [
-        (compile_pattern(pattern), rule, place)
-        for rule in mapping.rules
-        for place, pattern in enumerate(rule.sources)
+        (compile_pattern(pattern), rule) for rule in mapping.rules for pattern in rule.sources
     ]
     groups: dict[tuple[Any, ...], _Group] = {}
     unmapped = []
     for name in source:
-        matches = ((pattern.fullmatch(name), rule, place) for pattern, rule, place in patterns)
-        match, rule, place = next((found for found in matches if found[0]), (None, None, 0))
+        matches = ((pattern.fullmatch(name), rule) for pattern, rule in patterns)
+        match, rule = next((found for found in matches if found[0]), (None, None))
         if match is None or rule is None:
             unmapped.append(name)
             continue
         numbers = match.groupdict()
-        index = place if rule.over is None else int(numbers.pop(rule.over, place))
-        key = (rule.sources, *sorted(numbers.items()))
-        groups.setdefault(key, _Group(rule, numbers)).found[index] = name
+        index = 0 if rule.stacks is None else int(numbers.pop(rule.stacks))
+        group = groups.setdefault((rule.sources, *sorted(numbers.items())), _Group(rule, numbers))
+        group.length = max(group.length, min(index, len(source)) + 1)
     return list(groups.values()), unmapped
 
 
-def _has_placeholder(pattern: str, name: str) -> bool:
-    return "{" + name + "}" in pattern
+def _formatted(patterns: Iterable[str], numbers: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(pattern.format_map(numbers) for pattern in patterns)
 
 
 def _log_names(
-    source: Mapping[str, TensorRef], places: Mapping[str, list[str]], skeleton: ModelSkeleton
+    source: Mapping[str, TensorRef], places: Mapping[str, list[str]], parameters: ModelParameters
 ) -> None:
     for name, destinations in places.items():
         shape = format_shape(source[name].shape)
         parameter_logger.info("%s %s -> %s", name, shape, ", ".join(destinations) or "(no place)")
     reached = {name for destinations in places.values() for name in destinations}
-    for name in sorted(set(skeleton.shapes) - reached):
-        parameter_logger.info("(none) -> %s %s", name, format_shape(skeleton.shapes[name]))
+    for name in sorted(set(parameters.shapes) - reached):
+        parameter_logger.info("(none) -> %s %s", name, format_shape(parameters.shapes[name]))
 
 
 def _resolve_tied(
     rest: Mapping[str, TensorRef],
-    sources: dict[str, TensorSource],
-    skeleton: ModelSkeleton,
+    expressions: dict[str, Expression],
+    parameters: ModelParameters,
     mapping: WeightMapping,
     origin: str,
 ) -> dict[str, TensorRef]:
-    """Leaves one source of every tied pair; gives the source's tensors by their proper names."""
+    """Leaves one of every tied pair; gives the source's tensors by their proper names."""
     state = dict(rest)
     proper_name = mapping.inverted().renamer()
-    for second, first in skeleton.tied.items():
-        if second not in sources:
+    for second, first in parameters.tied.items():
+        if second not in expressions:
             continue
-        copy = sources.pop(second).inputs[0]
-        if first not in sources:
+        copy = expressions.pop(second)
+        if first not in expressions:
             # Stored under the second name only: transformers 4 would not find it there.
-            sources[first] = TensorSource.of(copy)
+            expressions[first] = copy
             second_name, first_name = proper_name(second), proper_name(first)
             if first_name is not None and second_name in state:
                 state[first_name] = state.pop(second_name)
-        elif not have_equal_bytes(copy, sources[first].inputs[0]):
+        elif not have_equal_bits(copy, expressions[first]):
             raise MappingError(
-                f"The config of {origin} ties '{copy.name}' to "
-                f"'{sources[first].inputs[0].name}', but the two differ. transformers 4 would "
+                f"The config of {origin} ties {name_of(copy)} to {name_of(expressions[first])}, "
+                "but the two differ. transformers 4 would "
                 "ignore the first and transformers 5 would use it. Set tie_word_embeddings to "
                 "false in config.json to keep both, or delete the tensor that is stale."
             )
     return state
-
-
-def have_equal_bytes(one: TensorRef, other: TensorRef) -> bool:
-    """Whether two tensors are the same, bit for bit. Reads a few megabytes at a time."""
-    if (one.dtype, one.shape, one.stride) != (other.dtype, other.shape, other.stride):
-        return False
-    if (one.file, one.offset) == (other.file, other.offset):
-        return True
-    remaining = one.num_bytes
-    with one.file.open("rb") as left, other.file.open("rb") as right:
-        left.seek(one.offset)
-        right.seek(other.offset)
-        while remaining:
-            size = min(remaining, _CHUNK)
-            if left.read(size) != right.read(size):
-                return False
-            remaining -= size
-    return True
 
 
 def _refuse_quantized(tensors: Mapping[str, TensorRef], origin: str) -> None:

@@ -1,129 +1,30 @@
-"""The operations of weight mappings. Each knows its inverse, and both are exact.
+"""The operations that weight mappings are made of. Each is exact, and knows its inverse.
 
-An operation turns the sources of its inputs into the sources of its outputs. Where the
-first dimension is cut or joined, ranges of bytes are all that is needed.
+What flows through a composition of operations is a *series* of *groups*: a group is the tensors
+that a rule names side by side, and a series has a group for every number of a placeholder that
+only one side of the rule has. Without such a placeholder there is one group.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgather_convert.errors import MappingError
-from forgather_convert.tensors.tensor_source import TensorSource
-from forgather_convert.tensors.transforms import Interleave, Join, Narrow, Swap
+from forgather_convert.errors import ConverterError, MappingError
+from forgather_convert.tensors.expressions import (
+    Concatenate,
+    Expression,
+    Permute,
+    Reshape,
+    Shape,
+    Slice,
+    name_of,
+    stacked,
+)
 from forgather_convert.weights.tensor_ref import format_shape
 
-Shapes = Sequence[tuple[int, ...]]
-
-
-@dataclass(frozen=True)
-class Rename:
-    """One tensor under another name."""
-
-    def inverse(self) -> "Rename":
-        return self
-
-    def outputs(
-        self, inputs: Sequence[TensorSource], shapes: Shapes, config: Mapping[str, Any]
-    ) -> list[TensorSource]:
-        return list(inputs)
-
-
-@dataclass(frozen=True)
-class Split:
-    """One tensor is cut into several; the model tells their sizes."""
-
-    dim: int = 0
-
-    def inverse(self) -> "Concatenate":
-        return Concatenate(self.dim)
-
-    def outputs(
-        self, inputs: Sequence[TensorSource], shapes: Shapes, config: Mapping[str, Any]
-    ) -> list[TensorSource]:
-        (source,) = inputs
-        sizes = [shape[self.dim] for shape in shapes]
-        if sum(sizes) != source.shape[self.dim]:
-            raise MappingError(
-                f"'{source.inputs[0].name}' has the shape {format_shape(source.shape)}, but is to "
-                f"be cut into {' + '.join(map(str, sizes))} in dimension {self.dim}. Check that "
-                "config and weights belong to the same model."
-            )
-        parts = []
-        start = 0
-        for size in sizes:
-            if self.dim == 0 and source.is_copy:
-                parts.append(source.rows(start, size))
-            else:
-                shape = list(source.shape)
-                shape[self.dim] = size
-                transform = Narrow(self.dim, start, size)
-                parts.append(TensorSource(source.inputs, tuple(shape), source.dtype, transform))
-            start += size
-        return parts
-
-
-@dataclass(frozen=True)
-class Concatenate:
-    """Several tensors become one, behind each other."""
-
-    dim: int = 0
-
-    def inverse(self) -> Split:
-        return Split(self.dim)
-
-    def outputs(
-        self, inputs: Sequence[TensorSource], shapes: Shapes, config: Mapping[str, Any]
-    ) -> list[TensorSource]:
-        refs = _joined_refs(inputs)
-        shape = list(inputs[0].shape)
-        shape[self.dim] = sum(source.shape[self.dim] for source in inputs)
-        is_copy = self.dim == 0 and all(source.is_copy for source in inputs)
-        transform = None if is_copy else Join(self.dim)
-        return [TensorSource(refs, tuple(shape), inputs[0].dtype, transform)]
-
-
-@dataclass(frozen=True)
-class Stack:
-    """A numbered series of tensors becomes one, with a new first dimension."""
-
-    over: str
-
-    def inverse(self) -> "Unstack":
-        return Unstack(self.over)
-
-    def outputs(
-        self, inputs: Sequence[TensorSource], shapes: Shapes, config: Mapping[str, Any]
-    ) -> list[TensorSource]:
-        refs = _joined_refs(inputs)
-        shape = (len(inputs), *inputs[0].shape)
-        if all(source.is_copy for source in inputs):
-            return [TensorSource(refs, shape, inputs[0].dtype)]
-        # Behind each other in memory, too: the shape tells the new dimension.
-        return [TensorSource(refs, shape, inputs[0].dtype, Join(0))]
-
-
-@dataclass(frozen=True)
-class Unstack:
-    """One tensor becomes a numbered series, without its first dimension."""
-
-    over: str
-
-    def inverse(self) -> Stack:
-        return Stack(self.over)
-
-    def outputs(
-        self, inputs: Sequence[TensorSource], shapes: Shapes, config: Mapping[str, Any]
-    ) -> list[TensorSource]:
-        (source,) = inputs
-        parts = []
-        for index in range(source.shape[0]):
-            if source.is_copy:
-                row = source.rows(index, 1)
-            else:
-                row = TensorSource(source.inputs, (), source.dtype, Narrow(0, index, 1))
-            parts.append(TensorSource(row.inputs, source.shape[1:], row.dtype, row.transform))
-        return parts
+Group = tuple[Expression, ...]
+Config = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -136,19 +37,30 @@ class Transpose:
     def inverse(self) -> "Transpose":
         return self
 
-    def outputs(
-        self, inputs: Sequence[TensorSource], shapes: Shapes, config: Mapping[str, Any]
-    ) -> list[TensorSource]:
-        (source,) = inputs
-        shape = list(source.shape)
-        shape[self.dim0], shape[self.dim1] = shape[self.dim1], shape[self.dim0]
-        transform = Swap(self.dim0, self.dim1)
-        return [TensorSource(source.inputs, tuple(shape), source.dtype, transform)]
+    def shape(self, shape: Shape, config: Config) -> Shape:
+        return tuple(shape[dim] for dim in self._order(len(shape)))
+
+    def apply(self, value: Expression, config: Config) -> Expression:
+        if not 0 <= max(self.dim0, self.dim1) < len(value.shape):
+            raise MappingError(
+                f"{name_of(value)} has the shape {format_shape(value.shape)}; its dimensions "
+                f"{self.dim0} and {self.dim1} cannot be exchanged. Check the weight mapping."
+            )
+        return Permute(value, self._order(len(value.shape)))
+
+    def _order(self, rank: int) -> tuple[int, ...]:
+        order = list(range(rank))
+        if max(self.dim0, self.dim1) < rank:
+            order[self.dim0], order[self.dim1] = order[self.dim1], order[self.dim0]
+        return tuple(order)
 
 
 @dataclass(frozen=True)
 class PermuteHeads:
     """The rows of each head change between the halves and the interleaved layout of RoPE.
+
+    The halves layout, ``[heads, 2, head_dim / 2]``, has first the real and then the imaginary
+    parts; the interleaved one, ``[heads, head_dim / 2, 2]``, has them in pairs.
 
     Attributes:
         heads: The config field with the number of heads.
@@ -161,23 +73,218 @@ class PermuteHeads:
     def inverse(self) -> "PermuteHeads":
         return PermuteHeads(self.heads, not self.to_pairs)
 
-    def outputs(
-        self, inputs: Sequence[TensorSource], shapes: Shapes, config: Mapping[str, Any]
-    ) -> list[TensorSource]:
-        (source,) = inputs
-        transform = Interleave(config[self.heads], self.to_pairs)
-        return [TensorSource(source.inputs, source.shape, source.dtype, transform)]
+    def shape(self, shape: Shape, config: Config) -> Shape:
+        return shape
+
+    def apply(self, value: Expression, config: Config) -> Expression:
+        count = _count(self.heads, config)
+        parts = (count, 2, -1) if self.to_pairs else (count, -1, 2)
+        return _swap_row_parts(value, parts, (0, 2, 1))
 
 
-TensorOperation = Rename | Split | Concatenate | Stack | Unstack | Transpose | PermuteHeads
+@dataclass(frozen=True)
+class Deinterleave:
+    """Rows that alternate between parts, group by group, become one part after the other.
+
+    A fused projection of ``[groups, parts, size]`` rows becomes ``[parts, groups, size]``: with
+    three parts and a group for every head, first all queries, then all keys, then all values.
+
+    Attributes:
+        parts: How many parts a group has.
+        groups: The config field with the number of groups.
+        is_inverse: Whether it interleaves instead.
+    """
+
+    parts: int
+    groups: str
+    is_inverse: bool = False
+
+    def inverse(self) -> "Deinterleave":
+        return Deinterleave(self.parts, self.groups, not self.is_inverse)
+
+    def shape(self, shape: Shape, config: Config) -> Shape:
+        return shape
+
+    def apply(self, value: Expression, config: Config) -> Expression:
+        count = _count(self.groups, config)
+        parts = (self.parts, count, -1) if self.is_inverse else (count, self.parts, -1)
+        return _swap_row_parts(value, parts, (1, 0, 2))
 
 
-def _joined_refs(inputs: Sequence[TensorSource]) -> tuple[Any, ...]:
-    dtypes = {source.dtype for source in inputs}
-    if len(dtypes) > 1:
-        names = ", ".join(f"'{source.inputs[0].name}'" for source in inputs)
-        raise MappingError(
-            f"{names} become one tensor, but are stored as {' and '.join(sorted(dtypes))}. Use "
-            "a checkpoint that stores them alike."
+@dataclass(frozen=True)
+class Split:
+    """Each tensor is cut into several; the model tells their sizes."""
+
+    dim: int = 0
+
+    def inverse(self) -> "Join":
+        return Join(self.dim)
+
+
+@dataclass(frozen=True)
+class Join:
+    """The tensors of each group become one, one after the other."""
+
+    dim: int = 0
+
+    def inverse(self) -> Split:
+        return Split(self.dim)
+
+
+@dataclass(frozen=True)
+class Stack:
+    """A numbered series of tensors becomes one, with a new first dimension.
+
+    Attributes:
+        placeholder: What stands for the number in the names.
+    """
+
+    placeholder: str
+
+    def inverse(self) -> "Unstack":
+        return Unstack(self.placeholder)
+
+
+@dataclass(frozen=True)
+class Unstack:
+    """One tensor becomes a numbered series, without its first dimension.
+
+    Attributes:
+        placeholder: What stands for the number in the names.
+    """
+
+    placeholder: str
+
+    def inverse(self) -> Stack:
+        return Stack(self.placeholder)
+
+
+#: Operations that turn one tensor into one.
+OneToOne = Transpose | PermuteHeads | Deinterleave
+Operation = OneToOne | Split | Join | Stack | Unstack
+
+
+def check_composition(operations: Sequence[Operation], sources: int, destinations: int) -> None:
+    """Refuses operations that do not lead from so many tensors to so many.
+
+    Args:
+        operations: What is done, in order.
+        sources: How many tensors a group has at first.
+        destinations: How many it must have in the end.
+
+    Raises:
+        ConverterError: With what does not fit.
+    """
+    count, has_split = sources, False
+    series = [operation for operation in operations if isinstance(operation, Stack | Unstack)]
+    if len(series) > 1:
+        raise ConverterError("a series can be stacked or unstacked once only")
+    for operation in operations:
+        if has_split and not isinstance(operation, OneToOne):
+            raise ConverterError("after a split only each part by itself can be changed")
+        if isinstance(operation, Split | Stack | Unstack) and count != 1:
+            raise ConverterError("several tensors must be concatenated before they are one")
+        if isinstance(operation, Join):
+            count = 1
+        elif isinstance(operation, Split):
+            count, has_split = destinations, True
+    if count != destinations:
+        raise ConverterError(
+            f"{sources} and {destinations} tensors need split or concatenate between them"
         )
-    return tuple(ref for source in inputs for ref in source.inputs)
+
+
+def apply_operations(
+    operations: Sequence[Operation],
+    series: Sequence[Group],
+    shapes: Sequence[Shape],
+    config: Config,
+) -> list[Group]:
+    """Turns the tensors of a rule's one side into those of the other.
+
+    Args:
+        operations: What is done, in order.
+        series: The groups of tensors.
+        shapes: The shapes of the tensors of one group in the end, for their sizes.
+        config: The model's config, for operations that depend on it.
+
+    Raises:
+        MappingError: A shape or a dtype does not fit.
+    """
+    groups = list(series)
+    for position, operation in enumerate(operations):
+        match operation:
+            case Join(dim):
+                groups = [(Concatenate(group, dim),) for group in groups]
+            case Split(dim):
+                rest = operations[position + 1 :]
+                sizes = [_size_before(shape, rest, dim, config) for shape in shapes]
+                groups = [_split(group[0], dim, sizes) for group in groups]
+            case Stack():
+                groups = [(stacked([group[0] for group in groups]),)]
+            case Unstack():
+                groups = [(value,) for value in _unstacked(groups[0][0])]
+            case _:
+                groups = [
+                    tuple(operation.apply(value, config) for value in group) for group in groups
+                ]
+    return groups
+
+
+def _size_before(shape: Shape, operations: Sequence[Operation], dim: int, config: Config) -> int:
+    """The size in a dimension of what operations turn into a shape."""
+    for operation in reversed(operations):
+        assert isinstance(operation, OneToOne)
+        shape = operation.inverse().shape(shape, config)
+    if dim >= len(shape):
+        raise MappingError(
+            f"A tensor of the shape {format_shape(shape)} cannot be a part of one that is cut in "
+            f"dimension {dim}. Check the weight mapping."
+        )
+    return shape[dim]
+
+
+def _split(value: Expression, dim: int, sizes: Sequence[int]) -> Group:
+    if dim >= len(value.shape) or sum(sizes) != value.shape[dim]:
+        raise MappingError(
+            f"{name_of(value)} has the shape {format_shape(value.shape)}, but is to be cut into "
+            f"{' + '.join(map(str, sizes))} in dimension {dim}. Check that config and weights "
+            "belong to the same model."
+        )
+    starts = [sum(sizes[:number]) for number in range(len(sizes))]
+    return tuple(Slice(value, dim, start, size) for start, size in zip(starts, sizes, strict=True))
+
+
+def _unstacked(value: Expression) -> list[Expression]:
+    if not value.shape:
+        raise MappingError(f"{name_of(value)} has no dimensions, so that it is no series.")
+    return [Reshape(Slice(value, 0, index, 1), value.shape[1:]) for index in range(value.shape[0])]
+
+
+def _count(field: str, config: Config) -> int:
+    """A number of heads or groups in a config."""
+    value = config.get(field)
+    if type(value) is not int or value < 1:
+        raise MappingError(
+            f"The weight mapping needs the config field '{field}', which is {value!r}. Check the "
+            "weight mapping, or the config."
+        )
+    return value
+
+
+def _swap_row_parts(
+    value: Expression, parts: tuple[int, int, int], order: tuple[int, int, int]
+) -> Expression:
+    """Takes the rows for three dimensions, one of whose sizes follows, and reorders these."""
+    rows = value.shape[0] if value.shape else 0
+    known = -math.prod(parts)
+    if rows == 0 or rows % known:
+        raise MappingError(
+            f"{name_of(value)} has the shape {format_shape(value.shape)}; its rows cannot be "
+            f"divided by {known}. Check that config and weights belong to the same model."
+        )
+    sizes = tuple(rows // known if size == -1 else size for size in parts)
+    rest = value.shape[1:]
+    divided = Reshape(value, (*sizes, *rest))
+    dims = (*order, *range(3, 3 + len(rest)))
+    return Reshape(Permute(divided, dims), value.shape)

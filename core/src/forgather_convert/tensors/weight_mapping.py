@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from forgather_convert.errors import ConverterError
 from forgather_convert.tensors.names import anonymous, compile_pattern, placeholders
-from forgather_convert.tensors.notation import Mapped
-from forgather_convert.tensors.operations import Rename, Stack, TensorOperation, Unstack
+from forgather_convert.tensors.notation import Step, WeightMappingDict
+from forgather_convert.tensors.operations import (
+    Operation,
+    Stack,
+    Unstack,
+    check_composition,
+)
 
 #: The mapping of the standard decoder, with every parameter that one can have.
 STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
@@ -41,21 +45,28 @@ class Rule:
     Attributes:
         sources: Patterns of their names.
         destinations: Patterns of the new names.
-        operation: How the new ones are made of the old ones.
+        operations: How the new ones are made of the old ones; nothing is done in a renaming.
     """
 
     sources: tuple[str, ...]
     destinations: tuple[str, ...]
-    operation: TensorOperation
+    operations: tuple[Operation, ...] = ()
 
     def inverted(self) -> "Rule":
-        return Rule(self.destinations, self.sources, self.operation.inverse())
+        inverse = tuple(operation.inverse() for operation in reversed(self.operations))
+        return Rule(self.destinations, self.sources, inverse)
 
     @property
-    def over(self) -> str | None:
-        """The placeholder that only one side has, for series."""
-        operation = self.operation
-        return operation.over if isinstance(operation, Stack | Unstack) else None
+    def stacks(self) -> str | None:
+        """The placeholder that only the sources have: they are a series."""
+        return next((item.placeholder for item in self.operations if isinstance(item, Stack)), None)
+
+    @property
+    def unstacks(self) -> str | None:
+        """The placeholder that only the destinations have: they are a series."""
+        return next(
+            (item.placeholder for item in self.operations if isinstance(item, Unstack)), None
+        )
 
 
 @dataclass(frozen=True)
@@ -69,26 +80,26 @@ class WeightMapping:
     rules: tuple[Rule, ...]
 
     @classmethod
-    def from_dict(cls, mapping: Mapping[Any, Any], owner: str) -> "WeightMapping":
+    def from_dict(cls, mapping: WeightMappingDict, converter_name: str) -> "WeightMapping":
         """Checks a dictionary that a converter gave.
 
         Args:
             mapping: Hugging Face names, or tuples of them, to Forgather names or operations.
-            owner: The converter, for messages.
+            converter_name: The converter, for messages.
 
         Raises:
             ConverterError: It is not a bijection.
         """
         if not isinstance(mapping, Mapping) or not mapping:
-            raise ConverterError(f"{owner} gives no weight mapping: {mapping!r}.")
-        rules = tuple(_rule(key, value, owner) for key, value in mapping.items())
+            raise ConverterError(f"{converter_name} gives no weight mapping: {mapping!r}.")
+        rules = tuple(_rule(key, value, converter_name) for key, value in mapping.items())
         for side in ("sources", "destinations"):
             seen: set[str] = set()
             for pattern in (pattern for rule in rules for pattern in getattr(rule, side)):
                 if anonymous(pattern) in seen:
                     raise ConverterError(
-                        f"The weight mapping of {owner} is not one to one: {pattern!r} is named "
-                        "twice."
+                        f"The weight mapping of {converter_name} is not one to one: {pattern!r} is "
+                        "named twice."
                     )
                 seen.add(anonymous(pattern))
         return cls(rules)
@@ -97,14 +108,15 @@ class WeightMapping:
         """The mapping of the other direction."""
         return WeightMapping(tuple(rule.inverted() for rule in self.rules))
 
-    def to_dict(self) -> dict[Any, Any]:
+    def to_dict(self) -> WeightMappingDict:
         """The dictionary that this mapping could have been made from."""
-        result: dict[Any, Any] = {}
+        result: dict[str | tuple[str, ...], str | list[Step]] = {}
         for rule in self.rules:
             key = rule.sources if len(rule.sources) > 1 else rule.sources[0]
-            is_rename = isinstance(rule.operation, Rename)
-            value = Mapped(rule.destinations, rule.operation)
-            result[key] = rule.destinations[0] if is_rename else value
+            steps = [Step((), operation) for operation in rule.operations]
+            if steps:
+                steps[-1] = Step(rule.destinations, rule.operations[-1])
+            result[key] = steps or rule.destinations[0]
         return result
 
     def renamer(self) -> Callable[[str], str | None]:
@@ -112,7 +124,7 @@ class WeightMapping:
         renames = [
             (compile_pattern(rule.sources[0]), rule.destinations[0])
             for rule in self.rules
-            if isinstance(rule.operation, Rename)
+            if not rule.operations
         ]
 
         def rename(name: str) -> str | None:
@@ -125,27 +137,57 @@ class WeightMapping:
         return rename
 
 
-def _rule(key: Any, value: Any, owner: str) -> Rule:
+def _rule(key: object, value: object, converter_name: str) -> Rule:
+    """A rule for an entry of a dictionary; it may be of any type, as converters write it."""
     sources = (key,) if isinstance(key, str) else key
-    mapped = Mapped((value,), Rename()) if isinstance(value, str) else value
-    is_tuple = isinstance(sources, tuple) and all(isinstance(name, str) for name in sources)
-    if not is_tuple or not sources or not isinstance(mapped, Mapped) or not mapped.names:
+    steps = [value] if isinstance(value, Step) else value
+    destinations: object = (value,)
+    operations: tuple[Operation, ...] = ()
+    if isinstance(steps, list | tuple) and steps and all(isinstance(s, Step) for s in steps):
+        destinations = () if any(step.names for step in steps[:-1]) else steps[-1].names
+        operations = tuple(step.operation for step in steps)
+    if not (_are_names(sources) and _are_names(destinations)):
         raise ConverterError(
-            f"The weight mapping of {owner} maps {key!r} to {value!r}; a name, or a tuple of "
-            "names, must become a name or an operation such as split(...)."
+            f"The weight mapping of {converter_name} maps {key!r} to {value!r}; a name, or a tuple "
+            "of names, must become a name, an operation such as split(...), or a list of "
+            "operations, the last of which has the names."
         )
-    rule = Rule(sources, mapped.names, mapped.operation)
+    assert isinstance(sources, tuple)
+    assert isinstance(destinations, tuple)
+    rule = Rule(sources, destinations, operations)
+    places = f"{key!r} and {' and '.join(map(repr, destinations))}"
+    try:
+        check_composition(operations, len(sources), len(destinations))
+        check_composition(rule.inverted().operations, len(destinations), len(sources))
+    except ConverterError as error:
+        raise ConverterError(
+            f"The weight mapping of {converter_name} cannot lead from one to the other of "
+            f"{places}: {error}."
+        ) from error
     expected = set(placeholders(sources[0]))
-    if isinstance(rule.operation, Stack):
-        expected -= {rule.operation.over}
-    if isinstance(rule.operation, Unstack):
-        expected |= {rule.operation.over}
+    if rule.stacks is not None:
+        expected -= {rule.stacks}
+    if rule.unstacks is not None:
+        expected |= {rule.unstacks}
     is_consistent = all(
         set(placeholders(name)) == set(placeholders(sources[0])) for name in sources
     )
-    if not is_consistent or any(set(placeholders(name)) != expected for name in rule.destinations):
+    is_series = rule.stacks is None or rule.stacks in placeholders(sources[0])
+    if (
+        not is_consistent
+        or not is_series
+        or any(set(placeholders(name)) != expected for name in destinations)
+    ):
         raise ConverterError(
-            f"The weight mapping of {owner} cannot be inverted: {key!r} and "
-            f"{' and '.join(map(repr, rule.destinations))} have different placeholders."
+            f"The weight mapping of {converter_name} cannot be inverted: {places} have different "
+            "placeholders."
         )
     return rule
+
+
+def _are_names(value: object) -> bool:
+    return (
+        isinstance(value, tuple)
+        and bool(value)
+        and all(isinstance(name, str) and name for name in value)
+    )

@@ -342,7 +342,7 @@ class ConverterConformance:
         names = [missing] + [
             tensor.name
             for tensor in complete.tensors
-            if missing in [part.name for part in tensor.inputs]
+            if missing in [part.name for part in tensor.sources]
         ]
         assert len(names) > 1
         write_weights(source, {name: state[name] for name in state if name != missing})

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from enum import Enum
 
 from forgather_convert.source.files import WriteFile
+from forgather_convert.tensors.row_init import RowInit
 from forgather_convert.vocabulary.requests import Role
-from forgather_convert.vocabulary.row_init import RowInit
 
 
 class Action(Enum):

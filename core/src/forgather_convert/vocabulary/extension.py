@@ -8,6 +8,7 @@ from typing import Any
 from forgather_convert.errors import OptionError, SourceError
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
+from forgather_convert.tensors.row_init import RowInit
 from forgather_convert.vocabulary.change import Action, TokenChange, VocabularyChange
 from forgather_convert.vocabulary.requests import (
     DEFAULT_INITS,
@@ -17,7 +18,6 @@ from forgather_convert.vocabulary.requests import (
     Role,
     TokenRequest,
 )
-from forgather_convert.vocabulary.row_init import RowInit
 from forgather_convert.vocabulary.tokenizer_check import verify_tokenizer
 from forgather_convert.vocabulary.tokenizer_files import (
     AddedToken,

@@ -3,7 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from forgather_convert import STANDARD_HYPERPARAMETERS, STANDARD_WEIGHT_MAPPING, HFConverter
+from forgather_convert import (
+    STANDARD_HYPERPARAMETERS,
+    STANDARD_WEIGHT_MAPPING,
+    HFConverter,
+    WeightMappingDict,
+)
 
 
 class Qwen3Converter(HFConverter):
@@ -26,7 +31,7 @@ class Qwen3Converter(HFConverter):
 
         return Qwen3ForCausalLM
 
-    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
+    def get_weight_mapping(self, direction: str) -> WeightMappingDict:
         norms = {
             f"model.layers.{{layer}}.self_attn.{name}.weight": (
                 f"causal_lm.layer_stack.layers.{{layer}}.attention.{name}.weight"

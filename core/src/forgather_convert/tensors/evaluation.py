@@ -1,0 +1,288 @@
+"""Computes expressions in pieces: no more is in memory than a piece and what it is made of."""
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+from forgather_convert.errors import SourceError
+from forgather_convert.tensors.dtypes import dtype_size, to_torch
+from forgather_convert.tensors.expressions import (
+    Cast,
+    Concatenate,
+    Constant,
+    Expression,
+    Permute,
+    Reshape,
+    ResizeRows,
+    Shape,
+    Slice,
+    Stored,
+    contiguous_strides,
+    leaves,
+)
+from forgather_convert.tensors.row_init import RowInit
+
+if TYPE_CHECKING:
+    import torch
+
+#: How large a piece may be, in bytes. A piece of a transposed matrix reads all of the matrix:
+#: fewer and larger ones are faster.
+PIECE_BYTES = 64 << 20
+
+#: For every dimension, the first index and the one behind the last.
+Box = tuple[tuple[int, int], ...]
+
+
+class Evaluator:
+    """Reads files by ranges, and computes with what it read.
+
+    Nothing is mapped: a file that becomes shorter meanwhile is an error, not a signal that
+    ends the process.
+    """
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._files: dict[Path, BinaryIO] = {}
+        self._rows: dict[int, dict[int, torch.Tensor]] = {}
+
+    def pieces(self, expression: Expression, limit: int = PIECE_BYTES) -> "Iterator[torch.Tensor]":
+        """The elements of an expression in row-major order, in contiguous tensors.
+
+        Args:
+            expression: What to compute.
+            limit: The largest size of a piece in bytes, as far as one element permits.
+
+        Raises:
+            SourceError: A file cannot be read, or is shorter than it was.
+        """
+        widest = max(dtype_size(expression.dtype), _stored_element_size(expression))
+        for box in _boxes(expression.shape, max(1, limit // widest)):
+            yield self._evaluate(expression, box).contiguous()
+        self._rows.clear()
+
+    def value(self, expression: Expression) -> "torch.Tensor":
+        """An expression as a whole."""
+        return self._evaluate(expression, tuple((0, size) for size in expression.shape))
+
+    def _evaluate(self, expression: Expression, box: Box) -> "torch.Tensor":
+        import torch
+
+        match expression:
+            case Stored():
+                return self._read(expression, box)
+            case Constant(dtype, shape, data):
+                flat = torch.frombuffer(bytearray(data), dtype=torch.uint8).view(to_torch(dtype))
+                return (
+                    _cut(flat.view(shape), box)
+                    if data
+                    else torch.empty(shape, dtype=to_torch(dtype))
+                )
+            case Slice(value, dim, start, _):
+                low, high = box[dim]
+                return self._evaluate(value, _with(box, dim, (low + start, high + start)))
+            case Concatenate(values, dim):
+                return self._concatenated(values, dim, box)
+            case Permute(value, dims):
+                inner = tuple(box[dims.index(dim)] for dim in range(len(dims)))
+                return self._evaluate(value, inner).permute(dims)
+            case Reshape(value, shape):
+                return self._reshaped(value, shape, box)
+            case Cast(value, dtype):
+                return self._evaluate(value, box).to(to_torch(dtype))
+            case ResizeRows():
+                return self._resized(expression, box)
+
+    def _concatenated(self, values: tuple[Expression, ...], dim: int, box: Box) -> "torch.Tensor":
+        import torch
+
+        low, high = box[dim]
+        parts = []
+        position = 0
+        for value in values:
+            size = value.shape[dim]
+            start, end = max(low, position), min(high, position + size)
+            if start < end:
+                inner = _with(box, dim, (start - position, end - position))
+                parts.append(self._evaluate(value, inner))
+            position += size
+        if not parts:
+            return self._evaluate(values[0], _with(box, dim, (0, 0)))
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
+
+    def _reshaped(self, value: Expression, shape: Shape, box: Box) -> "torch.Tensor":
+        """Computes the rows that a box lies in, which are a range of the elements."""
+        lead = next((dim for dim, size in enumerate(shape) if size != 1), len(shape) - 1)
+        if not shape:
+            return self.value(value).reshape(())
+        low, high = box[lead]
+        row = math.prod(shape[lead + 1 :])
+        flat = self._flat_range(value, low * row, high * row)
+        rows = flat.reshape(*shape[:lead], high - low, *shape[lead + 1 :])
+        return _cut(rows, _with(box, lead, (0, high - low)))
+
+    def _flat_range(self, value: Expression, start: int, end: int) -> "torch.Tensor":
+        """Elements ``start`` to ``end`` of a tensor in row-major order."""
+        shape = value.shape
+        if not shape:
+            return self.value(value).reshape(1)[start:end]
+        lead = next((dim for dim, size in enumerate(shape) if size != 1), len(shape) - 1)
+        row = math.prod(shape[lead + 1 :])
+        if row == 0 or start == end:
+            empty = tuple((0, 0) for _ in shape)
+            return self._evaluate(value, empty).reshape(-1)
+        low, high = start // row, -(-end // row)
+        box = tuple((0, size) for size in shape)
+        rows = self._evaluate(value, _with(box, lead, (low, high)))
+        return rows.reshape(-1)[start - low * row : end - low * row]
+
+    def _resized(self, expression: ResizeRows, box: Box) -> "torch.Tensor":
+        import torch
+
+        dtype = to_torch(expression.dtype)
+        (low, high), rest = box[0], box[1:]
+        old = expression.value.shape[0]
+        kept = self._evaluate(expression.value, ((min(low, old), min(high, old)), *rest))
+        shape = (high - low, *(end - start for start, end in rest))
+        result = torch.zeros(shape, dtype=dtype)
+        result[: kept.shape[0]] = kept.to(dtype)
+        for row, value in self._new_rows(expression).items():
+            if low <= row < high:
+                result[row - low] = _cut(value, rest)
+        return result
+
+    def _new_rows(self, expression: ResizeRows) -> "dict[int, torch.Tensor]":
+        """The rows that are set, each whole; computed once."""
+        if id(expression) not in self._rows:
+            shared: dict[RowInit, torch.Tensor] = {}
+            for init in expression.rows.values():
+                if init not in shared:
+                    shared[init] = self._new_row(expression, init)
+            self._rows[id(expression)] = {
+                row: shared[init] for row, init in expression.rows.items()
+            }
+        return self._rows[id(expression)]
+
+    def _new_row(self, expression: ResizeRows, init: RowInit) -> "torch.Tensor":
+        import torch
+
+        value, dtype = expression.value, to_torch(expression.dtype)
+        shape = value.shape[1:]
+        if init.kind == "zero":
+            return torch.zeros(shape, dtype=dtype)
+        if init.kind == "mean":
+            tokens = Slice(value, 0, 0, expression.num_tokens)
+            total = torch.zeros(shape, dtype=torch.float64)
+            row = max(1, math.prod(shape)) * 8
+            step = max(1, PIECE_BYTES // row)
+            for start in range(0, expression.num_tokens, step):
+                count = min(step, expression.num_tokens - start)
+                total += self.value(Slice(tokens, 0, start, count)).to(torch.float64).sum(dim=0)
+            return (total / max(1, expression.num_tokens)).to(dtype)
+        chosen = [self.value(Slice(value, 0, row, 1))[0] for row in init.rows]
+        if len(chosen) == 1:
+            return chosen[0].to(dtype)
+        return torch.stack(chosen).to(torch.float64).mean(dim=0).to(dtype)
+
+    def _read(self, expression: Stored, box: Box) -> "torch.Tensor":
+        """Reads the bytes between a box's first and last element, by halves where they are many."""
+        import torch
+
+        ref = expression.ref
+        sizes = tuple(high - low for low, high in box)
+        dtype, size = to_torch(ref.dtype), dtype_size(ref.dtype)
+        if math.prod(sizes) == 0:
+            return torch.empty(sizes, dtype=dtype)
+        strides = ref.stride or contiguous_strides(ref.shape)
+        first = sum(low * stride for (low, _), stride in zip(box, strides, strict=True))
+        span = 1 + sum((count - 1) * stride for count, stride in zip(sizes, strides, strict=True))
+        if span > math.prod(sizes) and span * size > PIECE_BYTES:
+            dim = max(range(len(box)), key=lambda dim: strides[dim] if sizes[dim] > 1 else -1)
+            low, high = box[dim]
+            middle = (low + high) // 2
+            halves = [_with(box, dim, (low, middle)), _with(box, dim, (middle, high))]
+            return torch.cat([self._read(expression, half) for half in halves], dim=dim)
+        data = self._read_bytes(ref.file, ref.offset + first * size, span * size)
+        return data.view(dtype).as_strided(sizes, strides)
+
+    def _read_bytes(self, path: Path, offset: int, size: int) -> "torch.Tensor":
+        import torch
+
+        if path not in self._files:
+            self._files[path] = self._stack.enter_context(path.open("rb", buffering=0))
+        descriptor = self._files[path].fileno()
+        data = torch.empty(size, dtype=torch.uint8)
+        view = bytes_of(data)
+        done = 0
+        while done < size:
+            count = os.preadv(descriptor, [view[done:]], offset + done)
+            if count == 0:
+                raise SourceError(f"{path} ended while it was read. Is it still being written?")
+            done += count
+        return data
+
+    def __enter__(self) -> "Evaluator":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._files.clear()
+        self._stack.close()
+
+
+def bytes_of(tensor: "torch.Tensor") -> memoryview:
+    """The bytes of a contiguous tensor on the CPU, which share its memory."""
+    import torch
+
+    array: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+    return memoryview(array)
+
+
+def have_equal_bits(one: Expression, other: Expression) -> bool:
+    """Whether two expressions have the same dtype, shape and bits. Reads in pieces."""
+    import torch
+
+    if (one.dtype, one.shape) != (other.dtype, other.shape):
+        return False
+    with Evaluator() as evaluator:
+        pairs = zip(evaluator.pieces(one), evaluator.pieces(other), strict=True)
+        return all(
+            torch.equal(left.view(-1).view(torch.uint8), right.view(-1).view(torch.uint8))
+            for left, right in pairs
+        )
+
+
+def _stored_element_size(expression: Expression) -> int:
+    return max((dtype_size(ref.dtype) for ref in leaves(expression)), default=1)
+
+
+def _boxes(shape: Shape, limit: int) -> Iterator[Box]:
+    """Divides a tensor into boxes of at most so many elements, in row-major order."""
+    if not shape:
+        yield ()
+        return
+    row = math.prod(shape[1:])
+    if row > limit:
+        for index in range(shape[0]):
+            for box in _boxes(shape[1:], limit):
+                yield ((index, index + 1), *box)
+        return
+    step = max(1, limit // max(1, row))
+    full = tuple((0, size) for size in shape[1:])
+    for start in range(0, shape[0], step):
+        yield ((start, min(start + step, shape[0])), *full)
+
+
+def _with(box: Box, dim: int, limits: tuple[int, int]) -> Box:
+    return (*box[:dim], limits, *box[dim + 1 :])
+
+
+def _cut(tensor: "torch.Tensor", box: Box) -> "torch.Tensor":
+    return tensor[tuple(slice(low, high) for low, high in box)]

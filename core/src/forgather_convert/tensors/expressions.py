@@ -1,0 +1,314 @@
+"""What a tensor is made of: a closed algebra of values that are checked when they are made.
+
+An expression tells its dtype and its shape without reading anything. Any composition is
+allowed. :mod:`byte_ranges` finds out where one comes down to a copy, and :mod:`evaluation`
+computes one in pieces.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from forgather_convert.errors import MappingError
+from forgather_convert.tensors.dtypes import tensor_bytes
+from forgather_convert.tensors.row_init import RowInit
+from forgather_convert.weights.tensor_ref import TensorRef, format_shape
+
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A tensor of a file, as it is there."""
+
+    ref: TensorRef
+
+    @property
+    def dtype(self) -> str:
+        return self.ref.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return self.ref.shape
+
+
+@dataclass(frozen=True)
+class Constant:
+    """A tensor that the plan itself holds.
+
+    Attributes:
+        dtype: Its element type.
+        shape: Its dimensions.
+        data: Its bytes, in row-major order.
+    """
+
+    dtype: str
+    shape: Shape
+    data: bytes
+
+    def __post_init__(self) -> None:
+        if len(self.data) != tensor_bytes(self.dtype, self.shape):
+            raise MappingError(
+                f"A tensor of {self.dtype} {format_shape(self.shape)} cannot have "
+                f"{len(self.data)} bytes."
+            )
+
+
+@dataclass(frozen=True)
+class Slice:
+    """A range of one dimension."""
+
+    value: "Expression"
+    dim: int
+    start: int
+    length: int
+
+    def __post_init__(self) -> None:
+        _check_dim(self.value, self.dim, "cut")
+        if self.start < 0 or self.length < 0 or self.start + self.length > self.size:
+            raise MappingError(
+                f"{name_of(self.value)} has {self.size} elements in dimension {self.dim}; it "
+                f"cannot be cut at {self.start} to {self.start + self.length}."
+            )
+
+    @property
+    def size(self) -> int:
+        return self.value.shape[self.dim]
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return _with_size(self.value.shape, self.dim, self.length)
+
+
+@dataclass(frozen=True)
+class Concatenate:
+    """Several tensors, one after the other in one dimension."""
+
+    values: tuple["Expression", ...]
+    dim: int
+
+    def __post_init__(self) -> None:
+        if not self.values:
+            raise MappingError("Nothing cannot be concatenated.")
+        first = self.values[0]
+        _check_dim(first, self.dim, "joined")
+        expected = _with_size(first.shape, self.dim, 0)
+        for value in self.values[1:]:
+            fits = len(value.shape) == len(expected)
+            if not fits or _with_size(value.shape, self.dim, 0) != expected:
+                raise MappingError(
+                    f"{name_of(first)} {format_shape(first.shape)} and {name_of(value)} "
+                    f"{format_shape(value.shape)} become one tensor, joined in dimension "
+                    f"{self.dim}, but their other dimensions differ. Check that config and "
+                    "weights belong to the same model."
+                )
+        dtypes = {value.dtype for value in self.values}
+        if len(dtypes) > 1:
+            raise MappingError(
+                f"{', '.join(map(name_of, self.values))} become one tensor, but are stored as "
+                f"{' and '.join(sorted(dtypes))}. Use a checkpoint that stores them alike."
+            )
+
+    @property
+    def dtype(self) -> str:
+        return self.values[0].dtype
+
+    @property
+    def shape(self) -> Shape:
+        size = sum(value.shape[self.dim] for value in self.values)
+        return _with_size(self.values[0].shape, self.dim, size)
+
+
+@dataclass(frozen=True)
+class Permute:
+    """The dimensions in another order.
+
+    Attributes:
+        value: The tensor.
+        dims: For every dimension of the outcome, the one that it is of the tensor.
+    """
+
+    value: "Expression"
+    dims: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if sorted(self.dims) != list(range(len(self.value.shape))):
+            raise MappingError(
+                f"{name_of(self.value)} has the shape {format_shape(self.value.shape)}; its "
+                f"dimensions cannot be put in the order {format_shape(self.dims)}."
+            )
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return tuple(self.value.shape[dim] for dim in self.dims)
+
+
+@dataclass(frozen=True)
+class Reshape:
+    """The same elements, in the same order, with other dimensions."""
+
+    value: "Expression"
+    shape: Shape
+
+    def __post_init__(self) -> None:
+        if math.prod(self.shape) != math.prod(self.value.shape) or min(self.shape, default=0) < 0:
+            raise MappingError(
+                f"{name_of(self.value)} has the shape {format_shape(self.value.shape)}, which "
+                f"cannot become {format_shape(self.shape)}."
+            )
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+
+@dataclass(frozen=True)
+class Cast:
+    """Every element rounded to another dtype, as torch rounds."""
+
+    value: "Expression"
+    dtype: str
+
+    def __post_init__(self) -> None:
+        tensor_bytes(self.dtype, ())
+
+    @property
+    def shape(self) -> Shape:
+        return self.value.shape
+
+
+@dataclass(frozen=True)
+class ResizeRows:
+    """A vocabulary matrix with more rows, or with some of its rows set anew.
+
+    Old rows are the tensor's, rounded to the dtype. Averages are taken in float64, over what is
+    stored, and rounded once.
+
+    Attributes:
+        value: The old matrix; the first dimension is that of the tokens.
+        size: The new number of rows.
+        num_tokens: How many of the old rows belong to tokens.
+        rows: What rows become that are new or set anew; every new one is among them.
+        dtype: The dtype of the outcome.
+    """
+
+    value: "Expression"
+    size: int
+    num_tokens: int
+    rows: Mapping[int, RowInit]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        if not self.value.shape:
+            raise MappingError(f"{name_of(self.value)} has no rows.")
+        old = self.value.shape[0]
+        used = [row for init in self.rows.values() for row in init.rows]
+        is_complete = all(row in self.rows for row in range(old, self.size))
+        if self.size < old or self.num_tokens > old or not is_complete:
+            raise MappingError(
+                f"{name_of(self.value)} has {old} rows; it cannot become a matrix of {self.size}."
+            )
+        if any(not 0 <= row < self.size for row in self.rows) or any(
+            not 0 <= row < old for row in used
+        ):
+            raise MappingError(f"{name_of(self.value)} lacks rows that its new rows begin from.")
+
+    @property
+    def shape(self) -> Shape:
+        return (self.size, *self.value.shape[1:])
+
+
+Expression = Stored | Constant | Slice | Concatenate | Permute | Reshape | Cast | ResizeRows
+
+
+def stored(ref: TensorRef) -> Expression:
+    """A tensor of a file; one that is stored transposed is a permutation of one that is not."""
+    if ref.stride is None:
+        return Stored(ref)
+    order = sorted(range(len(ref.shape)), key=lambda dim: -ref.stride[dim] if ref.stride else 0)
+    straight = replace(ref, shape=tuple(ref.shape[dim] for dim in order), stride=None)
+    if tuple(ref.stride[dim] for dim in order) != contiguous_strides(straight.shape):
+        return Stored(ref)
+    return Permute(Stored(straight), tuple(order.index(dim) for dim in range(len(order))))
+
+
+def stacked(values: Sequence[Expression]) -> Expression:
+    """Several tensors of one shape as one, with a new first dimension."""
+    return Concatenate(tuple(Reshape(value, (1, *value.shape)) for value in values), 0)
+
+
+def cast(value: Expression, dtype: str) -> Expression:
+    """A tensor in a dtype; itself if it has it."""
+    return value if value.dtype == dtype else Cast(value, dtype)
+
+
+def operands(expression: Expression) -> tuple[Expression, ...]:
+    """What an expression is made of directly."""
+    if isinstance(expression, Stored | Constant):
+        return ()
+    if isinstance(expression, Concatenate):
+        return expression.values
+    return (expression.value,)
+
+
+def leaves(expression: Expression) -> tuple[TensorRef, ...]:
+    """The stored tensors that an expression is made of, in the order of their use."""
+    if isinstance(expression, Stored):
+        return (expression.ref,)
+    return tuple(ref for operand in operands(expression) for ref in leaves(operand))
+
+
+def name_of(expression: Expression) -> str:
+    """The stored tensors behind an expression, for messages."""
+    refs = leaves(expression)
+    if not refs:
+        return "A constant"
+    more = f" and {len(refs) - 1} more" if len(refs) > 1 else ""
+    return f"'{refs[0].name}'{more} in {refs[0].file}"
+
+
+def describe(expression: Expression) -> str:
+    """What is done to the stored tensors, in words."""
+    match expression:
+        case Stored():
+            return ""
+        case Constant():
+            return "restore"
+        case Slice(_, dim, start, length):
+            words = f"take {start} to {start + length} of dimension {dim}"
+        case Concatenate(values, dim):
+            words = f"join {len(values)} in dimension {dim}"
+        case Permute(_, dims):
+            words = f"permute to {format_shape(dims)}"
+        case Reshape(_, shape):
+            words = f"reshape to {format_shape(shape)}"
+        case Cast(_, dtype):
+            words = f"cast to {dtype}"
+        case ResizeRows(_, size, _, rows, _):
+            words = f"resize to {size} rows, set {len(rows)}"
+    return ", ".join(filter(None, (describe(operands(expression)[0]), words)))
+
+
+def contiguous_strides(shape: Shape) -> Shape:
+    """The steps between elements of a tensor in row-major order, in elements."""
+    return tuple(math.prod(shape[dim + 1 :]) for dim in range(len(shape)))
+
+
+def _check_dim(value: Expression, dim: int, verb: str) -> None:
+    if not 0 <= dim < len(value.shape):
+        raise MappingError(
+            f"{name_of(value)} has the shape {format_shape(value.shape)}; it cannot be {verb} in "
+            f"dimension {dim}."
+        )
+
+
+def _with_size(shape: Shape, dim: int, size: int) -> Shape:
+    return (*shape[:dim], size, *shape[dim + 1 :])
