@@ -49,7 +49,8 @@ class AddedToken:
 def num_ids_in_file(directory: Path) -> int | None:
     """How many ids ``tokenizer.json`` gives, gaps included; ``None`` if it does not tell.
 
-    Nothing depends on it but a message: the file may be one that this code does not know.
+    Little depends on it, a message and the rows that a mean is over: the file may be one that
+    this code does not know.
     """
     try:
         content = _read(directory, TOKENIZER_FILE) or {}
