@@ -51,6 +51,8 @@ def json_object(text: str) -> dict[str, Any]:
         content = json.loads(text)
     except RecursionError:
         raise ValueError("it is JSON that is nested too deep") from None
+    except ValueError as error:
+        raise ValueError(f"it is not JSON: {error}") from error
     if not isinstance(content, dict):
         raise ValueError("it is not a JSON object")
     return content

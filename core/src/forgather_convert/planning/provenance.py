@@ -135,5 +135,5 @@ def _describe(path: Path, error: pydantic.ValidationError) -> SourceError:
                 "without the original layout."
             )
     first = errors[0]
-    key = ".".join(str(part)[:80] for part in first["loc"])
+    key = ".".join(str(part)[:80] for part in first["loc"] if part != "[key]")
     return damaged(path, key, first["msg"].removeprefix("Value error, ").rstrip("."))
