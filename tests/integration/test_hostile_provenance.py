@@ -147,11 +147,11 @@ CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
     ),
     "header of odd metadata": (
         _edit_first_header(lambda header: header.update(__metadata__={"a": 1})),
-        "metadata",
+        "model-00001-of-00002.safetensors",
     ),
     "header of a list of metadata": (
         _edit_first_header(lambda header: header.update(__metadata__=[1])),
-        "metadata",
+        "model-00001-of-00002.safetensors",
     ),
     "index in a parent": (_set("weights", "index_name", to="../../victim"), "index_name"),
     "index of another name": (_set("weights", "index_name", to="tokenizer.json"), "index_name"),
@@ -159,7 +159,6 @@ CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
     "index is no JSON": (_set("weights", "index_text", to="x"), "weights"),
     "index is deep": (_set("weights", "index_text", to=_DEEP), "deep"),
     "index of lists": (_edit_index(weight_map=[1]), "index_text"),
-    "index of odd metadata": (_edit_index(metadata=[1]), "index_text"),
     "index of other places": (
         _edit_index(weight_map={"model.norm.weight": "../victim"}),
         "index_text",
