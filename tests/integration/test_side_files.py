@@ -145,3 +145,31 @@ def test_a_copy_of_the_code_in_the_original_comes_back(source: Path, fg: Path) -
     convert(source, fg, WITHOUT_CHECK)
     back, _ = _back(fg)
     assert differences(source, back) == []
+
+
+@pytest.mark.parametrize("place", ["checkpoint-5", "checkpoints/checkpoint-5"])
+def test_a_checkpoint_with_files_of_its_own(place: str, source: Path, fg: Path) -> None:
+    """Config and tokenizer come from the model around it; what else it has is listed."""
+    checkpoint = fg / place
+    checkpoint.mkdir(parents=True)
+    for name in ("model.safetensors", "config.json"):
+        shutil.copy(fg / name, checkpoint)
+    for name in ("optimizer.pt", "trainer_state.json", "notes.txt"):
+        (checkpoint / name).write_text("{}")
+    with logged() as messages:
+        convert(checkpoint, fg.with_name("back"), WITHOUT_CHECK)
+    assert differences(source, fg.with_name("back")) == []
+    (listed,) = [text for text in messages if text.startswith("Not carried along: ")]
+    assert all(name in listed for name in ("optimizer.pt", "trainer_state.json", "notes.txt"))
+
+
+def test_a_checkpoint_that_is_a_model_in_a_directory_that_is_none(fg: Path) -> None:
+    """What lies around it is listed, but not the checkpoint itself."""
+    output = fg.with_name("output")
+    shutil.copytree(fg, output / "checkpoint-7")
+    (output / "notes.txt").write_text("mine")
+    (output / "runs").mkdir()
+    _, listed = _back(output)
+    assert "notes.txt" in listed
+    assert "runs" in listed
+    assert "checkpoint-7" not in listed

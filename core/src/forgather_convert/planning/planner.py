@@ -42,6 +42,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     if layout is None:
         layout = choose_layout(request, tensors)
     files = plan_side_files(
+        detection.source,
         source.directory,
         request.checkpoint.files.paths,
         destination.side_files,

@@ -58,6 +58,7 @@ class SideFiles:
 
 
 def plan_side_files(
+    source: Path,
     directory: Path,
     weights_files: Collection[Path],
     rules: SideFileRules,
@@ -66,11 +67,12 @@ def plan_side_files(
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
-    Every name in the directory is carried along, means something that the destination has in
-    another form, or is listed as left out.
+    Every name in it is carried along, means something that the destination has in another form, or
+    is listed as left out; and so is every name in the source, where that is another directory.
 
     Args:
-        directory: Where they are.
+        source: The directory that the user converts.
+        directory: Where config and tokenizer are, and the files beside them.
         weights_files: The files that are converted, index included.
         rules: Which files are not copied.
         chat_template: A template to store instead of the source's.
@@ -94,6 +96,8 @@ def plan_side_files(
             left_out.append(path.name)
         else:
             copies.append(CopyFile(path.name, path))
+    if source.resolve() != directory.resolve():
+        left_out += _names_of_its_own(source, directory, weights_files)
     if chat_template is not None:
         write = template_write(directory, chat_template, writes)
         writes = (*(other for other in writes if other.name != write.name), write)
@@ -102,6 +106,16 @@ def plan_side_files(
     if left_out:
         logger.info("Not carried along: %s", ", ".join(left_out))
     return SideFiles(writes, tuple(copies), tuple(left_out))
+
+
+def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
+    """The names in a source that the directory with its config does not have, too."""
+    used = {path.resolve() for path in (directory, *directory.resolve().parents, *weights_files)}
+    return [
+        path.name
+        for path in sorted(source.iterdir())
+        if path.resolve() not in used and not (directory / path.name).exists()
+    ]
 
 
 def _is_other_weights(path: Path) -> bool:

@@ -10,11 +10,10 @@ from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.vocabulary.change import Action, TokenChange, VocabularyChange
 from forgather_convert.vocabulary.id_uses import IdUses
+from forgather_convert.vocabulary.inits import inits_of, row_init
 from forgather_convert.vocabulary.requests import (
-    DEFAULT_INITS,
     DEFAULT_PAD,
     Init,
-    InitKind,
     Role,
     TokenRequest,
 )
@@ -189,7 +188,7 @@ def _plan(
     size_before = config.vocab_size
     spare = {token for token, token_id in ids.items() if token_id < size_before}
     active = [request for request in requests if not _is_kept(request, view)]
-    inits = _inits(active, ids, spare)
+    inits = inits_of(active, ids, spare)
     changes = tuple(
         _change(request, view, ids, spare, inits, request in active) for request in requests
     )
@@ -210,7 +209,7 @@ def _plan(
         if init is not None:
             token_id = ids.get(request.token, view.id_of(request.token))
             assert token_id is not None
-            rows[token_id] = _row_init(init, request, view, size_before)
+            rows[token_id] = row_init(init, request, view, size_before)
 
     named = {
         change.role: change
@@ -317,52 +316,6 @@ def _named_ids(
             old = view.named(request.role)
             ids[request.role] = (None if old is None else view.id_of(old), change.token_id)
     return ids
-
-
-def _inits(
-    requests: Iterable[TokenRequest], new: Container[str], spare: Container[str]
-) -> dict[str, Init]:
-    """How the tokens begin; where two names share a new one, the first name's default counts.
-
-    A token that nobody asked for leaves a spare row as it is: it may hold a value.
-    """
-    inits: dict[str, Init] = {}
-    for request in requests:
-        if request.init is not None:
-            inits[request.token] = request.init
-        elif request.token in new and not (request.is_default and request.token in spare):
-            inits.setdefault(request.token, DEFAULT_INITS[request.role])
-    return inits
-
-
-def _row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: int) -> RowInit:
-    if init.kind in (InitKind.ZERO, InitKind.MEAN):
-        return RowInit(init.kind.value)
-    if init.kind is InitKind.SUBWORDS:
-        ids = view.subwords(request.token)
-        if not ids:
-            raise OptionError(
-                f"{request.origin}: the tokenizer gives no subwords for '{request.token}'."
-            )
-    else:
-        ids = tuple(_existing_id(token, request, view) for token in init.tokens)
-    without_row = [token_id for token_id in ids if token_id >= num_rows]
-    if without_row:
-        raise OptionError(
-            f"{request.origin}: 'init' refers to the ids {without_row}, but the model has only "
-            f"{num_rows} rows."
-        )
-    return RowInit("rows", ids)
-
-
-def _existing_id(token: str, request: TokenRequest, view: TokenizerView) -> int:
-    token_id = view.id_of(token)
-    if token_id is None:
-        raise OptionError(
-            f"{request.origin}: 'init' refers to the token '{token}', which is not in the "
-            "vocabulary."
-        )
-    return token_id
 
 
 def _padded(size: int, multiple: int) -> int:
