@@ -84,3 +84,11 @@ def _save(tokenizer: Tokenizer, directory: Path, pad_token: str | None) -> int:
     )
     fast.save_pretrained(directory)
     return len(fast)
+
+
+#: One of each kind of tokenizer.
+KINDS = {
+    "bpe": write_byte_level_bpe,
+    "unigram": write_unigram,
+    "sentencepiece": write_sentencepiece,
+}

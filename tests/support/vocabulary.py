@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import AutoTokenizer
 
+from forgather_convert import ConvertOptions, convert
 from support.models import write_hf_model
 from support.variants import variant
 
@@ -46,6 +47,14 @@ def write_model(
     for path in scratch.iterdir():
         path.rename(directory / path.name)
     return directory
+
+
+def add_tokens(source: Path, destination: Path, yaml: str, **options: Any) -> Path:
+    """Converts with a token file of the given content."""
+    path = destination.with_name(destination.name + ".yaml")
+    path.write_text(yaml)
+    convert(source, destination, ConvertOptions(token_file=path, **options))
+    return destination
 
 
 def load_tokenizer(directory: Path) -> Any:

@@ -93,9 +93,10 @@ def _index_text(shards: Iterable[ShardPlan], original: Mapping[str, Any]) -> str
     shards = tuple(shards)
     total = sum(tensor.num_bytes for shard in shards for tensor in shard.tensors)
     weight_map = {tensor.name: shard.file_name for shard in shards for tensor in shard.tensors}
+    metadata = original.get("metadata")
     content = {
         **original,
-        "metadata": {**original.get("metadata", {}), "total_size": total},
+        "metadata": {**(metadata if isinstance(metadata, dict) else {}), "total_size": total},
         "weight_map": dict(sorted(weight_map.items())),
     }
     return json.dumps(content, indent=2) + "\n"

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from forgather_convert.planning.layout import Layout, rebuilt_index
+from forgather_convert.planning.original_weights import OriginalWeights, RecomputedTensors
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
-from forgather_convert.planning.provenance import OriginalWeights, StoredTensor
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Constant
 from forgather_convert.tensors.parameters import ModelParameters
@@ -12,7 +12,6 @@ from forgather_convert.weights.safetensors_file import (
     SafetensorsHeader,
     build_header,
     encode_header,
-    parse_header_text,
 )
 
 
@@ -22,20 +21,20 @@ def original_layout(
     """Divides tensors as they were divided; ``None`` if they are not the same tensors.
 
     A header is used as it was, to the byte, if none of its tensors has changed in size
-    or type.
+    or type, and none was too large to be kept.
     """
     available = {tensor.name: tensor for tensor in tensors}
     for second, first in parameters.tied.items():
         if first in available:
             available[second] = available[first].renamed(second)
-    headers = {name: parse_header_text(text, name) for name, text in original.headers.items()}
     shards = []
     covered: set[str] = set()
-    for name, header in headers.items():
-        shard = _shard(name, header, available, original.recomputed)
+    for name, header in original.parsed_headers.items():
+        shard = _shard(name, header, available, original.recomputed_by_name)
         if shard is None:
             return None
-        shards.append(shard)
+        if shard.tensors:
+            shards.append(shard)
         covered.update(tensor.name for tensor in shard.tensors)
     tied = {**parameters.tied, **{first: second for second, first in parameters.tied.items()}}
     if any(name not in covered and tied.get(name) not in covered for name in parameters.shapes):
@@ -47,19 +46,22 @@ def _shard(
     file_name: str,
     header: SafetensorsHeader,
     available: Mapping[str, TensorPlan],
-    recomputed: Mapping[str, StoredTensor],
+    recomputed: Mapping[str, RecomputedTensors],
 ) -> ShardPlan | None:
     tensors = []
     is_unchanged = True
     for ref in header.tensors:
-        if ref.name in recomputed:
-            stored = recomputed[ref.name]
-            value = Constant(stored.dtype, stored.shape, stored.to_bytes())
-            tensors.append(TensorPlan(ref.name, value))
-        elif ref.name in available:
+        if ref.name in available:
             tensor = available[ref.name]
             tensors.append(tensor)
             is_unchanged &= (tensor.dtype, tensor.shape) == (ref.dtype, ref.shape)
+        elif ref.name in recomputed:
+            stored = recomputed[ref.name]
+            if stored.data is None:
+                is_unchanged = False
+                continue
+            value = Constant(ref.dtype, ref.shape, stored.to_bytes())
+            tensors.append(TensorPlan(ref.name, value))
         else:
             return None
     text = header.text
@@ -72,7 +74,7 @@ def _shard(
 def _index(shards: list[ShardPlan], original: OriginalWeights) -> WriteFile | None:
     if original.index_name is None or original.index_text is None:
         return None
-    is_unchanged = all(
+    is_unchanged = len(shards) == len(original.headers) and all(
         shard.header == encode_header(original.headers[shard.file_name]) for shard in shards
     )
     if is_unchanged:

@@ -42,13 +42,19 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     if layout is None:
         layout = choose_layout(request, tensors)
     files = plan_side_files(
+        detection.source,
         source.directory,
         request.checkpoint.files.paths,
-        replaced=destination.replaced,
+        destination.side_files,
         chat_template=options.chat_template_path,
         writes=_vocabulary_writes(source, vocabulary),
     )
-    written = WrittenFiles(match.recomputed, tuple(copy.name for copy in files.copies))
+    written = WrittenFiles(
+        recomputed=match.recomputed,
+        carried=tuple(copy.name for copy in files.copies),
+        source_dtypes=frozenset(ref.dtype for ref in match.source_state.values()),
+        dtypes=frozenset(tensor.dtype for tensor in tensors),
+    )
     plan = ConversionPlan(
         source=detection.source,
         destination=request.destination,

@@ -1,135 +1,139 @@
 """``forgather_conversion.json``: where a Forgather model came from, and the way back.
 
 It holds what a conversion to Hugging Face needs to give back the same bytes: the text
-of the original config and of the weights' headers, and the few tensors that the
-Forgather model has no use for.
+of the original config and of the weights' headers, and the few small tensors that the
+Forgather model has no use for. A Forgather directory may come from anybody, so nothing in
+the file is believed before it is checked.
 """
 
-import base64
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+import logging
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
+
+import pydantic
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.config_file import read_json_object
-from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.planning.original_weights import (
+    OriginalWeights,
+    PlainName,
+    Schema,
+    json_object,
+)
+from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
+
+logger = logging.getLogger(__name__)
 
 PROVENANCE_FILE = "forgather_conversion.json"
 _FORMAT_VERSION = 1
+#: The largest file that is read or written, in bytes. A terabyte of weights in 200,000 tensors
+#: needs some 50 MB for their headers and index.
+MAX_BYTES = 128 << 20
+_REMEDY = "Delete it to convert without the original layout."
 
 
-@dataclass(frozen=True)
-class StoredTensor:
-    """A tensor that is kept beside the weights.
-
-    Attributes:
-        dtype: Its element type, as ``"float32"``.
-        shape: Its dimensions.
-        data: Its bytes, in row-major order, as base64.
-    """
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: str
-
-    def to_bytes(self) -> bytes:
-        return base64.b64decode(self.data)
+def _code_file(name: str) -> str:
+    if not name.endswith(".py"):
+        raise ValueError(f"{name[:80]!r} is not a Python file")
+    return name
 
 
-@dataclass(frozen=True)
-class OriginalWeights:
-    """The division of the original weights among files.
-
-    Attributes:
-        headers: The text of every safetensors header, by file name.
-        index_name: The index's name, where there was one.
-        index_text: The index's content.
-        recomputed: Tensors of the original that the model computes itself.
-    """
-
-    headers: Mapping[str, str]
-    index_name: str | None
-    index_text: str | None
-    recomputed: Mapping[str, StoredTensor]
+def _weight_dtype(name: str) -> str:
+    if name not in WEIGHT_DTYPES:
+        raise ValueError(f"{name[:80]!r} is not a type of weights")
+    return name
 
 
-@dataclass(frozen=True)
-class Provenance:
+def _object_text(text: str) -> str:
+    json_object(text)
+    return text
+
+
+class Provenance(Schema):
     """What is known of a Forgather model's origin.
 
     Attributes:
+        format_version: The form of the file.
         tool: Names and versions of the software that converted it.
         options: The options of the conversion that were not the defaults.
         hf_config: The original ``config.json``, exactly.
-        weights: The original's layout; ``None`` if it was not safetensors.
+        dtypes: The types that the original weights were stored as, recomputed ones left out.
+        weights: The original's layout; ``None`` if it cannot be given back.
         generated: The hash (SHA-256) of every file that the code generator wrote.
         carried: The names of the files that were copied.
     """
 
-    tool: Mapping[str, str]
-    options: Mapping[str, Any]
-    hf_config: str
+    format_version: Literal[1] = 1
+    tool: dict[str, str]
+    options: dict[str, str | int | None]
+    hf_config: Annotated[str, pydantic.AfterValidator(_object_text)]
+    dtypes: list[Annotated[str, pydantic.AfterValidator(_weight_dtype)]]
     weights: OriginalWeights | None
-    generated: Mapping[str, str]
-    carried: tuple[str, ...]
+    generated: dict[
+        Annotated[PlainName, pydantic.AfterValidator(_code_file)],
+        Annotated[str, pydantic.StringConstraints(pattern="^[0-9a-f]{64}$")],
+    ]
+    carried: list[PlainName]
+
+    @pydantic.model_validator(mode="after")
+    def _files_have_one_origin(self) -> "Provenance":
+        both = sorted({*self.generated} & {*self.carried})
+        if both:
+            raise ValueError(f"{both[0]!r} is both in 'generated' and in 'carried'")
+        return self
 
     def to_json(self) -> str:
-        content = {"format_version": _FORMAT_VERSION, **asdict(self)}
-        return json.dumps(content, indent=2) + "\n"
-
-
-def describe_weights(
-    checkpoint: Checkpoint, recomputed: tuple[TensorRef, ...]
-) -> OriginalWeights | None:
-    """Notes the layout of a checkpoint, if it can be given back."""
-    if checkpoint.files.format != SAFETENSORS:
-        return None
-    headers = {shard.path.name: shard.header.text for shard in checkpoint.shards if shard.header}
-    return OriginalWeights(
-        headers=headers,
-        index_name=checkpoint.files.index.name if checkpoint.files.index else None,
-        index_text=checkpoint.index_text,
-        recomputed={ref.name: _store(ref) for ref in recomputed},
-    )
-
-
-def _store(ref: TensorRef) -> StoredTensor:
-    with ref.file.open("rb") as file:
-        file.seek(ref.offset)
-        data = file.read(ref.num_bytes)
-    return StoredTensor(ref.dtype, ref.shape, base64.b64encode(data).decode("ascii"))
+        """The text of the file, without the layout where it would be larger than is read."""
+        text = self.model_dump_json(indent=2) + "\n"
+        if self.weights is None or len(text.encode("utf-8")) <= MAX_BYTES:
+            return text
+        logger.info(
+            "The headers of the weights are too large for %s: the way back will divide the "
+            "weights in its own way",
+            PROVENANCE_FILE,
+        )
+        return self.model_copy(update={"weights": None}).to_json()
 
 
 def read_provenance(directory: Path) -> Provenance | None:
     """Reads a model's provenance; ``None`` if it has none.
 
     Raises:
-        SourceError: The file is damaged or of a later version.
+        SourceError: The file is damaged, too large, or of another version.
     """
     path = directory / PROVENANCE_FILE
     if not path.is_file():
         return None
-    content = read_json_object(path)
-    version = content.pop("format_version", None)
-    if version != _FORMAT_VERSION:
-        raise SourceError(
-            f"{path} has the format version {version!r}; this version reads {_FORMAT_VERSION}. "
-            "Upgrade forgather-convert, or delete the file to convert without the original layout."
-        )
     try:
-        weights = content.pop("weights")
-        if weights is not None:
-            recomputed = {
-                name: StoredTensor(stored["dtype"], tuple(stored["shape"]), stored["data"])
-                for name, stored in weights.pop("recomputed").items()
-            }
-            weights = OriginalWeights(**weights, recomputed=recomputed)
-        content["carried"] = tuple(content["carried"])
-        return Provenance(**content, weights=weights)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise SourceError(
-            f"{path} is damaged ({error!r}). Delete it to convert without the original layout."
-        ) from error
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error}. {_REMEDY}") from error
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"{path} is larger than {MAX_BYTES >> 20} MiB. {_REMEDY}")
+    try:
+        return Provenance.model_validate_json(data)
+    except pydantic.ValidationError as error:
+        raise _describe(path, error) from error
+
+
+def damaged(path: Path, key: str, problem: str) -> SourceError:
+    """The error for a provenance with a value that cannot be; without a key, for all of it."""
+    # Keys come from the file: they may hold anything, also what a terminal would obey.
+    where = f"{key!r}: " if key else ""
+    return SourceError(f"{path} is damaged: {where}{problem}. {_REMEDY}")
+
+
+def _describe(path: Path, error: pydantic.ValidationError) -> SourceError:
+    """One message for all that is wrong, with the first of it."""
+    errors = error.errors(include_url=False, include_input=True)
+    for entry in errors:
+        if entry["loc"] == ("format_version",) and entry["type"] == "literal_error":
+            version = repr(entry["input"])[:20]
+            return SourceError(
+                f"{path} has the format version {version}; this version reads "
+                f"{_FORMAT_VERSION}. Upgrade forgather-convert, or delete the file to convert "
+                "without the original layout."
+            )
+    first = errors[0]
+    key = ".".join(str(part)[:80] for part in first["loc"] if part != "[key]")
+    return damaged(path, key, first["msg"].removeprefix("Value error, ").rstrip("."))

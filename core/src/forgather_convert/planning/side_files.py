@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.planning.provenance import PROVENANCE_FILE
+from forgather_convert.planning.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.source.config_file import CONFIG_FILE
-from forgather_convert.source.files import CopyFile, WriteFile
+from forgather_convert.source.files import CopyFile, WriteFile, sha256
 from forgather_convert.vocabulary.chat_template import template_write
 from forgather_convert.weights.checkpoint import INDEX_FILE
 
@@ -29,6 +29,23 @@ _OTHER_WEIGHTS = (
     ".distcp",
     ".ckpt",
 )
+#: What trainers leave beside a model, apart from tensors.
+_TRAINING_FILES = ("trainer_state.json",)
+
+
+@dataclass(frozen=True)
+class SideFileRules:
+    """The files beside config and weights that are not copied, by their names.
+
+    Attributes:
+        generated: Files that the conversion makes; the source must have none of these names.
+        replaced: Files of the source that the destination has in another form.
+        unused: Files of the source that have no place in the destination.
+    """
+
+    generated: frozenset[str] = frozenset()
+    replaced: frozenset[str] = frozenset()
+    unused: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True)
@@ -41,36 +58,46 @@ class SideFiles:
 
 
 def plan_side_files(
+    source: Path,
     directory: Path,
     weights_files: Collection[Path],
-    replaced: Collection[str],
+    rules: SideFileRules,
     chat_template: Path | None,
     writes: tuple[WriteFile, ...] = (),
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
+    Every name in it is carried along, means something that the destination has in another form, or
+    is listed as left out; and so is every name in the source, where that is another directory.
+
     Args:
-        directory: Where they are.
+        source: The directory that the user converts.
+        directory: Where config and tokenizer are, and the files beside them.
         weights_files: The files that are converted, index included.
-        replaced: Names that belong to the source's format and are not taken along.
+        rules: Which files are not copied.
         chat_template: A template to store instead of the source's.
         writes: Files of the directory whose content changes.
 
     Raises:
-        SourceError: A file cannot be read.
+        SourceError: A file cannot be read, or has the name of one that the conversion makes.
     """
     copies, left_out = [], []
     for path in sorted(directory.iterdir()):
-        if path.name in (CONFIG_FILE, PROVENANCE_FILE) or path in weights_files:
+        if path.name == CONFIG_FILE or path.name in rules.replaced or path in weights_files:
             continue
-        if path.name in replaced:
-            continue
+        if path.name in rules.generated:
+            raise SourceError(
+                f"{path} has the name of a file that the conversion writes. Rename it or take it "
+                "out of the directory, so that neither is lost."
+            )
         if not path.exists():
             raise SourceError(f"{path} is a link to a file that does not exist.")
-        if not path.is_file() or _is_other_weights(path):
+        if not path.is_file() or path.name in rules.unused or _is_other_weights(path):
             left_out.append(path.name)
         else:
             copies.append(CopyFile(path.name, path))
+    if source.resolve() != directory.resolve():
+        left_out += _names_of_its_own(source, directory, weights_files)
     if chat_template is not None:
         write = template_write(directory, chat_template, writes)
         writes = (*(other for other in writes if other.name != write.name), write)
@@ -81,5 +108,43 @@ def plan_side_files(
     return SideFiles(writes, tuple(copies), tuple(left_out))
 
 
+def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
+    """The names in a source that the directory with its config does not have, too."""
+    used = {path.resolve() for path in (directory, *directory.resolve().parents, *weights_files)}
+    return [
+        path.name
+        for path in sorted(source.iterdir())
+        if path.resolve() not in used and not (directory / path.name).exists()
+    ]
+
+
 def _is_other_weights(path: Path) -> bool:
     return path.suffix.lower() in _OTHER_WEIGHTS or path.name in INDEX_FILE.values()
+
+
+def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileRules:
+    """Tells a Forgather model's own files from those that its user put beside them.
+
+    Only Python files can be the model's code, whatever the provenance says. Code that was edited
+    is left out with a warning. Without a provenance all Python files are taken for the code.
+    """
+    code = {path.name for path in directory.glob("*.py") if path.is_file()}
+    if provenance is None:
+        unused = frozenset({*code, *_TRAINING_FILES})
+        return SideFileRules(replaced=frozenset({PROVENANCE_FILE}), unused=unused)
+    generated = {
+        name: sha256((directory / name).read_bytes()) == digest
+        for name, digest in provenance.generated.items()
+        if name in code
+    }
+    edited = sorted(name for name, is_unchanged in generated.items() if not is_unchanged)
+    if edited:
+        logger.warning(
+            "The model code was edited (%s); a Hugging Face model cannot follow it",
+            ", ".join(edited),
+        )
+    unchanged = {name for name, is_unchanged in generated.items() if is_unchanged}
+    training = {*_TRAINING_FILES} - {*provenance.carried}
+    return SideFileRules(
+        replaced=frozenset({PROVENANCE_FILE, *unchanged}), unused=frozenset({*edited, *training})
+    )

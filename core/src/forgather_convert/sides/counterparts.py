@@ -9,34 +9,30 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.provenance import OriginalWeights, Provenance, read_provenance
+from forgather_convert.planning.original_weights import OriginalWeights
+from forgather_convert.planning.provenance import PROVENANCE_FILE, read_provenance
+from forgather_convert.planning.side_files import SideFileRules, forgather_files
 from forgather_convert.sides.forgather import ForgatherDestination, ForgatherSource, read_forgather
 from forgather_convert.sides.forgather_config import forgather_config_fields
-from forgather_convert.sides.hf_config_file import hf_config_fields, restored_config
+from forgather_convert.sides.hf_config_file import hf_config_fields
 from forgather_convert.sides.hugging_face import (
     HuggingFaceDestination,
     HuggingFaceSource,
     read_hugging_face,
     with_changes,
 )
+from forgather_convert.sides.original_config import OriginalConfig, read_original_config
 from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.reference import ReferenceClasses, complete_config
 from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
 from forgather_convert.source.detection import (
-    DEFAULT_DTYPE,
     Detection,
     Direction,
-    stated_dtype,
 )
-from forgather_convert.source.files import encode_json, sha256
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint
 
 logger = logging.getLogger(__name__)
-
-#: What trainers leave beside a model, apart from tensors.
-_TRAINING_FILES = ("trainer_state.json",)
 
 
 @dataclass(frozen=True)
@@ -122,7 +118,7 @@ def _forgather_side(
         mapping=hooks.weight_mapping(),
         config_object=config_object,
         original=None,
-        replaced=frozenset(),
+        side_files=SideFileRules(generated=frozenset({PROVENANCE_FILE, *code.files})),
         config=fields,
         code=code,
         checkpoint=source.checkpoint,
@@ -138,16 +134,13 @@ def _hugging_face_side(
     config_object = with_changes(side.config_object, side.config, config)
     fields = hf_config_fields(hooks, config_object, config, detection.dtype)
     provenance = read_provenance(side.directory)
-    recorded = None if provenance is None else _original_config(provenance, hooks)
+    original_config: OriginalConfig | None = None
     original: OriginalWeights | None = None
-    if provenance is None or recorded is None:
-        config_text = encode_json(fields, sort_keys=True).decode("utf-8")
-    else:
-        if "tokenizer_class" not in recorded:
+    if provenance is not None:
+        original_config = read_original_config(provenance, hooks, side.directory / PROVENANCE_FILE)
+    if provenance is not None and original_config is not None:
+        if "tokenizer_class" not in parse_config(original_config.text, CONFIG_FILE):
             fields.pop("tokenizer_class", None)
-        config_text = restored_config(
-            provenance.hf_config, _recorded_fields(hooks, recorded), fields
-        )
         if options.max_shard_size is None and options.weights_format == SAFETENSORS:
             original = provenance.weights
     return HuggingFaceDestination(
@@ -156,41 +149,10 @@ def _hugging_face_side(
         mapping=hooks.weight_mapping().inverted(),
         config_object=config_object,
         original=original,
-        replaced=_forgather_only_files(side, provenance),
-        config_text=config_text,
+        side_files=forgather_files(side.directory, provenance),
+        config=fields,
+        original_config=original_config,
     )
-
-
-def _original_config(provenance: Provenance, hooks: FamilyHooks) -> SourceConfig | None:
-    """The config that a Forgather model came from, if it is the family's that it goes to."""
-    original = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
-    return original if original.get("model_type", hooks.model_type) == hooks.model_type else None
-
-
-def _recorded_fields(hooks: FamilyHooks, original: SourceConfig) -> dict[str, Any]:
-    """The fields that the original config stands for, as the converter would write them."""
-    config_object = ReferenceClasses.of(hooks).read(original, original.origin)
-    complete = complete_config(original, config_object)
-    dtype = stated_dtype(original) or DEFAULT_DTYPE
-    return hf_config_fields(hooks, hooks.hf_config(complete, None), original, dtype)
-
-
-def _forgather_only_files(side: ForgatherSource, provenance: Provenance | None) -> frozenset[str]:
-    """The names of model code and training state, which a Hugging Face model has no use for."""
-    code = {path.name for path in side.directory.glob("*.py")}
-    if provenance is None:
-        return frozenset({*code, *_TRAINING_FILES})
-    edited = [
-        name
-        for name, digest in provenance.generated.items()
-        if name in code and sha256((side.directory / name).read_bytes()) != digest
-    ]
-    if edited:
-        logger.warning(
-            "The model code was edited (%s); a Hugging Face model cannot follow it",
-            ", ".join(edited),
-        )
-    return frozenset({*provenance.generated, *_TRAINING_FILES} - {*provenance.carried})
 
 
 def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:

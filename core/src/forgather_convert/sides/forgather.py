@@ -19,7 +19,8 @@ from forgather_convert.dynamic_model.stored_code import (
     read_stored_code,
 )
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.planning.provenance import PROVENANCE_FILE, Provenance, describe_weights
+from forgather_convert.planning.original_weights import describe_weights, is_plain_name
+from forgather_convert.planning.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.reference import complete_config, with_max_length, without_dtype
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
@@ -118,7 +119,9 @@ def read_forgather(
     """
     stored_code = read_stored_code(directory, config)
     current = current_tensors(tensors)
-    completed = current_config(complete_with_stored_defaults(config, stored_code), current)
+    completed = current_config(
+        complete_with_stored_defaults(config, stored_code), current, hooks.converter.hyperparameters
+    )
     hooks.validate_source_config(completed, "from_forgather")
     return ForgatherSource(
         hooks=hooks,
@@ -156,11 +159,12 @@ class ForgatherDestination(DestinationSide):
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
         provenance = Provenance(
             tool=_tool_versions(self.hooks),
-            options=self.options,
+            options=dict(self.options),
             hf_config=self.original_config_text,
+            dtypes=sorted(written.source_dtypes),
             weights=describe_weights(self.checkpoint, written.recomputed),
             generated={name: sha256(content) for name, content in contents.items()},
-            carried=written.carried,
+            carried=[name for name in written.carried if is_plain_name(name)],
         )
         return (
             *(WriteFile(name, content) for name, content in contents.items()),

@@ -64,8 +64,9 @@ def restored_config(original: str, recorded: Mapping[str, Any], current: Mapping
     content = json.loads(original)
     updated = dict(content)
     for name, value in changed.items():
-        if name == "dtype" and "dtype" not in content and "torch_dtype" in content:
-            updated["torch_dtype"] = value
+        if name == "dtype":
+            stated = [field for field in ("dtype", "torch_dtype") if field in content]
+            updated.update(dict.fromkeys(stated or ["dtype"], value))
         elif name in current:
             updated[name] = value
         else:

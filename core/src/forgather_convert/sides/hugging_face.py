@@ -9,6 +9,7 @@ from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, written_state
+from forgather_convert.sides.original_config import OriginalConfig
 from forgather_convert.sides.reference import (
     ReferenceClasses,
     UnreadableConfigError,
@@ -18,7 +19,7 @@ from forgather_convert.sides.reference import (
 )
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
-from forgather_convert.source.files import WriteFile
+from forgather_convert.source.files import WriteFile, encode_json
 from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
@@ -93,13 +94,19 @@ class HuggingFaceDestination(DestinationSide):
     """A Hugging Face model that is written.
 
     Attributes:
-        config_text: The content of its ``config.json``.
+        config: The fields of its config.
+        original_config: The config that it once had, to be given back.
     """
 
-    config_text: str
+    config: Mapping[str, Any]
+    original_config: OriginalConfig | None
 
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
-        return (WriteFile(CONFIG_FILE, self.config_text.encode("utf-8")),)
+        if self.original_config is None:
+            return (WriteFile(CONFIG_FILE, encode_json(self.config, sort_keys=True)),)
+        self.original_config.log_lost_precision(written.source_dtypes)
+        text = self.original_config.changed_to(self.config, written.dtypes)
+        return (WriteFile(CONFIG_FILE, text.encode("utf-8")),)
 
     def load(self, directory: Path) -> Any:
         classes = ReferenceClasses.of(self.hooks)

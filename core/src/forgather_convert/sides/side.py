@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.planning.provenance import OriginalWeights
+from forgather_convert.planning.original_weights import OriginalWeights
+from forgather_convert.planning.side_files import SideFileRules
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors import WeightMapping
@@ -22,10 +23,14 @@ class WrittenFiles:
     Attributes:
         recomputed: Source tensors that the destination's model computes itself.
         carried: The names of the files that are copied.
+        source_dtypes: The types that the source's weights are stored as.
+        dtypes: The types that the destination's weights are stored as.
     """
 
     recomputed: tuple[TensorRef, ...]
     carried: tuple[str, ...]
+    source_dtypes: frozenset[str]
+    dtypes: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class DestinationSide(ABC):
         mapping: From the source's tensor names to its own.
         config_object: Its config, as transformers has it; tokenizers are loaded with it.
         original: The division into files that its weights once had, to be given back.
-        replaced: Names of files in the source's directory that belong to the source's format.
+        side_files: Which of the files in the source's directory are not copied.
     """
 
     hooks: FamilyHooks
@@ -46,7 +51,7 @@ class DestinationSide(ABC):
     mapping: WeightMapping
     config_object: Any
     original: OriginalWeights | None
-    replaced: frozenset[str]
+    side_files: SideFileRules
 
     @abstractmethod
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:

@@ -5,11 +5,14 @@ call the embedding by another name. transformers, when it saves a model that it 
 leaves out what is the default of its base config.
 """
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
 
 _OLD_EMBEDDING = "causal_lm.input_encoder.embedding.weight"
 _EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
@@ -27,7 +30,9 @@ _ABSENT_FIELDS: Mapping[str, Any] = {
     "mlp_bias": False,
 }
 
-#: Settings of the older code that say nothing about the model.
+#: What the framework's own converter called its models' class; it is spelt so.
+_OLD_ARCHITECTURE = "DynamicCasualLM"
+#: Settings of that converter's models that no Hugging Face model has.
 _SETTINGS = (
     "activation_dropout",
     "embedding_dropout",
@@ -51,14 +56,39 @@ def current_tensors(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
     return {current_tensor_name(name): ref for name, ref in tensors.items()}
 
 
-def current_config(config: SourceConfig, tensors: Mapping[str, TensorRef]) -> SourceConfig:
+def _is_of_the_framework(config: SourceConfig) -> bool:
+    """Whether the Forgather framework's own converter wrote a config, and not this tool."""
+    architectures = config.get("architectures") or ()
+    if _OLD_ARCHITECTURE in architectures:
+        return True
+    return "DynamicCausalLM" not in architectures and "code_generator" in config
+
+
+def _without_settings(config: SourceConfig, hyperparameters: Collection[str]) -> dict[str, Any]:
+    if not _is_of_the_framework(config):
+        return dict(config)
+    dropped = [name for name in _SETTINGS if name in config and name not in hyperparameters]
+    active = [f"{name} {config[name]}" for name in dropped if "dropout" in name and config[name]]
+    if active:
+        logger.warning(
+            "%s has %s, which a Hugging Face model of its family has no place for: it is left out",
+            config.origin,
+            ", ".join(active),
+        )
+    return {name: value for name, value in config.items() if name not in dropped}
+
+
+def current_config(
+    config: SourceConfig, tensors: Mapping[str, TensorRef], hyperparameters: Collection[str] = ()
+) -> SourceConfig:
     """A Forgather config with everything said that an older one leaves to be understood.
 
     Args:
         config: The content of ``config.json``.
         tensors: The weights; they tell the size of a head.
+        hyperparameters: The fields that the family has, by their names.
     """
-    fields = {name: value for name, value in config.items() if name not in _SETTINGS}
+    fields = _without_settings(config, hyperparameters)
     for name, value in _ABSENT_FIELDS.items():
         fields.setdefault(name, value)
     heads = fields.get("num_attention_heads")

@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 #: fewer and larger ones are faster.
 PIECE_BYTES = 64 << 20
 
+#: How much of a matrix is averaged at once, in bytes; and what the number of columns must be a
+#: multiple of, so that torch adds up each column as it does in the whole matrix.
+_MEAN_BYTES = 256 << 20
+_MEAN_COLUMNS = 64
+
 #: For every dimension, the first index and the one behind the last.
 Box = tuple[tuple[int, int], ...]
 
@@ -174,18 +179,27 @@ class Evaluator:
         if init.kind == "zero":
             return torch.zeros(shape, dtype=dtype)
         if init.kind == "mean":
-            tokens = Slice(value, 0, 0, expression.num_tokens)
-            total = torch.zeros(shape, dtype=torch.float64)
-            row = max(1, math.prod(shape)) * 8
-            step = max(1, PIECE_BYTES // row)
-            for start in range(0, expression.num_tokens, step):
-                count = min(step, expression.num_tokens - start)
-                total += self.value(Slice(tokens, 0, start, count)).to(torch.float64).sum(dim=0)
-            return (total / max(1, expression.num_tokens)).to(dtype)
+            return self._mean(Slice(value, 0, 0, expression.num_tokens)).to(dtype)
         chosen = [self.value(Slice(value, 0, row, 1))[0] for row in init.rows]
         if len(chosen) == 1:
             return chosen[0].to(dtype)
-        return torch.stack(chosen).to(torch.float64).mean(dim=0).to(dtype)
+        return torch.stack(chosen).to(torch.float32).mean(dim=0).to(dtype)
+
+    def _mean(self, rows: Expression) -> "torch.Tensor":
+        """The mean of rows in float32, with torch's bits; computed by blocks of columns."""
+        import torch
+
+        count = max(1, rows.shape[0])
+        if len(rows.shape) == 1:
+            return self.value(rows).to(torch.float32).mean(dim=0)
+        columns = rows.shape[1]
+        row = 4 * count * math.prod(rows.shape[2:])
+        step = max(1, _MEAN_BYTES // row // _MEAN_COLUMNS) * _MEAN_COLUMNS
+        means = []
+        for start in range(0, columns, step):
+            block = self.value(Slice(rows, 1, start, min(step, columns - start)))
+            means.append(block.to(torch.float32).contiguous().mean(dim=0))
+        return torch.cat(means)
 
     def _read(self, expression: Stored, box: Box) -> "torch.Tensor":
         """Reads the bytes between a box's first and last element, by halves where they are many."""

@@ -189,7 +189,7 @@ class Cast:
 class ResizeRows:
     """A vocabulary matrix with more rows, or with some of its rows set anew.
 
-    Old rows are the tensor's, rounded to the dtype. Averages are taken in float64, over what is
+    Old rows are the tensor's, rounded to the dtype. Averages are taken in float32, over what is
     stored, and rounded once.
 
     Attributes:

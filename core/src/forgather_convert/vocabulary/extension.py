@@ -10,11 +10,11 @@ from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.tensors.row_init import RowInit
 from forgather_convert.vocabulary.change import Action, TokenChange, VocabularyChange
+from forgather_convert.vocabulary.id_uses import IdUses
+from forgather_convert.vocabulary.inits import inits_of, row_init
 from forgather_convert.vocabulary.requests import (
-    DEFAULT_INITS,
     DEFAULT_PAD,
     Init,
-    InitKind,
     Role,
     TokenRequest,
 )
@@ -49,7 +49,8 @@ def plan_vocabulary(
 
     Raises:
         SourceError: Tokens are asked for, and the tokenizer cannot be loaded.
-        OptionError: A request refers to a token that does not exist.
+        OptionError: A request refers to a token that does not exist, or would get an id that
+            means something else.
     """
     view = None
     if requests:
@@ -57,20 +58,62 @@ def plan_vocabulary(
     elif requests is None and adds_defaults:
         view = _load_without_padding(directory, hf_config)
         requests = () if view is None else (DEFAULT_PAD,)
-    _log_sizes(_num_ids(directory, view), config.vocab_size)
-    if view is None or not requests:
-        size = _padded(config.vocab_size, multiple)
-        if size == config.vocab_size:
-            return None
-        rows = {row: RowInit("mean") for row in range(config.vocab_size, size)}
-        return VocabularyChange((), config.vocab_size, size, config.vocab_size, rows, {}, ())
-    change = _plan(directory, view, config, requests, multiple)
-    verify_tokenizer(directory, view, change, hf_config)
-    return change
+    num_ids = num_ids_in_file(directory) if view is None else view.size
+    _log_sizes(num_ids, config.vocab_size)
+    if view is not None and requests:
+        ids = _new_ids(directory, view, config, requests)
+        if ids is not None:
+            change = _plan(directory, view, config, requests, ids, multiple)
+            verify_tokenizer(directory, view, change, hf_config)
+            return change
+    return _plan_size(config.vocab_size, num_ids, multiple)
 
 
-def _num_ids(directory: Path, view: TokenizerView | None) -> int | None:
-    return num_ids_in_file(directory) if view is None else view.size
+def _plan_size(num_rows: int, num_ids: int | None, multiple: int) -> VocabularyChange | None:
+    """More rows without new tokens; ``None`` if there are enough."""
+    size = _padded(num_rows, multiple)
+    if size == num_rows:
+        return None
+    rows = {row: RowInit("mean") for row in range(num_rows, size)}
+    num_tokens = min(num_ids or num_rows, num_rows)
+    return VocabularyChange((), num_rows, size, num_tokens, rows, {}, ())
+
+
+def _new_ids(
+    directory: Path,
+    view: TokenizerView,
+    config: SourceConfig,
+    requests: tuple[TokenRequest, ...],
+) -> dict[str, int] | None:
+    """The ids of the new tokens; ``None`` if the default one cannot have the next id.
+
+    Raises:
+        OptionError: An id that the tokenizer would give is that of another token, or the model's
+            configs use it for another purpose: the row is not free.
+    """
+    new: dict[str, TokenRequest] = {}
+    for request in requests:
+        if view.id_of(request.token) is None and not _is_kept(request, view):
+            new.setdefault(request.token, request)
+    ids = view.ids_after_adding(new.values())
+    uses = IdUses(directory, config, view)
+    for token, token_id in ids.items():
+        roles = {request.role for request in requests if request.token == token}
+        use = uses.other_use(token, token_id, roles)
+        if use is None:
+            continue
+        problem = f"'{token}' would get the id {token_id}, but {use}"
+        if not new[token].is_default:
+            raise OptionError(
+                f"{new[token].origin}: {problem}. Correct that in the source: give the id its "
+                "token in the tokenizer's files, or correct the field."
+            )
+        logger.warning(
+            "No padding token was added: %s. Name one with --add-tokens, or correct the source",
+            problem,
+        )
+        return None
+    return ids
 
 
 def _log_sizes(num_ids: int | None, num_rows: int) -> None:
@@ -139,15 +182,24 @@ def _plan(
     view: TokenizerView,
     config: SourceConfig,
     requests: tuple[TokenRequest, ...],
+    ids: Mapping[str, int],
     multiple: int,
 ) -> VocabularyChange:
-    active = [request for request in requests if not _is_kept(request, view)]
-    new = {request.token: request for request in active if view.id_of(request.token) is None}
-    ids = view.ids_after_adding(new.values())
-    inits = _inits(active, ids)
-    changes = tuple(_change(request, view, ids, inits, request in active) for request in requests)
-
     size_before = config.vocab_size
+    spare = {token for token, token_id in ids.items() if token_id < size_before}
+    active = [request for request in requests if not _is_kept(request, view)]
+    inits = inits_of(active, ids, spare)
+    changes = tuple(
+        _change(request, view, ids, spare, inits, request in active) for request in requests
+    )
+    for request in active:
+        if request.is_default and request.token in spare:
+            logger.info(
+                "'%s' gets the id %d, for which the model has a row; the row stays as it is",
+                request.token,
+                ids[request.token],
+            )
+
     num_tokens = min(view.size, size_before)
     needed = max((size_before, view.size, *(token_id + 1 for token_id in ids.values())))
     size = _padded(needed, multiple)
@@ -157,7 +209,7 @@ def _plan(
         if init is not None:
             token_id = ids.get(request.token, view.id_of(request.token))
             assert token_id is not None
-            rows[token_id] = _row_init(init, request, view, size_before)
+            rows[token_id] = row_init(init, request, view, size_before)
 
     named = {
         change.role: change
@@ -217,6 +269,7 @@ def _change(
     request: TokenRequest,
     view: TokenizerView,
     ids: Mapping[str, int],
+    spare: Container[str],
     inits: Mapping[str, Init],
     is_active: bool,
 ) -> TokenChange:
@@ -229,6 +282,8 @@ def _change(
         )
     init = inits.get(request.token)
     text = "unchanged" if init is None else init.describe()
+    if request.token in spare:
+        text += " (spare row)"
     replaced = current if current != request.token else None
     if request.token in ids:
         return TokenChange(
@@ -261,47 +316,6 @@ def _named_ids(
             old = view.named(request.role)
             ids[request.role] = (None if old is None else view.id_of(old), change.token_id)
     return ids
-
-
-def _inits(requests: Iterable[TokenRequest], new: Container[str]) -> dict[str, Init]:
-    """How the tokens begin; where two names share a new one, the first name's default counts."""
-    inits: dict[str, Init] = {}
-    for request in requests:
-        if request.init is not None:
-            inits[request.token] = request.init
-        elif request.token in new:
-            inits.setdefault(request.token, DEFAULT_INITS[request.role])
-    return inits
-
-
-def _row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: int) -> RowInit:
-    if init.kind in (InitKind.ZERO, InitKind.MEAN):
-        return RowInit(init.kind.value)
-    if init.kind is InitKind.SUBWORDS:
-        ids = view.subwords(request.token)
-        if not ids:
-            raise OptionError(
-                f"{request.origin}: the tokenizer gives no subwords for '{request.token}'."
-            )
-    else:
-        ids = tuple(_existing_id(token, request, view) for token in init.tokens)
-    without_row = [token_id for token_id in ids if token_id >= num_rows]
-    if without_row:
-        raise OptionError(
-            f"{request.origin}: 'init' refers to the ids {without_row}, but the model has only "
-            f"{num_rows} rows."
-        )
-    return RowInit("rows", ids)
-
-
-def _existing_id(token: str, request: TokenRequest, view: TokenizerView) -> int:
-    token_id = view.id_of(token)
-    if token_id is None:
-        raise OptionError(
-            f"{request.origin}: 'init' refers to the token '{token}', which is not in the "
-            "vocabulary."
-        )
-    return token_id
 
 
 def _padded(size: int, multiple: int) -> int:

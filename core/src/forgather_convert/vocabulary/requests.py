@@ -70,6 +70,7 @@ class TokenRequest:
             existing token alone.
         if_missing: Do nothing where the role is filled, or the token exists.
         origin: Where this was asked for, for messages.
+        is_default: Whether nobody asked for it; then it must not change a row that is there.
     """
 
     token: str
@@ -77,7 +78,10 @@ class TokenRequest:
     init: Init | None = None
     if_missing: bool = False
     origin: str = ""
+    is_default: bool = False
 
 
 #: What a tokenizer without a padding token gets, unless the user decides otherwise.
-DEFAULT_PAD = TokenRequest("[PAD]", Role.PAD, if_missing=True, origin="the default tokens")
+DEFAULT_PAD = TokenRequest(
+    "[PAD]", Role.PAD, if_missing=True, origin="the default tokens", is_default=True
+)

@@ -49,7 +49,8 @@ class AddedToken:
 def num_ids_in_file(directory: Path) -> int | None:
     """How many ids ``tokenizer.json`` gives, gaps included; ``None`` if it does not tell.
 
-    Nothing depends on it but a message: the file may be one that this code does not know.
+    Little depends on it, a message and the rows that a mean is over: the file may be one that
+    this code does not know.
     """
     try:
         content = _read(directory, TOKENIZER_FILE) or {}
@@ -83,7 +84,7 @@ def edited_tokenizer_files(
     edits: dict[str, Any] = {}
     tokenizer = _read(directory, TOKENIZER_FILE)
     if tokenizer is not None:
-        edits[TOKENIZER_FILE] = _edit_tokenizer(tokenizer, added, replaced)
+        edits[TOKENIZER_FILE] = _edit_tokenizer(tokenizer, added, replaced, known)
     special = _read(directory, SPECIAL_TOKENS_FILE)
     config = _read(directory, TOKENIZER_CONFIG_FILE) or {}
     if added and tokenizer is None and "added_tokens_decoder" not in config:
@@ -108,16 +109,32 @@ def _edit_tokenizer(
     content: dict[str, Any],
     added: tuple[AddedToken, ...],
     replaced: Mapping[str, tuple[str, int]],
+    known: Mapping[int, Mapping[str, Any]],
 ) -> dict[str, Any]:
+    listed = {entry["id"]: entry for entry in content.get("added_tokens", [])}
     entries = {
         # An old token that becomes special may be in the list already, as a regular one.
-        **{entry["id"]: entry for entry in content.get("added_tokens", [])},
+        **listed,
+        # Tokens of another file have the ids before the new ones; ids are given in this order.
+        **{
+            token_id: {"id": token_id, **flags}
+            for token_id, flags in known.items()
+            if added and token_id not in listed and not _is_piece(content, flags["content"])
+        },
         **{token.token_id: {"id": token.token_id, **token.flags()} for token in added},
     }
     edited = {**content, "added_tokens": list(entries.values())}
     if replaced and content.get("post_processor"):
         edited["post_processor"] = _edit_template(content["post_processor"], replaced)
     return edited
+
+
+def _is_piece(content: Mapping[str, Any], token: str) -> bool:
+    """Whether a token is in the vocabulary that texts are split into."""
+    vocabulary = content.get("model", {}).get("vocab", ())
+    if isinstance(vocabulary, Mapping):
+        return token in vocabulary
+    return any(entry[0] == token for entry in vocabulary)
 
 
 def _edit_template(processor: Any, replaced: Mapping[str, tuple[str, int]]) -> Any:

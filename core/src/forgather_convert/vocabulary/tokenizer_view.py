@@ -36,6 +36,10 @@ class TokenizerView:
     def tokens(self) -> Iterable[str]:
         return self._ids
 
+    @property
+    def tokens_by_id(self) -> Mapping[int, str]:
+        return {token_id: token for token, token_id in self._ids.items()}
+
     def id_of(self, token: str) -> int | None:
         """The id of a token that exists as such."""
         return self._ids.get(token)

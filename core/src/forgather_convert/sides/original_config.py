@@ -1,0 +1,111 @@
+"""The config that a Hugging Face model had before it was converted, to be given back."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ForgatherConvertError
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.planning.provenance import Provenance, damaged
+from forgather_convert.sides.hf_config_file import hf_config_fields, restored_config
+from forgather_convert.sides.reference import (
+    ReferenceClasses,
+    UnreadableConfigError,
+    complete_config,
+)
+from forgather_convert.source.config_file import CONFIG_FILE, parse_config
+from forgather_convert.source.detection import DEFAULT_DTYPE, stated_dtype
+from forgather_convert.tensors.dtypes import to_torch
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class OriginalConfig:
+    """A config of the past.
+
+    Attributes:
+        text: The content of its file.
+        fields: The fields that it stands for, as the converter would write them.
+        states_dtype: Whether it says its dtype.
+        dtypes: The types that its weights were stored as.
+    """
+
+    text: str
+    fields: Mapping[str, Any]
+    states_dtype: bool
+    dtypes: frozenset[str]
+
+    def changed_to(self, current: Mapping[str, Any], dtypes: frozenset[str]) -> str:
+        """Its text, with what has changed since.
+
+        An original without a dtype comes back without one only if all weights are stored as
+        they were, in one type: a loader then takes them for what it took the original's for.
+
+        Args:
+            current: The fields that the Forgather model stands for.
+            dtypes: The types that the weights of the result are stored as.
+        """
+        before, now = dict(self.fields), dict(current)
+        if not self.states_dtype:
+            del before["dtype"]
+            if len(dtypes) == 1 and dtypes == self.dtypes:
+                del now["dtype"]
+        return restored_config(self.text, before, now)
+
+    def log_lost_precision(self, stored: frozenset[str]) -> None:
+        """Says it if a Forgather model holds less of the values than the original did.
+
+        Args:
+            stored: The types that the weights of the Forgather model are stored as.
+        """
+        import torch
+
+        def holds(wide: str, narrow: str) -> bool:
+            return torch.promote_types(to_torch(wide), to_torch(narrow)) == to_torch(wide)
+
+        lost = sorted(name for name in self.dtypes if not any(holds(to, name) for to in stored))
+        if lost:
+            logger.info(
+                "The original's weights were stored as %s, the Forgather model's are %s: what was "
+                "rounded away does not come back",
+                ", ".join(lost),
+                ", ".join(sorted(stored)),
+            )
+
+
+def read_original_config(
+    provenance: Provenance, hooks: FamilyHooks, path: Path
+) -> OriginalConfig | None:
+    """The config that a Forgather model came from; ``None`` if it is that of another family.
+
+    Args:
+        provenance: Where the model came from.
+        hooks: The family that it goes to.
+        path: The provenance's file, for messages.
+
+    Raises:
+        SourceError: It is not a config that could have been converted.
+    """
+    config = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
+    if config.get("model_type", hooks.model_type) != hooks.model_type:
+        return None
+    try:
+        hooks.validate_source_config(config, "to_forgather")
+        try:
+            config_object = ReferenceClasses.of(hooks).read(config, config.origin)
+        except UnreadableConfigError:
+            # It was converted all the same, as the converter reads it; so it comes back.
+            config_object = hooks.hf_config(config, None)
+        complete = complete_config(config, config_object)
+        stated = stated_dtype(config)
+        fields = hf_config_fields(
+            hooks, hooks.hf_config(complete, None), config, stated or DEFAULT_DTYPE
+        )
+    except ForgatherConvertError as error:
+        raise damaged(path, "hf_config", str(error).rstrip(".")) from error
+    return OriginalConfig(
+        provenance.hf_config, fields, stated is not None, frozenset(provenance.dtypes)
+    )

@@ -1,0 +1,70 @@
+"""How the rows of new tokens begin: what was asked for, or the default of the role."""
+
+from collections.abc import Container, Iterable
+
+from forgather_convert.errors import OptionError
+from forgather_convert.tensors.row_init import RowInit
+from forgather_convert.vocabulary.requests import (
+    DEFAULT_INITS,
+    Init,
+    InitKind,
+    TokenRequest,
+)
+from forgather_convert.vocabulary.tokenizer_view import TokenizerView
+
+
+def inits_of(
+    requests: Iterable[TokenRequest], new: Container[str], spare: Container[str]
+) -> dict[str, Init]:
+    """How the tokens begin; where two names share a new one, the first name's default counts.
+
+    A token that nobody asked for leaves a spare row as it is: it may hold a value.
+    """
+    inits: dict[str, Init] = {}
+    for request in requests:
+        if request.init is not None:
+            inits[request.token] = request.init
+        elif request.token in new and not (request.is_default and request.token in spare):
+            inits.setdefault(request.token, DEFAULT_INITS[request.role])
+    return inits
+
+
+def row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: int) -> RowInit:
+    """What the row of a token becomes.
+
+    Args:
+        init: How it shall begin.
+        request: The token.
+        view: The tokenizer before the change.
+        num_rows: How many rows the source's matrices have.
+
+    Raises:
+        OptionError: The init refers to a token or a row that does not exist.
+    """
+    if init.kind in (InitKind.ZERO, InitKind.MEAN):
+        return RowInit(init.kind.value)
+    if init.kind is InitKind.SUBWORDS:
+        ids = view.subwords(request.token)
+        if not ids:
+            raise OptionError(
+                f"{request.origin}: the tokenizer gives no subwords for '{request.token}'."
+            )
+    else:
+        ids = tuple(_existing_id(token, request, view) for token in init.tokens)
+    without_row = [token_id for token_id in ids if token_id >= num_rows]
+    if without_row:
+        raise OptionError(
+            f"{request.origin}: 'init' refers to the ids {without_row}, but the model has only "
+            f"{num_rows} rows."
+        )
+    return RowInit("rows", ids)
+
+
+def _existing_id(token: str, request: TokenRequest, view: TokenizerView) -> int:
+    token_id = view.id_of(token)
+    if token_id is None:
+        raise OptionError(
+            f"{request.origin}: 'init' refers to the token '{token}', which is not in the "
+            "vocabulary."
+        )
+    return token_id
