@@ -17,7 +17,7 @@ from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.source.detection import Direction, detect
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
-from forgather_convert.validation.logits import LogitComparison, check_logits
+from forgather_convert.validation.logits import CheckedModel, LogitComparison, check_logits
 from forgather_convert.vocabulary.chat_template import read_template
 from forgather_convert.vocabulary.token_file import read_token_file
 
@@ -101,7 +101,7 @@ def convert(
     with staging_directory(destination) as staged:
         execute(planned.plan, staged, on_progress or _ignore)
         if options.logit_check:
-            logits = check_logits(planned, staged, options.prompt, options.device)
+            logits = _check_logits(planned, staged, options)
         if options.generation_test:
             generation = generate(planned, staged, options.prompt, options.device)
         commit(staged, destination, options.overwrite)
@@ -138,6 +138,31 @@ def _plan(
         tokens=tokens,
     )
     return plan_conversion(request), hooks
+
+
+def _check_logits(
+    planned: PlannedConversion, staged: Path, options: ConvertOptions
+) -> LogitComparison:
+    source, destination = planned.source, planned.destination
+    return check_logits(
+        CheckedModel(
+            name="source",
+            load=lambda: source.load(planned.source_state),
+            tokenizer_directory=source.directory,
+            hf_config=source.config_object,
+        ),
+        CheckedModel(
+            name="result",
+            load=lambda: destination.load(staged),
+            tokenizer_directory=staged,
+            hf_config=destination.config_object,
+        ),
+        weights=planned.source_state.values(),
+        vocabulary=planned.plan.vocabulary,
+        prompt=options.prompt,
+        dtype=planned.plan.dtype,
+        device=options.device,
+    )
 
 
 def _ignore(count: int) -> None:

@@ -2,17 +2,50 @@
 
 import gc
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import ValidationError
-from forgather_convert.planning.request import PlannedConversion
-from forgather_convert.validation.model_loading import load_result, load_source
-from forgather_convert.validation.prompts import prompt_ids
+from forgather_convert.validation.positions import (
+    Limit,
+    PositionPlan,
+    Run,
+    limits_of,
+    num_logit_positions,
+    plan_runs,
+    size_of,
+)
+from forgather_convert.validation.prompts import choose_ids, tokenize
+from forgather_convert.vocabulary.change import VocabularyChange
+from forgather_convert.weights.tensor_ref import TensorRef
+
+if TYPE_CHECKING:
+    import torch
+
+    from forgather_convert.validation.comparison import Difference
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """One of the two models of a check.
+
+    Attributes:
+        name: What it is, for messages: ``"source"``.
+        load: Loads it, as a causal LM of transformers, on the CPU and with parameters that stay in
+            their files, in the dtypes that they are stored in.
+        tokenizer_directory: Where its tokenizer is, if it has one.
+        hf_config: Its config on the Hugging Face side, which names the tokenizer's class where
+            the tokenizer's files do not.
+    """
+
+    name: str
+    load: Callable[[], Any]
+    tokenizer_directory: Path
+    hf_config: Any
 
 
 @dataclass(frozen=True)
@@ -23,50 +56,94 @@ class LogitComparison:
         are_equal: Whether they are the same, bit for bit.
         max_difference: The largest absolute difference.
         num_tokens: How many positions were compared.
+        covered: Windows and original lengths that the compared positions go past.
+        not_covered: Those that they do not reach.
     """
 
     are_equal: bool
     max_difference: float
     num_tokens: int
+    covered: tuple[Limit, ...] = ()
+    not_covered: tuple[Limit, ...] = ()
 
 
 def check_logits(
-    planned: PlannedConversion, directory: Path, prompt: str, device: str
+    source: CheckedModel,
+    result: CheckedModel,
+    *,
+    weights: Iterable[TensorRef],
+    vocabulary: VocabularyChange | None,
+    prompt: str,
+    dtype: str,
+    device: str,
 ) -> LogitComparison:
-    """Runs one prompt through both models, one after the other.
+    """Runs the same tokens through both models, one model after the other.
 
-    Both run in the result's dtype: where that is not the source's, the source's weights are
-    rounded on loading as the conversion rounds them, so that equality is still exact. Where
-    the vocabulary changes, the tokens that both have in common are compared.
+    Both run in one dtype: where that is not the source's, the source's weights are rounded as
+    the conversion rounds them, so that equality is still exact. Where the vocabulary changes,
+    the logits of the tokens that both have in common are compared.
+
+    Args:
+        source: The model that was converted.
+        result: The converted model.
+        weights: The source's tensors; read only where logits are not numbers.
+        vocabulary: What the conversion changed in the vocabulary.
+        prompt: A text.
+        dtype: The dtype to run in, as ``"bfloat16"``.
+        device: Where to run.
 
     Raises:
-        ValidationError: The logits differ.
+        ValidationError: The logits differ, or are not numbers, or a model does not run.
     """
-    shared = _shared_tokens(planned)
-    ids = prompt_ids(planned.source.directory, planned.source.config_object, prompt, shared)
-    model = load_source(planned, device)
-    expected = _logits(model, ids, shared)
+    shared = _shared_tokens(vocabulary)
+    in_source = tokenize(source.tokenizer_directory, source.hf_config, prompt)
+    in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
+
+    settings = _Settings(dtype, device, shared)
+
+    model = source.load()
+    limits = limits_of(model.config)
+    tokens = range(model.config.get_text_config().vocab_size) if shared is None else shared
+    ids = choose_ids(in_source, in_result, tokens)
+    size = size_of(model)
+    planned = plan_runs(ids, limits, size, device, tokens)
+    expected = _logits(source, model, planned.runs, settings)
     del model
     gc.collect()
-    model = load_result(planned, directory, device)
-    actual = _logits(model, ids, shared)
-    comparison = _compare(expected, actual)
-    if not comparison.are_equal:
-        raise ValidationError(
-            "Model logits are dissimilar: the result does not compute what the source computes "
-            f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
-            "positions). Nothing was written. Check the names with --debug-params; if the "
-            "difference is expected, use --no-logit-check."
-        )
-    logger.info("Logits are identical over %d positions", comparison.num_tokens)
+    model = result.load()
+    actual = _logits(result, model, planned.runs, settings)
+    # A window or an original length that only the result has is seen behind it.
+    with_both = plan_runs(ids, limits | limits_of(model.config), size, device, tokens)
+    more = [run for run in with_both.runs if run not in planned.runs]
+    if more:
+        actual += _logits(result, model, more, settings)
+        del model
+        gc.collect()
+        model = source.load()
+        expected += _logits(source, model, more, settings)
+    del model
+    gc.collect()
+
+    comparison = _judge(expected, actual, with_both, weights, dtype)
+    logger.info(
+        "Logits are identical over %d positions%s", comparison.num_tokens, _describe(comparison)
+    )
     return comparison
 
 
-def _shared_tokens(planned: PlannedConversion) -> Sequence[int]:
-    """The ids whose rows are the same in source and result."""
-    vocabulary = planned.plan.vocabulary
+@dataclass(frozen=True)
+class _Settings:
+    """How the models are run; ``tokens`` are those whose logits are computed."""
+
+    dtype: str
+    device: str
+    tokens: Sequence[int] | None
+
+
+def _shared_tokens(vocabulary: VocabularyChange | None) -> Sequence[int] | None:
+    """The ids whose rows are the same in source and result; ``None`` for all."""
     if vocabulary is None:
-        return range(planned.source.config.vocab_size)
+        return None
     if vocabulary.size != vocabulary.size_before:
         logger.warning(
             "Vocab size mismatch: the source has %d tokens, the result %d; "
@@ -77,35 +154,113 @@ def _shared_tokens(planned: PlannedConversion) -> Sequence[int]:
     return vocabulary.untouched_rows
 
 
-def _logits(model: Any, ids: list[int], shared: Sequence[int]) -> Any:
-    """The logits of the shared tokens, ``[batch, sequence, tokens]``.
-
-    The head's shared rows are applied apart: the last bits of a product may depend on the
-    size of the matrix.
-    """
-    import torch
-    from torch.nn.functional import linear
-
-    with torch.no_grad():
-        inputs = torch.tensor([ids], device=model.device)
-        head = model.get_output_embeddings()
-        if len(shared) == head.weight.shape[0]:
-            return model(input_ids=inputs, use_cache=False).logits.cpu()
-        hidden = model.base_model(input_ids=inputs, use_cache=False).last_hidden_state
-        rows = torch.tensor(shared, device=model.device)
-        return linear(hidden, head.weight[rows]).cpu()
+def _logits(
+    side: CheckedModel, model: Any, runs: Iterable[Run], settings: _Settings
+) -> list["torch.Tensor"]:
+    """The logits of each run, ``[1, positions, tokens]``, on the CPU."""
+    try:
+        return [_run(model, run, settings) for run in runs]
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValidationError(
+            f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
+            "was written. Use --no-logit-check to convert all the same."
+        ) from error
 
 
-def _compare(expected: Any, actual: Any) -> LogitComparison:
+def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
     import torch
 
-    if expected.shape != actual.shape:
-        return LogitComparison(False, float("inf"), expected.shape[1])
-    are_equal = torch.equal(expected, actual)
-    difference = 0.0
-    if not are_equal:
-        difference = (expected.double() - actual.double()).abs().max().item()
-        # Two models that overflow in the same places agree.
-        same = torch.equal(torch.nan_to_num(expected), torch.nan_to_num(actual))
-        are_equal = same and torch.equal(expected.isnan(), actual.isnan())
-    return LogitComparison(are_equal, difference, expected.shape[1])
+    from forgather_convert.tensors.dtypes import to_torch
+    from forgather_convert.validation.streamed_parameters import LogitSelection, streamed
+
+    tokens = settings.tokens
+    num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
+    kept = num_logit_positions(len(run.ids), num_tokens)
+    arguments: dict[str, Any] = {
+        "input_ids": torch.tensor([run.ids], device=settings.device),
+        "use_cache": False,
+    }
+    if run.first_position:
+        positions = torch.arange(len(run.ids), device=settings.device) + run.first_position
+        arguments["position_ids"] = positions.unsqueeze(0)
+    selection = LogitSelection(tokens, kept)
+    with torch.no_grad(), streamed(model, to_torch(settings.dtype), settings.device, selection):
+        logits: torch.Tensor = model(**arguments).logits
+        logits = logits[:, -kept:].cpu()
+    if tokens is not None and logits.shape[-1] != num_tokens:
+        # The model computes its logits in another way than with a head.
+        logits = logits[..., torch.as_tensor(tokens)]
+    return logits
+
+
+def _judge(
+    expected: Sequence["torch.Tensor"],
+    actual: Sequence["torch.Tensor"],
+    plan: PositionPlan,
+    weights: Iterable[TensorRef],
+    dtype: str,
+) -> LogitComparison:
+    """Says whether the models are the same, or raises."""
+    from forgather_convert.validation.comparison import compare
+
+    differences = [compare(*pair) for pair in zip(expected, actual, strict=True)]
+    comparison = LogitComparison(
+        are_equal=all(difference.are_equal for difference in differences),
+        max_difference=max(difference.largest for difference in differences),
+        num_tokens=sum(difference.num_positions for difference in differences),
+        covered=plan.covered,
+        not_covered=plan.not_covered,
+    )
+    if not comparison.are_equal:
+        raise ValidationError(
+            "Model logits are dissimilar: the result does not compute what the source computes "
+            f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
+            "positions). Nothing was written. Check the names with --debug-params; if the "
+            "difference is expected, use --no-logit-check."
+        )
+    if any(difference.num_undefined for difference in differences):
+        _judge_undefined(differences, weights, dtype)
+    return comparison
+
+
+def _judge_undefined(
+    differences: Sequence["Difference"], weights: Iterable[TensorRef], dtype: str
+) -> None:
+    """Accepts logits that are not numbers only from weights that are not."""
+    from forgather_convert.validation.comparison import find_non_finite_weight
+
+    count = sum(difference.num_undefined for difference in differences)
+    total = sum(difference.num_logits for difference in differences)
+    name = find_non_finite_weight(weights)
+    if name is None:
+        cause = (
+            "float16 holds values up to 65504 only, and the model's are larger: use --dtype "
+            "bfloat16 or --dtype float32"
+            if dtype == "float16"
+            else "the source's weights are all finite, so the model overflows; if it does so by "
+            "itself, too, use --no-logit-check"
+        )
+        raise ValidationError(
+            f"Model logits are not numbers: {count} of {total} are NaN or infinite in source and "
+            f"result, so that they cannot be compared. Nothing was written. Cause: {cause}."
+        )
+    logger.warning(
+        "The source's '%s' holds NaN or infinite values. %d of the %d logits are not numbers and "
+        "were not compared%s",
+        name,
+        count,
+        total,
+        ": the logit check proves nothing" if count == total else "",
+    )
+
+
+def _describe(comparison: LogitComparison) -> str:
+    """What the compared positions cover: ``", past the window of 8"``."""
+    text = ""
+    if comparison.covered:
+        text += ", past " + " and ".join(map(str, comparison.covered))
+    if comparison.not_covered:
+        limits = " and ".join(map(str, comparison.not_covered))
+        verb = "were" if len(comparison.not_covered) > 1 else "was"
+        text += f" ({limits} {verb} not reached: too long for a check of this size)"
+    return text

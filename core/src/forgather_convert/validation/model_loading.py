@@ -1,16 +1,10 @@
-"""Loads the two sides of a conversion as models, each from its own directory."""
+"""Loads the result of a conversion from its own directory, to be used."""
 
 from pathlib import Path
 from typing import Any
 
 from forgather_convert.planning.request import PlannedConversion
 from forgather_convert.tensors.dtypes import to_torch
-
-
-def load_source(planned: PlannedConversion, device: str) -> Any:
-    """Loads the source in the dtype of the result."""
-    model = planned.source.load(planned.source_state)
-    return _as_run(model, planned.plan.dtype, device)
 
 
 def load_result(planned: PlannedConversion, directory: Path, device: str) -> Any:

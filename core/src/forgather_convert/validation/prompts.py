@@ -1,7 +1,8 @@
 """Token ids for the checks."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,25 +36,62 @@ def try_load_tokenizer(directory: Path, hf_config: Any) -> Any:
         return None
 
 
-def fixed_ids(tokens: Sequence[int]) -> list[int]:
+def fixed_ids(tokens: Sequence[int], count: int = _NUM_IDS) -> list[int]:
     """A choice of the given token ids that does not depend on a tokenizer."""
-    return [tokens[(position * _STRIDE + 1) % len(tokens)] for position in range(_NUM_IDS)]
+    return [tokens[(position * _STRIDE + 1) % len(tokens)] for position in range(count)]
 
 
-def prompt_ids(directory: Path, hf_config: Any, prompt: str, tokens: Sequence[int]) -> list[int]:
-    """A prompt's token ids; fixed ones where the tokenizer is missing or gives others.
+def tokenize(directory: Path, hf_config: Any, prompt: str) -> list[int] | None:
+    """A prompt's token ids; ``None`` where there is no tokenizer that loads.
 
     Args:
         directory: Where the tokenizer is.
         hf_config: The model's config on its Hugging Face side.
         prompt: The text.
-        tokens: The ids that may be used.
     """
     tokenizer = try_load_tokenizer(directory, hf_config)
     if tokenizer is None:
+        return None
+    return [int(token) for token in tokenizer(prompt)["input_ids"]]
+
+
+def choose_ids(
+    source: Sequence[int] | None, result: Sequence[int] | None, tokens: Sequence[int]
+) -> list[int]:
+    """The token ids to compare two models with.
+
+    They are the source's, or fixed ones where its tokenizer is missing or gives ids that are
+    not in both models. A result whose tokenizer gives other ids is reported.
+
+    Args:
+        source: The prompt in the source's tokens.
+        result: The prompt in the result's tokens.
+        tokens: The ids that mean the same in both models.
+    """
+    common = range(tokens.start, tokens.stop) if isinstance(tokens, range) else frozenset(tokens)
+    if source is not None and result is not None:
+        _report_difference(source, result, common)
+    if not source or not all(token in common for token in source):
+        if source:
+            logger.info("The prompt's tokens are not all in both models; using fixed token ids")
         return fixed_ids(tokens)
-    ids = [int(token) for token in tokenizer(prompt)["input_ids"]]
-    if not ids or not set(ids) <= set(tokens):
-        logger.info("The prompt's tokens are not all in both models; using fixed token ids")
-        return fixed_ids(tokens)
-    return ids
+    return list(source)
+
+
+def _report_difference(
+    source: Sequence[int], result: Sequence[int], common: Collection[int]
+) -> None:
+    for position, (one, other) in enumerate(zip_longest(source, result)):
+        if one == other:
+            continue
+        if other is not None and other not in common:
+            logger.info("The result's tokenizer reads the prompt with new tokens: id %d", other)
+            return
+        logger.warning(
+            "The tokenizers of source and result read the prompt differently: token %d is %s in "
+            "the source and %s in the result. The result's tokenizer is not the source's",
+            position,
+            "missing" if one is None else f"id {one}",
+            "missing" if other is None else f"id {other}",
+        )
+        return

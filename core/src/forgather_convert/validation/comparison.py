@@ -1,0 +1,78 @@
+"""Compares logits.
+
+Equal means ``torch.equal``: every value is the same number (0.0 and -0.0 are). Infinities are
+values like others: a model may give -inf to tokens that it never wants. But a logit that is not
+a number compares to nothing, and neither does a position that has no finite logit at all: two
+models that overflow alike would agree there whatever they are. Such logits are counted as
+undefined, and it is for the caller to say whether they may be.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import torch
+
+from forgather_convert.weights.mapped_file import TensorReader
+from forgather_convert.weights.tensor_ref import TensorRef
+
+#: How many elements of a weight are looked at in one go.
+_ELEMENTS = 2**24
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What two models' logits have in common.
+
+    Attributes:
+        are_equal: Whether all of them are the same, undefined ones at the same places included.
+        largest: The largest absolute difference, infinite where one of the two is not finite.
+        num_positions: How many positions were compared.
+        num_undefined: How many logits are undefined in both models.
+        num_logits: How many logits each model gave.
+    """
+
+    are_equal: bool
+    largest: float
+    num_positions: int
+    num_undefined: int
+    num_logits: int
+
+
+def compare(expected: torch.Tensor, actual: torch.Tensor) -> Difference:
+    """Compares logits of two models, ``[batch, positions, tokens]``, on the CPU."""
+    num_positions = expected.shape[1]
+    if expected.shape != actual.shape or expected.dtype != actual.dtype:
+        return Difference(False, float("inf"), num_positions, 0, expected.numel())
+    are_equal, largest, num_undefined = True, 0.0, 0
+    # Position by position: in float64, all of them could be gigabytes.
+    for position in range(num_positions):
+        one, other = expected[:, position].double(), actual[:, position].double()
+        undefined = one.isnan() & other.isnan()
+        if not one.isfinite().any() and not other.isfinite().any():
+            num_undefined += one.numel()
+        else:
+            num_undefined += int(undefined.sum())
+        differs = (one != other) & ~undefined
+        if differs.any():
+            are_equal = False
+            distance = (one - other)[differs].abs().nan_to_num(float("inf"), posinf=float("inf"))
+            largest = max(largest, distance.max().item())
+    return Difference(are_equal, largest, num_positions, num_undefined, expected.numel())
+
+
+def find_non_finite_weight(tensors: Iterable[TensorRef]) -> str | None:
+    """The name of the first tensor that holds NaN or an infinity, or ``None``.
+
+    All weights are read, in pieces.
+    """
+    with TensorReader() as reader:
+        for ref in tensors:
+            tensor = reader.read(ref)
+            pieces = (
+                torch.split(tensor.view(-1), _ELEMENTS)
+                if tensor.is_contiguous()
+                else tensor.unbind()
+            )
+            if not all(piece.isfinite().all() for piece in pieces):
+                return ref.name
+    return None

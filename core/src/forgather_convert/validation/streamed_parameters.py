@@ -1,0 +1,297 @@
+"""Runs a model whose parameters stay in their files.
+
+Every parameter is copied into memory of its own, in the dtype and on the device of the run, when
+an operation uses it, and is dropped when the operation is done. That serves two purposes:
+
+- **Memory is bounded** by the largest parameter, whatever the model's size and the run's dtype.
+  Of an embedding only the rows that are looked up are read; the head is applied in chunks.
+- **The last bits are comparable.** They depend on more than the operands: matrix libraries
+  choose their code by shape, by the number of threads and by where the memory lies. Measured
+  (torch 2.13, x86): a float32 product of *one* row with a matrix that begins at an address that
+  is not a multiple of 16 has other last bits than with the same matrix at a multiple of 16;
+  more rows, and 16-bit types, do not care. A mapped file puts a tensor wherever its header ends.
+  torch's allocator gives addresses that are multiples of 64, so a copy removes the difference.
+
+The rule: *equal operands, equal shapes, equal alignment and an equal number of threads give equal
+bits.* Both models of a check run here, in one process, so that whatever difference remains is a
+difference of the models.
+
+How it works: torch offers every call of its functions to the active ``TorchFunctionMode``. The
+mode below replaces arguments that are parameters of the model. The model itself is not changed,
+so it does not matter which module uses a parameter, how often, or what it raises.
+"""
+
+import contextlib
+import copy
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._pytree import tree_map
+
+#: The size of the head's rows that are in memory at a time, in bytes.
+_HEAD_CHUNK = 64 * 2**20
+
+#: What is the same for a parameter and its copy: no reason to make one.
+_SAME_FOR_COPY = frozenset(
+    {
+        torch.Tensor.shape.__get__,  # type: ignore[attr-defined]
+        torch.Tensor.ndim.__get__,  # type: ignore[attr-defined]
+        torch.Tensor.requires_grad.__get__,  # type: ignore[attr-defined]
+        torch.Tensor.size,
+        torch.Tensor.dim,
+        torch.Tensor.numel,
+        torch.Tensor.is_floating_point,
+    }
+)
+_DTYPE = torch.Tensor.dtype.__get__  # type: ignore[attr-defined]
+_DEVICE = torch.Tensor.device.__get__
+
+
+@dataclass(frozen=True)
+class LogitSelection:
+    """Which logits the head computes.
+
+    The selection is made in the head, and not in its output: the last bits of a product depend
+    on its shape, so both models of a comparison must apply the same rows to the same positions.
+
+    Attributes:
+        tokens: The ids whose logits are computed, in order; ``None`` for all.
+        positions: For how many of the last positions; ``None`` for all.
+    """
+
+    tokens: Sequence[int] | None = None
+    positions: int | None = None
+
+
+@contextlib.contextmanager
+def streamed(
+    model: Any, dtype: torch.dtype, device: str, selection: LogitSelection | None = None
+) -> Iterator[None]:
+    """Lets a model run from the files that its parameters are mapped from.
+
+    Within the context the model computes what it would compute if it had been loaded in
+    ``dtype`` and moved to ``device``, bit for bit. Its inputs must be on ``device``.
+
+    Args:
+        model: A causal LM of transformers, on the CPU, with parameters in the dtypes that they are
+            stored in. It is as it was when the context ends.
+        dtype: The dtype to run in.
+        device: The device to run on.
+        selection: Which logits to compute; all, if ``None``. Where a model does not compute its
+            logits as the product with its output embeddings, it is not followed.
+    """
+    target = torch.device(device)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(_config_dtype(model, dtype))
+        dtypes, buffers = _as_if_loaded_in(model, dtype)
+        placed = {name: buffer.to(target) for name, buffer in buffers.items()}
+        stack.enter_context(_buffers(model, placed))
+        parameters = {
+            id(parameter): _Parameter(parameter.detach(), dtypes[name], target)
+            for name, parameter in model.named_parameters(remove_duplicate=False)
+        }
+        head = getattr(model.get_output_embeddings(), "weight", None)
+        mode = _StreamingMode(parameters, head, selection or LogitSelection())
+        with mode:
+            yield
+
+
+@dataclass(frozen=True)
+class _Parameter:
+    """A parameter where it is stored, and what it is to be in the run."""
+
+    stored: torch.Tensor
+    dtype: torch.dtype
+    device: torch.device
+
+    def copied(self, part: torch.Tensor | None = None) -> torch.Tensor:
+        """The parameter, or a part of what is stored, in memory of its own."""
+        source = self.stored if part is None else part
+        with torch.no_grad():
+            return torch.empty(source.shape, dtype=self.dtype, device=self.device).copy_(source)
+
+
+class _StreamingMode(TorchFunctionMode):
+    """Replaces parameters by their copies in every call of torch."""
+
+    def __init__(
+        self, parameters: dict[int, _Parameter], head: Any, selection: LogitSelection
+    ) -> None:
+        super().__init__()
+        self._parameters = parameters
+        self._head = head
+        self._selection = selection
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        # torch takes the mode off while this runs.
+        kwargs = kwargs or {}
+        if not self._uses_parameter((*args, *kwargs.values())) or func in _SAME_FOR_COPY:
+            return func(*args, **kwargs)
+        if func is functional.linear:
+            return self._linear(*args, **kwargs)
+        if func is functional.embedding:
+            return self._embedding(*args, **kwargs)
+        parameter = self._find(args[0]) if args else None
+        if parameter is not None:
+            if func == _DTYPE:
+                return parameter.dtype
+            if func == _DEVICE:
+                return parameter.device
+            if func is torch.Tensor.__getitem__ and _selects_rows(args[1]):
+                # One expert of many.
+                index = args[1].cpu() if isinstance(args[1], torch.Tensor) else args[1]
+                return parameter.copied(parameter.stored[index])
+        return func(*self._copied(args), **self._copied(kwargs))
+
+    def _linear(self, input: Any, weight: Any, bias: Any = None) -> Any:
+        if weight is not self._head or weight is None:
+            return functional.linear(*self._copied((input, weight, bias)))
+        if self._selection.positions is not None:
+            input = input[..., -self._selection.positions :, :]
+        matrix = self._parameters[id(weight)]
+        rows = torch.arange(matrix.stored.shape[0])
+        if self._selection.tokens is not None:
+            rows = torch.as_tensor(self._selection.tokens)
+        row_bytes = matrix.stored[0].numel() * matrix.dtype.itemsize
+        parts = []
+        for ids in torch.split(rows, max(1, _HEAD_CHUNK // row_bytes)):
+            part = matrix.copied(matrix.stored[ids])
+            part_bias = None if bias is None else self._rows_of(bias, ids)
+            parts.append(functional.linear(input, part, part_bias))
+        return torch.cat(parts, dim=-1)
+
+    def _embedding(self, input: Any, weight: Any, *args: Any, **kwargs: Any) -> Any:
+        table = self._find(weight)
+        max_norm = args[1] if len(args) > 1 else kwargs.get("max_norm")
+        if table is None or max_norm is not None:
+            return functional.embedding(*self._copied((input, weight)), *args, **kwargs)
+        # A look-up copies values and computes nothing.
+        return table.copied(table.stored[input.cpu()])
+
+    def _rows_of(self, tensor: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+        parameter = self._find(tensor)
+        if parameter is None:
+            return tensor[ids.to(tensor.device)]
+        return parameter.copied(parameter.stored[ids])
+
+    def _find(self, value: Any) -> _Parameter | None:
+        return self._parameters.get(id(value))
+
+    def _uses_parameter(self, values: Any) -> bool:
+        return any(
+            self._uses_parameter(value)
+            if isinstance(value, (list, tuple))
+            else id(value) in self._parameters
+            for value in values
+        )
+
+    def _copied(self, values: Any) -> Any:
+        def copied(value: Any) -> Any:
+            parameter = self._find(value)
+            return value if parameter is None else parameter.copied()
+
+        return tree_map(copied, values)
+
+
+def _selects_rows(index: Any) -> bool:
+    """Whether an index takes elements of the first dimension and nothing else."""
+    if isinstance(index, torch.Tensor):
+        return index.dtype in (torch.int32, torch.int64)
+    return isinstance(index, int) and not isinstance(index, bool)
+
+
+def _as_if_loaded_in(
+    model: Any, dtype: torch.dtype
+) -> tuple[dict[str, torch.dtype], dict[str, torch.Tensor]]:
+    """The parameters' dtypes and the buffers of the model, had it been loaded in ``dtype``.
+
+    transformers builds a model with that as torch's default dtype and gives every tensor that it
+    loads the dtype of the one that it replaces, apart from those that a class keeps in float32.
+    So does this: buffers that are computed (inverse frequencies, scales) have the precision of
+    the run, and not that of the stored model rounded or widened.
+    """
+    twin = _built_without_parameters(model, dtype)
+    strict = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    kept = list(strict) if dtype in (torch.float16, torch.bfloat16) else []
+    if dtype == torch.float16:
+        kept += getattr(model, "_keep_in_fp32_modules", None) or ()
+    is_kept = re.compile("|".join(rf"(^|\.){re.escape(name)}($|\.)" for name in kept) or "$^")
+
+    def dtype_of(name: str, tensor: torch.Tensor) -> torch.dtype:
+        return torch.float32 if is_kept.search(name) else tensor.dtype
+
+    dtypes = {
+        name: dtype_of(name, parameter)
+        for name, parameter in twin.named_parameters(remove_duplicate=False)
+    }
+    computed = dict(twin.named_buffers(remove_duplicate=False))
+    persistent = set(model.state_dict(keep_vars=True))
+    buffers = {
+        name: buffer.to(dtype_of(name, computed[name])) if name in persistent else computed[name]
+        for name, buffer in model.named_buffers(remove_duplicate=False)
+    }
+    return dtypes, buffers
+
+
+def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
+    """A model of the same class and config, with buffers, and with parameters on ``meta``."""
+    module_class: Any = torch.nn.Module
+    register = module_class.register_parameter
+
+    def register_without_memory(module: torch.nn.Module, name: str, parameter: Any) -> None:
+        if parameter is not None:
+            parameter = torch.nn.Parameter(parameter.detach().to("meta"), requires_grad=False)
+        register(module, name, parameter)
+
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    module_class.register_parameter = register_without_memory
+    try:
+        return type(model)(copy.deepcopy(model.config)).eval()
+    finally:
+        module_class.register_parameter = register
+        torch.set_default_dtype(default)
+
+
+@contextlib.contextmanager
+def _buffers(model: Any, values: Mapping[str, torch.Tensor]) -> Iterator[None]:
+    """Gives a model other buffers for a time.
+
+    Whatever the modules' attributes are changed to meanwhile is put back, too: a rotary embedding
+    of the dynamic kind notes the longest sequence and changes its frequencies.
+    """
+    modules = dict(model.named_modules())
+    before = [(module, dict(module.__dict__), dict(module._buffers)) for module in modules.values()]
+    try:
+        for full_name, value in values.items():
+            prefix, _, name = full_name.rpartition(".")
+            modules[prefix]._buffers[name] = value
+        yield
+    finally:
+        for module, attributes, buffers in before:
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+
+
+@contextlib.contextmanager
+def _config_dtype(model: Any, dtype: torch.dtype) -> Iterator[None]:
+    """Lets the config say another dtype for a time: some models ask it."""
+    before = model.config.dtype
+    model.config.dtype = dtype
+    try:
+        yield
+    finally:
+        model.config.dtype = before
