@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from forgather_convert.errors import (
         ConverterError,
         DestinationError,
+        FlushError,
         ForgatherConvertError,
         MappingError,
         OptionError,
@@ -41,6 +42,7 @@ _EXPORTS = {
     "plan": "api",
     "ConverterError": "errors",
     "DestinationError": "errors",
+    "FlushError": "errors",
     "ForgatherConvertError": "errors",
     "MappingError": "errors",
     "OptionError": "errors",
@@ -69,6 +71,7 @@ __all__ = [
     "ConvertOptions",
     "ConverterError",
     "DestinationError",
+    "FlushError",
     "ForgatherConvertError",
     "HFConverter",
     "MappingError",
