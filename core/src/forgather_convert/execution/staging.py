@@ -75,6 +75,7 @@ def staging_directory(destination: Destination) -> Iterator[Staging]:
     """
     created: list[Path] = []
     lock: LockedDirectory | None = None
+    is_ours = False
     staging = Staging(destination, staging_path(destination))
     try:
         with deferred_signals():
@@ -82,12 +83,15 @@ def staging_directory(destination: Destination) -> Iterator[Staging]:
             _put_back_neighbours(staging)
             lock = _take(staging)
             _clean_up_leftover(staging)
+            is_ours = True
             _create_content(staging)
         yield staging
     finally:
         with deferred_signals():
+            if is_ours:
+                _dispose(staging)
             if lock is not None:
-                _dispose(staging, lock)
+                lock.release()
             _remove_empty(created)
 
 
@@ -179,7 +183,7 @@ def _put_back(directory: Path) -> None:
     moved_away.rmdir()
 
 
-def _dispose(staging: Staging, lock: LockedDirectory) -> None:
+def _dispose(staging: Staging) -> None:
     """Removes a staging directory. An old model that is still away from its place goes back."""
     try:
         _put_back(staging.directory)
@@ -192,7 +196,6 @@ def _dispose(staging: Staging, lock: LockedDirectory) -> None:
         )
     else:
         _remove(staging.content)
-    lock.release()
 
 
 def _remove(path: Path) -> None:

@@ -65,9 +65,9 @@ def lock_directory(path: Path, create: bool = True) -> LockedDirectory:
     """
     while True:
         is_new = create and _create(path)
-        if not stat.S_ISDIR(path.lstat().st_mode):
-            raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
         try:
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
             descriptor = os.open(
                 path / _LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
             )
