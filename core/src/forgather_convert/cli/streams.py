@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any, TextIO, cast
 
 from forgather_convert.errors import ForgatherConvertError
@@ -21,63 +22,72 @@ def standard_streams() -> Iterator[None]:
     """
     _fill_closed_descriptors()
     output, messages = sys.stdout, sys.stderr
-    sys.stdout = cast("TextIO", _Output(output))
-    if messages is not None:
-        sys.stderr = cast("TextIO", _Messages(messages))
-    try:
-        yield
-    finally:
-        sys.stdout, sys.stderr = output, messages
+    with Path(os.devnull).open("w") as null:
+        # Python has None for what was closed when it started.
+        checked = _ClosedOutput(null) if output is None else _Output(output)
+        sys.stdout = cast("TextIO", checked)
+        sys.stderr = cast("TextIO", _Messages(null if messages is None else messages))
+        try:
+            yield
+        finally:
+            sys.stdout, sys.stderr = output, messages
 
 
 class _Stream:
     """A stream whose failures are handled in one place; all else is the original's."""
 
-    def __init__(self, stream: TextIO | None) -> None:
+    def __init__(self, stream: TextIO) -> None:
         self._stream = stream
+        self._failure: str | None = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        if self._stream is None:
-            self._fail("it is closed")
-            return 0
-        try:
-            return self._stream.write(text)
-        except (OSError, ValueError) as error:
-            self._give_up(error)
-            return 0
+        # Libraries write "" to find out what kind of stream this is, and catch what that raises.
+        return 0 if text == "" else self._attempt(lambda: self._stream.write(text))
 
     def flush(self) -> None:
-        if self._stream is None:
-            return
-        try:
-            self._stream.flush()
-        except (OSError, ValueError) as error:
-            self._give_up(error)
+        self._attempt(self._stream.flush)
 
-    def _give_up(self, error: OSError | ValueError) -> None:
-        # What is still in the buffer would fail again when Python ends, with an exit code of
-        # its own.
+    def _attempt(self, action: Callable[[], int | None]) -> int:
+        if self._failure is None:
+            try:
+                return action() or 0
+            except (OSError, ValueError) as error:
+                self._failure = str(error.strerror if isinstance(error, OSError) else error)
+                self._drop_buffer()
+        # A failure that somebody has caught is not forgotten.
+        self._fail(self._failure)
+        return 0
+
+    def _drop_buffer(self) -> None:
+        """What is still there would fail again when Python ends, with an exit code of its own."""
         with suppress(OSError, ValueError):
-            if self._stream is not None:
-                null = os.open(os.devnull, os.O_WRONLY)
-                os.dup2(null, self._stream.fileno())
-                os.close(null)
-        self._fail(error.strerror if isinstance(error, OSError) else str(error))
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self._stream.fileno())
+            os.close(null)
 
-    def _fail(self, reason: str | None) -> None:
+    def _fail(self, reason: str) -> None:
         raise NotImplementedError
 
 
 class _Output(_Stream):
-    def _fail(self, reason: str | None) -> None:
+    def _fail(self, reason: str) -> None:
         raise OutputError(f"The standard output cannot be written: {reason}.")
 
 
+class _ClosedOutput(_Output):
+    """Nothing is wrong with a standard output that is closed until something is printed."""
+
+    def write(self, text: str) -> int:
+        if text:
+            self._failure = "it is closed"
+        return super().write(text)
+
+
 class _Messages(_Stream):
-    def _fail(self, reason: str | None) -> None:
+    def _fail(self, reason: str) -> None:
         pass
 
 

@@ -42,19 +42,23 @@ def resolve_destination(path: Path) -> Destination:
     Raises:
         DestinationError: It names no place where a directory can be.
     """
+    missing: list[str] = []
     try:
         if path.name in ("", os.pardir):
             # It ends in "..", or is "." or "/": only what exists can be named so.
+            path.stat()
             place = Path(os.path.realpath(path, strict=True))
-            parent, name = place.parent, place.name
+            existing, name = place.parent, place.name
         else:
-            parent, name = _resolve_parent(path.parent), path.name
+            existing, missing = _resolve_parent(path.parent)
+            name = path.name
         if not name:
             raise DestinationError(
                 f"The destination {path} is the root directory. Choose another place."
             )
-        destination = Destination(parent, name, path)
-        _status(destination.path)
+        for part in (*missing, name):
+            # Whether there can be such a name, even if it is to be further down.
+            _status(existing / part)
     except OSError as error:
         raise DestinationError(
             f"The destination {path} cannot be used: {error.strerror}. Choose another place."
@@ -63,7 +67,7 @@ def resolve_destination(path: Path) -> Destination:
         raise DestinationError(
             f"The destination {str(path)!r} is no path: {error}. Choose another place."
         ) from error
-    return destination
+    return Destination(existing.joinpath(*missing), name, path)
 
 
 def check_destination(source: Path, destination: Destination, overwrite: bool) -> None:
@@ -137,8 +141,8 @@ def training_checkpoints(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.glob("**/checkpoint-*"))
 
 
-def _resolve_parent(parent: Path) -> Path:
-    """Follows the links of those directories that exist; the others are names."""
+def _resolve_parent(parent: Path) -> tuple[Path, list[str]]:
+    """Follows the links of those directories that exist; gives them and the names of the rest."""
     missing: list[str] = []
     current = parent
     while not os.path.lexists(current):
@@ -157,7 +161,7 @@ def _resolve_parent(parent: Path) -> Path:
         ) from None
     if not real.is_dir():
         raise DestinationError(f"{current} is not a directory. Choose another place.")
-    return real.joinpath(*missing)
+    return real, missing
 
 
 def _status(path: Path) -> os.stat_result | None:
