@@ -13,6 +13,7 @@ import pytest
 
 from forgather_convert import SourceError, api
 from forgather_convert.cli import main as main_module
+from forgather_convert.cli import stop_signals
 from forgather_convert.execution import commit as commit_module
 from support.in_process import Ended, run
 from support.models import write_hf_model
@@ -186,7 +187,8 @@ def test_signal(
     late: bool,
 ) -> None:
     """While it writes, or in the middle of the renaming, which is not cut in half."""
-    before = signal.signal(number, signal.default_int_handler)
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(each, signal.default_int_handler) for each in numbers]
 
     def arrive(*arguments: Any) -> None:
         signal.raise_signal(number)
@@ -205,12 +207,33 @@ def test_signal(
         ended = command("convert", "--no-logit-check", "--log-level", "ERROR", source, destination)
         assert signal.getsignal(number) is signal.SIG_IGN
     finally:
-        signal.signal(number, before)
+        for each, handler in zip(numbers, before, strict=True):
+            signal.signal(each, handler)
     assert ended.exit_code == 128 + number
     what = f"the result is complete at {destination}" if late else "nothing was written"
     assert ended.errors == f"ERROR: {word}; {what}.\n"
     assert (destination / "config.json").exists() == late
     assert list(destination.parent.glob(".*")) == []
+
+
+def test_signals_that_arrive_together_are_one_event(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later one counts again: the first may have been lost in a place that swallows it."""
+    numbers = (signal.SIGHUP, signal.SIGTERM)
+    before = [signal.signal(number, signal.default_int_handler) for number in numbers]
+    time = 100.0
+    monkeypatch.setattr(stop_signals.time, "monotonic", lambda: time)
+    try:
+        with stop_signals.stop_signals():
+            with pytest.raises(stop_signals.Stopped):
+                signal.raise_signal(signal.SIGHUP)
+            signal.raise_signal(signal.SIGTERM)
+            time += 2
+            with pytest.raises(stop_signals.Stopped):
+                signal.raise_signal(signal.SIGTERM)
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for number, handler in zip(numbers, before, strict=True):
+            signal.signal(number, handler)
 
 
 def test_main_leaves_signals_and_streams_as_they_were(

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from forgather_convert import ConvertOptions, DestinationError, ValidationError, convert
+from forgather_convert import ConvertOptions, DestinationError, ValidationError, api, convert
 from support.directories import differences, snapshot
 from support.models import write_hf_model
 from support.running_conversion import remains, waiting_conversion
+from support.staged_models import kill_while_overwriting
 from support.variants import Variant, variant
 from support.wrong_converter import write_wrong_converter
 
@@ -105,3 +106,18 @@ def test_overwrite_does_not_delete_training_checkpoints(tmp_path: Path) -> None:
     with pytest.raises(DestinationError, match="checkpoint-7"):
         convert(source, tmp_path / "fg", ConvertOptions(overwrite=True))
     assert snapshot(tmp_path) == before
+
+
+def test_old_model_that_is_put_back_counts_as_one_that_was_there(
+    source: Path, destination: Path, old_model: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A conversion was killed when it had moved the old model away. This one sees no model at
+    first, puts it back, and does not convert for nothing.
+    """
+    kill_while_overwriting(destination, "between the renames")
+    assert not destination.exists()
+    monkeypatch.setattr(api, "execute", lambda *arguments: pytest.fail("It was seen too late."))
+    with pytest.raises(DestinationError, match="exists"):
+        convert(source, destination)
+    assert snapshot(destination) == old_model
+    assert remains(destination) == []

@@ -1,5 +1,7 @@
 """What killed conversions leave: no model is ever lost, and nothing in use is touched."""
 
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -150,6 +152,21 @@ def test_old_model_that_cannot_be_removed_is_said(
     assert snapshot(place) == NEW
     (left,) = place.parent.glob(".out.partial-*/model")
     assert f"{left} cannot be removed" in caplog.text
+
+
+def test_signal_while_cleaning_up_waits_until_all_is_clean(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    remove = shutil.rmtree
+
+    def arrive_and_remove(path: Path, ignore_errors: bool) -> None:
+        signal.raise_signal(signal.SIGINT)
+        remove(path, ignore_errors=ignore_errors)
+
+    monkeypatch.setattr(staging_module.shutil, "rmtree", arrive_and_remove)
+    with pytest.raises(KeyboardInterrupt):
+        write_result(place / "out", before_commit=lambda: 1 / 0)
+    assert list(place.parent.iterdir()) == []
 
 
 def test_something_else_by_the_name_of_the_staging_directory(place: Path) -> None:
