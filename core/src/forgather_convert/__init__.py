@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from forgather_convert.errors import (
         ConverterError,
         DestinationError,
+        FlushError,
         ForgatherConvertError,
         MappingError,
         OptionError,
@@ -43,6 +44,7 @@ _EXPORTS = {
     "plan": "api",
     "ConverterError": "errors",
     "DestinationError": "errors",
+    "FlushError": "errors",
     "ForgatherConvertError": "errors",
     "MappingError": "errors",
     "OptionError": "errors",
@@ -73,6 +75,7 @@ __all__ = [
     "ConvertOptions",
     "ConverterError",
     "DestinationError",
+    "FlushError",
     "ForgatherConvertError",
     "HFConverter",
     "MappingError",

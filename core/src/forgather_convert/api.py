@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.execution.commit import OnWritten, commit
+from forgather_convert.execution.destination import (
+    Destination,
+    check_destination,
+    resolve_destination,
+)
 from forgather_convert.execution.executor import execute
-from forgather_convert.execution.staging import check_destination, commit, staging_directory
+from forgather_convert.execution.staging import staging_directory
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
@@ -60,7 +66,8 @@ def plan(
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
-    planned, _ = _plan(Path(source), Path(destination), options or ConvertOptions(), converter)
+    place = resolve_destination(Path(destination))
+    planned, _ = _plan(Path(source), place, options or ConvertOptions(), converter)
     return planned.plan
 
 
@@ -70,6 +77,7 @@ def convert(
     options: ConvertOptions | None = None,
     on_plan: Callable[[ConversionPlan], None] | None = None,
     on_progress: Progress | None = None,
+    on_written: OnWritten | None = None,
     *,
     converter: HFConverter | None = None,
 ) -> ConversionResult:
@@ -83,14 +91,17 @@ def convert(
         options: What to do differently from the defaults.
         on_plan: Called with the plan before anything is written.
         on_progress: Called as bytes of weights are written.
+        on_written: Called with the destination when the result is in its place. Whatever is
+            raised after that, by a signal for example, does not undo it.
         converter: The converter to use; without it, one is looked up by the model's type.
 
     Raises:
+        FlushError: The result is in its place, but may not survive a power failure.
         ForgatherConvertError: The conversion failed; the destination is as it was.
     """
-    source, destination = Path(source), Path(destination)
+    source, place = Path(source), resolve_destination(Path(destination))
     options = options or ConvertOptions()
-    planned, hooks = _plan(source, destination, options, converter)
+    planned, hooks = _plan(source, place, options, converter)
     if planned.plan.direction is Direction.TO_FORGATHER:
         logger.info("Converting HuggingFace model to Forgather format")
     else:
@@ -98,19 +109,21 @@ def convert(
     if on_plan is not None:
         on_plan(planned.plan)
     logits = generation = None
-    with staging_directory(destination) as staged:
-        execute(planned.plan, staged, on_progress or _ignore)
+    with staging_directory(place) as staging:
+        # Again: an old model may have been put back there.
+        check_destination(source, place, options.overwrite)
+        execute(planned.plan, staging.content, on_progress or _ignore)
         if options.logit_check:
-            logits = _check_logits(planned, staged, options)
+            logits = _check_logits(planned, staging.content, options)
         if options.generation_test:
-            generation = generate(planned, staged, options.prompt, options.device)
-        commit(staged, destination, options.overwrite)
-    logger.info("Conversion complete: %s", destination)
+            generation = generate(planned, staging.content, options.prompt, options.device)
+        commit(source, staging, options.overwrite, on_written or _ignore)
+    logger.info("Conversion complete: %s", place.given)
     return ConversionResult(planned.plan, logits, generation)
 
 
 def _plan(
-    source: Path, destination: Path, options: ConvertOptions, converter: HFConverter | None
+    source: Path, destination: Destination, options: ConvertOptions, converter: HFConverter | None
 ) -> tuple[PlannedConversion, FamilyHooks]:
     tokens = None if options.token_file is None else read_token_file(options.token_file)
     if options.chat_template_path is not None:
@@ -133,7 +146,7 @@ def _plan(
         detection=detection,
         hooks=hooks,
         checkpoint=detection.checkpoint,
-        destination=destination,
+        destination=destination.given,
         options=options,
         tokens=tokens,
     )
@@ -165,5 +178,5 @@ def _check_logits(
     )
 
 
-def _ignore(count: int) -> None:
+def _ignore(_: object) -> None:
     pass

@@ -3,6 +3,8 @@
 A message says what is wrong, where, and what to do about it.
 """
 
+from pathlib import Path
+
 
 class ForgatherConvertError(Exception):
     """The base of all errors that are reported without a traceback."""
@@ -30,6 +32,18 @@ class MappingError(ForgatherConvertError):
 
 class DestinationError(ForgatherConvertError):
     """The destination cannot be written."""
+
+
+class FlushError(DestinationError):
+    """The result is complete in its place, but may not survive a power failure.
+
+    Attributes:
+        written: The destination, as it was given.
+    """
+
+    def __init__(self, message: str, written: Path) -> None:
+        super().__init__(message)
+        self.written = written
 
 
 class ValidationError(ForgatherConvertError):

@@ -11,6 +11,7 @@ from forgather_convert.cli.console import (
     set_up_logging,
     stderr_console,
 )
+from forgather_convert.cli.outcome import Outcome
 from forgather_convert.errors import OptionError
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
 from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
@@ -170,6 +171,8 @@ def convert_command(
     A Hugging Face model becomes a Forgather model, and the other way round; the source's
     config tells which it is.
     """
+    outcome = click.get_current_context().ensure_object(Outcome)
+    outcome.destination = destination_path
     set_up_logging(log_level.upper(), debug_params)
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
@@ -215,6 +218,7 @@ def convert_command(
             options,
             on_plan=on_plan,
             on_progress=bar.advance,
+            on_written=outcome.note_written,
         )
     if as_json:
         click.echo(reports.result_as_json(result))

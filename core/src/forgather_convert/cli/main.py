@@ -3,16 +3,26 @@
 import logging
 import signal
 import sys
-from types import FrameType
 
 import click
 
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.cli.converters import converters_group
-from forgather_convert.errors import ForgatherConvertError
+from forgather_convert.cli.outcome import Outcome
+from forgather_convert.cli.stop_signals import Stopped, stop_signals
+from forgather_convert.cli.streams import standard_streams
+from forgather_convert.errors import FlushError, ForgatherConvertError
 
 # By name: run as a module, this one is called __main__.
 logger = logging.getLogger("forgather_convert.cli.main")
+
+_STOPPED = {
+    signal.SIGINT: "Interrupted",
+    signal.SIGTERM: "Terminated",
+    signal.SIGHUP: "Hung up",
+}
+#: A message of somebody else's can be of any length.
+_LONGEST = 500
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,54 +35,72 @@ forgather.add_command(convert_command)
 forgather.add_command(converters_group)
 
 
-class _Terminated(BaseException):
-    """SIGTERM arrived: unwind, so that nothing half-written stays."""
-
-
-def _on_terminate(number: int, frame: FrameType | None) -> None:
-    raise _Terminated
-
-
 def main() -> None:
     """Runs the command line.
 
     Exits with 0 if all was done, 1 for a reported error, 2 for wrong usage, and as the
     shell expects when a signal ended it.
     """
-    signal.signal(signal.SIGTERM, _on_terminate)
+    with standard_streams(), stop_signals():
+        exit_code = _run(Outcome())
+    sys.exit(exit_code)
+
+
+def _run(outcome: Outcome) -> int:
+    """Runs the command, and reports what it raises; gives the exit code."""
     try:
-        forgather.main(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        result = forgather.main(standalone_mode=False, obj=outcome)
+        sys.stdout.flush()
     except click.ClickException as error:
         error.show()
-        sys.exit(error.exit_code)
+        return error.exit_code
+    except FlushError as error:
+        _report(str(error), error)
+        return 1
     except ForgatherConvertError as error:
-        _report(str(error))
-        sys.exit(1)
+        message = str(error) if outcome.written is None else outcome.after_error(str(error))
+        _report(message, error)
+        return 1
     except OSError as error:
-        _report(_describe(error))
-        sys.exit(1)
-    except (click.Abort, KeyboardInterrupt):
-        _report("Interrupted; nothing was written.")
-        sys.exit(128 + signal.SIGINT)
-    except _Terminated:
-        _report("Terminated; nothing was written.")
-        sys.exit(128 + signal.SIGTERM)
+        _report(outcome.after_error(_describe(error)), error)
+        return 1
+    except Stopped as stop:
+        _report(outcome.after_stop(_STOPPED[signal.Signals(stop.number)]), stop)
+        return 128 + stop.number
+    except (click.Abort, KeyboardInterrupt) as stop:
+        _report(outcome.after_stop(_STOPPED[signal.SIGINT]), stop)
+        return 128 + signal.SIGINT
+    except SystemExit:
+        raise
+    except BaseException as error:
+        # Not Exception: a panic of a library that is written in Rust is none.
+        _report(outcome.after_error(_describe_bug(error)), error)
+        return 1
+    # What a command ends with by click's own means, 0 after --help.
+    return result if isinstance(result, int) else 0
 
 
-def _report(message: str) -> None:
+def _report(message: str, error: BaseException) -> None:
     """Prints an error; with its traceback if the log level is DEBUG."""
     root = logging.getLogger("forgather_convert")
     if root.handlers:
-        logger.error(message, exc_info=root.isEnabledFor(logging.DEBUG))
+        logger.error(message, exc_info=error if root.isEnabledFor(logging.DEBUG) else None)
     else:
         click.echo(f"ERROR: {message}", err=True)
 
 
 def _describe(error: OSError) -> str:
     place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}. Nothing was written."
+    return f"{place}{error.strerror or error}."
+
+
+def _describe_bug(error: BaseException) -> str:
+    text = " ".join(str(error).split())[:_LONGEST]
+    name = type(error).__name__
+    return (
+        f"This is a bug in forgather-convert: {f'{name}: {text}' if text else name}. Run it again "
+        "with --log-level DEBUG for the traceback, and report it."
+    )
 
 
 if __name__ == "__main__":

@@ -1,14 +1,13 @@
 """Writes the files of a plan, one tensor at a time."""
 
-import stat
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.execution.byte_copy import copy_range
+from forgather_convert.execution.file_copy import copy_file
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
-from forgather_convert.source.files import CopyFile
 from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
 from forgather_convert.weights.mapped_file import TensorReader
@@ -33,17 +32,9 @@ def execute(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
         else:
             _write_safetensors_shard(shard, directory / shard.file_name, progress)
     for copy in plan.copies:
-        _copy_file(copy, directory / copy.name)
+        copy_file(copy.source, directory / copy.name)
     for write in plan.writes:
         (directory / write.name).write_bytes(write.content)
-
-
-def _copy_file(copy: CopyFile, path: Path) -> None:
-    status = copy.source.stat()
-    with copy.source.open("rb") as source, path.open("wb") as destination:
-        copy_range(source, destination, 0, status.st_size, lambda count: None)
-    # Files in a hub's cache are read-only; the copy is the user's own.
-    path.chmod(stat.S_IMODE(status.st_mode) | stat.S_IRUSR | stat.S_IWUSR)
 
 
 def _write_safetensors_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:

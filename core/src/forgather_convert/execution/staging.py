@@ -1,199 +1,234 @@
-"""A directory that appears complete or not at all."""
+"""The hidden directory in which a result is written before it appears."""
 
+import hashlib
 import logging
 import os
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import DestinationError
-from forgather_convert.source.config_file import CONFIG_FILE
+from forgather_convert.execution.atomic_rename import rename_to_free
+from forgather_convert.execution.deferred_signals import deferred_signals
+from forgather_convert.execution.destination import Destination, training_checkpoints
+from forgather_convert.execution.staging_lock import InUseError, LockedDirectory, lock_directory
 
 logger = logging.getLogger(__name__)
 
-try:
-    import fcntl
-except ImportError:  # pragma: no cover - not a POSIX system
-    fcntl = None  # type: ignore[assignment]
-
-_LOCK_FILE = ".lock"
-#: In a staging directory: the new model, and the one that it replaces.
 _CONTENT = "model"
-_REPLACED = "replaced"
+_MOVED_AWAY = "replaced"
+_MARK = ".partial-"
+#: A staging directory's name has at most this many bytes of the destination's.
+_PREFIX_BYTES = 100
 
 
-def check_destination(source: Path, destination: Path, overwrite: bool) -> None:
-    """Refuses a destination that cannot or must not be written.
+@dataclass(frozen=True)
+class Staging:
+    """A staging directory, and whose it is.
 
-    Raises:
-        DestinationError: It exists, or lies in the source, or the source in it.
+    Its name follows from the destination's: a second conversion to the same place meets it
+    and finds it locked, and the conversion after one that was killed finds what that left.
+
+    Attributes:
+        destination: Where the result will be.
+        directory: The staging directory itself, beside the destination.
     """
-    real_source, real_destination = source.resolve(), destination.resolve()
-    if real_source == real_destination:
-        raise DestinationError(
-            f"The destination {destination} is the source itself. Choose another place."
-        )
-    if real_source in real_destination.parents:
-        raise DestinationError(
-            f"The destination {destination} is inside the source {source}. Choose another place."
-        )
-    if real_destination in real_source.parents:
-        raise DestinationError(
-            f"The source {source} is inside the destination {destination}. Choose another place."
-        )
-    if not os.path.lexists(destination):
-        return
-    if not overwrite:
-        raise DestinationError(
-            f"The destination {destination} exists. Choose another place, or use --overwrite to "
-            "replace it."
-        )
-    is_empty = destination.is_dir() and not any(destination.iterdir())
-    if destination.is_symlink() or not (is_empty or (destination / CONFIG_FILE).is_file()):
-        raise DestinationError(
-            f"The destination {destination} is not a model directory (it has no {CONFIG_FILE}), so "
-            "that --overwrite does not replace it. Remove it yourself if it is not needed."
-        )
-    checkpoints = sorted(path.name for path in destination.glob("**/checkpoint-*"))
-    if checkpoints:
-        raise DestinationError(
-            f"The destination {destination} holds training checkpoints ({', '.join(checkpoints)}), "
-            "so that --overwrite does not replace it. Remove it yourself if it is not needed."
-        )
+
+    destination: Destination
+    directory: Path
+
+    @property
+    def content(self) -> Path:
+        """Where the result is written. Once it has taken its place, the model that it replaces."""
+        return self.directory / _CONTENT
+
+    @property
+    def moved_away(self) -> Path:
+        """Where the old model is while its place is empty, if it cannot be exchanged at once.
+
+        What is here is never removed, only put back.
+        """
+        return self.directory / _MOVED_AWAY / self.destination.name
+
+
+def staging_path(destination: Destination) -> Path:
+    """The staging directory of a destination; its name is short, however long the other is."""
+    name = os.fsencode(destination.name)
+    digest = hashlib.sha256(name).hexdigest()[:16]
+    prefix = os.fsdecode(name[:_PREFIX_BYTES]) if len(name) > _PREFIX_BYTES else destination.name
+    return destination.parent / f".{prefix}{_MARK}{digest}"
 
 
 @contextmanager
-def staging_directory(destination: Path) -> Iterator[Path]:
-    """Gives an empty directory beside the destination; it is removed at the end.
+def staging_directory(destination: Destination) -> Iterator[Staging]:
+    """Gives a staging directory with an empty directory for the result; it is removed at the end.
 
-    What earlier conversions to the same destination left, because they were killed, is
-    removed first.
+    What a conversion that was killed has left is dealt with first. An old model that it had
+    moved away is put back, for this destination and for all others beside it. The rest is
+    removed if it is this destination's. Nothing is touched that is in use.
 
     Raises:
-        DestinationError: The place cannot be written.
+        DestinationError: The place cannot be written; another conversion writes there; or a
+            model was left that can neither be put back nor be removed.
     """
-    destination = Path(os.path.abspath(destination))
-    created = _create_parents(destination.parent)
-    prefix = f".{destination.name}.partial-"
-    staging = None
-    lock = None
+    created: list[Path] = []
+    lock: LockedDirectory | None = None
+    is_ours = False
+    staging = Staging(destination, staging_path(destination))
     try:
-        _clean_up_abandoned(destination, prefix)
-        try:
-            staging = Path(tempfile.mkdtemp(prefix=prefix, dir=destination.parent))
-        except OSError as error:
-            raise DestinationError(
-                f"{destination.parent} cannot be written: {error.strerror}. Choose another place."
-            ) from error
-        lock = _lock(staging)
-        content = staging / _CONTENT
-        content.mkdir()
-        yield content
+        with deferred_signals():
+            _create_parents(destination.parent, created)
+            _put_back_neighbours(staging)
+            lock = _take(staging)
+            _clean_up_leftover(staging)
+            is_ours = True
+            _create_content(staging)
+        yield staging
     finally:
-        if staging is not None:
-            _dispose(staging, destination)
-        if lock is not None:
-            os.close(lock)
-        for parent in created:
-            # Only what is still empty: the model may be in it.
-            if not any(parent.iterdir()):
-                parent.rmdir()
+        with deferred_signals():
+            if is_ours:
+                _dispose(staging)
+            if lock is not None:
+                lock.release()
+            _remove_empty(created)
 
 
-def commit(staged: Path, destination: Path, overwrite: bool) -> None:
-    """Moves a complete directory to its place, when all of it is on the disk.
-
-    A directory that is replaced stays in the staging directory until the new one is in its
-    place; whatever happens in between, it is put back.
-
-    Raises:
-        DestinationError: The destination has appeared in the meantime.
-    """
-    destination = Path(os.path.abspath(destination))
-    for path in staged.iterdir():
-        _fsync(path)
-    _fsync(staged)
+def _take(staging: Staging) -> LockedDirectory:
     try:
-        if os.path.lexists(destination):
-            if not overwrite:
-                raise DestinationError(
-                    f"The destination {destination} has appeared during the conversion and was "
-                    "left alone. Choose another place, or use --overwrite."
-                )
-            destination.rename(staged.parent / _REPLACED)
-        staged.rename(destination)
+        return lock_directory(staging.directory)
+    except InUseError as error:
+        raise DestinationError(
+            f"Another conversion to {staging.destination} is under way: {error} Wait for it, or "
+            "choose another place. If none is running, remove that directory."
+        ) from error
     except OSError as error:
         raise DestinationError(
-            f"The model cannot be moved to {destination}: {error.strerror}. Choose another place."
+            f"{staging.destination.parent} cannot be written: {error.strerror} "
+            f"({staging.directory.name}). Choose another place."
         ) from error
-    _fsync(destination.parent)
 
 
-def _dispose(staging: Path, destination: Path) -> None:
-    """Removes a staging directory; a model that it has replaced without success goes back."""
-    replaced = staging / _REPLACED
-    if os.path.lexists(replaced) and not os.path.lexists(destination):
-        replaced.rename(destination)
-    shutil.rmtree(staging, ignore_errors=True)
+def _create_content(staging: Staging) -> None:
+    try:
+        staging.content.mkdir()
+    except OSError as error:
+        raise DestinationError(
+            f"{staging.content} cannot be created: {error.strerror}. Remove {staging.directory}, "
+            "or choose another place."
+        ) from error
 
 
-def _create_parents(parent: Path) -> list[Path]:
-    """Creates a directory and those above it; gives the new ones, the deepest first."""
+def _clean_up_leftover(staging: Staging) -> None:
+    """Makes an abandoned staging directory an empty one, and loses no model on the way."""
+    try:
+        _put_back(staging.directory)
+    except OSError as error:
+        raise DestinationError(
+            f"An interrupted conversion has left the model that was at {staging.destination} in "
+            f"{staging.directory / _MOVED_AWAY}. It cannot be put back: {error.strerror}. Move it "
+            "to another place, or remove it if it is not needed."
+        ) from error
+    if not os.path.lexists(staging.content):
+        return
+    # It may be a model that was replaced and not yet removed; then it passed this check, too.
+    checkpoints = training_checkpoints(staging.content)
+    if checkpoints:
+        raise DestinationError(
+            f"An interrupted conversion has left training checkpoints ({', '.join(checkpoints)}) "
+            f"in {staging.content}. Move them to another place, or remove them if they are not "
+            "needed."
+        )
+    logger.info("Removing what an interrupted conversion left: %s", staging.directory)
+    _remove(staging.content)
+
+
+def _put_back_neighbours(staging: Staging) -> None:
+    """Puts back what killed conversions to other places in the same directory have moved away."""
+    for directory in staging.destination.parent.glob(f".*{_MARK}*"):
+        if directory == staging.directory or not (directory / _MOVED_AWAY).is_dir():
+            continue
+        try:
+            lock = lock_directory(directory, create=False)
+        except (InUseError, OSError):
+            continue
+        try:
+            _put_back(directory)
+        except OSError as error:
+            logger.warning(
+                "An interrupted conversion has left a model in %s that cannot be put back: %s. "
+                "Move it to its place yourself.",
+                directory / _MOVED_AWAY,
+                error.strerror,
+            )
+        finally:
+            lock.release()
+
+
+def _put_back(directory: Path) -> None:
+    """Moves a model that was taken from its place back to there.
+
+    Raises:
+        FileExistsError: The place is taken.
+        OSError: The model cannot be moved.
+    """
+    moved_away = directory / _MOVED_AWAY
+    if not moved_away.is_dir():
+        return
+    for model in moved_away.iterdir():
+        place = directory.parent / model.name
+        rename_to_free(model, place)
+        logger.warning("The old model is back at %s; a conversion did not replace it.", place)
+    moved_away.rmdir()
+
+
+def _dispose(staging: Staging) -> None:
+    """Removes a staging directory. An old model that is still away from its place goes back."""
+    try:
+        _put_back(staging.directory)
+    except OSError as error:
+        logger.error(
+            "The old model cannot be put back to %s: %s. It is in %s.",
+            staging.destination,
+            error.strerror,
+            staging.directory / _MOVED_AWAY,
+        )
+    else:
+        _remove(staging.content)
+
+
+def _remove(path: Path) -> None:
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    shutil.rmtree(path, ignore_errors=True)
+    if os.path.lexists(path):
+        logger.warning("%s cannot be removed completely. Remove it yourself.", path)
+
+
+def _create_parents(parent: Path, created: list[Path]) -> None:
+    """Creates a directory and those above it, and notes the new ones, the deepest first."""
     missing = []
-    current = parent
-    while not current.exists():
-        missing.append(current)
-        current = current.parent
-    if not current.is_dir():
-        raise DestinationError(f"{current} is not a directory. Choose another place.")
-    created: list[Path] = []
+    while not parent.exists():
+        missing.append(parent)
+        parent = parent.parent
     for path in reversed(missing):
         try:
             path.mkdir()
+        except FileExistsError:
+            # Another conversion needs it, too; whether it is a directory will be seen.
+            continue
         except OSError as error:
-            for done in created:
-                done.rmdir()
             raise DestinationError(
                 f"{path} cannot be created: {error.strerror}. Choose another place."
             ) from error
         created.insert(0, path)
-    return created
 
 
-def _lock(staging: Path) -> int | None:
-    """Marks a staging directory as in use, for as long as this process lives."""
-    descriptor = os.open(staging / _LOCK_FILE, os.O_CREAT | os.O_RDWR, 0o600)
-    if fcntl is not None:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return descriptor
-
-
-def _clean_up_abandoned(destination: Path, prefix: str) -> None:
-    if fcntl is None:
-        return
-    for path in destination.parent.iterdir():
-        if not path.name.startswith(prefix):
-            continue
+def _remove_empty(directories: list[Path]) -> None:
+    for path in directories:
         try:
-            descriptor = os.open(path / _LOCK_FILE, os.O_RDWR)
+            path.rmdir()
         except OSError:
-            continue
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            continue
-        else:
-            logger.info("Removing what an interrupted conversion left: %s", path)
-            _dispose(path, destination)
-        finally:
-            os.close(descriptor)
-
-
-def _fsync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+            # The model is in it, or something of somebody else's.
+            return

@@ -1,0 +1,105 @@
+"""The moment in which the result appears."""
+
+import os
+import stat
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+from forgather_convert.errors import DestinationError, FlushError
+from forgather_convert.execution.atomic_rename import exchange, rename_to_free
+from forgather_convert.execution.deferred_signals import deferred_signals
+from forgather_convert.execution.destination import check_destination, check_replaceable
+from forgather_convert.execution.staging import Staging
+
+OnWritten = Callable[[Path], None]
+
+
+def commit(source: Path, staging: Staging, overwrite: bool, on_written: OnWritten) -> None:
+    """Moves a complete directory to its place, when all of it is on the disk.
+
+    The destination is checked as it was at the start. Where the system can exchange two
+    directories, it never lacks a model while one is replaced; elsewhere it does for a moment,
+    and if that is when the process is killed, the next conversion puts the old model back.
+    The replaced model is in the staging directory then, and goes away with it.
+
+    Args:
+        source: The model that was converted; the destination must not lie in it.
+        staging: The directory with the result.
+        overwrite: Whether a model at the destination is replaced.
+        on_written: Called when the result is in its place, with the path that the user gave.
+
+    Raises:
+        DestinationError: The destination may not or cannot be written; it is as it was.
+        FlushError: The result is in its place, but may not survive a power failure.
+    """
+    destination = staging.destination
+    for path in staging.content.iterdir():
+        _flush(path)
+    _flush(staging.content)
+    # Not earlier: flushing takes its time, and may be interrupted.
+    with deferred_signals():
+        try:
+            check_destination(source, destination, overwrite)
+        except DestinationError as error:
+            raise DestinationError(
+                "The destination has changed during the conversion and was left alone, and "
+                f"nothing was written. {error}"
+            ) from error
+        try:
+            if os.path.lexists(destination.path):
+                _replace(staging)
+            else:
+                rename_to_free(staging.content, destination.path)
+        except FileExistsError as error:
+            raise DestinationError(
+                f"Something has appeared at {destination} in the last moment and was left alone. "
+                "Nothing was written. Choose another place."
+            ) from error
+        except OSError as error:
+            raise DestinationError(
+                f"The model cannot be moved to {destination}: {error.strerror}. Nothing was "
+                "written. Choose another place."
+            ) from error
+        on_written(destination.given)
+        try:
+            _flush(destination.parent)
+        except OSError as error:
+            raise FlushError(
+                f"The result is complete at {destination}, but may not survive a power failure: "
+                f"{destination.parent} cannot be flushed to the disk: {error.strerror}. Check the "
+                "disk.",
+                destination.given,
+            ) from error
+
+
+def _replace(staging: Staging) -> None:
+    """Lets the new model and the old one change places.
+
+    What was moved away is checked again there, where nothing can appear in it any more unseen.
+    """
+    place = staging.destination.path
+    staging.content.chmod(stat.S_IMODE(place.stat().st_mode))
+    if exchange(staging.content, place):
+        try:
+            check_replaceable(staging.destination, staging.content)
+        except BaseException:
+            exchange(staging.content, place)
+            raise
+        return
+    moved_away = staging.moved_away
+    moved_away.parent.mkdir(exist_ok=True)
+    place.rename(moved_away)
+    # If anything fails from here on, the staging directory's end puts the old model back.
+    check_replaceable(staging.destination, moved_away)
+    rename_to_free(staging.content, place)
+    with suppress(OSError):
+        moved_away.rename(staging.content)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

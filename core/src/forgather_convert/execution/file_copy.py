@@ -1,0 +1,34 @@
+"""Copies a file that is taken over as it is."""
+
+import os
+import stat
+from pathlib import Path
+
+from forgather_convert.execution.byte_copy import copy_range
+
+_MAY_ALL = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
+
+
+def copy_file(source: Path, destination: Path) -> None:
+    """Copies a file's content, and of its mode what a file of the user's own should have.
+
+    The permissions are the source's as far as the umask lets them be, and the owner may read
+    and write: files in a hub's cache are read-only. The setuid, setgid and sticky bits and
+    extended attributes are left behind.
+
+    Raises:
+        SourceError: The source ends before it should.
+        OSError: It cannot be read, or the destination exists or cannot be written.
+    """
+    with source.open("rb") as reading:
+        status = os.fstat(reading.fileno())
+        wanted = status.st_mode & _MAY_ALL | stat.S_IRUSR | stat.S_IWUSR
+
+        def create(path: str, flags: int) -> int:
+            # The kernel applies the umask, which cannot be read without changing it.
+            return os.open(path, flags, wanted)
+
+        with open(destination, "xb", opener=create) as writing:
+            copy_range(reading, writing, 0, status.st_size, lambda count: None)
+            mode = stat.S_IMODE(os.fstat(writing.fileno()).st_mode)
+            os.fchmod(writing.fileno(), mode | stat.S_IRUSR | stat.S_IWUSR)

@@ -1,0 +1,118 @@
+"""A directory that one process has at a time, until it ends or gives it back.
+
+``flock`` is used directly: the lock's file goes away together with the directory, which lock
+libraries do not support. Who gets a lock therefore checks that it is the lock of a file that
+is still there.
+"""
+
+import errno
+import fcntl
+import os
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+_LOCK_FILE = ".lock"
+#: What is reported by file systems that have no locks.
+_UNSUPPORTED = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
+
+
+class InUseError(Exception):
+    """Another process has the directory, or it cannot be found out whether one has."""
+
+
+@dataclass(frozen=True)
+class LockedDirectory:
+    """A directory that this process has.
+
+    Attributes:
+        path: The directory; its lock file is in it.
+        descriptor: The open lock file. The lock lives as long as this is open.
+        is_new: Whether the directory was not there before.
+    """
+
+    path: Path
+    descriptor: int
+    is_new: bool
+
+    def content(self) -> list[Path]:
+        """What is in the directory, apart from the lock file."""
+        return [path for path in self.path.iterdir() if path.name != _LOCK_FILE]
+
+    def release(self) -> None:
+        """Gives the directory back; it is removed if nothing is in it."""
+        try:
+            if not self.content():
+                (self.path / _LOCK_FILE).unlink()
+                self.path.rmdir()
+        except OSError:
+            # Somebody has put something into it, or has taken it over.
+            pass
+        finally:
+            os.close(self.descriptor)
+
+
+def lock_directory(path: Path, create: bool = True) -> LockedDirectory:
+    """Takes a directory for this process.
+
+    Args:
+        path: The directory.
+        create: Whether to create it if it is missing, accessible to the user alone.
+
+    Raises:
+        InUseError: Another process has it.
+        OSError: It cannot be created or opened, or is not a directory.
+    """
+    while True:
+        is_new = create and _create(path)
+        try:
+            if not stat.S_ISDIR(path.lstat().st_mode):
+                raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
+            descriptor = os.open(
+                path / _LOCK_FILE, os.O_CREAT | os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600
+            )
+        except FileNotFoundError:
+            if create:
+                # Its owner has just removed it.
+                continue
+            raise
+        try:
+            _lock(descriptor, path, is_new)
+            if _is_in(descriptor, path):
+                return LockedDirectory(path, descriptor, is_new)
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _create(path: Path) -> bool:
+    try:
+        path.mkdir(mode=stat.S_IRWXU)
+    except FileExistsError:
+        return False
+    return True
+
+
+def _lock(descriptor: int, path: Path, is_new: bool) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InUseError(f"{path} is in use.") from None
+    except OSError as error:
+        # Without locks, only who has created the directory can know that it is free.
+        if error.errno in _UNSUPPORTED and is_new:
+            return
+        if error.errno in _UNSUPPORTED:
+            raise InUseError(
+                f"{path} exists, and this file system has no locks to tell whether it is in use."
+            ) from error
+        raise
+
+
+def _is_in(descriptor: int, path: Path) -> bool:
+    """Whether a lock file is still the one in the directory."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), (path / _LOCK_FILE).stat())
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,148 @@
+"""A conversion that is interrupted leaves nothing; after a killed one, the next one cleans up."""
+
+import errno
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from forgather_convert import ConvertOptions, DestinationError, convert
+from support.directories import snapshot
+from support.models import write_hf_model
+from support.running_conversion import remains, start, waiting_conversion
+from support.variants import variant
+
+LLAMA = variant("llama-default")
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_hf_model(tmp_path / "hf", LLAMA, dtype="bfloat16")
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def waiting(source: Path, destination: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    with waiting_conversion(
+        "--no-logit-check", source, destination, pause=tmp_path / "pause"
+    ) as process:
+        yield process
+
+
+def test_killed_conversion_leaves_no_destination(
+    source: Path, destination: Path, waiting: subprocess.Popen[str]
+) -> None:
+    """Nobody cleans up after SIGKILL; the next conversion does."""
+    before = snapshot(source)
+    waiting.kill()
+    waiting.communicate()
+    assert not destination.exists()
+    assert len(remains(destination)) == 1
+    convert(source, destination)
+    assert (destination / "config.json").is_file()
+    assert remains(destination) == []
+    assert snapshot(source) == before
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [(signal.SIGINT,), (signal.SIGTERM,), (signal.SIGHUP,), (signal.SIGHUP, signal.SIGTERM)],
+    ids=["int", "term", "hup", "hup-and-term"],
+)
+def test_interrupted_conversion_leaves_nothing(
+    destination: Path, waiting: subprocess.Popen[str], numbers: tuple[signal.Signals, ...]
+) -> None:
+    """A terminal that is closed sends more than one signal."""
+    for number in numbers:
+        waiting.send_signal(number)
+    output, errors = waiting.communicate(timeout=60)
+    assert waiting.returncode in {128 + number for number in numbers}
+    assert "nothing was written" in errors
+    assert "Traceback" not in errors
+    assert output == ""
+    assert not destination.exists()
+    assert remains(destination) == []
+
+
+def test_signals_without_end_do_not_cut_the_clean_up_short(
+    destination: Path, waiting: subprocess.Popen[str]
+) -> None:
+    """Somebody leans on Ctrl-C until the process ends."""
+    deadline = time.monotonic() + 60
+    while waiting.poll() is None:
+        assert time.monotonic() < deadline
+        waiting.send_signal(signal.SIGINT)
+        time.sleep(0.002)
+    _, errors = waiting.communicate()
+    assert waiting.returncode == 130
+    assert "nothing was written" in errors
+    assert "Traceback" not in errors
+    assert remains(destination) == []
+
+
+def test_hangup_that_is_ignored_stays_ignored(
+    source: Path, destination: Path, tmp_path: Path
+) -> None:
+    """As ``nohup`` has it."""
+    arguments = ("--no-logit-check", source, destination)
+    pause = tmp_path / "pause"
+    with waiting_conversion(*arguments, pause=pause, hangup="SIG_IGN") as process:
+        process.send_signal(signal.SIGHUP)
+        (pause / "go").touch()
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+    assert (destination / "config.json").is_file()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_the_second_of_two_conversions_to_the_same_place_is_refused(
+    source: Path,
+    destination: Path,
+    tmp_path: Path,
+    waiting: subprocess.Popen[str],
+    overwrite: bool,
+) -> None:
+    """It does not disturb the first, and learns at once that it is the second."""
+    options = ConvertOptions(overwrite=overwrite, logit_check=False)
+    with pytest.raises(DestinationError, match=r"Another conversion to .* is under way") as caught:
+        convert(source, destination, options)
+    assert str(destination) in str(caught.value)
+    (tmp_path / "pause" / "go").touch()
+    _, errors = waiting.communicate(timeout=60)
+    assert waiting.returncode == 0, errors
+    assert (destination / "config.json").is_file()
+    assert remains(destination) == []
+
+
+def test_what_appears_during_the_conversion_is_left_alone(
+    destination: Path, tmp_path: Path, waiting: subprocess.Popen[str]
+) -> None:
+    destination.mkdir()
+    (tmp_path / "pause" / "go").touch()
+    _, errors = waiting.communicate(timeout=60)
+    assert waiting.returncode == 1
+    assert "has changed during the conversion" in errors
+    assert str(destination) in errors
+    assert list(destination.iterdir()) == []
+    assert remains(destination) == []
+
+
+def test_write_error_leaves_nothing(source: Path, destination: Path) -> None:
+    """A limit on the size of files stands for a disk that is full."""
+    process = start(source, destination, limit=100_000)
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert os.strerror(errno.EFBIG) in errors
+    assert "Nothing was written" in errors
+    assert "Traceback" not in errors
+    assert output == ""
+    assert not destination.exists()
+    assert remains(destination) == []

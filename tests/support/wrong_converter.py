@@ -1,0 +1,27 @@
+"""A converter whose mistake only the logits show."""
+
+from pathlib import Path
+
+_WRONG_CONVERTER = '''
+from forgather.ml.model_conversion import register_converter
+from forgather_convert_llama import LlamaConverter
+
+
+@register_converter("llama")
+class WrongConverter(LlamaConverter):
+    """Takes queries for keys."""
+
+    def get_weight_mapping(self, direction):
+        mapping = dict(super().get_weight_mapping("to_forgather"))
+        names = [f"model.layers.{{layer}}.self_attn.{name}_proj.weight" for name in "qk"]
+        query, key = (mapping[name] for name in names)
+        mapping.update(zip(names, (key, query)))
+        return self.directed(mapping, direction)
+'''
+
+
+def write_wrong_converter(directory: Path) -> Path:
+    """Writes a converter for Llama models whose queries and keys have the same shape."""
+    directory.mkdir()
+    (directory / "converter.py").write_text(_WRONG_CONVERTER)
+    return directory
