@@ -7,6 +7,7 @@ from types import FrameType
 
 import click
 
+from forgather_convert.cli.console import echo_error, echo_usage_error
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.cli.converters import converters_group
 from forgather_convert.errors import ForgatherConvertError
@@ -45,7 +46,7 @@ def main() -> None:
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:
-        error.show()
+        echo_usage_error(error)
         sys.exit(error.exit_code)
     except ForgatherConvertError as error:
         _report(str(error))
@@ -67,7 +68,7 @@ def _report(message: str) -> None:
     if root.handlers:
         logger.error(message, exc_info=root.isEnabledFor(logging.DEBUG))
     else:
-        click.echo(f"ERROR: {message}", err=True)
+        echo_error(message)
 
 
 def _describe(error: OSError) -> str:

@@ -1,7 +1,11 @@
 """Checks of a config that hold for every family."""
 
-from forgather_convert.errors import UnsupportedModelError
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from forgather_convert.errors import SourceError, UnsupportedModelError
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.weights.tensor_ref import TensorRef
 
 _SIZES = (
     "vocab_size",
@@ -15,10 +19,58 @@ _SIZES = (
 )
 #: Sizes that follow from others where they are null.
 _MAY_BE_NULL = ("num_key_value_heads", "head_dim")
+#: Numbers that the model computes with, and whether they may be 0.
+_NUMBERS = {"rms_norm_eps": False, "initializer_range": True, "attention_dropout": True}
+#: Numbers that may also be null or negative, or that only some models look at.
+_FINITE = ("sliding_window", "max_window_layers", "bos_token_id", "eos_token_id")
+#: Numbers of RoPE, wherever a config says them.
+_ROPE_NUMBERS = {
+    "rope_theta": False,
+    "factor": False,
+    "attention_factor": False,
+    "low_freq_factor": False,
+    "high_freq_factor": False,
+    "beta_fast": False,
+    "beta_slow": False,
+    "original_max_position_embeddings": False,
+    "partial_rotary_factor": False,
+    "mscale": True,
+    "mscale_all_dim": True,
+}
+_ROPE_LISTS = ("short_factor", "long_factor")
+_ROPE_OBJECTS = ("rope_scaling", "rope_parameters")
+#: What torch counts with.
+_LARGEST = 2**63 - 1
+
+#: How many layers a model has, by the names that families have for it.
+_LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers")
+#: What is a dimension of some weight, likewise.
+_DIMENSIONS = (
+    "vocab_size",
+    "hidden_size",
+    "n_embd",
+    "d_model",
+    "intermediate_size",
+    "n_inner",
+    "ffn_dim",
+    "moe_intermediate_size",
+    "num_attention_heads",
+    "n_head",
+    "num_heads",
+    "num_key_value_heads",
+    "head_dim",
+)
+_EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
+#: Fields that a model has no use for may have any value that a class has for its default.
+_ORDINARY_DIMENSION = 1 << 20
+_ORDINARY_NUM_EXPERTS = 1 << 10
 
 
 def check_dimensions(config: SourceConfig) -> None:
     """Refuses a config from which no model can be built.
+
+    Only what a model computes with is looked at: ``NaN`` and ``Infinity`` in other fields are
+    carried along, as everything is that a family does not know.
 
     Raises:
         UnsupportedModelError: With the field that is wrong.
@@ -29,10 +81,22 @@ def check_dimensions(config: SourceConfig) -> None:
             continue
         if type(value) is not int or value < 1:
             raise _invalid(config, name, "must be a whole number, 1 or more")
+        if value > _LARGEST:
+            raise _invalid(config, name, "must be less than 2**63")
+    for name, may_be_zero in _NUMBERS.items():
+        if config.get(name) is not None:
+            _check_number(config, name, config[name], may_be_zero)
+    for name in _FINITE:
+        value = config.get(name)
+        if isinstance(value, int | float) and not _is_finite(value):
+            raise _invalid(config, name, "must be a finite number")
+    _check_rope(config)
     heads, groups = config.get("num_attention_heads"), config.get("num_key_value_heads")
     if heads and groups and heads % groups:
         raise _invalid(config, "num_key_value_heads", f"must divide the {heads} attention heads")
     vocabulary, padding = config.get("vocab_size"), config.get("pad_token_id")
+    if padding is not None and type(padding) is not int:
+        raise _invalid(config, "pad_token_id", "must be a whole number or null")
     if vocabulary and padding is not None and not -vocabulary <= padding < vocabulary:
         raise _invalid(
             config, "pad_token_id", f"must be one of the {vocabulary} tokens of the vocabulary"
@@ -41,9 +105,93 @@ def check_dimensions(config: SourceConfig) -> None:
     if activation is not None:
         from transformers.activations import ACT2FN
 
-        if activation not in ACT2FN:
+        if not isinstance(activation, str) or activation not in ACT2FN:
             raise _invalid(config, "hidden_act", "must be an activation that transformers knows")
 
 
+def check_against_tensors(config: SourceConfig, tensors: Mapping[str, TensorRef]) -> None:
+    """Refuses a config of a model that is far larger than the weights.
+
+    Building a model takes time and memory with the number of its layers and experts, even
+    without weights, and even its config object may list every layer; so this comes first.
+
+    Args:
+        config: The content of the source's ``config.json``.
+        tensors: The source's weights.
+
+    Raises:
+        SourceError: With the field that does not fit them.
+    """
+    dimensions = {size for ref in tensors.values() if ref.num_elements for size in ref.shape}
+    largest = max(dimensions, default=0)
+    for name in _LAYER_COUNTS:
+        if _exceeds(config.get(name), len(tensors)):
+            raise _too_large(config, name, f"the weights are {len(tensors)} tensors in all")
+    for name in _DIMENSIONS:
+        if _exceeds(config.get(name), max(largest, _ORDINARY_DIMENSION)):
+            raise _too_large(config, name, f"no dimension of the weights is more than {largest}")
+    for name in _EXPERT_COUNTS:
+        value = config.get(name)
+        if _exceeds(value, _ORDINARY_NUM_EXPERTS) and value not in dimensions:
+            raise _too_large(config, name, "no dimension of the weights is so large")
+
+
+def _exceeds(value: Any, limit: int) -> bool:
+    return type(value) is int and value > limit
+
+
+def _check_rope(config: SourceConfig) -> None:
+    for name, may_be_zero in _ROPE_NUMBERS.items():
+        if config.get(name) is not None:
+            _check_number(config, name, config[name], may_be_zero)
+    for place, name, value in _rope_items(config):
+        if name in _ROPE_NUMBERS and value is not None:
+            _check_number(config, place, value, _ROPE_NUMBERS[name])
+        elif name in _ROPE_LISTS and isinstance(value, list):
+            for index, item in enumerate(value):
+                _check_number(config, f"{place}[{index}]", item, may_be_zero=False)
+
+
+def _rope_items(config: SourceConfig) -> Iterator[tuple[str, str, Any]]:
+    """What the objects with RoPE parameters hold, those for a kind of layer too."""
+    for name in _ROPE_OBJECTS:
+        parameters = config.get(name)
+        if not isinstance(parameters, Mapping):
+            continue
+        for key, value in parameters.items():
+            if isinstance(value, Mapping):
+                yield from ((f"{name}.{key}.{inner}", inner, item) for inner, item in value.items())
+            else:
+                yield f"{name}.{key}", key, value
+
+
+def _check_number(config: SourceConfig, place: str, value: Any, may_be_zero: bool) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not _is_finite(value):
+        raise _bad(config, place, value, "must be a finite number")
+    if value < 0 or (value == 0 and not may_be_zero):
+        raise _bad(config, place, value, f"must be {'0 or more' if may_be_zero else 'more than 0'}")
+
+
+def _is_finite(value: int | float) -> bool:
+    return abs(value) <= _LARGEST
+
+
 def _invalid(config: SourceConfig, name: str, problem: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"In {config.origin}, '{name}' is {config[name]!r}; it {problem}.")
+    return _bad(config, name, config[name], problem)
+
+
+def _bad(config: SourceConfig, place: str, value: Any, problem: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"In {config.origin}, '{place}' is {_shown(value)}; it {problem}.")
+
+
+def _too_large(config: SourceConfig, name: str, problem: str) -> SourceError:
+    return SourceError(
+        f"In {config.origin}, '{name}' is {_shown(config[name])}, but {problem}. Check that config "
+        "and weights belong to the same model."
+    )
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "..."

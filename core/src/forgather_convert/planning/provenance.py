@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.config_file import read_json_object
+from forgather_convert.source.json_file import read_json_object
 from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint
 from forgather_convert.weights.tensor_ref import TensorRef
 

@@ -30,6 +30,7 @@ from forgather_convert.source.detection import (
     stated_dtype,
 )
 from forgather_convert.source.files import encode_json, sha256
+from forgather_convert.source.json_file import read_text
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint
 
@@ -126,7 +127,7 @@ def _forgather_side(
         config=fields,
         code=code,
         checkpoint=source.checkpoint,
-        original_config_text=(side.directory / CONFIG_FILE).read_bytes().decode("utf-8"),
+        original_config_text=read_text(side.directory / CONFIG_FILE),
         options=_changed_options(options),
     )
 
