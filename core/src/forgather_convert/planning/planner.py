@@ -1,9 +1,9 @@
 """Makes the plan of a conversion from its two sides."""
 
-from forgather_convert.families.config_checks import check_against_tensors
 from forgather_convert.planning.layout import Layout
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
