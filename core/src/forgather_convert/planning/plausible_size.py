@@ -63,7 +63,8 @@ def _exceeds(value: Any, limit: int) -> bool:
 
 
 def _too_large(config: SourceConfig, name: str, problem: str) -> SourceError:
+    value = str(config[name])[:40]
     return SourceError(
-        f"In {config.origin}, '{name}' is {config[name]}, but {problem}. Check that config "
-        "and weights belong to the same model."
+        f"In {config.origin}, '{name}' is {value}, but {problem}. Check that config and weights "
+        "belong to the same model."
     )

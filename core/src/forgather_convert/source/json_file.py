@@ -192,8 +192,9 @@ def _texts(content: Any, place: str) -> Iterator[tuple[str, str]]:
         yield place, content
     elif isinstance(content, dict):
         for key, value in content.items():
-            yield place, key
-            yield from _texts(value, f"{place}.{key}" if place else key)
+            inner = f"{place}.{key}" if place else key
+            yield inner, key
+            yield from _texts(value, inner)
     elif isinstance(content, list):
         for index, value in enumerate(content):
             yield from _texts(value, f"{place}[{index}]")
