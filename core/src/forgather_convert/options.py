@@ -11,6 +11,14 @@ from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
 DEFAULT_PROMPT = "The old bridge crosses the river where"
 DEFAULT_MAX_SHARD_SIZE = 5_000_000_000
 
+#: The largest values, for which there is memory and a number in every file format.
+_LARGEST = {
+    "max_length": 2**31 - 1,
+    "max_shard_size": 2**63 - 1,
+    "pad_vocab_to_multiple_of": 1_000_000,
+}
+_LONGEST_PROMPT = 10_000
+
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kKmMgGtT]?)(i?)[bB]?")
 _SCALES = {"": 0, "k": 1, "m": 2, "g": 3, "t": 4}
 
@@ -81,10 +89,25 @@ class ConvertOptions:
                 f"The converter of '{self.converter}' cannot be used without plugins. Leave out "
                 "--no-plugins or --converter."
             )
-        for name in ("max_length", "max_shard_size", "pad_vocab_to_multiple_of"):
+        for name, most in _LARGEST.items():
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise OptionError(f"{name} must be at least 1, not {value}.")
+            if value is not None and not 1 <= value <= most:
+                raise OptionError(f"{name} must be from 1 to {most}, not {value}.")
+        _check_prompt(self.prompt)
+
+
+def _check_prompt(prompt: str) -> None:
+    if not prompt.strip():
+        raise OptionError("The prompt is empty. Give a text for the checks with --prompt.")
+    if len(prompt) > _LONGEST_PROMPT:
+        raise OptionError(
+            f"The prompt has {len(prompt)} characters; it must be at most {_LONGEST_PROMPT}. The "
+            "checks compute logits for all of it at once."
+        )
+    try:
+        prompt.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise OptionError("The prompt is not valid text. Give it as UTF-8.") from error
 
 
 def parse_size(text: str) -> int:
@@ -93,7 +116,10 @@ def parse_size(text: str) -> int:
     if match is None:
         raise OptionError(f"'{text}' is not a size. Write it as 5GB, 500MB, 512MiB or in bytes.")
     number, scale, binary = match.groups()
-    size = int(float(number) * (1024 if binary else 1000) ** _SCALES[scale.lower()])
+    exact = float(number) * (1024 if binary else 1000) ** _SCALES[scale.lower()]
+    if exact > _LARGEST["max_shard_size"]:
+        raise OptionError(f"'{text[:40]}' is more bytes than any file can have.")
+    size = int(exact)
     if size < 1:
         raise OptionError(f"'{text}' is less than a byte.")
     return size

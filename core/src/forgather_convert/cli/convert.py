@@ -7,6 +7,8 @@ import click
 
 from forgather_convert.cli.console import (
     LOG_LEVELS,
+    echo,
+    echo_json,
     progress_bar,
     set_up_logging,
     stderr_console,
@@ -203,7 +205,10 @@ def convert_command(
 
     if dry_run:
         plan = api.plan(source_path, destination_path, options)
-        click.echo(reports.plan_as_json(plan) if as_json else reports.plan_as_text(plan))
+        if as_json:
+            echo_json(reports.plan_object(plan))
+        else:
+            echo(reports.plan_as_text(plan))
         return
     with progress_bar() as bar:
 
@@ -221,6 +226,6 @@ def convert_command(
             on_written=outcome.note_written,
         )
     if as_json:
-        click.echo(reports.result_as_json(result))
+        echo_json(reports.result_object(result))
     elif result.generation is not None:
-        click.echo(reports.generation_as_text(result.generation))
+        echo(reports.generation_as_text(result.generation))

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from forgather_convert.cli.tables import print_table, stdout_console
+from forgather_convert.cli.tables import print_line, print_table
 from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.source.plain_text import one_line
 
 if TYPE_CHECKING:
     from forgather_convert.converter_tools.check import CheckStep
@@ -55,15 +56,15 @@ def print_converters(converters: Iterable[Mapping[str, Any]]) -> None:
     """The list, with a line below it for every problem."""
     converters = list(converters)
     if not converters:
-        stdout_console().print("No converters are installed, and none are in a working tree.")
+        print_line("No converters are installed, and none are in a working tree.")
         return
     print_table(
         ("MODEL TYPE", "DISTRIBUTION", "VERSION", "ORIGIN", "STATUS"),
         (
             (
-                row["model_type"] or "?",
-                row["distribution"] or row["location"],
-                row["version"] or "",
+                one_line(row["model_type"] or "?"),
+                one_line(row["distribution"] or row["location"]),
+                one_line(row["version"] or ""),
                 row["origin"],
                 row["status"],
             )
@@ -71,13 +72,12 @@ def print_converters(converters: Iterable[Mapping[str, Any]]) -> None:
         ),
         styles=_STYLES,
     )
-    console = stdout_console()
     problems = [row for row in converters if row["problem"]]
     if problems:
-        console.print()
+        print_line()
     for row in problems:
         place = row["distribution"] or row["location"]
-        console.print(f"{row['model_type'] or '?'} ({place}): {row['problem']}")
+        print_line(f"{row['model_type'] or '?'} ({place}): {row['problem']}")
 
 
 def print_description(description: "ConverterDescription") -> None:
@@ -111,7 +111,11 @@ def _print_mapping(source: str, destination: str, rows: Sequence["MappingRow"]) 
     print_table(
         (source.upper(), destination.upper(), "OPERATION"),
         (
-            ("\n".join(row.sources), "\n".join(row.destinations), row.operation or "rename")
+            (
+                "\n".join(map(one_line, row.sources)),
+                "\n".join(map(one_line, row.destinations)),
+                row.operation or "rename",
+            )
             for row in sorted(rows, key=lambda row: row.sources)
         ),
         title=f"\nMapping, {source} to {destination}",
@@ -135,7 +139,7 @@ def print_check(name: str, steps: Iterable["CheckStep"]) -> None:
         title=name,
         styles=_STYLES,
     )
-    stdout_console().print()
+    print_line()
 
 
 def check_object(name: str, steps: Iterable["CheckStep"]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """``forgather converters``."""
 
-import json
 import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from forgather_convert.cli import converter_reports as reports
-from forgather_convert.cli.console import LOG_LEVELS, set_up_logging
+from forgather_convert.cli.console import LOG_LEVELS, echo, echo_json, set_up_logging
 from forgather_convert.discovery.found import FoundConverter, Status
 from forgather_convert.errors import ConverterError
 
@@ -90,7 +89,7 @@ def list_command(
         }
     rows = [reports.converter_object(converter, checked) for converter in found]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(rows)
     else:
         reports.print_converters(rows)
     _exit_if(any(checked.values()))
@@ -120,7 +119,7 @@ def show_command(
     )
     description = describe(hooks)
     if as_json:
-        click.echo(json.dumps(reports.description_object(description), indent=2))
+        echo_json(reports.description_object(description))
     else:
         reports.print_description(description)
 
@@ -179,7 +178,7 @@ def check_command(
             if not as_json:
                 reports.print_check(title, steps)
     if as_json:
-        click.echo(json.dumps(results, indent=2))
+        echo_json(results)
     _exit_if(not all(result["ok"] for result in results))
 
 
@@ -202,7 +201,7 @@ def new_command(name: str, model_type: str | None, hf_class: str | None, directo
     """Writes a new distribution, forgather-convert-NAME, with a converter, tests and a README."""
     from forgather_convert.converter_tools.new import create_distribution
 
-    click.echo(create_distribution(directory, name, model_type, hf_class))
+    echo(str(create_distribution(directory, name, model_type, hf_class)))
 
 
 def _loads(

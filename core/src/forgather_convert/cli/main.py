@@ -6,6 +6,7 @@ import sys
 
 import click
 
+from forgather_convert.cli.console import echo_error, echo_usage_error
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.cli.converters import converters_group
 from forgather_convert.cli.outcome import Outcome
@@ -52,7 +53,7 @@ def _run(outcome: Outcome) -> int:
         result = forgather.main(standalone_mode=False, obj=outcome)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        echo_usage_error(error)
         return error.exit_code
     except FlushError as error:
         _report(str(error), error)
@@ -86,7 +87,7 @@ def _report(message: str, error: BaseException) -> None:
     if root.handlers:
         logger.error(message, exc_info=error if root.isEnabledFor(logging.DEBUG) else None)
     else:
-        click.echo(f"ERROR: {message}", err=True)
+        echo_error(message)
 
 
 def _describe(error: OSError) -> str:

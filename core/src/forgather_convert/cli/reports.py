@@ -1,6 +1,5 @@
 """Plans and results as text and as JSON."""
 
-import json
 from typing import Any
 
 from rich.console import JustifyMethod
@@ -9,6 +8,7 @@ from rich.text import Text
 
 from forgather_convert.api import ConversionResult
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
+from forgather_convert.source.plain_text import one_line
 from forgather_convert.tensors.expressions import describe
 from forgather_convert.validation.generation import Generation
 from forgather_convert.vocabulary.change import VocabularyChange
@@ -25,7 +25,10 @@ def plan_as_text(plan: ConversionPlan) -> str:
     if plan.vocabulary is not None:
         lines.append(f"vocabulary: {plan.vocabulary.size_before} -> {plan.vocabulary.size} rows")
         lines += [
-            "  " + " ".join(f"{name}={value}" for name, value in row.items() if value != "")
+            "  "
+            + " ".join(
+                f"{name}={one_line(str(value))}" for name, value in row.items() if value != ""
+            )
             for row in _vocabulary_rows(plan.vocabulary)
         ]
     for shard in plan.shards:
@@ -38,9 +41,9 @@ def plan_as_text(plan: ConversionPlan) -> str:
     return "\n".join(lines)
 
 
-def plan_as_json(plan: ConversionPlan) -> str:
+def plan_object(plan: ConversionPlan) -> dict[str, Any]:
     """The plan, for other programs."""
-    content = {
+    return {
         **_summary(plan),
         "shards": [
             {
@@ -54,10 +57,9 @@ def plan_as_json(plan: ConversionPlan) -> str:
         "copy": [copy.name for copy in plan.copies],
         "left_out": list(plan.left_out),
     }
-    return json.dumps(content, indent=2)
 
 
-def result_as_json(result: ConversionResult) -> str:
+def result_object(result: ConversionResult) -> dict[str, Any]:
     """The result of a conversion, for other programs."""
     content = _summary(result.plan)
     content["files"] = sorted(
@@ -80,7 +82,7 @@ def result_as_json(result: ConversionResult) -> str:
             "text": result.generation.text,
             "token_ids": list(result.generation.token_ids),
         }
-    return json.dumps(content, indent=2)
+    return content
 
 
 def vocabulary_table(change: VocabularyChange) -> Table:
@@ -92,7 +94,7 @@ def vocabulary_table(change: VocabularyChange) -> Table:
         justify: JustifyMethod = "right" if column == "id" else "left"
         table.add_column(column, justify=justify, overflow="fold")
     for row in _vocabulary_rows(change):
-        table.add_row(*(Text(str(value)) for value in row.values()))
+        table.add_row(*(Text(one_line(str(value))) for value in row.values()))
     return table
 
 

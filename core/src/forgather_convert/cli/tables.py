@@ -4,6 +4,8 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
+from forgather_convert.source.plain_text import indented, printable
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -15,7 +17,12 @@ def stdout_console() -> "Console":
     from rich.console import Console
 
     width = None if sys.stdout.isatty() else _WIDE
-    return Console(highlight=False, markup=False, width=width)
+    return Console(highlight=False, markup=False, emoji=False, width=width)
+
+
+def print_line(text: str = "") -> None:
+    """Prints a line of data; what is too long is wrapped on a terminal."""
+    stdout_console().print(indented(printable(text)))
 
 
 def print_table(
@@ -39,10 +46,10 @@ def print_table(
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell, (styles or {}).get(cell, "")) for cell in row))
+        table.add_row(*(Text(printable(cell), (styles or {}).get(cell, "")) for cell in row))
     console = stdout_console()
     if title is not None:
-        console.print(title, style="bold")
+        console.print(printable(title), style="bold")
     if console.is_terminal:
         console.print(table)
         return

@@ -13,6 +13,7 @@ from typing import Any
 
 from packaging.utils import canonicalize_name
 
+from forgather_convert.discovery.advice import no_converter_message
 from forgather_convert.discovery.converter_files import find_in_path, find_in_tree, load_file
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
 from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP, find_installed
@@ -108,7 +109,7 @@ def resolve_converter(
     found = _only_one(model_type, find_in_tree(source))
     if found is not None:
         return _load(found, model_type, is_ordinary=False)
-    raise UnsupportedModelError(_not_found(model_type, installed))
+    raise UnsupportedModelError(no_converter_message(model_type, installed))
 
 
 def load_converter(converter: FoundConverter) -> list[FamilyHooks]:
@@ -215,26 +216,6 @@ def _conflict(model_type: str, converters: Sequence[FoundConverter]) -> str:
 
 def _enumerate(items: Iterable[str]) -> str:
     return " and ".join(items)
-
-
-def _not_found(model_type: str, installed: Sequence[FoundConverter]) -> str:
-    enabled = {
-        str(converter.model_type)
-        for converter in installed
-        if converter.status is not Status.DISABLED
-    }
-    message = (
-        f"No converter registered for model type '{model_type}'. Installed are: "
-        f"{', '.join(sorted(enabled)) or 'none'}. "
-    )
-    for converter in installed:
-        if converter.model_type == model_type:
-            return f"{message}{converter.place} has one, but {converter.problem}"
-    return (
-        f"{message}A plugin may be published: try "
-        f"'pip install forgather-convert-{model_type.replace('_', '-')}', or name the directory "
-        "of a converter with --converter-path."
-    )
 
 
 def _refuse(converter: FoundConverter) -> None:

@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import TypeVar
 
 from forgather_convert.discovery.declarations import read_declarations
+from forgather_convert.discovery.forgather_tree import ROOT_VARIABLE, forgather_tree
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
 from forgather_convert.errors import ConverterError
 from forgather_convert.families.converter import HFConverter
 
 logger = logging.getLogger(__name__)
 
-ROOT_VARIABLE = "FORGATHER_ROOT"
 _STANDARD_PLACES = "examples/models/*/src/converter.py"
 _FILE_NAME = "converter.py"
 _FILE_NAME_END = "_converter.py"
@@ -61,15 +61,21 @@ def register_converter(model_type: str) -> Callable[[Converter], Converter]:
 
 
 def find_in_tree(source: Path | None = None) -> list[FoundConverter]:
-    """The converters of a Forgather working tree, if there is one; none of them runs.
+    """The converters of the Forgather working tree, if there is one; none of them runs.
+
+    Those of another directory are passed over, even if it is the current one:
+    :func:`forgather_tree` says which counts.
 
     Args:
         source: The model to convert; no converter is taken from it.
     """
-    root = Path(os.environ.get(ROOT_VARIABLE) or Path.cwd())
+    root = forgather_tree()
+    if root is None:
+        _log_passed_over()
+        return []
     found = []
     for path in sorted(root.glob(_STANDARD_PLACES)):
-        if lies_in(path, source):
+        if lies_in(path, source) or not path.is_file():
             continue
         registrations = read_declarations(path)
         if not registrations.model_types:
@@ -79,6 +85,17 @@ def find_in_tree(source: Path | None = None) -> list[FoundConverter]:
             for kind in registrations.model_types
         ]
     return found
+
+
+def _log_passed_over() -> None:
+    passed_over = sorted(Path().glob(_STANDARD_PLACES))
+    if passed_over:
+        logger.info(
+            "Not looking at %s in the current directory: it is not the Forgather working tree that "
+            "Python imports from. To use it, name it with --converter-path, or the tree in %s",
+            ", ".join(map(str, passed_over)),
+            ROOT_VARIABLE,
+        )
 
 
 def find_in_path(path: Path, source: Path | None = None) -> list[FoundConverter]:
@@ -125,8 +142,9 @@ def lies_in(path: Path, source: Path | None) -> bool:
     if source is None:
         return False
     # abspath keeps links.
-    names = (Path(os.path.abspath(path)), path.resolve())
-    directories = (Path(os.path.abspath(source)), source.resolve())
+    # realpath does not fail for a link that leads to itself.
+    names = (Path(os.path.abspath(path)), Path(os.path.realpath(path)))
+    directories = (Path(os.path.abspath(source)), Path(os.path.realpath(source)))
     return any(name.is_relative_to(directory) for name in names for directory in directories)
 
 

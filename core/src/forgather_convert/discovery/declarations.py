@@ -37,7 +37,7 @@ def read_declarations(path: Path) -> Declarations:
             # They are shown when the file runs.
             warnings.simplefilter("ignore")
             tree = ast.parse(content, str(path))
-    except (SyntaxError, ValueError, RecursionError) as error:
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
         found = _REGISTRATION.findall(content.decode("utf-8", "replace"))
         message = error.msg if isinstance(error, SyntaxError) else str(error)

@@ -1,5 +1,8 @@
 """Checks of a config that hold for every family."""
 
+from collections.abc import Iterator, Mapping
+from typing import Any
+
 from forgather_convert.errors import UnsupportedModelError
 from forgather_convert.source.config_file import SourceConfig
 
@@ -15,10 +18,35 @@ _SIZES = (
 )
 #: Sizes that follow from others where they are null.
 _MAY_BE_NULL = ("num_key_value_heads", "head_dim")
+#: Numbers that the model computes with, and whether they may be 0.
+_NUMBERS = {"rms_norm_eps": False, "initializer_range": True, "attention_dropout": True}
+#: Numbers that may also be null or negative, or that only some models look at.
+_FINITE = ("sliding_window", "max_window_layers", "bos_token_id", "eos_token_id")
+#: Numbers of RoPE, wherever a config says them.
+_ROPE_NUMBERS = {
+    "rope_theta": False,
+    "factor": False,
+    "attention_factor": False,
+    "low_freq_factor": False,
+    "high_freq_factor": False,
+    "beta_fast": False,
+    "beta_slow": False,
+    "original_max_position_embeddings": False,
+    "partial_rotary_factor": False,
+    "mscale": True,
+    "mscale_all_dim": True,
+}
+_ROPE_LISTS = ("short_factor", "long_factor")
+_ROPE_OBJECTS = ("rope_scaling", "rope_parameters")
+#: What torch counts with.
+_LARGEST = 2**63 - 1
 
 
 def check_dimensions(config: SourceConfig) -> None:
     """Refuses a config from which no model can be built.
+
+    Only what a model computes with is looked at: ``NaN`` and ``Infinity`` in other fields are
+    carried along, as everything is that a family does not know.
 
     Raises:
         UnsupportedModelError: With the field that is wrong.
@@ -29,10 +57,22 @@ def check_dimensions(config: SourceConfig) -> None:
             continue
         if type(value) is not int or value < 1:
             raise _invalid(config, name, "must be a whole number, 1 or more")
+        if value > _LARGEST:
+            raise _invalid(config, name, "must be less than 2**63")
+    for name, may_be_zero in _NUMBERS.items():
+        if config.get(name) is not None:
+            _check_number(config, name, config[name], may_be_zero)
+    for name in _FINITE:
+        value = config.get(name)
+        if isinstance(value, int | float) and not _is_finite(value):
+            raise _invalid(config, name, "must be a finite number")
+    _check_rope(config)
     heads, groups = config.get("num_attention_heads"), config.get("num_key_value_heads")
     if heads and groups and heads % groups:
         raise _invalid(config, "num_key_value_heads", f"must divide the {heads} attention heads")
     vocabulary, padding = config.get("vocab_size"), config.get("pad_token_id")
+    if padding is not None and type(padding) is not int:
+        raise _invalid(config, "pad_token_id", "must be a whole number or null")
     if vocabulary and padding is not None and not -vocabulary <= padding < vocabulary:
         raise _invalid(
             config, "pad_token_id", f"must be one of the {vocabulary} tokens of the vocabulary"
@@ -41,9 +81,55 @@ def check_dimensions(config: SourceConfig) -> None:
     if activation is not None:
         from transformers.activations import ACT2FN
 
-        if activation not in ACT2FN:
+        if not isinstance(activation, str) or activation not in ACT2FN:
             raise _invalid(config, "hidden_act", "must be an activation that transformers knows")
 
 
+def _check_rope(config: SourceConfig) -> None:
+    for name, may_be_zero in _ROPE_NUMBERS.items():
+        if config.get(name) is not None:
+            _check_number(config, name, config[name], may_be_zero)
+    for place, name, value in _rope_items(config):
+        if name in _ROPE_NUMBERS and value is not None:
+            _check_number(config, place, value, _ROPE_NUMBERS[name])
+        elif name in _ROPE_LISTS and isinstance(value, list):
+            for index, item in enumerate(value):
+                _check_number(config, f"{place}[{index}]", item, may_be_zero=False)
+
+
+def _rope_items(config: SourceConfig) -> Iterator[tuple[str, str, Any]]:
+    """What the objects with RoPE parameters hold, those for a kind of layer too."""
+    for name in _ROPE_OBJECTS:
+        parameters = config.get(name)
+        if not isinstance(parameters, Mapping):
+            continue
+        for key, value in parameters.items():
+            if isinstance(value, Mapping):
+                yield from ((f"{name}.{key}.{inner}", inner, item) for inner, item in value.items())
+            else:
+                yield f"{name}.{key}", key, value
+
+
+def _check_number(config: SourceConfig, place: str, value: Any, may_be_zero: bool) -> None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not is_number or not _is_finite(value):
+        raise _bad(config, place, value, "must be a finite number")
+    if value < 0 or (value == 0 and not may_be_zero):
+        raise _bad(config, place, value, f"must be {'0 or more' if may_be_zero else 'more than 0'}")
+
+
+def _is_finite(value: int | float) -> bool:
+    return abs(value) <= _LARGEST
+
+
 def _invalid(config: SourceConfig, name: str, problem: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"In {config.origin}, '{name}' is {config[name]!r}; it {problem}.")
+    return _bad(config, name, config[name], problem)
+
+
+def _bad(config: SourceConfig, place: str, value: Any, problem: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"In {config.origin}, '{place}' is {_shown(value)}; it {problem}.")
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else text[:80] + "..."

@@ -8,6 +8,7 @@ from typing import Any
 from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.source.files import WriteFile
+from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.tensors.expressions import Cast
 from forgather_convert.weights.checkpoint import INDEX_FILE, SAFETENSORS, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.safetensors_file import build_header, encode_header
@@ -104,4 +105,5 @@ def _index_text(shards: Iterable[ShardPlan], original: Mapping[str, Any]) -> str
 
 def rebuilt_index(name: str, shards: Iterable[ShardPlan], original: str) -> WriteFile:
     """An index like a given one, for tensors whose sizes have changed."""
-    return WriteFile(name, _index_text(shards, json.loads(original)).encode("utf-8"))
+    content = parse_json_object(original, f"the original {name}")
+    return WriteFile(name, _index_text(shards, content).encode("utf-8"))

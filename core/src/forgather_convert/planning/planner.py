@@ -3,12 +3,14 @@
 from forgather_convert.planning.layout import Layout
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
 from forgather_convert.sides.counterparts import open_source
 from forgather_convert.sides.side import SourceSide, WrittenFiles
 from forgather_convert.source.detection import Direction
+from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.vocabulary.change import VocabularyChange
@@ -23,6 +25,8 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         ForgatherConvertError: It is not possible, with what stands in the way.
     """
     detection, options = request.detection, request.options
+    check_json_files(detection.metadata_directory)
+    check_against_tensors(detection.config, request.checkpoint.tensors)
     opened = open_source(detection, request.checkpoint, request.hooks, options)
     source = opened.side
     vocabulary = _planned_vocabulary(request, source)

@@ -29,6 +29,7 @@ from forgather_convert.source.detection import (
     Detection,
     Direction,
 )
+from forgather_convert.source.json_file import read_text
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint
 
@@ -122,7 +123,7 @@ def _forgather_side(
         config=fields,
         code=code,
         checkpoint=source.checkpoint,
-        original_config_text=(side.directory / CONFIG_FILE).read_bytes().decode("utf-8"),
+        original_config_text=read_text(side.directory / CONFIG_FILE),
         options=_changed_options(options),
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.rope import ROPE_FIELDS
 from forgather_convert.sides.reference import rope_of
+from forgather_convert.source.json_file import parse_json_object
 
 
 def hf_config_fields(
@@ -61,7 +62,7 @@ def restored_config(original: str, recorded: Mapping[str, Any], current: Mapping
     }
     if not changed:
         return original
-    content = json.loads(original)
+    content = parse_json_object(original, "the original config")
     updated = dict(content)
     for name, value in changed.items():
         if name == "dtype":

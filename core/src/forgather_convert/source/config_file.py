@@ -1,11 +1,10 @@
 """A model's ``config.json`` as a value."""
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import SourceError
+from forgather_convert.source.json_file import parse_json_object, read_json_object
 
 CONFIG_FILE = "config.json"
 
@@ -56,39 +55,14 @@ def parse_config(text: str, origin: str) -> SourceConfig:
     Raises:
         SourceError: It is not a JSON object.
     """
-    return SourceConfig(_parse_object(text, origin), origin)
-
-
-def read_json_object(path: Path) -> dict[str, Any]:
-    """Reads a file that must hold a JSON object.
-
-    Raises:
-        SourceError: It does not.
-    """
-    try:
-        text = path.read_bytes().decode("utf-8")
-    except (UnicodeDecodeError, OSError) as error:
-        raise SourceError(
-            f"{path} cannot be read: {error}. Correct it, or download it again."
-        ) from error
-    return _parse_object(text, str(path))
-
-
-def _parse_object(text: str, origin: str) -> dict[str, Any]:
-    try:
-        content = json.loads(text)
-    except ValueError as error:
-        raise SourceError(
-            f"{origin} cannot be read as JSON: {error}. Correct it, or download it again."
-        ) from error
-    if not isinstance(content, dict):
-        raise SourceError(
-            f"{origin} does not hold a JSON object. Correct it, or download it again."
-        )
-    return content
+    return SourceConfig(parse_json_object(text, origin), origin)
 
 
 def read_config(directory: Path) -> SourceConfig:
-    """Reads the ``config.json`` of a directory."""
+    """Reads the ``config.json`` of a directory.
+
+    Raises:
+        SourceError: It is not a JSON object.
+    """
     path = directory / CONFIG_FILE
     return SourceConfig(read_json_object(path), str(path))

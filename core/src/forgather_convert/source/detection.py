@@ -13,6 +13,7 @@ from forgather_convert.errors import OptionError, SourceError, UnsupportedModelE
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.directory_check import check_entries
 from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgather_config
 from forgather_convert.source.model_directory import (
     find_model_directory,
@@ -75,6 +76,7 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
         what = "is not a directory" if source.exists() else "does not exist"
         raise SourceError(f"The source {source} {what}. Give the directory of a model.")
 
+    check_entries(source)
     metadata_directory, checkpoint = _find_metadata(source, options)
     config = read_config(metadata_directory)
     _refuse_redirections(config)

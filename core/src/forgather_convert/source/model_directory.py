@@ -17,9 +17,9 @@ from forgather_convert.source.config_file import (
     CONFIG_FILE,
     SourceConfig,
     read_config,
-    read_json_object,
 )
 from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.json_file import read_json_object
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 

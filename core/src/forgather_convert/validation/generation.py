@@ -40,6 +40,11 @@ def generate(planned: PlannedConversion, directory: Path, prompt: str, device: s
         ids = fixed_ids(range(model.config.vocab_size))
     else:
         ids = [int(token) for token in tokenizer(prompt)["input_ids"]]
+        if not ids:
+            raise ValidationError(
+                f"The generation test cannot begin: the prompt {prompt!r} has no tokens. Give "
+                "another one with --prompt, or leave out --generation-test."
+            )
     inputs = torch.tensor([ids], device=model.device)
     try:
         with torch.no_grad():

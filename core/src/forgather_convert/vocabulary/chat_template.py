@@ -10,8 +10,8 @@ import jinja2.nodes
 import jinja2.parser
 
 from forgather_convert.errors import OptionError
-from forgather_convert.source.config_file import read_json_object
 from forgather_convert.source.files import WriteFile, encode_json
+from forgather_convert.source.json_file import read_json_object
 from forgather_convert.source.tokenizer_directory import TOKENIZER_CONFIG_FILE, has_tokenizer
 
 TEMPLATE_FILE = "chat_template.jinja"
@@ -53,6 +53,10 @@ def read_template(path: Path) -> str:
         raise OptionError(
             f"The chat template {path} is not valid Jinja: line {error.lineno}: {error.message}. "
             "Correct the template."
+        ) from error
+    except RecursionError as error:
+        raise OptionError(
+            f"The chat template {path} is nested too deep. Correct the template."
         ) from error
     return text
 

@@ -13,6 +13,11 @@ import yaml
 from forgather_convert.errors import OptionError
 from forgather_convert.vocabulary.requests import Init, InitKind, Role, TokenRequest
 
+#: The largest file that is read, in bytes: some hundred thousand tokens.
+_MAX_SIZE = 8 << 20
+#: The deepest entry of the schema is ``regular_tokens[0].init.average_of[0]``.
+_MAX_DEPTH = 10
+
 _Key = tuple[str | int, ...]
 _Text = Annotated[str, pydantic.StringConstraints(strict=True, min_length=1)]
 
@@ -94,7 +99,13 @@ def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
             key and the line.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(_MAX_SIZE + 1)
+        if len(data) > _MAX_SIZE:
+            raise OptionError(
+                f"The token file {path} is larger than {_MAX_SIZE >> 20} MiB. Give a file with "
+                "tokens only."
+            )
         text = data.decode("utf-8")
     except OSError as error:
         raise OptionError(f"The token file {path} cannot be read: {error}.") from error
@@ -113,10 +124,35 @@ def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
     return requests
 
 
+class _RefusedError(yaml.MarkedYAMLError):
+    """YAML that no token file needs."""
+
+
+class _TokenFileLoader(yaml.SafeLoader):
+    """Reads YAML without aliases, with which a short file stands for one of any size."""
+
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            alias = self.peek_event()  # type: ignore[no-untyped-call]
+            problem = f"the alias '*{alias.anchor}' is not read; write out what it stands for"
+            raise _RefusedError(problem=problem, problem_mark=alias.start_mark)
+        self._depth += 1
+        if self._depth > _MAX_DEPTH:
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
+            raise _RefusedError(problem="this is nested too deep", problem_mark=mark)
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
+
+
 def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
     """Reads YAML; gives its content and the line of every key and item."""
+    loader = None
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        loader = _TokenFileLoader(text)
+        root = loader.get_single_node()
         if not isinstance(root, yaml.MappingNode):
             line = 1 if root is None else root.start_mark.line + 1
             raise OptionError(
@@ -125,7 +161,8 @@ def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
             )
         lines: dict[_Key, int] = {}
         _collect_lines(root, (), lines, path)
-        return yaml.safe_load(text), lines
+        _check_scalars(root, loader, path)
+        return loader.construct_document(root), lines
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise OptionError(f"{path}:{line}: this is not YAML: {error.reason}.") from error
@@ -133,9 +170,13 @@ def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
-        raise OptionError(f"{place}: this is not YAML: {problem}.") from error
-    except RecursionError as error:
-        raise OptionError(f"{path}:1: a token file must not contain itself.") from error
+        if not isinstance(error, _RefusedError):
+            problem = f"this is not YAML: {problem}"
+        raise OptionError(f"{place}: {problem}.") from error
+    # PyYAML lets pass what Python raises for a character beyond Unicode.
+    except (ValueError, OverflowError) as error:
+        line = loader.line + 1 if loader else 1
+        raise OptionError(f"{path}:{line}: this is not YAML: {error}.") from error
 
 
 def _collect_lines(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> None:
@@ -154,6 +195,24 @@ def _collect_lines(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Pat
     elif isinstance(node, yaml.SequenceNode):
         for index, value in enumerate(node.value):
             _collect_lines(value, (*key, index), lines, path)
+
+
+def _check_scalars(node: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
+    """Refuses values of a type that they are not of, as a date with a month 13."""
+    if isinstance(node, yaml.CollectionNode):
+        for item in node.value:
+            for child in item if isinstance(item, tuple) else (item,):
+                _check_scalars(child, loader, path)
+        return
+    try:
+        loader.construct_object(node)
+    # PyYAML lets pass what Python raises for them.
+    except (ValueError, LookupError, AttributeError, ArithmeticError) as error:
+        kind = node.tag.rpartition(":")[2]
+        raise OptionError(
+            f"{path}:{node.start_mark.line + 1}: {node.value[:40]!r} is not a YAML {kind}. Put it "
+            "in quotes."
+        ) from error
 
 
 def _describe(error: pydantic.ValidationError, path: Path, lines: Mapping[_Key, int]) -> str:

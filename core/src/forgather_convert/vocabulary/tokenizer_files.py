@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.config_file import read_json_object
 from forgather_convert.source.files import WriteFile, encode_json
+from forgather_convert.source.json_file import read_json_object
 from forgather_convert.source.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
 from forgather_convert.vocabulary.requests import Role
 
@@ -59,7 +59,7 @@ def num_ids_in_file(directory: Path) -> int | None:
         ids = range(len(vocabulary)) if is_list else vocabulary.values()
         added = [entry["id"] for entry in content.get("added_tokens", [])]
         return int(max((*ids, *added), default=-1)) + 1
-    except (SourceError, LookupError, TypeError, AttributeError, ValueError):
+    except (SourceError, LookupError, TypeError, AttributeError, ValueError, OverflowError):
         return None
 
 

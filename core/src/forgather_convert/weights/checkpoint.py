@@ -1,11 +1,12 @@
 """The weights of a directory: its files, its index, its tensors."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.json_file import read_json_object, read_text
+from forgather_convert.source.plain_text import is_plain, one_line
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
 from forgather_convert.weights.tensor_ref import TensorRef
@@ -108,6 +109,11 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
     places: dict[str, Path] = {}
     for shard in shards:
         for ref in shard.tensors:
+            if not is_plain(ref.name):
+                raise SourceError(
+                    f"{shard.path} has a tensor whose name has control characters: "
+                    f"'{one_line(ref.name)}'. Save it under another name."
+                )
             if ref.name in places:
                 raise SourceError(
                     f"'{ref.name}' is both in {places[ref.name]} and in {shard.path}."
@@ -122,7 +128,7 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
                 f"{files.index} says that '{name}' is in {file_name}, but it is not. "
                 "The files are incomplete or of two models. Download them again."
             )
-    return Checkpoint(files, shards, files.index.read_bytes().decode("utf-8"))
+    return Checkpoint(files, shards, read_text(files.index))
 
 
 def _open_shard(path: Path, weights_format: str) -> Shard:
@@ -134,8 +140,11 @@ def _open_shard(path: Path, weights_format: str) -> Shard:
 
 def _read_weight_map(index: Path) -> Mapping[str, str]:
     try:
-        weight_map = json.loads(index.read_text(encoding="utf-8"))["weight_map"]
-        if not weight_map or not all(isinstance(name, str) for name in weight_map.values()):
+        weight_map = read_json_object(index)["weight_map"]
+        if not weight_map or not all(
+            is_plain(name) and is_plain(file_name) and len(file_name.encode("utf-8")) < 256
+            for name, file_name in weight_map.items()
+        ):
             raise ValueError("no names")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise SourceError(

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.json_file import parse_json_object
+from forgather_convert.source.plain_text import is_plain, one_line
 from forgather_convert.tensors.dtypes import from_safetensors, tensor_bytes, to_safetensors
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -93,11 +95,9 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
         SourceError: It is damaged, or the tensors overlap or leave gaps.
     """
     try:
-        content = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise _damaged(file_name, "it is not JSON") from error
-    if not isinstance(content, dict):
-        raise _damaged(file_name, "it is not a JSON object")
+        content = parse_json_object(text, "it")
+    except SourceError as error:
+        raise _damaged(file_name, str(error).partition(". ")[0]) from error
     metadata = content.pop(METADATA_KEY, None) or {}
     if not isinstance(metadata, dict) or not all(
         isinstance(value, str) for value in metadata.values()
@@ -120,6 +120,8 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
 def _read_entry(
     name: str, entry: Any, file_name: str
 ) -> tuple[str, str, tuple[int, ...], int, int]:
+    if not is_plain(name):
+        raise _damaged(file_name, f"the name '{one_line(name)}' has control characters")
     try:
         code, shape = entry["dtype"], tuple(entry["shape"])
         begin, end = entry["data_offsets"]

@@ -1,0 +1,45 @@
+"""What to do where there is no converter for a model type."""
+
+import difflib
+from collections.abc import Sequence
+
+from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.source.plain_text import one_line
+
+#: The families that this project has plugins for, as ``forgather-convert-NAME``. Nothing else is
+#: suggested for installation: a name made from a model type would be anybody's who publishes it.
+PUBLISHED_FAMILIES = ("llama", "mistral", "qwen3")
+_LONGEST_NAME = 80
+
+
+def no_converter_message(model_type: str, installed: Sequence[FoundConverter]) -> str:
+    """An error message; the model type may come from a download, and is only quoted.
+
+    Args:
+        model_type: What there is no converter for.
+        installed: The converters of installed distributions.
+    """
+    enabled = sorted(
+        {
+            str(converter.model_type)
+            for converter in installed
+            if converter.status is not Status.DISABLED
+        }
+    )
+    shown = one_line(model_type[:_LONGEST_NAME])
+    message = (
+        f"No converter registered for model type '{shown}'. Installed are: "
+        f"{', '.join(enabled) or 'none'}. "
+    )
+    for converter in installed:
+        if converter.model_type == model_type:
+            return f"{message}{converter.place} has one, but {converter.problem}"
+    if model_type in PUBLISHED_FAMILIES:
+        return f"{message}Install its plugin: 'pip install forgather-convert-{model_type}'."
+    similar = difflib.get_close_matches(shown, enabled, n=1, cutoff=0.75)
+    if similar:
+        message += f"Did you mean '{similar[0]}'? Then use --model-type. "
+    return (
+        f"{message}Install a plugin for the family if you know one that you trust, or name the "
+        "directory of a converter with --converter-path."
+    )

@@ -1,0 +1,141 @@
+"""Looks at the files of a source before anything opens them.
+
+transformers opens some of them by itself. What it would choke on, or wait for without end,
+is refused here, with the name of the file.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import SourceError
+from forgather_convert.source.config_file import CONFIG_FILE
+from forgather_convert.source.json_file import kind_of, read_json, read_json_object
+from forgather_convert.source.plain_text import is_plain, one_line
+from forgather_convert.source.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
+
+#: No vocabulary is larger: the largest today have some 260,000 tokens.
+MAX_VOCABULARY = 1 << 22
+_TOKENIZER_FILE = "tokenizer.json"
+_ADDED_TOKENS_FILE = "added_tokens.json"
+_DECODER = "added_tokens_decoder"
+#: JSON files that transformers or this package reads, apart from the config.
+_OBJECTS = (
+    "generation_config.json",
+    _TOKENIZER_FILE,
+    TOKENIZER_CONFIG_FILE,
+    SPECIAL_TOKENS_FILE,
+    _ADDED_TOKENS_FILE,
+)
+_READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", "tokenizer.model", "merges.txt")
+
+
+def check_entries(directory: Path) -> None:
+    """Refuses a directory with names that cannot be shown, and with files that cannot be read.
+
+    What is neither a file nor a directory, and is not needed, is left to the side files.
+
+    Raises:
+        SourceError: A name has control characters; a link leads to itself; a file that is
+            read is none, or may not be read.
+    """
+    try:
+        paths = sorted(directory.iterdir())
+    except OSError as error:
+        raise SourceError(
+            f"{directory} cannot be read: {error.strerror or error}. Check its permissions."
+        ) from error
+    for path in paths:
+        if not is_plain(path.name):
+            raise SourceError(
+                f"{directory} has a name with control characters: '{one_line(path.name)}'. "
+                "Delete or rename it."
+            )
+        _check_entry(path)
+
+
+def _check_entry(path: Path) -> None:
+    is_read = path.name in _READ
+    try:
+        kind = kind_of(path.stat().st_mode)
+    except FileNotFoundError as error:
+        if is_read:
+            raise SourceError(
+                f"{path} is a link to a file that does not exist. Download it again."
+            ) from error
+        return
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror or error}. Delete it, or correct where it "
+            "leads to."
+        ) from error
+    if is_read and kind is not None:
+        raise SourceError(f"{path} is {kind}, not a file. Delete it, or download it again.")
+    if kind is None and not os.access(path, os.R_OK):
+        raise SourceError(f"{path} cannot be read: Permission denied. Check its permissions.")
+
+
+def check_json_files(directory: Path) -> None:
+    """Reads every JSON file of a model that transformers will read, and checks its token ids.
+
+    Raises:
+        SourceError: One is damaged, too large or nested too deep, or has ids that no
+            vocabulary has.
+    """
+    contents: dict[str, dict[str, Any]] = {
+        name: read_json_object(directory / name)
+        for name in _OBJECTS
+        if (directory / name).is_file()
+    }
+    vocabulary = directory / "vocab.json"
+    if vocabulary.is_file():
+        content = read_json(vocabulary)
+        if isinstance(content, dict):
+            _check_ids(content.values(), vocabulary)
+    if _TOKENIZER_FILE in contents:
+        _check_tokenizer(contents[_TOKENIZER_FILE], directory / _TOKENIZER_FILE)
+    if _ADDED_TOKENS_FILE in contents:
+        _check_ids(contents[_ADDED_TOKENS_FILE].values(), directory / _ADDED_TOKENS_FILE)
+    decoder = contents.get(TOKENIZER_CONFIG_FILE, {}).get(_DECODER)
+    if decoder is not None:
+        path = directory / TOKENIZER_CONFIG_FILE
+        if not isinstance(decoder, dict) or not all(
+            isinstance(flags, dict) for flags in decoder.values()
+        ):
+            raise SourceError(
+                f"In {path}, '{_DECODER}' must be an object with an object for each token. "
+                "Download it again."
+            )
+        _check_ids((_as_number(key) for key in decoder), path)
+
+
+def _check_tokenizer(content: dict[str, Any], path: Path) -> None:
+    added = content.get("added_tokens", [])
+    if not isinstance(added, list) or not all(
+        isinstance(entry, dict) and isinstance(entry.get("content"), str) for entry in added
+    ):
+        raise SourceError(
+            f"In {path}, 'added_tokens' must be a list of objects with 'id' and 'content'. "
+            "Download it again."
+        )
+    _check_ids((entry.get("id") for entry in added), path)
+    model = content.get("model")
+    vocabulary = model.get("vocab") if isinstance(model, dict) else None
+    if isinstance(vocabulary, dict):
+        _check_ids(vocabulary.values(), path)
+    elif isinstance(vocabulary, list):
+        _check_ids((len(vocabulary),), path)
+
+
+def _check_ids(ids: Any, path: Path) -> None:
+    for value in ids:
+        if type(value) is not int or not 0 <= value < MAX_VOCABULARY:
+            raise SourceError(
+                f"{path} gives a token the id {str(value)[:40]}; it must be a whole number from 0 "
+                f"to {MAX_VOCABULARY - 1}. Correct it, or download it again."
+            )
+
+
+def _as_number(key: str) -> int | str:
+    # int() also reads "1_0" and " 10".
+    return int(key) if key.isascii() and key.isdigit() and len(key) < 20 else key

