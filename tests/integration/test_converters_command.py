@@ -209,8 +209,7 @@ def vendor(body: str) -> str:
             ["not the inverse"],
         ),
         (
-            "    def get_weight_mapping(self, direction):\n"
-            "        return self.directed({'a': 'x', 'b': 'x'}, direction)",
+            "    def get_weight_mapping(self, direction):\n        return {'a': 'x', 'b': 'x'}",
             "its mapping is a bijection",
             ["not one to one", "'x'"],
         ),
@@ -218,7 +217,7 @@ def vendor(body: str) -> str:
             "    def get_weight_mapping(self, direction):\n"
             "        mapping = dict(STANDARD_WEIGHT_MAPPING)\n"
             "        del mapping['model.norm.weight']\n"
-            "        return self.directed(mapping, direction)",
+            "        return mapping",
             "its mapping covers both models, embeddings untied",
             ["model.norm.weight", "causal_lm.layer_stack.layer_norm.weight"],
         ),
@@ -228,7 +227,7 @@ def vendor(body: str) -> str:
             "        gate, up = (f'model.layers.{{layer}}.mlp.{name}_proj.weight'\n"
             "                    for name in ('gate', 'up'))\n"
             "        mapping[gate], mapping[up] = mapping[up], mapping[gate]\n"
-            "        return self.directed(mapping, direction)",
+            "        return mapping",
             "a tiny model converts both ways, embeddings untied",
             ["logits are dissimilar"],
         ),

@@ -16,7 +16,7 @@ class WrongConverter(LlamaConverter):
         names = [f"model.layers.{{layer}}.self_attn.{name}_proj.weight" for name in "qk"]
         query, key = (mapping[name] for name in names)
         mapping.update(zip(names, (key, query)))
-        return self.directed(mapping, direction)
+        return mapping
 '''
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from forgather_convert.api import ConversionResult, convert, plan
     from forgather_convert.discovery.converter_files import register_converter
+    from forgather_convert.dynamic_model.project import Project
     from forgather_convert.errors import (
         ConverterError,
         DestinationError,
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
         ValidationError,
     )
     from forgather_convert.families.converter import STANDARD_HYPERPARAMETERS, HFConverter
+    from forgather_convert.families.hookspecs import hookimpl
     from forgather_convert.families.rope import RopeParameters
     from forgather_convert.options import ConvertOptions
     from forgather_convert.source.config_file import SourceConfig
@@ -37,9 +39,15 @@ if TYPE_CHECKING:
         transpose,
         unstack,
     )
+    from forgather_convert.weights.checkpoint import Checkpoint
+    from forgather_convert.weights.tensor_ref import TensorRef
 
 _EXPORTS = {
+    "Checkpoint": "weights.checkpoint",
     "ConversionResult": "api",
+    "Project": "dynamic_model.project",
+    "TensorRef": "weights.tensor_ref",
+    "hookimpl": "families.hookspecs",
     "convert": "api",
     "plan": "api",
     "ConverterError": "errors",
@@ -71,6 +79,7 @@ _EXPORTS = {
 __all__ = [
     "STANDARD_HYPERPARAMETERS",
     "STANDARD_WEIGHT_MAPPING",
+    "Checkpoint",
     "ConversionResult",
     "ConvertOptions",
     "ConverterError",
@@ -80,15 +89,18 @@ __all__ = [
     "HFConverter",
     "MappingError",
     "OptionError",
+    "Project",
     "RopeParameters",
     "SourceConfig",
     "SourceError",
+    "TensorRef",
     "UnsupportedModelError",
     "ValidationError",
     "WeightMappingDict",
     "concatenate",
     "convert",
     "deinterleave",
+    "hookimpl",
     "permute_heads",
     "plan",
     "register_converter",

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.execution.commit import OnWritten, commit
 from forgather_convert.execution.destination import (
     Destination,
@@ -15,6 +16,7 @@ from forgather_convert.execution.destination import (
 from forgather_convert.execution.executor import execute
 from forgather_convert.execution.staging import staging_directory
 from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
@@ -26,6 +28,7 @@ from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import CheckedModel, LogitComparison, check_logits
 from forgather_convert.vocabulary.chat_template import read_template
 from forgather_convert.vocabulary.token_file import read_token_file
+from forgather_convert.weights.formats import CORE_FORMATS
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +70,7 @@ def plan(
         ForgatherConvertError: The conversion is not possible.
     """
     place = resolve_destination(Path(destination))
-    planned, _ = _plan(Path(source), place, options or ConvertOptions(), converter)
+    planned, _, _ = _plan(Path(source), place, options or ConvertOptions(), converter)
     return planned.plan
 
 
@@ -101,7 +104,7 @@ def convert(
     """
     source, place = Path(source), resolve_destination(Path(destination))
     options = options or ConvertOptions()
-    planned, hooks = _plan(source, place, options, converter)
+    planned, hooks, calls = _plan(source, place, options, converter)
     if planned.plan.direction is Direction.TO_FORGATHER:
         logger.info("Converting HuggingFace model to Forgather format")
     else:
@@ -119,16 +122,20 @@ def convert(
             generation = generate(planned, staging.content, options.prompt, options.device)
         commit(source, staging, options.overwrite, on_written or _ignore)
     logger.info("Conversion complete: %s", place.given)
-    return ConversionResult(planned.plan, logits, generation)
+    result = ConversionResult(planned.plan, logits, generation)
+    calls.conversion_finished(result)
+    return result
 
 
 def _plan(
     source: Path, destination: Destination, options: ConvertOptions, converter: HFConverter | None
-) -> tuple[PlannedConversion, FamilyHooks]:
+) -> tuple[PlannedConversion, FamilyHooks, ExtensionCalls]:
     tokens = None if options.token_file is None else read_token_file(options.token_file)
     if options.chat_template_path is not None:
         read_template(options.chat_template_path)
-    detection = detect(source, options)
+    extensions = load_extensions(options.use_plugins, source)
+    calls = ExtensionCalls(CORE_FORMATS, extensions)
+    detection = detect(source, options, calls.open_weights)
     if options.logit_check or options.generation_test:
         check_device(options.device)
     check_destination(source, destination, options.overwrite)
@@ -144,13 +151,13 @@ def _plan(
         hooks = FamilyHooks(converter, origin="given")
     request = PlanRequest(
         detection=detection,
-        hooks=hooks,
+        hooks=hooks.with_extensions(extensions),
         checkpoint=detection.checkpoint,
         destination=destination.given,
         options=options,
         tokens=tokens,
     )
-    return plan_conversion(request), hooks
+    return plan_conversion(request), hooks, calls
 
 
 def _check_logits(

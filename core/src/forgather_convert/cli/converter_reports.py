@@ -80,6 +80,36 @@ def print_converters(converters: Iterable[Mapping[str, Any]]) -> None:
         print_line(f"{row['model_type'] or '?'} ({place}): {row['problem']}")
 
 
+def extension_object(extension: FoundConverter) -> dict[str, Any]:
+    """A found extension, for other programs."""
+    content = converter_object(extension, {})
+    return {**content, "model_type": None, "extension": extension.model_type}
+
+
+def print_extensions(extensions: Iterable[Mapping[str, Any]]) -> None:
+    """The list of extensions; nothing if there are none."""
+    extensions = list(extensions)
+    if not extensions:
+        return
+    print_table(
+        ("EXTENSION", "DISTRIBUTION", "VERSION", "STATUS"),
+        (
+            (
+                one_line(row["extension"]),
+                one_line(row["distribution"]),
+                one_line(row["version"] or ""),
+                row["status"],
+            )
+            for row in extensions
+        ),
+        styles=_STYLES,
+        title="\nExtensions",
+    )
+    for row in extensions:
+        if row["problem"]:
+            print_line(f"{row['extension']} ({row['distribution']}): {row['problem']}")
+
+
 def print_description(description: "ConverterDescription") -> None:
     """A converter: its classes, its hooks, its components, its mapping both ways."""
     from forgather_convert.converter_tools.description import hook_summary

@@ -76,6 +76,7 @@ def list_command(
     Nothing is imported, unless --check asks for it.
     """
     from forgather_convert.discovery.choice import find_converters
+    from forgather_convert.discovery.extensions import find_extensions
 
     found = find_converters(converter_paths, use_plugins=not no_plugins)
     checked: dict[FoundConverter, str | None] = {}
@@ -87,11 +88,14 @@ def list_command(
             for converter in found
             if converter.status not in _NOT_IMPORTED
         }
+    extensions = find_extensions(use_plugins=not no_plugins)
     rows = [reports.converter_object(converter, checked) for converter in found]
+    more = [reports.extension_object(extension) for extension in extensions]
     if as_json:
-        echo_json(rows)
+        echo_json([*rows, *more])
     else:
         reports.print_converters(rows)
+        reports.print_extensions(more)
     _exit_if(any(checked.values()))
 
 

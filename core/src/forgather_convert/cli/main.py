@@ -6,9 +6,8 @@ import sys
 
 import click
 
+from forgather_convert.cli.commands import ForgatherGroup
 from forgather_convert.cli.console import echo_error, echo_usage_error
-from forgather_convert.cli.convert import convert_command
-from forgather_convert.cli.converters import converters_group
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.stop_signals import Stopped, stop_signals
 from forgather_convert.cli.streams import standard_streams
@@ -26,14 +25,10 @@ _STOPPED = {
 _LONGEST = 500
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=ForgatherGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="forgather-convert")
 def forgather() -> None:
     """Converts models between Hugging Face and Forgather, losslessly."""
-
-
-forgather.add_command(convert_command)
-forgather.add_command(converters_group)
 
 
 def main() -> None:

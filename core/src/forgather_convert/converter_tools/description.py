@@ -88,7 +88,7 @@ def _components(hooks: FamilyHooks) -> dict[str, str]:
     except Exception as error:
         # The description is what somebody reads who looks for the error: it must appear.
         logger.warning("The converter gives no project for a tiny config: %s", error)
-        return {**STANDARD_COMPONENTS, **hooks.converter.components}
+        return dict(STANDARD_COMPONENTS)
     return {
         role: f"{module}:{name}" for role, (module, name) in project.resolved_components().items()
     }

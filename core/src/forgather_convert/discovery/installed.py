@@ -21,26 +21,30 @@ from forgather_convert.discovery.found import FoundConverter, Origin, Status
 logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "forgather.converters"
+EXTENSION_GROUP = "forgather.extensions"
 #: Names the only distributions whose converters may be used, separated by commas.
 ALLOW_VARIABLE = "FORGATHER_CONVERTERS"
 CORE = "forgather-convert"
 
 
-def find_installed(use_plugins: bool = True, source: Path | None = None) -> list[FoundConverter]:
+def find_installed(
+    use_plugins: bool = True, source: Path | None = None, group: str = ENTRY_POINT_GROUP
+) -> list[FoundConverter]:
     """All converters of installed distributions, those that cannot be used too.
 
     Args:
         use_plugins: Whether they may be used; if not, they have the status ``DISABLED``.
         source: The model to convert; packages that lie in it are not looked at.
+        group: The group of entry points; extensions are found likewise.
     """
     allowed = _allowed_distributions()
     found = []
-    for name in sorted(_names_with_converters()):
+    for name in sorted(_names_in_group(group)):
         installed = distribution(name)
         if source is not None and _lies_in(installed, source):
             logger.warning("Ignoring the package '%s': it lies in the source", name)
             continue
-        for converter in _converters_of(installed):
+        for converter in _converters_of(installed, group):
             if not use_plugins:
                 problem = "--no-plugins switches it off."
                 found.append(converter.with_problem(Status.DISABLED, problem))
@@ -60,11 +64,11 @@ def _allowed_distributions() -> set[str] | None:
     return {canonicalize_name(name.strip()) for name in listed.split(",") if name.strip()}
 
 
-def _names_with_converters() -> set[str]:
+def _names_in_group(group: str) -> set[str]:
     names: dict[str, str] = {}
     for candidate in distributions():
         try:
-            if candidate.entry_points.select(group=ENTRY_POINT_GROUP):
+            if candidate.entry_points.select(group=group):
                 names.setdefault(canonicalize_name(candidate.name), candidate.name)
         except Exception as error:
             # Damaged metadata of one package, whichever it is, must not disturb the others.
@@ -72,10 +76,10 @@ def _names_with_converters() -> set[str]:
     return set(names.values())
 
 
-def _converters_of(installed: Distribution) -> Iterable[FoundConverter]:
+def _converters_of(installed: Distribution, group: str) -> Iterable[FoundConverter]:
     """The entry points of the copy that Python imports: an older one may lie behind it."""
     # An entry point given twice is one.
-    for entry_point in dict.fromkeys(installed.entry_points.select(group=ENTRY_POINT_GROUP)):
+    for entry_point in dict.fromkeys(installed.entry_points.select(group=group)):
         yield FoundConverter(
             model_type=entry_point.name,
             origin=Origin.INSTALLED,

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.rope import ROPE_FIELDS, RopeParameters, read_rope
@@ -58,8 +59,14 @@ class HFConverter:
     Each public method answers the hook of the same name, which
     :class:`forgather_convert.families.hookspecs.ConverterHooks` documents.
 
+    Core reads the attributes through these hooks only, so that an extension can wrap them.
+
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
+        weight_mapping: The names of the weights, Hugging Face to Forgather.
+        field_names: Config fields that have another name in the Forgather config, as
+            ``{"layer_norm_eps": "rms_norm_eps"}``.
+        tiny_configs: Config fields of tiny models, by a name for each, for tests of the family.
         hyperparameters: The config fields that the family's model needs, by their
             Hugging Face names. RoPE's are handled apart.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
@@ -71,6 +78,9 @@ class HFConverter:
     """
 
     model_type: ClassVar[str] = ""
+    weight_mapping: ClassVar[WeightMappingDict] = STANDARD_WEIGHT_MAPPING
+    field_names: ClassVar[Mapping[str, str]] = {}
+    tiny_configs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
     fixed_hyperparameters: ClassVar[Mapping[str, Any]] = {}
     components: ClassVar[Mapping[str, str]] = {}
@@ -87,18 +97,35 @@ class HFConverter:
         return self.get_hf_model_class().config_class
 
     def get_weight_mapping(self, direction: str) -> WeightMappingDict:
-        return self.directed(STANDARD_WEIGHT_MAPPING, direction)
-
-    def directed(self, mapping: WeightMappingDict, direction: str) -> WeightMappingDict:
-        """Gives a mapping of Hugging Face names to Forgather names, inverted if asked for."""
         if direction == "to_forgather":
-            return mapping
-        return WeightMapping.from_dict(mapping, type(self).__name__).inverted().to_dict()
+            return self.weight_mapping
+        return (
+            WeightMapping.from_dict(self.weight_mapping, type(self).__name__).inverted().to_dict()
+        )
+
+    def get_hyperparameters(self) -> tuple[str, ...]:
+        return self.hyperparameters
+
+    def get_field_names(self) -> Mapping[str, str]:
+        return self.field_names
+
+    def get_tokenizer_class(self) -> str | None:
+        return self.tokenizer_class
+
+    def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
+        return rope.to_fields()
+
+    def get_tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
+        return self.tiny_configs
 
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None = None
-    ) -> Mapping[str, Any]:
-        config = {name: src_config[name] for name in self.hyperparameters if name in src_config}
+    ) -> Project | Mapping[str, Any]:
+        config = {
+            self.field_names.get(name, name): src_config[name]
+            for name in self.hyperparameters
+            if name in src_config
+        }
         for name in ("attention_bias", "mlp_bias", "sliding_window"):
             config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
         config["head_dim"] = self._head_dim(src_config)
@@ -119,12 +146,15 @@ class HFConverter:
             for name, value in src_config.items()
             if name not in (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.fixed_hyperparameters)
         }
+        for name, own_name in self.field_names.items():
+            if own_name in fields:
+                fields.setdefault(name, fields.pop(own_name))
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name not in self.hyperparameters and fields.get(name) == absent:
                 fields.pop(name, None)
         if "head_dim" not in self.hyperparameters:
             fields.pop("head_dim", None)
-        fields.update(self.rope_fields(read_rope(src_config, src_config.origin)))
+        fields.update(self.get_rope_fields(read_rope(src_config, src_config.origin)))
         if max_length is not None:
             fields["max_position_embeddings"] = max_length
         config = self.get_hf_config_class()(**fields)
@@ -133,14 +163,6 @@ class HFConverter:
             # a class that does not know it still reads it.
             config.head_dim = self._head_dim(src_config)
         return config
-
-    def rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
-        """The fields of a Hugging Face config that say a rotary embedding.
-
-        For families whose config class wants them in a form of its own. transformers 4 and 5
-        must both read it.
-        """
-        return rope.to_fields()
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         check_dimensions(src_config)

@@ -5,19 +5,17 @@ family are registered: no other family can answer.
 """
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
-
-import pluggy
 
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.hookspecs import PROJECT_NAME, ConverterHooks
+from forgather_convert.families.extensions import Extension, plugin_manager
+from forgather_convert.families.hookspecs import ConverterHooks, hookimpl
+from forgather_convert.families.rope import RopeParameters
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.tensors import WeightMapping
-
-_hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 
 class _Implementations:
@@ -39,27 +37,47 @@ class _Implementations:
             arguments = {key: value for key, value in arguments.items() if key in parameters}
         return method(**arguments)
 
-    @_hookimpl
+    @hookimpl
     def get_weight_mapping(self, direction: str) -> Any:
         return self._answer("get_weight_mapping", direction=direction)
 
-    @_hookimpl
+    @hookimpl
     def create_project_config(self, src_config: Any, max_length: Any) -> Any:
         return self._answer("create_project_config", src_config=src_config, max_length=max_length)
 
-    @_hookimpl
+    @hookimpl
     def create_hf_config(self, src_config: Any, max_length: Any) -> Any:
         return self._answer("create_hf_config", src_config=src_config, max_length=max_length)
 
-    @_hookimpl
+    @hookimpl
     def get_hf_model_class(self) -> Any:
         return self._answer("get_hf_model_class")
 
-    @_hookimpl
+    @hookimpl
     def get_hf_config_class(self) -> Any:
         return self._answer("get_hf_config_class")
 
-    @_hookimpl
+    @hookimpl
+    def get_hyperparameters(self) -> Any:
+        return self._answer("get_hyperparameters")
+
+    @hookimpl
+    def get_field_names(self) -> Any:
+        return self._answer("get_field_names")
+
+    @hookimpl
+    def get_tokenizer_class(self) -> Any:
+        return self._answer("get_tokenizer_class")
+
+    @hookimpl
+    def get_rope_fields(self, rope: Any) -> Any:
+        return self._answer("get_rope_fields", rope=rope)
+
+    @hookimpl
+    def get_tiny_configs(self) -> Any:
+        return self._answer("get_tiny_configs")
+
+    @hookimpl
     def validate_source_config(self, src_config: Any, direction: str) -> Any:
         return self._answer("validate_source_config", src_config=src_config, direction=direction)
 
@@ -73,23 +91,29 @@ class FamilyHooks:
     Args:
         converter: The converter.
         origin: Where it comes from, for messages.
+        extensions: The extensions that may wrap its hooks.
     """
 
-    def __init__(self, converter: HFConverter, origin: str) -> None:
+    def __init__(
+        self, converter: HFConverter, origin: str, extensions: Iterable[Extension] = ()
+    ) -> None:
         self.converter = converter
         self.origin = origin
-        self.owner = f"{type(converter).__name__} ({origin})"
-        self._manager = pluggy.PluginManager(PROJECT_NAME)
-        self._manager.add_hookspecs(ConverterHooks)
+        self.name = f"{type(converter).__name__} ({origin})"
         inherited = {name: getattr(HFConverter, name).__get__(converter) for name in HOOK_NAMES}
         own = {
             name: getattr(converter, name)
             for name in HOOK_NAMES
             if getattr(type(converter), name) is not getattr(HFConverter, name)
         }
-        # The last registered is called first.
-        self._manager.register(_Implementations(inherited), "base")
-        self._manager.register(_Implementations(own), "family")
+        # The last registered is called first, and wraps the others.
+        self._manager = plugin_manager(
+            {"base": _Implementations(inherited), "family": _Implementations(own)}, extensions
+        )
+
+    def with_extensions(self, extensions: Iterable[Extension]) -> "FamilyHooks":
+        """The same converter's hooks, wrapped by extensions."""
+        return FamilyHooks(self.converter, self.origin, extensions)
 
     @property
     def model_type(self) -> str:
@@ -98,18 +122,40 @@ class FamilyHooks:
     def weight_mapping(self, direction: str = "to_forgather") -> WeightMapping:
         """The mapping of Hugging Face names to Forgather names, or as the direction says."""
         mapping = self._call("get_weight_mapping", direction=direction)
-        return WeightMapping.from_dict(mapping, self.owner)
+        return WeightMapping.from_dict(mapping, self.name)
+
+    def hyperparameters(self) -> tuple[str, ...]:
+        """The config fields that the family's model needs, by their Hugging Face names."""
+        return tuple(self._call("get_hyperparameters"))
+
+    def field_names(self) -> Mapping[str, str]:
+        """Config fields that have another name in the Forgather config, and that name."""
+        return dict(self._call("get_field_names"))
+
+    def tokenizer_class(self) -> str | None:
+        """The class of tokenizers whose files do not name one."""
+        answer: str | None = self._call("get_tokenizer_class")
+        return answer
+
+    def rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
+        """The fields of a Hugging Face config that describe a rotary embedding."""
+        return dict(self._call("get_rope_fields", rope=rope))
+
+    def tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Config fields of tiny models of the family, by a name for each."""
+        return dict(self._call("get_tiny_configs"))
 
     def project(self, src_config: SourceConfig, max_length: int | None) -> Project:
         """The dynamic model for a Hugging Face config."""
-        arguments = self._call(
-            "create_project_config", src_config=src_config, max_length=max_length
-        )
+        answer = self._call("create_project_config", src_config=src_config, max_length=max_length)
+        if isinstance(answer, Project):
+            return answer
         try:
-            return Project(**arguments)
+            return Project(**answer)
         except TypeError as error:
             raise ConverterError(
-                f"{self.owner} gives a project config that is not one: {error}."
+                f"{self.name} gives a project config that is not one: {error}. It must be a "
+                "Project, or a dictionary with the arguments of one."
             ) from error
 
     def hf_config(self, src_config: SourceConfig, max_length: int | None) -> Any:
@@ -140,5 +186,5 @@ class FamilyHooks:
             raise
         except Exception as error:
             raise ConverterError(
-                f"{self.owner} failed in {name}: {type(error).__name__}: {error}"
+                f"{self.name} failed in {name}: {type(error).__name__}: {error}"
             ) from error

@@ -8,15 +8,26 @@ class.
 """
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
+from forgather_convert.families.rope import RopeParameters
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.tensors import WeightMappingDict
 
+if TYPE_CHECKING:
+    import click
+
+    from forgather_convert.api import ConversionResult
+    from forgather_convert.dynamic_model.project import Project
+    from forgather_convert.weights.checkpoint import Checkpoint
+
 PROJECT_NAME = "forgather_convert"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
+#: Marks the functions of an extension that answer hooks.
+hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 
 class ConverterHooks:
@@ -28,7 +39,7 @@ class ConverterHooks:
 
         Args:
             direction: ``"to_forgather"`` for Hugging Face names to Forgather names,
-                ``"from_forgather"`` for the inverse. Conversions ask for the first and
+                ``"from_forgather"`` for the inverse. Conversions ask for the first only, and
                 invert it.
 
         Returns:
@@ -37,15 +48,14 @@ class ConverterHooks:
         Example::
 
             def get_weight_mapping(self, direction):
-                mapping = {**STANDARD_WEIGHT_MAPPING, "model.extra.weight": "extra.weight"}
-                return self.directed(mapping, direction)
+                return {**STANDARD_WEIGHT_MAPPING, "model.extra.weight": "extra.weight"}
         """
         raise NotImplementedError
 
     @hookspec(firstresult=True)
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None
-    ) -> Mapping[str, Any]:
+    ) -> "Project | Mapping[str, Any]":
         """The dynamic model for a Hugging Face config.
 
         Args:
@@ -53,7 +63,7 @@ class ConverterHooks:
             max_length: The maximum sequence length to use instead of the source's.
 
         Returns:
-            The arguments of :class:`forgather_convert.dynamic_model.project.Project`.
+            A :class:`forgather_convert.Project`, or a dictionary with its arguments.
 
         Example::
 
@@ -108,6 +118,81 @@ class ConverterHooks:
         """
         raise NotImplementedError
 
+    @hookspec(firstresult=True)
+    def get_hyperparameters(self) -> tuple[str, ...]:
+        """The config fields that the family's model needs, by their Hugging Face names.
+
+        By default the class attribute ``hyperparameters``. RoPE's are handled apart.
+
+        Example::
+
+            def get_hyperparameters(self):
+                return (*STANDARD_HYPERPARAMETERS, "attention_bias")
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def get_field_names(self) -> Mapping[str, str]:
+        """Config fields that have another name in the Forgather config, and that name.
+
+        By default the class attribute ``field_names``.
+
+        Example::
+
+            def get_field_names(self):
+                return {"layer_norm_eps": "rms_norm_eps"}
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def get_tokenizer_class(self) -> str | None:
+        """The class of tokenizers whose files do not name one.
+
+        transformers takes it from the ``model_type``, which a dynamic model has another of.
+        By default the class attribute ``tokenizer_class``.
+
+        Example::
+
+            def get_tokenizer_class(self):
+                return "LlamaTokenizer"
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
+        """The fields of a Hugging Face config that describe a rotary embedding.
+
+        For families whose config class wants them in a form of its own.
+
+        Args:
+            rope: The embedding.
+
+        Returns:
+            Fields that transformers 4 and 5 both read. ``None`` as the value of one leaves it
+            to the class.
+
+        Example::
+
+            def get_rope_fields(self, rope):
+                return {"rope_theta": rope.theta, "rope_scaling": None, "rope_parameters": None}
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def get_tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
+        """Config fields of tiny models of the family, by a name for each.
+
+        What ``forgather converters check`` and the conformance kit convert; together they
+        should cover every branch of the config. By default the class attribute
+        ``tiny_configs``.
+
+        Example::
+
+            def get_tiny_configs(self):
+                return {"plain": TINY_DECODER, "biases": {**TINY_DECODER, "mlp_bias": True}}
+        """
+        raise NotImplementedError
+
     @hookspec
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         """Refuses what the family cannot express, before anything is written.
@@ -126,4 +211,61 @@ class ConverterHooks:
             def validate_source_config(self, src_config, direction):
                 if src_config.get("num_experts", 1) > 1:
                     raise UnsupportedModelError("'num_experts' must be 1.")
+        """
+
+
+class ExtensionHooks:
+    """What extensions can add to the tool, beside wrapping the hooks of converters.
+
+    Core's own parts answer them, too, and an extension is asked before them.
+    """
+
+    @hookspec(firstresult=True)
+    def open_weights(self, directory: Path) -> "Checkpoint | None":
+        """The weights of a directory, in a format that this implementation knows.
+
+        Args:
+            directory: The model's directory, or a checkpoint's.
+
+        Returns:
+            Where every tensor's bytes lie; ``None`` if there are no weights of the format.
+
+        Raises:
+            SourceError: There are, but they are damaged.
+
+        Example::
+
+            @hookimpl
+            def open_weights(directory):
+                path = directory / "model.toy"
+                return read_toy_file(path) if path.is_file() else None
+        """
+        raise NotImplementedError
+
+    @hookspec
+    def forgather_commands(self, group: "click.Group") -> None:
+        """Adds commands to ``forgather``.
+
+        Args:
+            group: The command that they become sub-commands of.
+
+        Example::
+
+            @hookimpl
+            def forgather_commands(group):
+                group.add_command(my_command)
+        """
+
+    @hookspec
+    def conversion_finished(self, result: "ConversionResult") -> None:
+        """Told of every conversion whose result is in its place.
+
+        Args:
+            result: What was converted.
+
+        Example::
+
+            @hookimpl
+            def conversion_finished(result):
+                notify(result.plan.destination)
         """

@@ -108,9 +108,12 @@ def _forgather_side(
     detection, hooks, options = source.detection, source.hooks, source.options
     project = hooks.project(config, options.max_length)
     code = generate_code(project)
-    fields = forgather_config_fields(detection.config, detection.dtype, project, code)
-    if hooks.converter.tokenizer_class and lacks_tokenizer_class(side.directory):
-        fields.setdefault("tokenizer_class", hooks.converter.tokenizer_class)
+    fields = forgather_config_fields(
+        detection.config, detection.dtype, project, code, hooks.field_names()
+    )
+    tokenizer_class = hooks.tokenizer_class()
+    if tokenizer_class and lacks_tokenizer_class(side.directory):
+        fields.setdefault("tokenizer_class", tokenizer_class)
     classes = load_generated_code(code)
     config_object = classes.config_class(**fields)
     return ForgatherDestination(

@@ -120,7 +120,7 @@ def read_forgather(
     stored_code = read_stored_code(directory, config)
     current = current_tensors(tensors)
     completed = current_config(
-        complete_with_stored_defaults(config, stored_code), current, hooks.converter.hyperparameters
+        complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
     return ForgatherSource(

@@ -13,7 +13,11 @@ _NOT_CARRIED = ("_name_or_path", "architectures", "auto_map", "model_type", "tor
 
 
 def forgather_config_fields(
-    original: Mapping[str, Any], dtype: str, project: Project, code: GeneratedCode
+    original: Mapping[str, Any],
+    dtype: str,
+    project: Project,
+    code: GeneratedCode,
+    field_names: Mapping[str, str],
 ) -> dict[str, Any]:
     """The Forgather ``config.json``: the model's fields, and all others of the source.
 
@@ -22,11 +26,12 @@ def forgather_config_fields(
         dtype: The dtype to state.
         project: The dynamic model.
         code: Its code.
+        field_names: Fields of the source that have another name in this config.
     """
     carried = {
         name: value
         for name, value in original.items()
-        if name not in ROPE_FIELDS and name not in _NOT_CARRIED and name not in FORGATHER_FIELDS
+        if name not in (*ROPE_FIELDS, *_NOT_CARRIED, *FORGATHER_FIELDS, *field_names)
     }
     return {
         **carried,

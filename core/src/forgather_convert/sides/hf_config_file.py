@@ -26,7 +26,7 @@ def hf_config_fields(
         dtype: The dtype to state.
     """
     everything = config_object.to_dict()
-    names = {*config_object.to_diff_dict(), *hooks.converter.hyperparameters}
+    names = {*config_object.to_diff_dict(), *hooks.hyperparameters()}
     names |= {name for name in config if name in everything}
     fields = {
         name: everything[name]
@@ -35,7 +35,7 @@ def hf_config_fields(
     }
     for name in ROPE_FIELDS:
         fields.pop(name, None)
-    fields.update(hooks.converter.rope_fields(rope_of(config_object, "the config")))
+    fields.update(hooks.rope_fields(rope_of(config_object, "the config")))
     fields["model_type"] = hooks.model_type
     fields["architectures"] = [hooks.hf_model_class().__name__]
     fields["tie_word_embeddings"] = bool(everything.get("tie_word_embeddings", False))

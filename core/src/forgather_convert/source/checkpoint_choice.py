@@ -10,6 +10,7 @@ from forgather_convert.errors import SourceError
 from forgather_convert.source.readable_weights import readable_weights
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME, read_trainer_state
 from forgather_convert.weights.checkpoint import Checkpoint, has_weights
+from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +27,9 @@ class NumberedCheckpoint:
     path: Path
 
 
-def find_checkpoint(source: Path, requested: Path | None) -> Checkpoint:
+def find_checkpoint(
+    source: Path, requested: Path | None, open_weights: OpenWeights = open_core_weights
+) -> Checkpoint:
     """Finds the weights to convert.
 
     In this order: what was requested; the highest-numbered ``checkpoint-N``, in the source
@@ -40,17 +43,21 @@ def find_checkpoint(source: Path, requested: Path | None) -> Checkpoint:
     numbered = numbered_checkpoints(source)
     if requested is not None:
         directory = _requested_directory(source, requested, numbered)
-        weights = _weights_of(directory, source, numbered, what="the checkpoint asked for")
+        weights = _weights_of(
+            directory, source, numbered, open_weights, what="the checkpoint asked for"
+        )
         logger.info("Using the checkpoint %s, as --checkpoint-path asks", directory)
         return weights
     if numbered:
         directory = _newest(numbered)
-        weights = _weights_of(directory, source, numbered, what="the latest checkpoint")
+        weights = _weights_of(
+            directory, source, numbered, open_weights, what="the latest checkpoint"
+        )
         logger.info("Using the latest checkpoint: %s", directory)
         _report_what_else_was_trained(source, directory, numbered)
         return weights
     try:
-        weights = readable_weights(source)
+        weights = readable_weights(source, open_weights)
     except SourceError as error:
         raise SourceError(
             f"Checkpoint not found: there is no checkpoint-N in {source} or in its "
@@ -112,13 +119,17 @@ def _requested_directory(
 
 
 def _weights_of(
-    directory: Path, source: Path, numbered: tuple[NumberedCheckpoint, ...], what: str
+    directory: Path,
+    source: Path,
+    numbered: tuple[NumberedCheckpoint, ...],
+    open_weights: OpenWeights,
+    what: str,
 ) -> Checkpoint:
     """The weights of a directory; the error of one without says what else there is."""
     try:
         if not directory.exists():
             raise SourceError(f"{directory} is a link to a directory that does not exist.")
-        return readable_weights(directory)
+        return readable_weights(directory, open_weights)
     except SourceError as error:
         raise SourceError(
             f"Checkpoint not found: {what} cannot be converted. {error}"

@@ -24,6 +24,7 @@ from forgather_convert.source.model_directory import (
 from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
 from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 logger = logging.getLogger(__name__)
 
@@ -64,8 +65,15 @@ class Detection:
     checkpoint: Checkpoint
 
 
-def detect(source: Path, options: ConvertOptions) -> Detection:
+def detect(
+    source: Path, options: ConvertOptions, open_weights: OpenWeights = open_core_weights
+) -> Detection:
     """Finds out what a directory holds, from its names, JSON files and headers of weights.
+
+    Args:
+        source: The directory.
+        options: What the user asks for.
+        open_weights: Knows the formats of weights.
 
     Raises:
         SourceError: It is not a model directory, or one without weights.
@@ -77,7 +85,7 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
         raise SourceError(f"The source {source} {what}. Give the directory of a model.")
 
     check_entries(source)
-    metadata_directory, checkpoint = _find_metadata(source, options)
+    metadata_directory, checkpoint = _find_metadata(source, options, open_weights)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
     _refuse_quantized(config)
@@ -91,10 +99,10 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
                 f"{source} is a Hugging Face model. Remove the option, or use --reverse."
             )
         if checkpoint is None:
-            checkpoint = readable_weights(source)
+            checkpoint = readable_weights(source, open_weights)
             _report_checkpoints(source)
     else:
-        checkpoint = checkpoint or find_checkpoint(source, options.checkpoint_path)
+        checkpoint = checkpoint or find_checkpoint(source, options.checkpoint_path, open_weights)
         config = trained_config(config, checkpoint.files.directory)
         refuse_other_tokens(metadata_directory, checkpoint.files.directory)
     refuse_adapters(metadata_directory)
@@ -111,7 +119,9 @@ def detect(source: Path, options: ConvertOptions) -> Detection:
     )
 
 
-def _find_metadata(source: Path, options: ConvertOptions) -> tuple[Path, Checkpoint | None]:
+def _find_metadata(
+    source: Path, options: ConvertOptions, open_weights: OpenWeights
+) -> tuple[Path, Checkpoint | None]:
     """Where the config is, and the weights where they had to be found for that."""
     requested = options.checkpoint_path
     model_directory = find_model_directory(source, options.reverse)
@@ -121,11 +131,11 @@ def _find_metadata(source: Path, options: ConvertOptions) -> tuple[Path, Checkpo
             source,
             model_directory,
         )
-        checkpoint = readable_weights(source) if requested is None else None
-        return model_directory, checkpoint or find_checkpoint(source, requested)
+        checkpoint = readable_weights(source, open_weights) if requested is None else None
+        return model_directory, checkpoint or find_checkpoint(source, requested, open_weights)
     if (source / CONFIG_FILE).is_file():
         return source, None
-    checkpoint = find_checkpoint(source, requested)
+    checkpoint = find_checkpoint(source, requested, open_weights)
     # Such as the directory "checkpoints" of a model.
     model_directory = find_model_directory(checkpoint.files.directory, options.reverse)
     if model_directory is not None:

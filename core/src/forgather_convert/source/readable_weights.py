@@ -3,12 +3,8 @@
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.weights.checkpoint import (
-    SINGLE_FILE,
-    Checkpoint,
-    find_weights,
-    open_checkpoint,
-)
+from forgather_convert.weights.checkpoint import SINGLE_FILE, Checkpoint
+from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 _ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", ADAPTER_CONFIG_FILE)
@@ -44,21 +40,24 @@ _OTHER_FORMATS = (
 _MAX_NAMES = 5
 
 
-def readable_weights(directory: Path) -> Checkpoint:
+def readable_weights(directory: Path, open_weights: OpenWeights = open_core_weights) -> Checkpoint:
     """Opens the weights of a directory: reads their headers.
+
+    Args:
+        directory: Where they are.
+        open_weights: Knows the formats.
 
     Raises:
         SourceError: There are none, they are damaged, or transformers would load something
             else from the directory; the message names the cause and the remedy.
     """
     try:
-        weights = find_weights(directory)
-        if weights is None:
+        checkpoint = open_weights(directory)
+        if checkpoint is None:
             raise SourceError(
                 f"{directory} has no weights (no {' and no '.join(SINGLE_FILE.values())}, nor an "
                 f"index of either). {_why_none(directory)}"
             )
-        checkpoint = open_checkpoint(weights)
     except OSError as error:
         raise SourceError(
             f"{directory} cannot be read: {error.filename or 'a file'}: {error.strerror}. "

@@ -257,7 +257,7 @@ class ConverterConformance:
             # It follows from other fields, and is written down.
             compared.discard("head_dim")
         assert [name for name in compared if before.get(name) != after.get(name)] == []
-        known = {*before, *original, *family.converter.hyperparameters, *ROPE_FIELDS}
+        known = {*before, *original, *family.hooks.hyperparameters(), *ROPE_FIELDS}
         assert sorted(set(back) - known) == []
 
     def test_config_with_sizes_only(

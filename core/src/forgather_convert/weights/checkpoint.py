@@ -1,6 +1,6 @@
 """The weights of a directory: its files, its index, its tensors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,14 +79,20 @@ def has_weights(directory: Path) -> bool:
     return any((directory / name).is_file() for name in names)
 
 
-def find_weights(directory: Path) -> WeightsFiles | None:
+def find_weights(
+    directory: Path, formats: Iterable[str] = (SAFETENSORS, PYTORCH)
+) -> WeightsFiles | None:
     """Finds a directory's weights as transformers does; ``None`` if it has none.
+
+    Args:
+        directory: Where they are.
+        formats: Which formats are looked for, the preferred one first.
 
     Raises:
         SourceError: An index is damaged, or names a file outside the directory or one
             that does not exist.
     """
-    for weights_format in (SAFETENSORS, PYTORCH):
+    for weights_format in formats:
         single = directory / SINGLE_FILE[weights_format]
         index = directory / INDEX_FILE[weights_format]
         if single.is_file():

@@ -1,6 +1,5 @@
 """Phi-3: fused projections, rotary embeddings over a part of each head, and LongRoPE."""
 
-from collections.abc import Mapping
 from typing import Any
 
 from forgather.ml.model_conversion import (
@@ -29,6 +28,10 @@ _FUSED = {
     ),
 }
 _PARTS = {name for fused in _FUSED.values() for name in fused.names}
+_MAPPING = {
+    **{hf: fg for hf, fg in STANDARD_WEIGHT_MAPPING.items() if fg not in _PARTS},
+    **_FUSED,
+}
 _DROPOUTS = ("resid_pdrop", "embd_pdrop")
 
 
@@ -38,6 +41,7 @@ class Phi3Converter(HFConverter):
 
     model_type = "phi3"
     tokenizer_class = "LlamaTokenizer"
+    weight_mapping = _MAPPING
     hyperparameters = (
         *(name for name in STANDARD_HYPERPARAMETERS if name != "head_dim"),
         "sliding_window",
@@ -51,11 +55,7 @@ class Phi3Converter(HFConverter):
 
         return Phi3ForCausalLM
 
-    def get_weight_mapping(self, direction: str) -> Mapping[Any, Any]:
-        renamed = {hf: fg for hf, fg in STANDARD_WEIGHT_MAPPING.items() if fg not in _PARTS}
-        return self.directed({**renamed, **_FUSED}, direction)
-
-    def rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
+    def get_rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
         """Gives exactly three keys, as transformers 4 wants them, and the rest beside."""
         options = dict(rope.options)
         fields: dict[str, Any] = {

@@ -24,18 +24,18 @@ class Qwen3Converter(HFConverter):
         "max_window_layers",
         "layer_types",
     )
+    weight_mapping: ClassVar[WeightMappingDict] = {
+        **STANDARD_WEIGHT_MAPPING,
+        **{
+            f"model.layers.{{layer}}.self_attn.{name}.weight": (
+                f"causal_lm.layer_stack.layers.{{layer}}.attention.{name}.weight"
+            )
+            for name in ("q_norm", "k_norm")
+        },
+    }
     components: ClassVar[Mapping[str, str]] = {"attention": "qk_norm_attention:QKNormAttention"}
 
     def get_hf_model_class(self) -> Any:
         from transformers import Qwen3ForCausalLM
 
         return Qwen3ForCausalLM
-
-    def get_weight_mapping(self, direction: str) -> WeightMappingDict:
-        norms = {
-            f"model.layers.{{layer}}.self_attn.{name}.weight": (
-                f"causal_lm.layer_stack.layers.{{layer}}.attention.{name}.weight"
-            )
-            for name in ("q_norm", "k_norm")
-        }
-        return self.directed({**STANDARD_WEIGHT_MAPPING, **norms}, direction)

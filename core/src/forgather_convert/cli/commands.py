@@ -1,0 +1,65 @@
+"""The commands of ``forgather``: core's own, and those of extensions."""
+
+import logging
+from typing import Any
+
+import click
+
+from forgather_convert.cli.convert import convert_command
+from forgather_convert.cli.converters import converters_group
+from forgather_convert.discovery.extensions import find_extensions, load_extension
+from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.errors import ConverterError
+from forgather_convert.families.extensions import ExtensionCalls
+from forgather_convert.families.hookspecs import hookimpl
+
+logger = logging.getLogger(__name__)
+
+
+class CoreCommands:
+    """The commands that come with the tool."""
+
+    @hookimpl
+    def forgather_commands(self, group: click.Group) -> None:
+        group.add_command(convert_command)
+        group.add_command(converters_group)
+
+
+class ForgatherGroup(click.Group):
+    """A group whose commands are registered through the hook ``forgather_commands``.
+
+    Extensions are imported when a command is looked for that core does not have, and for the
+    help: core's own commands do not wait for them.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        ExtensionCalls({"core": CoreCommands()}, ()).add_commands(self)
+        self._has_extensions = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        self._add_extensions()
+        return super().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.commands:
+            self._add_extensions()
+        return super().get_command(ctx, cmd_name)
+
+    def _add_extensions(self) -> None:
+        """Adds the commands of extensions; one that is broken has none, and is named."""
+        if self._has_extensions:
+            return
+        self._has_extensions = True
+        for found in find_extensions():
+            if found.status is not Status.DISABLED:
+                own = dict(self.commands)
+                self._add(found)
+                # An extension adds commands, and replaces none.
+                self.commands.update(own)
+
+    def _add(self, found: FoundConverter) -> None:
+        try:
+            ExtensionCalls({}, [load_extension(found)]).add_commands(self)
+        except ConverterError as error:
+            logger.warning("The commands of %s are missing. %s", found.place, error)

@@ -1,0 +1,55 @@
+"""Extensions of installed distributions: entry points of the group ``forgather.extensions``."""
+
+from pathlib import Path
+
+from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.installed import EXTENSION_GROUP, find_installed
+from forgather_convert.errors import ConverterError
+from forgather_convert.families.extensions import Extension
+
+
+def find_extensions(use_plugins: bool = True, source: Path | None = None) -> list[FoundConverter]:
+    """All extensions of installed distributions; nothing is imported.
+
+    Args:
+        use_plugins: Whether they may be used; if not, they have the status ``DISABLED``.
+        source: The model to convert; packages that lie in it are not looked at.
+    """
+    return find_installed(use_plugins, source, EXTENSION_GROUP)
+
+
+def load_extensions(use_plugins: bool = True, source: Path | None = None) -> list[Extension]:
+    """Imports the extensions that may be used.
+
+    Raises:
+        ConverterError: One cannot be imported, or does not fit the installed core.
+    """
+    if not use_plugins:
+        return []
+    return [
+        load_extension(found)
+        for found in find_extensions(use_plugins, source)
+        if found.status is not Status.DISABLED
+    ]
+
+
+def load_extension(found: FoundConverter) -> Extension:
+    """Imports an extension.
+
+    Raises:
+        ConverterError: It cannot be imported, or does not fit the installed core.
+    """
+    name = f"{found.place} (extension '{found.model_type}')"
+    if found.status is not Status.OK:
+        raise ConverterError(f"The extension of {name} cannot be used. {found.problem}")
+    assert not isinstance(found.loadable, Path)
+    try:
+        plugin = found.loadable.load()
+        # A class is a way to write an object.
+        return Extension(name, plugin() if isinstance(plugin, type) else plugin)
+    # An extension that calls sys.exit is a broken extension, not the end of the program.
+    except (Exception, SystemExit) as error:
+        raise ConverterError(
+            f"The extension of {name} ({found.target}) cannot be imported: "
+            f"{type(error).__name__}: {error}. Reinstall or upgrade it, or use --no-plugins."
+        ) from error

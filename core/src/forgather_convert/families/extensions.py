@@ -1,0 +1,99 @@
+"""Extensions of the tool, and the plugin managers that hold them.
+
+Every conversion has a manager of its own: the base converter, one family and the installed
+extensions are registered on it, and no other family can answer.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pluggy
+
+from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.families.hookspecs import PROJECT_NAME, ConverterHooks, ExtensionHooks
+
+if TYPE_CHECKING:
+    import click
+
+    from forgather_convert.api import ConversionResult
+    from forgather_convert.weights.checkpoint import Checkpoint
+
+
+@dataclass(frozen=True)
+class Extension:
+    """An extension that was loaded.
+
+    Attributes:
+        name: What it is called, for messages: its distribution with the version.
+        plugin: The module or object whose functions are marked with ``hookimpl``.
+    """
+
+    name: str
+    plugin: Any
+
+
+def plugin_manager(
+    parts: Mapping[str, Any], extensions: Iterable[Extension]
+) -> pluggy.PluginManager:
+    """A manager with parts of core or of a family, and extensions that are asked before them.
+
+    Raises:
+        ConverterError: An extension does not fit the hooks.
+    """
+    manager = pluggy.PluginManager(PROJECT_NAME)
+    manager.add_hookspecs(ConverterHooks)
+    manager.add_hookspecs(ExtensionHooks)
+    for name, part in parts.items():
+        manager.register(part, name)
+    for extension in extensions:
+        try:
+            manager.register(extension.plugin, extension.name)
+            manager.check_pending()
+        except (pluggy.PluginValidationError, ValueError) as error:
+            raise ConverterError(
+                f"The extension {extension.name} does not fit the hooks: {' '.join(str(error).split())}. Upgrade it, or "
+                "use --no-plugins."
+            ) from error
+    return manager
+
+
+class ExtensionCalls:
+    """The hooks that extensions and core's own parts answer side by side.
+
+    Args:
+        parts: Core's parts, by a name for each.
+        extensions: The extensions.
+    """
+
+    def __init__(self, parts: Mapping[str, Any], extensions: Iterable[Extension]) -> None:
+        self._manager = plugin_manager(parts, extensions)
+
+    def open_weights(self, directory: Path) -> "Checkpoint | None":
+        """The weights of a directory in any format that is known; ``None`` if there are none."""
+        found: Checkpoint | None = self._call("open_weights", directory=directory)
+        return found
+
+    def add_commands(self, group: "click.Group") -> None:
+        """Adds all commands to a group."""
+        self._call("forgather_commands", group=group)
+
+    def conversion_finished(self, result: "ConversionResult") -> None:
+        """Tells of a conversion."""
+        self._call("conversion_finished", result=result)
+
+    def _call(self, name: str, **arguments: Any) -> Any:
+        try:
+            return getattr(self._manager.hook, name)(**arguments)
+        except (ForgatherConvertError, OSError):
+            raise
+        except Exception as error:
+            names = [
+                implementation.plugin_name
+                for implementation in getattr(self._manager.hook, name).get_hookimpls()
+            ]
+            raise ConverterError(
+                f"{' or '.join(names)} failed in {name}: {type(error).__name__}: {error}. Upgrade "
+                "the extension, or use --no-plugins."
+            ) from error
