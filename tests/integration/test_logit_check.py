@@ -301,6 +301,16 @@ def test_tokenizer_of_the_result_is_compared(tmp_path: Path) -> None:
     assert "The tokenizers of source and result read the prompt differently: token 0 is" in warning
 
 
+def test_tokenizer_that_does_not_load_is_reported_once(tmp_path: Path) -> None:
+    """And by the path that the user knows."""
+    source = write_hf_model(tmp_path / "hf", PLAIN)
+    (source / "tokenizer.json").write_text("{}")
+    with logged(level=30) as warnings:
+        convert(source, tmp_path / "fg", ConvertOptions(skip_default_tokens=True))
+    (warning,) = [text for text in warnings if "cannot be loaded" in text]
+    assert warning.startswith(f"The tokenizer in {source} cannot be loaded")
+
+
 def test_model_that_does_not_run_is_an_error(tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", PLAIN)
     broken = side("result", source, "llama")

@@ -97,7 +97,9 @@ def check_logits(
     """
     shared = _shared_tokens(vocabulary)
     in_source = tokenize(source.tokenizer_directory, source.hf_config, prompt)
-    in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
+    in_result = None
+    if in_source is not None:
+        in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
 
     settings = _Settings(dtype, device, shared)
 
