@@ -18,6 +18,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from forgather_convert import ConvertOptions, convert, plan
+from forgather_convert.source.plain_text import printable
 from support.command import forgather
 from support.directories import differences, snapshot
 from support.models import load_forgather, load_hf, prompt, random_state, write_hf_model
@@ -468,7 +469,7 @@ def test_generation_test_prints_what_the_model_says(
         do_sample=False,
     )
     expected = tokenizer.decode(output[0], skip_special_tokens=True)
-    assert result.stdout == f"Generation test: {expected}\n"
+    assert result.stdout == f"Generation test: {printable(expected)}\n"
 
 
 def test_generation_test_without_tokenizer(source: Path, tmp_path: Path) -> None:
