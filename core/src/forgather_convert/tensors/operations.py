@@ -165,7 +165,7 @@ Operation = OneToOne | Split | Join | Stack | Unstack
 
 
 def check_composition(operations: Sequence[Operation], sources: int, destinations: int) -> None:
-    """Refuses operations that do not lead from so many tensors to so many.
+    """Refuses operations that do not turn the given number of tensors into the given number.
 
     Args:
         operations: What is done, in order.
@@ -232,7 +232,7 @@ def apply_operations(
 
 
 def _size_before(shape: Shape, operations: Sequence[Operation], dim: int, config: Config) -> int:
-    """The size in a dimension of what operations turn into a shape."""
+    """The size in a dimension that a tensor must have for operations to give it a shape."""
     for operation in reversed(operations):
         assert isinstance(operation, OneToOne)
         shape = operation.inverse().shape(shape, config)
