@@ -135,7 +135,7 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
 
 
 def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
-    """Refuses a checkpoint whose tokenizer has tokens that the model's has not.
+    """Refuses a checkpoint whose tokenizer has tokens that the model's does not have.
 
     The result gets the model's tokenizer, and could not use what was trained.
 
@@ -150,8 +150,8 @@ def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
         names = ", ".join(repr(token) for token in new[:_MAX_NAMES])
         more = ", ..." if len(new) > _MAX_NAMES else ""
         raise SourceError(
-            f"{other} has tokens that {own} has not ({names}{more}): the model was trained with "
-            "another tokenizer than it has. Copy the files of the tokenizer that is meant over "
+            f"{other} has tokens that {own} does not have ({names}{more}): the checkpoint was "
+            "trained with another tokenizer than the model's. Copy the files of the right one over "
             "those of the other one."
         )
 
