@@ -8,7 +8,7 @@ from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
 
-#: How alike two names are that are one name with a slip.
+#: How alike two names are if one of them is the other one misspelt.
 _SIMILARITY = 0.85
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
@@ -29,7 +29,7 @@ def overridden_hooks(converter_class: type[HFConverter]) -> list[str]:
 
 
 def signature_problems(converter_class: type[HFConverter]) -> list[str]:
-    """What would keep hooks from being called, or from being called as they are meant."""
+    """What would keep hooks from being called, or from being called as intended."""
     problems: list[str] = []
     for name in overridden_hooks(converter_class):
         problems += _problems_of(converter_class, name)

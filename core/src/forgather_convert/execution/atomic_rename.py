@@ -1,4 +1,4 @@
-"""Renames that never replace anything, and such that exchange two directories in one step.
+"""Renames that never replace anything, and exchanges of two directories in one step.
 
 Both are what ``renameat2`` of Linux does. Python has no function for it, so that it is called
 in the C library. Where the library, the kernel or the file system lacks it, callers are told,

@@ -31,7 +31,7 @@ def copy_range(
         destination: A file open for writing.
         offset: Where the bytes begin in the source.
         size: How many there are.
-        progress: Told of every number of bytes that is done.
+        progress: Called with the number of bytes after each part.
 
     Raises:
         SourceError: The source ends before the range does.

@@ -76,7 +76,7 @@ def commit(source: Path, staging: Staging, overwrite: bool, on_written: OnWritte
 def _replace(staging: Staging) -> None:
     """Lets the new model and the old one change places.
 
-    What was moved away is checked again there, where nothing can appear in it any more unseen.
+    What was moved away is checked again where it is now: nothing can appear in it unnoticed.
     """
     place = staging.destination.path
     staging.content.chmod(stat.S_IMODE(place.stat().st_mode))

@@ -57,7 +57,7 @@ def resolve_destination(path: Path) -> Destination:
                 f"The destination {path} is the root directory. Choose another place."
             )
         for part in (*missing, name):
-            # Whether there can be such a name, even if it is to be further down.
+            # Finds names that cannot be, too long ones say, also of directories to be created.
             _status(existing / part)
     except OSError as error:
         raise DestinationError(
@@ -168,7 +168,7 @@ def _status(path: Path) -> os.stat_result | None:
     """What is at a path, links not followed; ``None`` if there is nothing.
 
     Raises:
-        OSError: There can be nothing, as the name is too long, say.
+        OSError: Nothing can be there: the name is too long, for example.
     """
     try:
         return os.lstat(path)

@@ -24,7 +24,7 @@ def execute(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
     Args:
         plan: What to write.
         directory: Where.
-        progress: Told of every number of bytes of weights that is done.
+        progress: Called with the number of bytes of weights after each part.
     """
     for shard in plan.shards:
         if shard.header is None:
@@ -44,7 +44,7 @@ def _write_safetensors_shard(shard: ShardPlan, path: Path, progress: Progress) -
 
 
 def _write_tensors(tensors: Iterable[TensorPlan], file: BinaryIO, progress: Progress) -> None:
-    """Writes the bytes of tensors behind each other; neighbours are copied in one go."""
+    """Writes the bytes of tensors in order; what is contiguous in a file is copied in one go."""
     with ExitStack() as stack:
         evaluator = stack.enter_context(Evaluator())
         sources: dict[Path, BinaryIO] = {}

@@ -1,4 +1,4 @@
-"""Copies a file that is taken over as it is."""
+"""Copies a file whose content does not change."""
 
 import os
 import stat

@@ -54,7 +54,7 @@ def packed_layout(
 ) -> Layout:
     """Fills files up to a size, in bytes, in the given order.
 
-    A tensor that is larger than a file may be gets one of its own.
+    A tensor that is larger than that gets a file of its own.
     """
     limit = max_shard_size or DEFAULT_MAX_SHARD_SIZE
     groups: list[list[TensorPlan]] = []

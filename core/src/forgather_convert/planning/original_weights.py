@@ -181,8 +181,8 @@ def describe_weights(
         )
     except pydantic.ValidationError as error:
         logger.info(
-            "The way back will divide the weights in its own way; the source's division is not "
-            "one to keep: %s",
+            "The way back will divide the weights in its own way; the source's division cannot "
+            "be kept: %s",
             error.errors(include_url=False)[0]["msg"].removeprefix("Value error, "),
         )
         return None

@@ -67,8 +67,8 @@ def plan_side_files(
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
-    Every name in it is carried along, means something that the destination has in another form, or
-    is listed as left out; and so is every name in the source, where that is another directory.
+    Every name in it is carried along, belongs to something that the destination has in another
+    form, or is listed as left out. So is every name in the source, if that is another directory.
 
     Args:
         source: The directory that the user converts.

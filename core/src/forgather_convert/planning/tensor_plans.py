@@ -68,5 +68,5 @@ def choose_layout(request: PlanRequest, tensors: tuple[TensorPlan, ...]) -> Layo
 
 
 def asks_for_layout(options: ConvertOptions) -> bool:
-    """Whether the user wants a division or format of the weights of their own."""
+    """Whether the user asks for another format or division of the weights."""
     return options.max_shard_size is not None or options.weights_format != SAFETENSORS

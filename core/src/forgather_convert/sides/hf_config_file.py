@@ -14,10 +14,10 @@ from forgather_convert.source.json_file import parse_json_object
 def hf_config_fields(
     hooks: FamilyHooks, config_object: Any, config: Mapping[str, Any], dtype: str
 ) -> dict[str, Any]:
-    """The fields of the Hugging Face config that a config object stands for.
+    """The fields of the Hugging Face config that a config object describes.
 
-    They say RoPE in the schemas of transformers 4 and 5, and write down what a default
-    of the class might change.
+    RoPE is given in the schemas of transformers 4 and 5, and what a default of the class
+    might change is written down.
 
     Args:
         hooks: The family.

@@ -26,9 +26,9 @@ def load_model(
 ) -> Any:
     """Loads a model from its directory as a user does.
 
-    Parameters that lie in files in the dtype of the model stay there. Those that are stored in
-    another dtype than most are given back as they are stored: what rounds them, and to what,
-    is the business of the run.
+    Parameters that are stored in the dtype of the model stay in their files. Those that are
+    stored in another dtype get the values of the files back, which loading has rounded: the run
+    decides whether, and to what, they are rounded.
 
     Args:
         model_class: The class that the model's users load it with.

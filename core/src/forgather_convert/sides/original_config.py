@@ -24,11 +24,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OriginalConfig:
-    """A config of the past.
+    """The original config, as a text and as fields.
 
     Attributes:
         text: The content of its file.
-        fields: The fields that it stands for, as the converter would write them.
+        fields: The fields that the converter would write for the same model.
         states_dtype: Whether it says its dtype.
         dtypes: The types that its weights were stored as.
     """
@@ -56,7 +56,7 @@ class OriginalConfig:
         return restored_config(self.text, before, now)
 
     def log_lost_precision(self, stored: frozenset[str]) -> None:
-        """Says it if a Forgather model holds less of the values than the original did.
+        """Logs it if the Forgather model's types hold less than the original's did.
 
         Args:
             stored: The types that the weights of the Forgather model are stored as.
@@ -97,7 +97,7 @@ def read_original_config(
         try:
             config_object = ReferenceClasses.of(hooks).read(config, config.origin)
         except UnreadableConfigError:
-            # It was converted all the same, as the converter reads it; so it comes back.
+            # The way to Forgather read it as the converter does; so does the way back.
             config_object = hooks.hf_config(config, None)
         complete = complete_config(config, config_object)
         stated = stated_dtype(config)

@@ -1,4 +1,4 @@
-"""The model that a user gets by loading a Hugging Face directory: nothing of a converter is in it.
+"""The model that a user gets by loading a Hugging Face directory, whatever a converter says.
 
 transformers' own config class, which it has registered for the ``model_type``, reads the
 directory's own ``config.json``, and what the class makes of it - defaults, derived fields,
@@ -58,7 +58,7 @@ class ReferenceClasses:
         """The config object that transformers makes of the content of a ``config.json``.
 
         The same content gives the same model under transformers 4 and 5: version 4 does
-        not know the RoPE schema of version 5, and is told in its own.
+        not know the RoPE schema of version 5, and gets RoPE in its own.
 
         Args:
             fields: The content.
@@ -87,11 +87,11 @@ class ReferenceClasses:
 
 
 class UnreadableConfigError(UnsupportedModelError):
-    """The installed transformers makes no config object of a file."""
+    """The installed transformers cannot make a config object from a file."""
 
 
 def complete_config(config: SourceConfig, hf_config: Any) -> SourceConfig:
-    """The content of a config file with everything that its config object knows beside it.
+    """The content of a config file, completed with what its config object knows.
 
     The object has the class's defaults and derived fields (a window that is switched off,
     the size of a head). RoPE is written out in the schemas of both transformers versions.
@@ -106,14 +106,14 @@ def complete_config(config: SourceConfig, hf_config: Any) -> SourceConfig:
 
 
 def rope_of(hf_config: Any, origin: str) -> RopeParameters:
-    """The rotary embedding that a config object stands for."""
+    """The rotary embedding that a config object describes."""
     names = (*ROPE_FIELDS, ORIGINAL_LENGTH, "partial_rotary_factor", "max_position_embeddings")
     fields = {name: getattr(hf_config, name, None) for name in names}
     return read_rope(copy.deepcopy(fields), origin)
 
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
-    """Warns where a user of transformers 4 loads another model than one of version 5."""
+    """Warns where transformers 4 loads another model than version 5 does."""
     if is_read_otherwise_by_transformers_4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
         logger.warning(
             "transformers 4 takes the original context length of %s from another field than "
@@ -136,9 +136,9 @@ def with_max_length(hf_config: Any, max_length: int | None, origin: str) -> Any:
 
 
 def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of a config's fields that says nothing of the dtype, which a run chooses.
+    """A copy of a config's fields without the dtype, which each run chooses.
 
-    It is deep: config classes write into what they are given.
+    The copy is deep, because config classes modify what they are given.
     """
     return {
         name: copy.deepcopy(value)
@@ -178,7 +178,7 @@ def _knows_rope_parameters() -> bool:
 
 
 def _settle_rope(config: Any, origin: str) -> None:
-    """Has transformers 4 compute RoPE as version 5 does, where the two take other fields."""
+    """Makes transformers 4 compute RoPE as version 5 does, where they read different fields."""
     if getattr(config, "rope_scaling", None):
         _write_rope(config, rope_of(config, origin))
 

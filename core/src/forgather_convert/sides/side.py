@@ -71,7 +71,7 @@ class SourceSide(ABC):
 
     Attributes:
         hooks: The family.
-        config: Its config, with everything said that its file leaves to defaults.
+        config: Its config, with everything stated that its file leaves to defaults.
         tensors: Its weights, by the names that they have today.
         config_object: Its config, as transformers has it; tokenizers are loaded with it.
         directory: Where config and tokenizer are.

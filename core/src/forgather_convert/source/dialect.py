@@ -18,7 +18,7 @@ _OLD_EMBEDDING = "causal_lm.input_encoder.embedding.weight"
 _EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
 _QUERY = "causal_lm.layer_stack.layers.0.attention.query_linear.weight"
 
-#: What a field means where a Forgather config does not have it.
+#: What a Forgather config without a field means by its absence.
 _ABSENT_FIELDS: Mapping[str, Any] = {
     "tie_word_embeddings": True,
     "bos_token_id": None,
@@ -81,7 +81,7 @@ def _without_settings(config: SourceConfig, hyperparameters: Collection[str]) ->
 def current_config(
     config: SourceConfig, tensors: Mapping[str, TensorRef], hyperparameters: Collection[str] = ()
 ) -> SourceConfig:
-    """A Forgather config with everything said that an older one leaves to be understood.
+    """A Forgather config that states everything that an older one leaves implicit.
 
     Args:
         config: The content of ``config.json``.

@@ -36,8 +36,8 @@ def check_entries(directory: Path) -> None:
     What is neither a file nor a directory, and is not needed, is left to the side files.
 
     Raises:
-        SourceError: A name has control characters; a link leads to itself; a file that is
-            read is none, or may not be read.
+        SourceError: A name has control characters; a link leads to itself; what should be a
+            file is something else; or a file may not be read.
     """
     try:
         paths = sorted(directory.iterdir())
@@ -79,8 +79,8 @@ def check_json_files(directory: Path) -> None:
     """Reads every JSON file of a model that transformers will read, and checks its token ids.
 
     Raises:
-        SourceError: One is damaged, too large or nested too deep, or has ids that no
-            vocabulary has.
+        SourceError: One is damaged, too large or nested too deep, or has ids that are too
+            large for any vocabulary.
     """
     contents: dict[str, dict[str, Any]] = {
         name: read_json_object(directory / name)

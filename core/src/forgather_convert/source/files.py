@@ -13,7 +13,7 @@ _MAX_NAME = 255
 
 
 def check_file_name(name: str) -> None:
-    """Refuses a name that is more than the name of a file in the destination.
+    """Refuses a name that is not the plain name of a file.
 
     Names come from the source: from its directory, and from what it says of its origin. With
     this check no value of a plan can hold a path.
@@ -43,7 +43,7 @@ class WriteFile:
 
 @dataclass(frozen=True)
 class CopyFile:
-    """A file that is taken over as it is."""
+    """A file that is copied unchanged."""
 
     name: str
     source: Path

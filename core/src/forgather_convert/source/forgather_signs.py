@@ -1,4 +1,4 @@
-"""By which signs the config of a Forgather model is known."""
+"""The signs by which the config of a Forgather model is recognised."""
 
 from forgather_convert.source.config_file import SourceConfig
 

@@ -1,10 +1,10 @@
 """Reads the JSON files of a source, which anybody may have written.
 
-What is refused: files that are not files or are larger than any of their kind, text that is
-not UTF-8, values that are nested deeper than any program means them, and strings that are no
-text (lone surrogates, which no file can hold as UTF-8). ``NaN`` and ``Infinity`` are read, as
-transformers reads and writes them: who needs a finite number checks it. Of a key that is given
-twice the last value counts, as for transformers.
+Refused are directory entries that are not regular files, files that are larger than any of
+their kind, text that is not UTF-8, values that are nested deeper than any program nests them,
+and strings that are not text (lone surrogates, which no file can hold as UTF-8). ``NaN`` and
+``Infinity`` are read, as transformers reads and writes them; code that needs a finite number
+checks for one. Where a key is given twice the last value counts, as for transformers.
 """
 
 import json
@@ -16,8 +16,8 @@ from typing import Any
 
 from forgather_convert.errors import SourceError
 
-#: Lists and objects in each other. Configs have a handful; Python's own limit is near 1000, and
-#: what copies and writes a value needs several calls for each.
+#: How deep lists and objects may be nested. Configs have a few levels; Python's own limit is near
+#: 1000, and what copies and writes a value needs several calls for each.
 MAX_DEPTH = 100
 #: How large a file may be, in bytes. The largest config files have some megabytes.
 MAX_SIZE = 32 << 20
@@ -137,7 +137,7 @@ def read_text(path: Path) -> str:
 
 
 def kind_of(mode: int) -> str | None:
-    """What something is that is no regular file, for messages; ``None`` for a file."""
+    """What a thing that is not a regular file is, for messages; ``None`` for a regular file."""
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
@@ -157,7 +157,7 @@ def _too_deep(origin: str) -> SourceError:
 
 
 def _is_too_deep(content: Any) -> bool:
-    """Goes down level by level, not by calls of itself."""
+    """Goes down level by level, without recursion, which would have a limit of its own."""
     level = [content]
     for _ in range(MAX_DEPTH):
         level = [

@@ -1,8 +1,8 @@
-"""The model that a trainer's checkpoint belongs to, and what they say of each other.
+"""The model that a trainer's checkpoint belongs to, and where the two disagree.
 
 A model that was converted and trained has its ``checkpoint-N`` in it or in its
-``checkpoints``. A trainer writes into a checkpoint a config of its own, as far as the library
-saves it, but neither the provenance nor, most often, the tokenizer.
+``checkpoints``. A trainer writes a new config into a checkpoint, with what transformers saves of
+it, but neither the provenance nor, most often, the tokenizer.
 """
 
 import filecmp
@@ -46,7 +46,7 @@ _BOOKKEEPING = frozenset(
         "use_cache",
     }
 )
-#: Fields that have a meaning together; versions of transformers write one or the others.
+#: Fields that say the same thing; each version of transformers writes its own of them.
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
 
 
@@ -68,9 +68,9 @@ def find_model_directory(directory: Path, any_config: bool) -> Path | None:
 
 
 def _around(directory: Path) -> tuple[Path, ...]:
-    """The directories that have a directory as their checkpoint, by its name and its place.
+    """The directories whose checkpoint a directory is, judging by its name and its place.
 
-    Two, where a link and what it leads to are in different places.
+    There are two where the directory is a link to another place.
     """
     found = []
     for path in (directory.absolute(), directory.resolve()):
@@ -135,7 +135,7 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
 
 
 def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
-    """Refuses a checkpoint whose tokenizer has tokens that the model's has not.
+    """Refuses a checkpoint whose tokenizer has tokens that the model's does not have.
 
     The result gets the model's tokenizer, and could not use what was trained.
 
@@ -150,8 +150,8 @@ def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
         names = ", ".join(repr(token) for token in new[:_MAX_NAMES])
         more = ", ..." if len(new) > _MAX_NAMES else ""
         raise SourceError(
-            f"{other} has tokens that {own} has not ({names}{more}): the model was trained with "
-            "another tokenizer than it has. Copy the files of the tokenizer that is meant over "
+            f"{other} has tokens that {own} does not have ({names}{more}): the checkpoint was "
+            "trained with another tokenizer than the model's. Copy the files of the right one over "
             "those of the other one."
         )
 

@@ -1,9 +1,9 @@
-"""Text from a source that a terminal would obey, or that would look like something else."""
+"""Makes text from a source safe to show: a terminal may obey it, or it may pose as ours."""
 
 import re
 
-#: Control characters (C0, DEL, C1), what ends a line or a paragraph elsewhere, what turns the
-#: direction of writing, and surrogates, which no terminal can show.
+#: Control characters (C0, DEL, C1), what ends a line or a paragraph elsewhere, what changes
+#: the direction of writing, and surrogates, which no terminal can show.
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 _UNSAFE = re.compile(f"[{_CONTROLS}]")
 _UNSAFE_IN_LINE = re.compile(f"[{_CONTROLS}\\n\\t]")
@@ -25,7 +25,7 @@ def one_line(text: str) -> str:
 
 
 def indented(message: str) -> str:
-    """A message whose further lines cannot be taken for messages of their own."""
+    """A message with its other lines indented, so that none can be taken for another message."""
     first, *rest = message.split("\n")
     return "\n".join([first, *(line if line.startswith("  ") else f"  {line}" for line in rest)])
 

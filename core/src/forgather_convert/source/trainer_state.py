@@ -37,7 +37,7 @@ def read_trainer_state(directory: Path) -> TrainerState:
         if not path.is_file() or path.stat().st_size > _MAX_SIZE:
             return TrainerState()
         content = read_json_object(path)
-    # It is not needed to convert, so a damaged one is no reason not to.
+    # It is not needed to convert, so a damaged one does not stop the conversion.
     except (SourceError, OSError, RecursionError) as error:
         logger.debug("Ignoring %s: %s", path, error)
         return TrainerState()

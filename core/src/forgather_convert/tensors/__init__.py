@@ -1,4 +1,4 @@
-"""Weight mappings: which Hugging Face tensors are which Forgather tensors."""
+"""Tensors as values: what each is made of, and the mappings between the two sides' names."""
 
 from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.notation import (

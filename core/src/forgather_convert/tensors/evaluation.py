@@ -38,12 +38,12 @@ PIECE_BYTES = 64 << 20
 _MEAN_BYTES = 256 << 20
 _MEAN_COLUMNS = 64
 
-#: For every dimension, the first index and the one behind the last.
+#: For every dimension, the first index and the one after the last.
 Box = tuple[tuple[int, int], ...]
 
 
 class Evaluator:
-    """Reads files by ranges, and computes with what it read.
+    """Reads ranges of files, and computes with what it has read.
 
     Nothing is mapped: a file that becomes shorter meanwhile is an error, not a signal that
     ends the process.

@@ -19,7 +19,7 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Stored:
-    """A tensor of a file, as it is there."""
+    """A tensor as it is stored in a file."""
 
     ref: TensorRef
 
@@ -230,7 +230,7 @@ Expression = Stored | Constant | Slice | Concatenate | Permute | Reshape | Cast 
 
 
 def stored(ref: TensorRef) -> Expression:
-    """A tensor of a file; one that is stored transposed is a permutation of one that is not."""
+    """A tensor of a file; one that is stored transposed becomes a permutation of what is there."""
     if ref.stride is None:
         return Stored(ref)
     order = sorted(range(len(ref.shape)), key=lambda dim: -ref.stride[dim] if ref.stride else 0)
@@ -246,7 +246,7 @@ def stacked(values: Sequence[Expression]) -> Expression:
 
 
 def cast(value: Expression, dtype: str) -> Expression:
-    """A tensor in a dtype; itself if it has it."""
+    """A tensor in a dtype; the tensor itself if it has that dtype."""
     return value if value.dtype == dtype else Cast(value, dtype)
 
 

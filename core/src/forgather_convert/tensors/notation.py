@@ -45,8 +45,8 @@ class Step:
 
 
 MappingValue: TypeAlias = str | Step | Sequence[Step]
-#: What a converter gives: Hugging Face names, or tuples of them, to Forgather names. (A type of
-#: mappings is exact about its keys; so each kind of keys is named.)
+#: What a converter gives: Hugging Face names, or tuples of them, to Forgather names. (``Mapping``
+#: is invariant in its keys, so that each kind of key is listed.)
 WeightMappingDict: TypeAlias = (
     Mapping[str, MappingValue]
     | Mapping[tuple[str, ...], MappingValue]
@@ -55,7 +55,7 @@ WeightMappingDict: TypeAlias = (
 
 
 def split(*names: str, dim: int = 0) -> Step:
-    """One Hugging Face tensor is several Forgather tensors, of the sizes that those have.
+    """One Hugging Face tensor becomes several Forgather tensors; the model tells their sizes.
 
     Example::
 
@@ -65,7 +65,7 @@ def split(*names: str, dim: int = 0) -> Step:
 
 
 def concatenate(name: str | None = None, dim: int = 0) -> Step:
-    """Several Hugging Face tensors, the tuple that is the key, are one Forgather tensor.
+    """Several Hugging Face tensors, named by a tuple as the key, become one Forgather tensor.
 
     Example::
 
@@ -75,7 +75,7 @@ def concatenate(name: str | None = None, dim: int = 0) -> Step:
 
 
 def stack(name: str | None = None, *, over: str) -> Step:
-    """A numbered series of Hugging Face tensors is one, with a new first dimension.
+    """A numbered series of Hugging Face tensors becomes one, with a new first dimension.
 
     Example::
 
@@ -85,7 +85,7 @@ def stack(name: str | None = None, *, over: str) -> Step:
 
 
 def unstack(name: str | None = None, *, over: str) -> Step:
-    """One Hugging Face tensor is a numbered series, without its first dimension.
+    """One Hugging Face tensor becomes a numbered series, without its first dimension.
 
     Example::
 

@@ -165,7 +165,7 @@ Operation = OneToOne | Split | Join | Stack | Unstack
 
 
 def check_composition(operations: Sequence[Operation], sources: int, destinations: int) -> None:
-    """Refuses operations that do not lead from so many tensors to so many.
+    """Refuses operations that do not turn the given number of tensors into the given number.
 
     Args:
         operations: What is done, in order.
@@ -178,19 +178,19 @@ def check_composition(operations: Sequence[Operation], sources: int, destination
     count, has_split = sources, False
     series = [operation for operation in operations if isinstance(operation, Stack | Unstack)]
     if len(series) > 1:
-        raise ConverterError("a series can be stacked or unstacked once only")
+        raise ConverterError("a series can be stacked or unstacked only once")
     for operation in operations:
         if has_split and not isinstance(operation, OneToOne):
-            raise ConverterError("after a split only each part by itself can be changed")
+            raise ConverterError("after a split the parts can only be changed one by one")
         if isinstance(operation, Split | Stack | Unstack) and count != 1:
-            raise ConverterError("several tensors must be concatenated before they are one")
+            raise ConverterError("several tensors must be concatenated first")
         if isinstance(operation, Join):
             count = 1
         elif isinstance(operation, Split):
             count, has_split = destinations, True
     if count != destinations:
         raise ConverterError(
-            f"{sources} and {destinations} tensors need split or concatenate between them"
+            f"{sources} tensors become {destinations} only with split or concatenate"
         )
 
 
@@ -232,7 +232,7 @@ def apply_operations(
 
 
 def _size_before(shape: Shape, operations: Sequence[Operation], dim: int, config: Config) -> int:
-    """The size in a dimension of what operations turn into a shape."""
+    """The size in a dimension that a tensor must have for operations to give it a shape."""
     for operation in reversed(operations):
         assert isinstance(operation, OneToOne)
         shape = operation.inverse().shape(shape, config)

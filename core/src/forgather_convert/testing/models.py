@@ -119,8 +119,8 @@ def save_model(
 ) -> None:
     """Saves a model with ``save_pretrained``: config, generation config and weights.
 
-    Random weights are never zero or one, as much is in a new model: a norm whose weights are
-    all one hides in which order it rounds.
+    Random weights replace the zeros and ones of a new model: a norm whose weights are all one
+    hides in which order it rounds.
     """
     classes = ReferenceClasses.of(hooks)
     config = classes.read(config_content(hooks, fields), "the config of a test")

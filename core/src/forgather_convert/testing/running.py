@@ -1,4 +1,4 @@
-"""Loads models as their users do, and runs them on prompts that no limit is longer than."""
+"""Loads models as their users do, and runs them on prompts longer than all their limits."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -13,7 +13,7 @@ from forgather_convert.source.config_file import read_config
 _SHORTEST = 40
 _LONGEST = 512
 _MARGIN = 8
-#: So many tokens at the end of a prompt are decoded one by one.
+#: How many tokens at the end of a prompt are decoded one by one.
 _DECODED = 10
 _NEW_TOKENS = 8
 

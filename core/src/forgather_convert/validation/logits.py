@@ -114,7 +114,7 @@ def check_logits(
     gc.collect()
     model = result.load()
     actual = _logits(result, model, planned.runs, settings)
-    # A window or an original length that only the result has is seen behind it.
+    # A window or an original length that only the result has shows in positions past it.
     with_both = plan_runs(ids, limits | limits_of(model.config), size, device, tokens)
     more = [run for run in with_both.runs if run not in planned.runs]
     if more:

@@ -11,7 +11,7 @@ A second run goes past them where that is affordable. Affordable means:
 - at most ``_ATTENTION_MEMORY`` for the scores of one layer.
 
 A rotary embedding depends on nothing but the position's number. So where the way to its limit is
-too long, a few tokens are run as if they stood behind it. That is always done for the kinds whose
+too long, a few tokens are run as if they stood past it. That is always done for the kinds whose
 frequencies change there; the others show the scaling at every position.
 """
 
@@ -39,7 +39,7 @@ _SCALED_FROM_LENGTH = (*_SWITCHING, "yarn", "llama3")
 
 @dataclass(frozen=True, order=True)
 class Limit:
-    """A number of positions behind which a model behaves in another way.
+    """A number of positions after which a model behaves differently.
 
     Attributes:
         length: The number of positions.

@@ -10,7 +10,7 @@ from forgather_convert.source.tokenizer_directory import has_tokenizer, load_tok
 
 logger = logging.getLogger(__name__)
 
-#: Where there is no tokenizer: so many ids, spread over the vocabulary.
+#: How many ids, spread over the vocabulary, stand in for a prompt without a tokenizer.
 _NUM_IDS = 32
 _STRIDE = 7919
 

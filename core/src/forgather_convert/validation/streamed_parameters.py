@@ -268,7 +268,7 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
 def _buffers(model: Any, values: Mapping[str, torch.Tensor]) -> Iterator[None]:
     """Gives a model other buffers for a time.
 
-    Whatever the modules' attributes are changed to meanwhile is put back, too: a rotary embedding
+    Attributes of the modules that change meanwhile are put back, too: a rotary embedding
     of the dynamic kind notes the longest sequence and changes its frequencies.
     """
     modules = dict(model.named_modules())

@@ -254,7 +254,7 @@ def _plan(
 
 
 def _is_kept(request: TokenRequest, view: TokenizerView) -> bool:
-    """Whether a request is fulfilled before anything is done."""
+    """Whether nothing need be done for a request."""
     exists = view.id_of(request.token) is not None
     if not request.role.is_named:
         is_done = request.role is Role.REGULAR or view.is_special(request.token)

@@ -36,7 +36,7 @@ class IdUses:
         self._tokens.update(view.tokens_by_id)
 
     def other_use(self, token: str, token_id: int, roles: Iterable[Role]) -> str | None:
-        """What else an id is used for than for a token in its roles; ``None`` for nothing."""
+        """What an id is used for, apart from a token in its roles; ``None`` for nothing."""
         other = self._tokens.get(token_id, token)
         if other != token:
             return f"the token '{other}' has it"

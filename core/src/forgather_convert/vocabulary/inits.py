@@ -16,7 +16,7 @@ from forgather_convert.vocabulary.tokenizer_view import TokenizerView
 def inits_of(
     requests: Iterable[TokenRequest], new: Container[str], spare: Container[str]
 ) -> dict[str, Init]:
-    """How the tokens begin; where two names share a new one, the first name's default counts.
+    """How the tokens begin; where two roles share a new one, the first role's default counts.
 
     A token that nobody asked for leaves a spare row as it is: it may hold a value.
     """

@@ -129,7 +129,7 @@ class _RefusedError(yaml.MarkedYAMLError):
 
 
 class _TokenFileLoader(yaml.SafeLoader):
-    """Reads YAML without aliases, with which a short file stands for one of any size."""
+    """Reads YAML without aliases: with them a short file can expand to any size."""
 
     _depth = 0
 
@@ -173,7 +173,7 @@ def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
         if not isinstance(error, _RefusedError):
             problem = f"this is not YAML: {problem}"
         raise OptionError(f"{place}: {problem}.") from error
-    # PyYAML lets pass what Python raises for a character beyond Unicode.
+    # PyYAML does not catch what Python raises for a character beyond Unicode.
     except (ValueError, OverflowError) as error:
         line = loader.line + 1 if loader else 1
         raise OptionError(f"{path}:{line}: this is not YAML: {error}.") from error
@@ -198,7 +198,7 @@ def _collect_lines(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Pat
 
 
 def _check_scalars(node: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
-    """Refuses values of a type that they are not of, as a date with a month 13."""
+    """Refuses values that their YAML type does not have, such as a date in month 13."""
     if isinstance(node, yaml.CollectionNode):
         for item in node.value:
             for child in item if isinstance(item, tuple) else (item,):
@@ -206,7 +206,7 @@ def _check_scalars(node: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None
         return
     try:
         loader.construct_object(node)
-    # PyYAML lets pass what Python raises for them.
+    # PyYAML does not catch what Python raises for them.
     except (ValueError, LookupError, AttributeError, ArithmeticError) as error:
         kind = node.tag.rpartition(":")[2]
         raise OptionError(

@@ -1,7 +1,7 @@
-"""Edits tokenizer files in place of writing them anew.
+"""Edits tokenizer files instead of writing them anew.
 
-transformers 5 writes tokenizers that version 4 cannot read, and either drops what it
-does not know. An edit keeps everything else, and a file that need not change keeps its
+transformers 5 writes tokenizers that version 4 cannot read, and both versions drop what they
+do not know. An edit keeps everything else, and a file that need not change keeps its
 bytes.
 """
 

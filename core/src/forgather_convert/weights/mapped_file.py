@@ -13,8 +13,8 @@ from forgather_convert.weights.tensor_ref import TensorRef
 if TYPE_CHECKING:
     import torch
 
-#: Linux promises memory for every page of a private map that could be written to, and so
-#: refuses the map of a file that is larger than memory. This flag asks for no such promise.
+#: Linux reserves memory for every page of a private map that could be written to, and so
+#: refuses the map of a file that is larger than memory. With this flag it reserves none.
 #: Python has its name since 3.13; the number holds on x86, ARM, RISC-V and s390.
 _MAP_NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000)
 

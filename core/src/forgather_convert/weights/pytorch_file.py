@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
-#: A bare pickle begins so, and torch before 1.6 wrote several behind each other.
+#: A bare pickle begins so, and torch before 1.6 wrote several in a row.
 _PICKLE_SIGNATURE = b"\x80"
 #: As much as the header of a safetensors file may have, in bytes.
 _MAX_PICKLE = 100_000_000
@@ -43,7 +43,7 @@ _SAVE_AGAIN = "Load it with torch where you trust it, and save it again as safet
 
 @dataclass(frozen=True)
 class _Archive:
-    """What a file has of torch's own.
+    """The entries that ``torch.save`` wrote into a file.
 
     Attributes:
         pickled: The pickle.

@@ -68,7 +68,7 @@ def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     file.seek(info.header_offset, os.SEEK_SET)
     raw = file.read(_LOCAL_HEADER.size)
     if len(raw) < _LOCAL_HEADER.size:
-        raise zipfile.BadZipFile(f"the entry {info.filename!r} would begin behind the end")
+        raise zipfile.BadZipFile(f"the entry {info.filename!r} would begin after the end")
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(raw)
     if signature != _SIGNATURE:
         raise zipfile.BadZipFile(f"the entry {info.filename!r} is not where it should be")
