@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.command import forgather
+from support.command import forgather, forgather_process
 from support.distributions import CONVERTER, environment, imported, install
 
 FAMILIES = ("llama", "mistral", "qwen3")
@@ -37,7 +37,7 @@ def variables(site: Path, tmp_path: Path) -> dict[str, str]:
 
 
 def listed(*arguments: str | Path, code: int = 0, **variables: str) -> dict[str, Any]:
-    result = forgather("converters", "list", "--json", *arguments, **variables)
+    result = forgather_process("converters", "list", "--json", *arguments, **variables)
     assert result.returncode == code, result.stderr
     return {row["distribution"]: row for row in json.loads(result.stdout)}
 
@@ -92,7 +92,7 @@ def test_list_with_check_imports_each_by_itself(site: Path, variables: dict[str,
 
 
 def test_list_as_text(site: Path, variables: dict[str, str]) -> None:
-    result = forgather("converters", "list", **variables)
+    result = forgather_process("converters", "list", **variables)
     assert result.stderr == ""
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[0] == ["MODEL", "TYPE", "DISTRIBUTION", "VERSION", "ORIGIN", "STATUS"]
@@ -169,7 +169,8 @@ def test_show_without_a_converter() -> None:
 
 def checked(*arguments: str | Path, code: int, **variables: str) -> dict[str, Any]:
     """The outcome and the detail of each step, by the first words of its name."""
-    result = forgather("converters", "check", "--json", *arguments, **variables)
+    run = forgather_process if variables else forgather
+    result = run("converters", "check", "--json", *arguments, **variables)
     assert result.returncode == code, result.stderr
     (converter,) = json.loads(result.stdout)
     assert converter["ok"] is (code == 0)

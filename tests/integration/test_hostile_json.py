@@ -11,9 +11,10 @@ import pytest
 
 from forgather_convert import ForgatherConvertError, SourceError, UnsupportedModelError, convert
 from forgather_convert.source.json_file import MAX_DEPTH, MAX_SIZE, parse_json
+from support.converting import edit_config
 from support.directories import differences
 from support.models import write_hf_model
-from support.refusals import LLAMA, assert_refused, edit_config
+from support.refusals import LLAMA, assert_refused
 from support.tokenizer_files import write_tokenizer
 
 DEEP = "[" * 100_000 + "]" * 100_000

@@ -13,11 +13,11 @@ from forgather_convert import (
     SourceError,
     convert,
 )
+from support.converting import edit_config
 from support.models import random_state, write_hf_model, write_weights
 from support.refusals import (
     LLAMA,
     assert_refused,
-    edit_config,
 )
 
 

@@ -9,11 +9,11 @@ from forgather_convert import (
     convert,
 )
 from support.command import forgather
+from support.converting import edit_config
 from support.models import write_hf_model
 from support.refusals import (
     LLAMA,
     assert_command_refuses,
-    edit_config,
     without,
     write_state,
 )

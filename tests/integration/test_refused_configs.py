@@ -10,11 +10,11 @@ from forgather_convert import (
     ForgatherConvertError,
     UnsupportedModelError,
 )
+from support.converting import edit_config
 from support.models import random_state, write_hf_model
 from support.refusals import (
     LLAMA,
     assert_refused,
-    edit_config,
 )
 from support.variants import Variant
 

@@ -14,11 +14,11 @@ from forgather_convert import (
     SourceError,
     UnsupportedModelError,
 )
+from support.converting import edit_config
 from support.models import write_hf_model
 from support.refusals import (
     LLAMA,
     assert_refused,
-    edit_config,
     write_state,
 )
 

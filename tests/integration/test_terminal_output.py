@@ -18,9 +18,10 @@ from forgather_convert.cli.console import echo_usage_error, set_up_logging
 from forgather_convert.cli.main import forgather as command
 from forgather_convert.errors import SourceError
 from forgather_convert.source.plain_text import indented, is_plain, one_line, printable
+from support.converting import edit_config
 from support.in_process import run
 from support.models import write_hf_model
-from support.refusals import LLAMA, edit_config
+from support.refusals import LLAMA
 from support.tokenizers import write_byte_level_bpe
 
 EVIL = "\x1b[2J\x07\r\x9b31m\u202e\x7f"

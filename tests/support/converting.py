@@ -35,6 +35,13 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
+def edit_config(directory: Path, remove: tuple[str, ...] = (), **fields: Any) -> None:
+    """Sets fields of ``config.json``, and removes others."""
+    config = {**read_config(directory), **fields}
+    kept = {name: config[name] for name in config if name not in remove}
+    (directory / "config.json").write_text(json.dumps(kept))
+
+
 def assert_rope_is_for_both_transformers(config: dict[str, Any]) -> None:
     """Version 4 of transformers reads the first two fields, version 5 the third, and they agree."""
     parameters = dict(config["rope_parameters"])

@@ -1,6 +1,5 @@
 """What a refusal must be: an error that helps, and not a trace of the attempt."""
 
-import json
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,10 +16,13 @@ from support.models import random_state, write_hf_model
 from support.variants import variant
 
 LLAMA = variant("llama-default")
-#: Every message says what to do: in a sentence that begins with a verb, or as what must be.
+#: Every message says what to do: in a sentence of its own that begins with a verb, as what a value
+#: must be, as the choices that there are, or as the one thing that is lacking.
 ADVICE = re.compile(
-    r"\b(?:Add|Check|Choose|Convert|Correct|Create|Delete|Download|Give|Install|Load|Name|Remove|Run"
-    r"|Save|Set|Uninstall|Upgrade|Use|Write|pip install|must be|must divide|needs|Known are)\b"
+    r"(?:[.:;] |\n)(?:Add|Check|Choose|Convert|Correct|Create|Delete|Download|Give|Install|Load"
+    r"|Name|Remove|Run|Save|Set|Uninstall|Upgrade|Use|Write|try 'pip install|[Ii]t must be"
+    r"|it must divide|Known are:)[ ]"
+    r"|needs '\w+', which \S+ does not give\.$|needs a tokenizer, but \S+ has none\.$"
 )
 
 
@@ -67,12 +69,6 @@ def assert_command_refuses(
     errors = [line for line in result.stderr.splitlines() if line.startswith("ERROR: ")]
     assert len(errors) == 1, result.stderr
     assert_helps(result.stderr[result.stderr.index("ERROR: ") :], *words)
-
-
-def edit_config(directory: Path, remove: tuple[str, ...] = (), **fields: Any) -> None:
-    path = directory / "config.json"
-    config = {**json.loads(path.read_text()), **fields}
-    path.write_text(json.dumps({key: config[key] for key in config if key not in remove}))
 
 
 def write_state(

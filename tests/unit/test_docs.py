@@ -17,6 +17,8 @@ from forgather_convert.families.hook_calls import HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors import notation as mapping_notation
 
+pytestmark = pytest.mark.version_independent
+
 DOCS = Path(__file__).parents[2] / "docs"
 HOOKS = (DOCS / "hooks.md").read_text()
 COMMAND_LINE = (DOCS / "command-line.md").read_text()

@@ -14,6 +14,8 @@ from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 from forgather_convert.weights.tensor_ref import TensorRef
 
+pytestmark = pytest.mark.version_independent
+
 _MEMORY = Path("/proc/meminfo")
 _OVERCOMMIT = Path("/proc/sys/vm/overcommit_memory")
 

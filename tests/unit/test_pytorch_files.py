@@ -16,6 +16,8 @@ from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from support.zip_files import repack
 
+pytestmark = pytest.mark.version_independent
+
 _VALUES = torch.arange(24.0).reshape(4, 6)
 
 

@@ -8,6 +8,8 @@ from forgather_convert.errors import OptionError
 from forgather_convert.vocabulary.requests import Init, InitKind, Role
 from forgather_convert.vocabulary.token_file import read_token_file
 
+pytestmark = pytest.mark.version_independent
+
 
 def write(tmp_path: Path, text: str) -> Path:
     path = tmp_path / "tokens.yaml"

@@ -52,8 +52,9 @@ def plugin_manager(
             manager.register(extension.plugin, extension.name)
             manager.check_pending()
         except (pluggy.PluginValidationError, ValueError) as error:
+            problem = " ".join(str(error).split())
             raise ConverterError(
-                f"The extension {extension.name} does not fit the hooks: {' '.join(str(error).split())}. Upgrade it, or "
+                f"The extension {extension.name} does not fit the hooks: {problem}. Upgrade it, or "
                 "use --no-plugins."
             ) from error
     return manager

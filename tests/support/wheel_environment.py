@@ -5,14 +5,10 @@ import subprocess
 import sys
 import venv
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-
-
-class CheckError(Exception):
-    """A check failed; the message is for the summary."""
+ROOT = Path(__file__).resolve().parents[2]
 
 
 class WheelEnvironment:
@@ -70,44 +66,19 @@ class WheelEnvironment:
         self, command: list[str | Path], fails: bool = False, cwd: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         """Runs a command; one that fails is an error, unless that is expected."""
+        # Nothing may be found by a path that somebody has set.
+        inherited = {name: os.environ[name] for name in os.environ if name != "PYTHONPATH"}
         constraints = os.environ.get("PIP_CONSTRAINT") or str(ROOT / "constraints.txt")
         result = subprocess.run(
             list(map(str, command)),
             cwd=cwd or self.elsewhere,
-            env={**os.environ, "PIP_CONSTRAINT": constraints, "HF_HUB_OFFLINE": "1"},
+            env={**inherited, "PIP_CONSTRAINT": constraints, "HF_HUB_OFFLINE": "1"},
             capture_output=True,
             text=True,
             check=False,
         )
-        if result.returncode and not fails:
-            shown = " ".join(str(word).strip().split("\n")[0] for word in command)
-            raise CheckError(
-                f"{shown} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
-            )
+        shown = " ".join(str(word).strip().split("\n")[0] for word in command)
+        assert fails or result.returncode == 0, (
+            f"{shown} exited with {result.returncode}:\n{result.stdout}{result.stderr}"
+        )
         return result
-
-
-def run_steps(
-    steps: Iterable[tuple[str, Callable[[], None]]], essential: Iterable[Callable[[], None]]
-) -> int:
-    """Runs every check, prints a line for each, and gives the exit code.
-
-    Args:
-        steps: What each checks, and the check.
-        essential: The checks without which the others make no sense.
-    """
-    steps = list(steps)
-    failed = []
-    for what, step in steps:
-        print(f"checking that {what}", flush=True)
-        try:
-            step()
-        except CheckError as error:
-            print(f"  FAILED: {error}", flush=True)
-            failed.append(what)
-            if step in essential:
-                break
-    print(
-        f"\n{len(steps)} checks, {len(failed)} failed" + "".join(f"\n  {what}" for what in failed)
-    )
-    return 1 if failed else 0

@@ -1,0 +1,115 @@
+"""What is done with a model's tokenizer: generation, the check's prompt, chat templates."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from tokenizers import ByteLevelBPETokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerFast
+
+from forgather_convert import ConvertOptions, convert
+from support.command import run_convert
+from support.directories import differences
+from support.models import load_forgather, write_hf_model
+from support.variants import Variant, variant
+from support.vocabulary import read_json
+
+LLAMA = variant("llama-default")
+
+
+TEXT = "The river runs under the old bridge, and the old bridge stands over the river. "
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_hf_model(tmp_path / "hf", LLAMA, dtype="bfloat16")
+
+
+@pytest.fixture(scope="module")
+def model_with_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Hugging Face model with a small tokenizer of its own. Not to be changed."""
+    directory = tmp_path_factory.mktemp("models") / "hf"
+    write_hf_model(directory, Variant("llama", "words", {"vocab_size": 320}), dtype="float32")
+    trained = ByteLevelBPETokenizer()
+    trained.train_from_iterator(
+        [TEXT] * 5, vocab_size=300, special_tokens=["<pad>", "<s>", "</s>"], show_progress=False
+    )
+    PreTrainedTokenizerFast(
+        tokenizer_object=trained._tokenizer, pad_token="<pad>", bos_token="<s>", eos_token="</s>"
+    ).save_pretrained(directory)
+    return directory
+
+
+def test_generation_test_prints_what_the_model_says(
+    model_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    words = "The old bridge"
+    result = run_convert("-g", "--prompt", words, model_with_tokenizer, tmp_path / "fg")
+    tokenizer = AutoTokenizer.from_pretrained(model_with_tokenizer)
+    model = load_forgather(tmp_path / "fg")
+    inputs = tokenizer(words, return_tensors="pt")
+    output = model.generate(
+        inputs["input_ids"],
+        attention_mask=inputs["attention_mask"],
+        max_new_tokens=40,
+        do_sample=False,
+    )
+    expected = tokenizer.decode(output[0], skip_special_tokens=True)
+    assert result.stdout == f"Generation test: {expected}\n"
+
+
+def test_generation_test_without_tokenizer(source: Path, tmp_path: Path) -> None:
+    result = run_convert("-g", "--json", source, tmp_path / "fg")
+    ids = json.loads(result.stdout)["generation"]["token_ids"]
+    assert ids
+    assert all(0 <= number < 160 for number in ids)
+
+
+def test_logit_check_runs_on_the_prompt(model_with_tokenizer: Path, tmp_path: Path) -> None:
+    options = ConvertOptions(prompt="river")
+    result = convert(model_with_tokenizer, tmp_path / "fg", options)
+    tokenizer = AutoTokenizer.from_pretrained(model_with_tokenizer)
+    assert result.logits is not None
+    assert result.logits.num_tokens == len(tokenizer("river")["input_ids"])
+
+
+def test_tokenizer_is_taken_along(model_with_tokenizer: Path, tmp_path: Path) -> None:
+    """To the byte, in both directions."""
+    options = ConvertOptions(skip_default_tokens=True)
+    convert(model_with_tokenizer, tmp_path / "fg", options)
+    convert(tmp_path / "fg", tmp_path / "back", options)
+    content = (model_with_tokenizer / "tokenizer.json").read_bytes()
+    assert (tmp_path / "fg" / "tokenizer.json").read_bytes() == content
+    assert differences(model_with_tokenizer, tmp_path / "back") == []
+
+
+@pytest.mark.parametrize("place", ["tokenizer_config.json", "chat_template.jinja", "none"])
+def test_chat_template_is_stored_as_the_source_stored_its_own(
+    model_with_tokenizer: Path, tmp_path: Path, place: str
+) -> None:
+    source = tmp_path / "hf"
+    shutil.copytree(model_with_tokenizer, source)
+    if place == "tokenizer_config.json":
+        config = read_json(source / place)
+        (source / place).write_text(json.dumps({**config, "chat_template": "old"}))
+    elif place == "chat_template.jinja":
+        (source / place).write_text("old")
+    template = tmp_path / "new.jinja"
+    template.write_text("{% for message in messages %}<{{ message.content }}>{% endfor %}")
+    convert(source, tmp_path / "fg", ConvertOptions(chat_template_path=template))
+
+    in_config = "chat_template" in read_json(tmp_path / "fg" / "tokenizer_config.json")
+    assert in_config == (place == "tokenizer_config.json")
+    assert (tmp_path / "fg" / "chat_template.jinja").exists() != in_config
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "fg")
+    messages = [{"role": "user", "content": "river"}]
+    assert tokenizer.apply_chat_template(messages, tokenize=False) == "<river>"
+
+
+def test_chat_template_option(model_with_tokenizer: Path, tmp_path: Path) -> None:
+    template = tmp_path / "new.jinja"
+    template.write_text("{{ messages[0].content }}\n")
+    run_convert("-t", template, "--no-logit-check", model_with_tokenizer, tmp_path / "fg")
+    stored = tmp_path / "fg" / "chat_template.jinja"
+    assert stored.read_bytes() == template.read_bytes()

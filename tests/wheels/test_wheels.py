@@ -1,0 +1,215 @@
+"""What is built is installed alone, and converts; a vendor's distribution does, too.
+
+``tox run -e wheels`` runs these tests. They are not among the others, because the one environment
+that they share has a torch and a transformers of its own. They need the dependency group ``build``.
+
+They run in the order of this file, in which the environment grows: the core; then a vendor's wheel
+beside it; then the plugins in the place of the vendor's wheel.
+"""
+
+import tarfile
+
+import pytest
+
+from support.wheel_environment import ROOT, WheelEnvironment
+
+DISTRIBUTIONS = ("core", "plugins/llama", "plugins/mistral", "plugins/qwen3")
+FAMILIES = ("llama", "mistral", "qwen3")
+VENDOR = "forgather-convert-acme"
+
+#: Runs in the new environment: writes a tiny model of a family.
+WRITE_MODEL = """
+import sys
+import torch
+import transformers
+
+family, directory = sys.argv[1:]
+name = {"llama": "Llama", "mistral": "Mistral", "qwen3": "Qwen3"}[family]
+torch.manual_seed(0)
+config = getattr(transformers, f"{name}Config")(
+    vocab_size=128, hidden_size=64, intermediate_size=96, num_hidden_layers=2,
+    num_attention_heads=4, num_key_value_heads=2, head_dim=16, max_position_embeddings=64,
+    pad_token_id=0, bos_token_id=1, eos_token_id=2, dtype="bfloat16",
+)
+model = getattr(transformers, f"{name}ForCausalLM")(config).to(torch.bfloat16)
+for parameter in model.parameters():
+    torch.nn.init.normal_(parameter, mean=float(parameter.dim() == 1), std=0.3)
+model.save_pretrained(directory, max_shard_size="60KB")
+"""
+
+#: Runs in the new environment: the import path that converters use.
+IMPORT_ALIAS = """
+import forgather
+from forgather.ml.model_conversion import HFConverter, register_converter
+import forgather_convert
+
+assert HFConverter is forgather_convert.HFConverter
+assert register_converter is forgather_convert.register_converter
+assert getattr(forgather, "__file__", None) is None, "'forgather' must be a namespace"
+"""
+
+#: Runs in the new environment: what the command line imports to show its help.
+HELP_IMPORTS = """
+import runpy
+import sys
+
+sys.argv = ["forgather", *sys.argv[1:], "--help"]
+try:
+    runpy.run_module("forgather_convert.cli.main", run_name="__main__")
+except SystemExit as stop:
+    assert not stop.code, stop.code
+heavy = {"torch", "transformers", "safetensors"} & set(sys.modules)
+assert not heavy, f"--help imports {heavy}"
+"""
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory: pytest.TempPathFactory) -> WheelEnvironment:
+    """All distributions are built; nothing is installed."""
+    wheels = WheelEnvironment(tmp_path_factory.mktemp("wheels"))
+    wheels.build(DISTRIBUTIONS)
+    return wheels
+
+
+@pytest.fixture(scope="module")
+def core(built: WheelEnvironment) -> WheelEnvironment:
+    """The core is installed, and nothing else that is ours; there are models to convert."""
+    built.create()
+    built.pip("install", *built.wheels("forgather_convert-"))
+    for family in FAMILIES:
+        built.python("-c", WRITE_MODEL, family, built.work / family)
+    return built
+
+
+@pytest.fixture(scope="module")
+def vendor(core: WheelEnvironment) -> WheelEnvironment:
+    """A distribution is made as a vendor makes one, and its wheel is installed."""
+    (wheel,) = core.wheels("forgather_convert-")
+    core.pip("install", f"{wheel}[testing]")
+    core.forgather(
+        *("converters", "new", "acme"),
+        *("--model-type", "llama", "--hf-class", "LlamaForCausalLM"),
+    )
+    core.build([core.elsewhere / VENDOR])
+    core.pip("install", *core.wheels("forgather_convert_acme"))
+    return core
+
+
+@pytest.fixture(scope="module")
+def plugins(core: WheelEnvironment) -> WheelEnvironment:
+    """The plugins are installed; the vendor's wheel, which is for Llama too, is not."""
+    core.pip("uninstall", "--yes", VENDOR)
+    names = [f"forgather_convert_{family}" for family in FAMILIES]
+    core.pip("install", *(wheel for name in names for wheel in core.wheels(name)))
+    return core
+
+
+def round_trip(wheels: WheelEnvironment, family: str, name: str) -> None:
+    """Converts a model there and back; every file is as it was."""
+    source = wheels.work / family
+    there, back = (wheels.work / f"{name}-{side}" for side in ("fg", "back"))
+    wheels.forgather("convert", source, there)
+    wheels.forgather("convert", there, back)
+    wheels.run(["diff", "-r", source, back])
+
+
+# What is built
+
+
+def test_one_wheel_for_each_distribution(built: WheelEnvironment) -> None:
+    assert len(built.wheels()) == len(DISTRIBUTIONS)
+
+
+def test_the_core_is_complete(built: WheelEnvironment) -> None:
+    sources = ROOT / "core" / "src"
+    expected = {
+        str(path.relative_to(sources))
+        for pattern in ("**/*.py", "**/*.j2", "**/py.typed")
+        for path in sources.glob(pattern)
+    }
+    assert expected - built.names("forgather_convert-") == set()
+
+
+def test_the_core_holds_nothing_else(built: WheelEnvironment) -> None:
+    names = built.names("forgather_convert-")
+    ours = ("forgather_convert", "forgather/")
+    assert sorted(name for name in names if not name.startswith(ours)) == []
+    # Either would shadow an installed forgather.
+    assert {"forgather/__init__.py", "forgather/ml/__init__.py"} & names == set()
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_plugin_is_complete(built: WheelEnvironment, family: str) -> None:
+    package = f"forgather_convert_{family}"
+    names = built.names(package)
+    assert {f"{package}/__init__.py", f"{package}/py.typed"} <= names
+    assert any(name.endswith("/entry_points.txt") for name in names)
+
+
+@pytest.mark.parametrize("directory", DISTRIBUTIONS)
+def test_a_source_archive_has_the_license(built: WheelEnvironment, directory: str) -> None:
+    name = directory.replace("plugins/", "forgather_convert_").replace("core", "forgather_convert")
+    (path,) = built.dist.glob(f"{name}-*.tar.gz")
+    with tarfile.open(path) as archive:
+        assert any(member.endswith("/LICENSE") for member in archive.getnames())
+
+
+# The core alone
+
+
+def test_the_core_installs_alone(core: WheelEnvironment) -> None:
+    core.pip("check")
+
+
+def test_without_a_plugin_an_error_says_so(core: WheelEnvironment) -> None:
+    destination = core.work / "none"
+    result = core.forgather("convert", core.work / "llama", destination, fails=True)
+    assert result.returncode == 1
+    assert "No converter registered for model type 'llama'" in result.stderr
+    assert not destination.exists()
+
+
+def test_the_import_path_of_converters(core: WheelEnvironment) -> None:
+    core.python("-c", IMPORT_ALIAS)
+
+
+# A vendor's distribution, beside the core
+
+
+def test_a_vendors_wheel_installs(vendor: WheelEnvironment) -> None:
+    vendor.pip("check")
+
+
+def test_a_vendors_wheel_is_listed(vendor: WheelEnvironment) -> None:
+    assert VENDOR in vendor.forgather("converters", "list").stdout
+
+
+def test_a_vendors_own_tests_pass_unmodified(vendor: WheelEnvironment) -> None:
+    result = vendor.python("-m", "pytest", "-q", cwd=vendor.elsewhere / VENDOR)
+    assert " passed" in result.stdout
+
+
+def test_a_model_converts_with_a_vendors_wheel_without_a_flag(vendor: WheelEnvironment) -> None:
+    round_trip(vendor, "llama", "vendor")
+
+
+# The plugins
+
+
+def test_the_plugins_install(plugins: WheelEnvironment) -> None:
+    plugins.pip("check")
+
+
+@pytest.mark.parametrize("arguments", [[], ["convert"]], ids=["forgather", "convert"])
+def test_help_imports_no_large_library(plugins: WheelEnvironment, arguments: list[str]) -> None:
+    plugins.python("-c", HELP_IMPORTS, *arguments)
+    assert "Usage: forgather" in plugins.forgather(*arguments, "--help").stdout
+
+
+def test_help_lists_the_families(plugins: WheelEnvironment) -> None:
+    assert "{llama,mistral,qwen3}" in plugins.forgather("convert", "--help").stdout
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_converts_and_comes_back(plugins: WheelEnvironment, family: str) -> None:
+    round_trip(plugins, family, family)
