@@ -9,6 +9,7 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
 
 from forgather_convert import ConvertOptions, convert
+from forgather_convert.source.plain_text import printable
 from support.command import run_convert
 from support.directories import differences
 from support.models import load_forgather, write_hf_model
@@ -56,7 +57,7 @@ def test_generation_test_prints_what_the_model_says(
         do_sample=False,
     )
     expected = tokenizer.decode(output[0], skip_special_tokens=True)
-    assert result.stdout == f"Generation test: {expected}\n"
+    assert result.stdout == f"Generation test: {printable(expected)}\n"
 
 
 def test_generation_test_without_tokenizer(source: Path, tmp_path: Path) -> None:
