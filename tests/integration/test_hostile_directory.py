@@ -1,6 +1,7 @@
 """Directories with what is no file in them: refused with its name, or left out; nothing waits."""
 
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from forgather_convert import SourceError, convert, plan
+from support.in_process import run
 from support.log import logged
 from support.models import write_hf_model
 from support.refusals import LLAMA, assert_refused
@@ -90,17 +92,38 @@ def test_file_that_may_not_be_read(source: Path, monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["a\x1b]0;owned\x07", "a\nERROR: done", "a\rb", "a\x9b31m", "a\u202etxt", os.fsdecode(b"\xff")],
-    ids=["escape", "line", "return", "c1", "direction", "not-utf-8"],
+    ("name", "shown"),
+    [
+        ("a\x1b]0;owned\x07", r"a\x1b]0;owned\x07"),
+        ("a\nERROR: done", r"a\nERROR: done"),
+        ("a\x9b31m\u202etxt", r"a\x9b31m\u202etxt"),
+        (os.fsdecode(b"caf\xe9"), r"caf\udce9"),
+    ],
+    ids=["escape", "line", "c1", "not-utf-8"],
 )
-def test_name_with_control_characters(source: Path, name: str) -> None:
+def test_odd_names_are_carried_along_and_shown_as_escapes(
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    name: str,
+    shown: str,
+) -> None:
     (source / name).write_text("odd")
-    with pytest.raises(SourceError) as caught:
-        plan(source, source.with_name("out"))
-    assert name not in str(caught.value)
-    assert "control characters" in str(caught.value)
-    assert "\\" in str(caught.value)
+    (source / f"{name}-left").mkdir()
+    lines = {}
+    for options in ((), ("--dry-run",)):
+        ended = run(monkeypatch, capsys, "convert", source, tmp_path / "fg", *options)
+        assert ended.exit_code == 0
+        text = ended.output + ended.errors
+        assert name not in text
+        lines[options] = text.splitlines()
+        if not options:
+            assert (tmp_path / "fg" / name).read_text() == "odd"
+            shutil.rmtree(tmp_path / "fg")
+    assert f"Not carried along: {shown}-left" in lines[()]
+    assert f"copy {shown} from {source}/{shown}" in lines["--dry-run",]
+    assert f"leave out {shown}-left" in lines["--dry-run",]
 
 
 def test_names_of_other_languages_stay(source: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from support.wheel_environment import ROOT, WheelEnvironment
 DISTRIBUTIONS = ("core", "plugins/llama", "plugins/mistral", "plugins/qwen3")
 FAMILIES = ("llama", "mistral", "qwen3")
 VENDOR = "forgather-convert-acme"
+EXTENSION = "forgather-toy"
 
 #: Runs in the new environment: writes a tiny model of a family.
 WRITE_MODEL = """
@@ -102,6 +103,14 @@ def plugins(core: WheelEnvironment) -> WheelEnvironment:
     names = [f"forgather_convert_{family}" for family in FAMILIES]
     core.pip("install", *(wheel for name in names for wheel in core.wheels(name)))
     return core
+
+
+@pytest.fixture(scope="module")
+def extension(plugins: WheelEnvironment) -> WheelEnvironment:
+    """A wheel of an extension is installed beside the plugins."""
+    plugins.build(["tests/extension"])
+    plugins.pip("install", *plugins.wheels("forgather_toy"))
+    return plugins
 
 
 def round_trip(wheels: WheelEnvironment, family: str, name: str) -> None:
@@ -213,3 +222,26 @@ def test_help_lists_the_families(plugins: WheelEnvironment) -> None:
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_converts_and_comes_back(plugins: WheelEnvironment, family: str) -> None:
     round_trip(plugins, family, family)
+
+
+# An extension
+
+
+def test_an_extension_is_listed(extension: WheelEnvironment) -> None:
+    assert EXTENSION in extension.forgather("converters", "list").stdout
+
+
+def test_an_extension_adds_a_command(extension: WheelEnvironment) -> None:
+    assert extension.forgather("toy").stdout == "toy says hello\n"
+
+
+def test_an_extension_changes_a_family_that_it_does_not_know(extension: WheelEnvironment) -> None:
+    """The norm is exchanged, the logits are equal, and the way back is exact."""
+    round_trip(extension, "qwen3", "extended")
+    assert list((extension.work / "extended-fg").glob("toy_norm_*.py"))
+
+
+def test_an_extension_can_be_switched_off(extension: WheelEnvironment) -> None:
+    listed = extension.forgather("converters", "list", "--no-plugins").stdout
+    (line,) = [line for line in listed.splitlines() if EXTENSION in line and "1.0" in line]
+    assert line.endswith("disabled")

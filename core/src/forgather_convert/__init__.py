@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from forgather_convert.families.converter import STANDARD_HYPERPARAMETERS, HFConverter
     from forgather_convert.families.hookspecs import hookimpl
     from forgather_convert.families.rope import RopeParameters
+    from forgather_convert.families.tiny_decoder import TINY_DECODER
     from forgather_convert.options import ConvertOptions
     from forgather_convert.source.config_file import SourceConfig
     from forgather_convert.tensors import (
@@ -47,6 +48,7 @@ _EXPORTS = {
     "ConversionResult": "api",
     "Project": "dynamic_model.project",
     "TensorRef": "weights.tensor_ref",
+    "TINY_DECODER": "families.tiny_decoder",
     "hookimpl": "families.hookspecs",
     "convert": "api",
     "plan": "api",
@@ -79,6 +81,7 @@ _EXPORTS = {
 __all__ = [
     "STANDARD_HYPERPARAMETERS",
     "STANDARD_WEIGHT_MAPPING",
+    "TINY_DECODER",
     "Checkpoint",
     "ConversionResult",
     "ConvertOptions",

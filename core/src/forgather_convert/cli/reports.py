@@ -25,10 +25,7 @@ def plan_as_text(plan: ConversionPlan) -> str:
     if plan.vocabulary is not None:
         lines.append(f"vocabulary: {plan.vocabulary.size_before} -> {plan.vocabulary.size} rows")
         lines += [
-            "  "
-            + " ".join(
-                f"{name}={one_line(str(value))}" for name, value in row.items() if value != ""
-            )
+            "  " + " ".join(f"{name}={value}" for name, value in row.items() if value != "")
             for row in _vocabulary_rows(plan.vocabulary)
         ]
     for shard in plan.shards:
@@ -38,7 +35,7 @@ def plan_as_text(plan: ConversionPlan) -> str:
     lines += [f"copy {copy.name} from {copy.source}" for copy in plan.copies]
     lines += [f"leave out {name}" for name in plan.left_out]
     lines.append("Nothing was written: this is a dry run.")
-    return "\n".join(lines)
+    return "\n".join(map(one_line, lines))
 
 
 def plan_object(plan: ConversionPlan) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """The division of a Hugging Face model's weights among files, as the provenance keeps it."""
 
 import base64
-import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
@@ -10,6 +9,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.tensors.dtypes import tensor_bytes
 from forgather_convert.weights.checkpoint import SAFETENSORS, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_header_text
@@ -48,14 +48,9 @@ def json_object(text: str) -> dict[str, Any]:
         ValueError: It is not one.
     """
     try:
-        content = json.loads(text)
-    except RecursionError:
-        raise ValueError("it is JSON that is nested too deep") from None
-    except ValueError as error:
-        raise ValueError(f"it is not JSON: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError("it is not a JSON object")
-    return content
+        return parse_json_object(text, "it")
+    except SourceError as error:
+        raise ValueError(str(error).partition(". ")[0]) from error
 
 
 class Schema(pydantic.BaseModel):

@@ -11,7 +11,6 @@ from typing import Any
 from forgather_convert.errors import SourceError
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.json_file import kind_of, read_json, read_json_object
-from forgather_convert.source.plain_text import is_plain, one_line
 from forgather_convert.source.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
 
 #: No vocabulary is larger: the largest today have some 260,000 tokens.
@@ -31,13 +30,12 @@ _READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", "tokenizer.model", "merges.txt")
 
 
 def check_entries(directory: Path) -> None:
-    """Refuses a directory with names that cannot be shown, and with files that cannot be read.
+    """Refuses a directory with files that cannot be read.
 
     What is neither a file nor a directory, and is not needed, is left to the side files.
 
     Raises:
-        SourceError: A name has control characters; a link leads to itself; what should be a
-            file is something else; or a file may not be read.
+        SourceError: A link leads to itself; a file that is read is none, or may not be read.
     """
     try:
         paths = sorted(directory.iterdir())
@@ -46,11 +44,6 @@ def check_entries(directory: Path) -> None:
             f"{directory} cannot be read: {error.strerror or error}. Check its permissions."
         ) from error
     for path in paths:
-        if not is_plain(path.name):
-            raise SourceError(
-                f"{directory} has a name with control characters: '{one_line(path.name)}'. "
-                "Delete or rename it."
-            )
         _check_entry(path)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,15 @@ def check_file_name(name: str) -> None:
     """Refuses a name that is not the plain name of a file.
 
     Names come from the source: from its directory, and from what it says of its origin. With
-    this check no value of a plan can hold a path.
+    this check no value of a plan can hold a path. Odd characters are no harm: they are carried
+    along, and shown as escapes where they are shown.
 
     Raises:
         SourceError: It is a path, or no name that a file can have.
     """
-    is_plain = name not in ("", ".", "..") and "/" not in name and "\\" not in name
-    if not is_plain or not name.isprintable() or len(os.fsencode(name)) > _MAX_NAME:
+    is_path = name in ("", ".", "..") or any(separator in name for separator in "/\\\0")
+    # Linux allows any bytes in a name; what is no text is a character here, and a byte there.
+    if is_path or len(name.encode("utf-8", "replace")) > _MAX_NAME:
         raise SourceError(
             f"The source names a file {name[:_MAX_NAME]!r}, which is not a plain file name. "
             "Nothing outside of the destination is written. Rename the file, or delete the "

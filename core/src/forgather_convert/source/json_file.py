@@ -151,8 +151,8 @@ def _object(content: Any, origin: str) -> dict[str, Any]:
 
 def _too_deep(origin: str) -> SourceError:
     return SourceError(
-        f"{origin} has lists or objects in more than {MAX_DEPTH} others. Correct it, or download "
-        "it again."
+        f"{origin} is nested too deep: it has lists or objects in more than {MAX_DEPTH} others. "
+        "Correct it, or download it again."
     )
 
 

@@ -20,8 +20,8 @@ import pytest
 # Without it, a failing assertion of the inherited tests would not show its values.
 pytest.register_assert_rewrite(f"{__name__}.conformance")
 
+from forgather_convert.families.tiny_decoder import TINY_DECODER  # noqa: E402
 from forgather_convert.testing.conformance import ConverterConformance  # noqa: E402
-from forgather_convert.testing.models import TINY_DECODER  # noqa: E402
 from forgather_convert.testing.scanned import scanned_converter  # noqa: E402
 from forgather_convert.testing.standard_tests import expected_failure  # noqa: E402
 

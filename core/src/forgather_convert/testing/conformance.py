@@ -58,7 +58,8 @@ class ConverterConformance:
 
     Attributes:
         converter_class: The converter under test.
-        configs: Config fields of tiny models, by a name for each. RoPE may be written in either
+        configs: Config fields of tiny models, by a name for each; by default the converter's
+            ``tiny_configs``. RoPE may be written in either
             schema. Windows and original context lengths should be shorter than a few hundred
             tokens: prompts are chosen longer than they are.
     """
@@ -70,6 +71,9 @@ class ConverterConformance:
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        converter_class = getattr(cls, "converter_class", None)
+        if not hasattr(cls, "configs") and isinstance(converter_class, type):
+            cls.configs = getattr(converter_class, "tiny_configs", {})
         check_suite(ConverterConformance, cls)
         cls._converted_models = {}
 

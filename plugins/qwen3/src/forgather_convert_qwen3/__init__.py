@@ -9,12 +9,14 @@ from forgather_convert import (
     HFConverter,
     WeightMappingDict,
 )
+from forgather_convert_qwen3.tiny_configs import TINY_CONFIGS
 
 
 class Qwen3Converter(HFConverter):
     """Converts the dense Qwen3 models."""
 
     model_type = "qwen3"
+    tiny_configs = TINY_CONFIGS
     tokenizer_class = "Qwen2Tokenizer"
     hyperparameters = (
         *STANDARD_HYPERPARAMETERS,

@@ -1,0 +1,22 @@
+"""Tiny Qwen3s, with windows and the size of heads as their class reads them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forgather_convert import TINY_DECODER
+
+_SMALL = {**TINY_DECODER, "head_dim": 16}
+_WINDOWS = {**_SMALL, "use_sliding_window": True, "sliding_window": 8}
+
+TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "plain": _SMALL,
+    "tied": {**_SMALL, "tie_word_embeddings": True},
+    # It means 128.
+    "missing-head-dim": TINY_DECODER,
+    "attention-bias": {**_SMALL, "attention_bias": True},
+    "windows-by-layer-types": {
+        **_WINDOWS,
+        "max_window_layers": 3,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+}
