@@ -181,7 +181,13 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
     assert content["direction"] == "to_forgather"
     assert content["model_type"] == "llama"
     assert content["dtype"] == "bfloat16"
-    assert content["logits"] == {"equal": True, "max_difference": 0.0, "positions": 32}
+    assert content["logits"] == {
+        "equal": True,
+        "max_difference": 0.0,
+        "positions": 32,
+        "past": [],
+        "not_past": [],
+    }
     assert content["files"] == sorted(path.name for path in (tmp_path / "fg").iterdir())
     assert "Conversion complete" in result.stderr
 

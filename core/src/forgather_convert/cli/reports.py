@@ -71,6 +71,8 @@ def result_object(result: ConversionResult) -> dict[str, Any]:
             "equal": result.logits.are_equal,
             "max_difference": result.logits.max_difference,
             "positions": result.logits.num_tokens,
+            "past": [str(limit) for limit in result.logits.covered],
+            "not_past": [str(limit) for limit in result.logits.not_covered],
         }
     content["generation"] = None
     if result.generation is not None:
