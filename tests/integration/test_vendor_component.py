@@ -99,14 +99,15 @@ def test_components_that_are_not_there(paths: Any, words: str, tmp_path: Path) -
 
 
 def test_a_component_of_the_same_name_as_one_of_core(tmp_path: Path) -> None:
-    """The vendor's is taken, also where other components import it."""
+    """The vendor's is taken for the role that it names."""
     components = tmp_path / "components"
     components.mkdir()
     text = (COMPONENTS / "plain_feedforward.py").read_text()
     (components / "gated_feedforward.py").write_text(
         text.replace("PlainFeedforward", "GatedFeedforward")
     )
-    attributes = {"components": {}, "component_paths": [components]}
+    roles = {"feedforward": "gated_feedforward:GatedFeedforward"}
+    attributes = {"components": roles, "component_paths": [components]}
     fg = converted(type("Shadowing", (ARCEE,), attributes)(), tmp_path)
     (file,) = fg.glob("gated_feedforward_*.py")
     assert file.read_bytes() == (components / "gated_feedforward.py").read_bytes()

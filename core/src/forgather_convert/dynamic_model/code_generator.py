@@ -1,8 +1,8 @@
 """Turns a project into the Python files of a model directory."""
 
 import ast
+import builtins
 import hashlib
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,20 +11,23 @@ from typing import Any
 
 import jinja2
 
+from forgather_convert.dynamic_model.component_files import (
+    RELATIVE_IMPORT,
+    ComponentFiles,
+    Symbol,
+    collect_components,
+)
 from forgather_convert.dynamic_model.literals import annotation, literal
-from forgather_convert.dynamic_model.project import Project
+from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS, Project
 from forgather_convert.errors import ConverterError
 
 _HERE = Path(__file__).parent
-_STANDARD_COMPONENTS = _HERE / "components"
 
 #: Hyper-parameters that transformers' base config stores itself.
 _BASE_CONFIG_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
 
 #: Config fields that are not arguments of the generated config class.
 _NOT_HYPERPARAMETERS = ("rope_theta", "rope_scaling", "rope_parameters")
-
-_RELATIVE_IMPORT = re.compile(r"^( *from )\.(\w+)( import )", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -53,20 +56,23 @@ def generate_code(project: Project) -> GeneratedCode:
     from two models would replace each other.
 
     Raises:
-        ConverterError: A component does not exist or does not define its class.
+        ConverterError: A component does not exist or does not define its class, or a
+            hyper-parameter has a name or a value that the config class cannot have.
     """
-    configuration = f"configuration_{project.model_type}"
-    modeling = f"modeling_{project.model_type}"
-    sources = _component_sources(project)
-    sources[configuration] = _render_configuration(project)
-    sources[modeling] = _render_model(project, configuration, tuple(sources))
-
+    configuration = f"configuration_{project.module_name}"
+    modeling = f"modeling_{project.module_name}"
+    components = collect_components(project, taken=(configuration, modeling))
+    sources = {
+        **components.sources,
+        configuration: _render_configuration(project),
+        modeling: _render_model(project, configuration, components),
+    }
     digest = hashlib.sha256()
     for name in sorted(sources):
         digest.update(f"{name}\n{sources[name]}\n".encode())
     suffix = "_" + digest.hexdigest()[:8]
     files = {
-        f"{name}{suffix}.py": _RELATIVE_IMPORT.sub(rf"\g<1>.\g<2>{suffix}\g<3>", source)
+        f"{name}{suffix}.py": RELATIVE_IMPORT.sub(rf"\g<1>.\g<2>{suffix}\g<3>", source)
         for name, source in sources.items()
     }
     return GeneratedCode(
@@ -83,94 +89,123 @@ def generate_code(project: Project) -> GeneratedCode:
     )
 
 
-def _component_sources(project: Project) -> dict[str, str]:
-    """The components that the project names, and what they import from their siblings."""
-    sources: dict[str, str] = {}
-    pending = dict(project.resolved_components().values())
-    pending["attention_masks"] = "create_attention_masks"
-    while pending:
-        module, name = pending.popitem()
-        if module not in sources:
-            sources[module] = _read_component(project, module)
-        tree = ast.parse(sources[module])
-        defined = {node.name for node in tree.body if isinstance(node, _DEFINITIONS)}
-        if name not in defined:
-            raise ConverterError(
-                f"The component '{module}' of '{project.model_type}' does not define '{name}'."
-            )
-        for node in tree.body:
-            match node:
-                case ast.ImportFrom(module=str(sibling), level=1) if sibling not in sources:
-                    pending[sibling] = node.names[0].name
-    return sources
-
-
-_DEFINITIONS = (ast.ClassDef, ast.FunctionDef)
-
-
-def _read_component(project: Project, module: str) -> str:
-    for directory in (*project.component_paths, _STANDARD_COMPONENTS):
-        path = Path(directory) / f"{module}.py"
-        if path.is_file():
-            return path.read_text(encoding="utf-8")
-    raise ConverterError(
-        f"'{project.model_type}' uses the component '{module}', which is neither one of the "
-        f"standard components nor in {', '.join(map(str, project.component_paths)) or 'a plugin'}."
-    )
-
-
-def _environment() -> jinja2.Environment:
-    return jinja2.Environment(
+def _render(template: str, **values: Any) -> str:
+    environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - Python source, not HTML
     )
+    return environment.get_template(template).render(**values)
 
 
 def _render_configuration(project: Project) -> str:
-    hyperparameters = {
+    def render(parameters: Mapping[str, str]) -> str:
+        return _render(
+            "configuration.py.j2",
+            family=project.model_type,
+            model_type=project.dynamic_model_type,
+            hyperparameters=parameters,
+            base_fields=_BASE_CONFIG_FIELDS,
+        )
+
+    parameters = {
         name: _parameter(name, value)
         for name, value in project.config.items()
         if name not in _NOT_HYPERPARAMETERS
     }
-    return (
-        _environment()
-        .get_template("configuration.py.j2")
-        .render(
-            family=project.model_type,
-            model_type=project.dynamic_model_type,
-            hyperparameters=hyperparameters,
-            base_fields=_BASE_CONFIG_FIELDS,
+    for name in sorted(parameters.keys() & _names_in(render({}))):
+        raise ConverterError(
+            f"A hyper-parameter of '{project.model_type}' cannot be called '{name}': the "
+            "generated config class uses that name. Choose another."
         )
-    )
+    return render(parameters)
 
 
 def _parameter(name: str, value: Any) -> str:
     """A parameter of the config class's constructor, with its default."""
     start = f"{name}: {annotation(value)} = "
-    return start + literal(value, indent=8, prefix=8 + len(start))
+    try:
+        return start + literal(value, indent=8, prefix=8 + len(start))
+    except ValueError as error:
+        raise ConverterError(
+            f"The hyper-parameter '{name}' cannot be written: {error}. Give a value that a "
+            "config.json can hold."
+        ) from error
 
 
-def _render_model(project: Project, configuration: str, modules: Iterable[str]) -> str:
-    components = project.resolved_components()
-    imports: dict[str, set[str]] = {}
-    for module, name in (
-        (configuration, "DynamicCausalLMConfig"),
-        ("attention_masks", "create_attention_masks"),
-        *components.values(),
-    ):
-        imports.setdefault(module, set()).add(name)
-    indirect = sorted(set(modules) - set(imports))
-    return (
-        _environment()
-        .get_template("modeling.py.j2")
-        .render(
+def _render_model(project: Project, configuration: str, components: ComponentFiles) -> str:
+    def render(bound: Mapping[Symbol, str], classes: Mapping[str, Symbol]) -> str:
+        direct = sorted({components.masks, *classes.values()})
+        return _render(
+            "modeling.py.j2",
             family=project.model_type,
-            imports=[
-                (module, ", ".join(sorted(names))) for module, names in sorted(imports.items())
-            ],
-            indirect=indirect,
-            **{role: name for role, (_, name) in components.items()},
+            imports=_imports([config_class, *direct], bound),
+            indirect=_imports(components.indirect, bound),
+            layer_class_name=classes["layer"].name,
+            **{role: bound[symbol] for role, symbol in classes.items()},
         )
+
+    config_class = Symbol(configuration, "DynamicCausalLMConfig")
+    fixed = {config_class: config_class.name, components.masks: components.masks.name}
+    stand_ins = {role: Symbol(f"_{role}", f"_{role}") for role in STANDARD_COMPONENTS}
+    without_components = render(
+        {
+            **fixed,
+            **{symbol: symbol.name for symbol in stand_ins.values()},
+            **dict.fromkeys(components.indirect, "_indirect"),
+        },
+        stand_ins,
     )
+    reserved = _names_in(without_components) | set(dir(builtins))
+    symbols = [*components.roles.values(), *components.indirect]
+    return render({**fixed, **_bound_names(symbols, reserved)}, components.roles)
+
+
+def _names_in(source: str) -> set[str]:
+    """Every name that a module defines or uses, in whatever scope."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        match node:
+            case ast.Name(id=name) | ast.arg(arg=name):
+                names.add(name)
+            case ast.ClassDef(name=name) | ast.FunctionDef(name=name):
+                names.add(name)
+            case ast.alias(name=name, asname=other):
+                names.add(other or name)
+    return names
+
+
+def _bound_names(symbols: Iterable[Symbol], reserved: Iterable[str]) -> dict[Symbol, str]:
+    """A name for each symbol in the model's module: its own, unless something else has that."""
+    bound: dict[Symbol, str] = {}
+    used = set(reserved)
+    for symbol in sorted(set(symbols)):
+        module = "".join(word.capitalize() for word in symbol.module.split("_"))
+        name, number = symbol.name, 1
+        while name in used or name.startswith("__"):
+            name = f"{module}{symbol.name}" + (str(number) if number > 1 else "")
+            number += 1
+        used.add(name)
+        bound[symbol] = name
+    return bound
+
+
+def _imports(symbols: Iterable[Symbol], bound: Mapping[Symbol, str]) -> list[tuple[str, str]]:
+    """Modules and what is imported from them, in the order that formatters give them."""
+    plain: dict[str, list[str]] = {}
+    renamed: dict[str, list[str]] = {}
+    for symbol in sorted(symbols):
+        name = bound[symbol]
+        if name == symbol.name:
+            plain.setdefault(symbol.module, []).append(name)
+        else:
+            renamed.setdefault(symbol.module, []).append(f"{symbol.name} as {name}")
+    return [
+        (module, names)
+        for module in sorted({*plain, *renamed})
+        for names in (
+            *([", ".join(plain[module])] if module in plain else []),
+            *renamed.get(module, []),
+        )
+    ]

@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import GeneratedCode
+from forgather_convert.errors import ConverterError
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,18 @@ def load_generated_code(code: GeneratedCode) -> DynamicModelClasses:
     """Imports the generated modules as a package of their own.
 
     The same code is imported once in a process.
+
+    Raises:
+        ConverterError: A component of a plugin cannot be imported.
     """
-    modules = import_modules(code.files, (code.model_module, code.config_module))
+    try:
+        modules = import_modules(code.files, (code.model_module, code.config_module))
+    # The components of a plugin may raise anything.
+    except Exception as error:
+        raise ConverterError(
+            f"The generated model {code.model_module}.py cannot be imported: "
+            f"{type(error).__name__}: {error}. Correct the component that says so."
+        ) from error
     return DynamicModelClasses(
         modules[code.config_module].DynamicCausalLMConfig,
         modules[code.model_module].DynamicCausalLM,

@@ -1,5 +1,6 @@
 """What a dynamic model is made of: a value that the code generator turns into files."""
 
+import keyword
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,6 +24,8 @@ STANDARD_COMPONENTS: Mapping[str, str] = {
     "norm": "rms_norm:RMSNorm",
 }
 
+#: Names of families: they are in file names, in classes and in texts of the generated code.
+_MODEL_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _COMPONENT = re.compile(r"[a-z_][a-z0-9_]*:[A-Za-z_][A-Za-z0-9_]*")
 
 
@@ -40,7 +43,8 @@ class Project:
             ``{"attention": "qk_norm_attention:QKNormAttention"}``. The roles are the
             keys of :data:`STANDARD_COMPONENTS`.
         component_paths: Directories with component source files of a plugin's own, as a
-            list or tuple. They are searched before core's.
+            list or tuple. A component that ``components`` names is looked for in them
+            first, then in core's.
     """
 
     model_type: str
@@ -49,6 +53,18 @@ class Project:
     component_paths: Sequence[str | Path] = ()
 
     def __post_init__(self) -> None:
+        if not (isinstance(self.model_type, str) and _MODEL_TYPE.fullmatch(self.model_type)):
+            raise ConverterError(
+                f"{self.model_type!r} cannot be the model type of a project. A model type begins "
+                "with a letter, and consists of letters, digits, '_', '-' and '.'."
+            )
+        for name in self.config:
+            if not _is_field_name(name):
+                raise ConverterError(
+                    f"The project config of '{self.model_type}' has a hyper-parameter {name!r}. "
+                    "Its name must be one that an argument in Python can have: letters, digits "
+                    "and '_', beginning with a letter, and no keyword."
+                )
         unknown = sorted(set(self.components) - set(STANDARD_COMPONENTS))
         if unknown:
             raise ConverterError(
@@ -80,8 +96,21 @@ class Project:
         """The ``model_type`` in the dynamic model's ``config.json``."""
         return DYNAMIC_MODEL_TYPE_PREFIX + self.model_type
 
+    @property
+    def module_name(self) -> str:
+        """The family's name as a part of module names."""
+        return re.sub(r"[.-]", "_", self.model_type)
+
     def resolved_components(self) -> dict[str, tuple[str, str]]:
         """For every role, the module and the class that fill it."""
         chosen = {**STANDARD_COMPONENTS, **self.components}
         pairs = {role: component.partition(":") for role, component in chosen.items()}
         return {role: (module, name) for role, (module, _, name) in pairs.items()}
+
+
+def _is_field_name(name: object) -> bool:
+    return (
+        isinstance(name, str)
+        and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) is not None
+        and not keyword.iskeyword(name)
+    )

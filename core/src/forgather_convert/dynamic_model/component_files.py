@@ -1,0 +1,212 @@
+"""The files of a dynamic model's components: where they are, and how they import each other."""
+
+import ast
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from forgather_convert.dynamic_model.project import Project
+from forgather_convert.errors import ConverterError
+
+_STANDARD_COMPONENTS = Path(__file__).resolve().parent / "components"
+
+#: What every model uses besides the components that fill its roles.
+_MASKS = ("attention_masks", "create_attention_masks")
+
+#: The one form of import between components.
+RELATIVE_IMPORT = re.compile(r"^( *from )\.(\w+)( import )", re.MULTILINE)
+
+#: What transformers' loader takes for an import of a file, wherever the line is.
+_SEEN_BY_TRANSFORMERS = re.compile(
+    r"^\s*(?:import\s+\.(\S+)\s*$|from\s+\.(\S+)\s+import)", re.MULTILINE
+)
+
+
+class Symbol(NamedTuple):
+    """A class or function, and the module that it is in."""
+
+    module: str
+    name: str
+
+
+@dataclass(frozen=True)
+class ComponentFiles:
+    """The files of a project's components.
+
+    Attributes:
+        sources: The text of each file, by the name of its module in the model. Modules import
+            each other by these names.
+        roles: What fills each role.
+        masks: The function that makes the attention masks.
+        indirect: Of every module that only other components import, something that is in it.
+    """
+
+    sources: Mapping[str, str]
+    roles: Mapping[str, Symbol]
+    masks: Symbol
+    indirect: Sequence[Symbol]
+
+
+@dataclass(frozen=True)
+class _File:
+    text: str
+    tree: ast.Module
+    #: The files that it imports, by the module names in its text.
+    imports: dict[str, Path] = field(default_factory=dict)
+
+
+def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles:
+    """Reads the components that a project names, and what they import.
+
+    A component that the project names is its own before it is core's; one that it does not name
+    is core's. An import is of a file beside the importing one: core's components import core's,
+    whatever the plugin's files are called. A plugin's may import core's where it has none of
+    that name. Files of the same name from two directories are both there, by two names.
+
+    Args:
+        project: The dynamic model.
+        taken: Module names that no component gets.
+
+    Raises:
+        ConverterError: A component does not exist, cannot be read, does not define what is
+            wanted of it, or imports in a form that transformers' loader does not follow.
+    """
+    own = [Path(path).resolve() for path in project.component_paths]
+    files: dict[Path, _File] = {}
+    found: dict[str, tuple[Path, str]] = {}
+    for role, (module, name) in project.resolved_components().items():
+        directories = own if role in project.components else []
+        path = _find(project, module, [*directories, _STANDARD_COMPONENTS])
+        _add(project, path, own, files)
+        _check_defines(files[path], path, name)
+        found[role] = (path, name)
+    masks = _STANDARD_COMPONENTS / f"{_MASKS[0]}.py"
+    _add(project, masks, own, files)
+
+    modules = _module_names(files, taken)
+    roles = {role: Symbol(modules[path], name) for role, (path, name) in found.items()}
+    direct = {masks, *(path for path, _ in found.values())}
+    return ComponentFiles(
+        sources={modules[path]: _renamed(path, file, modules) for path, file in files.items()},
+        roles=roles,
+        masks=Symbol(modules[masks], _MASKS[1]),
+        indirect=sorted(
+            Symbol(modules[path], _something_in(path, file))
+            for path, file in files.items()
+            if path not in direct
+        ),
+    )
+
+
+def _add(project: Project, path: Path, own: Sequence[Path], files: dict[Path, _File]) -> None:
+    """Adds a file and, one after the other, what it imports."""
+    pending = [path]
+    while pending:
+        current = pending.pop(0)
+        if current in files:
+            continue
+        file = files[current] = _read(current)
+        for node in ast.walk(file.tree):
+            if not isinstance(node, ast.ImportFrom) or node.level == 0:
+                continue
+            names = {alias.name for alias in node.names}
+            if node.level > 1 or node.module is None or "." in node.module or "*" in names:
+                raise _unsupported_import(current, ast.unparse(node))
+            directories = [_STANDARD_COMPONENTS]
+            if current.parent != _STANDARD_COMPONENTS:
+                directories = [current.parent, *own, _STANDARD_COMPONENTS]
+            sibling = _find(project, node.module, directories, importing=current)
+            file.imports[node.module] = sibling
+            pending.append(sibling)
+
+
+def _find(
+    project: Project, module: str, directories: Sequence[Path], importing: Path | None = None
+) -> Path:
+    """The first file of a module's name, other than the one that imports it."""
+    for directory in directories:
+        path = directory / f"{module}.py"
+        if path != importing and path.is_file():
+            return path
+    raise ConverterError(
+        f"{importing or repr(project.model_type)} uses the component '{module}', which is neither "
+        "one of the standard components nor in "
+        f"{', '.join(map(str, project.component_paths)) or 'a plugin'}."
+    )
+
+
+def _read(path: Path) -> _File:
+    try:
+        text = path.read_text(encoding="utf-8")
+        return _File(text, ast.parse(text))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ConverterError(f"The component {path} cannot be read: {error}.") from error
+
+
+def _check_defines(file: _File, path: Path, name: str) -> None:
+    if name not in _definitions(file):
+        raise ConverterError(f"The component {path} does not define '{name}'.")
+
+
+def _definitions(file: _File) -> list[str]:
+    return [
+        node.name for node in file.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)
+    ]
+
+
+def _something_in(path: Path, file: _File) -> str:
+    """The name of something that can be imported from a file."""
+    definitions = [name for name in _definitions(file) if not name.startswith("__")]
+    if not definitions:
+        raise ConverterError(f"The component {path} must define a class or a function.")
+    return definitions[0]
+
+
+def _module_names(files: Iterable[Path], taken: Iterable[str]) -> dict[Path, str]:
+    """A name for each file, its own where that is free; core's files come first."""
+    names: dict[Path, str] = {}
+    used = {name.casefold() for name in taken}
+    for path in sorted(files, key=lambda path: path.parent != _STANDARD_COMPONENTS):
+        name, number = path.stem, 2
+        while name.casefold() in used:
+            name, number = f"{path.stem}_{number}", number + 1
+        used.add(name.casefold())
+        names[path] = name
+    return names
+
+
+def _renamed(path: Path, file: _File, modules: Mapping[Path, str]) -> str:
+    """A file's text that imports its siblings by the names that they get.
+
+    Nothing else in it may look like such an import to transformers, which would look for a file
+    of that name.
+    """
+    replaced: set[str] = set()
+
+    def rename(match: re.Match[str]) -> str:
+        start, module, end = match.groups()
+        if module not in file.imports:
+            raise _unsupported_import(path, match[0].strip())
+        replaced.add(module)
+        return f"{start}.{modules[file.imports[module]]}{end}"
+
+    text = RELATIVE_IMPORT.sub(rename, file.text)
+    seen = Counter(match[0].strip() for match in _SEEN_BY_TRANSFORMERS.finditer(file.text))
+    seen.subtract(match[0].strip() for match in RELATIVE_IMPORT.finditer(file.text))
+    for statement in +seen:
+        raise _unsupported_import(path, statement)
+    if replaced != set(file.imports):
+        (missed, *_) = sorted(set(file.imports) - replaced)
+        raise _unsupported_import(path, f".{missed}")
+    return text
+
+
+def _unsupported_import(path: Path, what: str) -> ConverterError:
+    return ConverterError(
+        f"The component {path} says '{what}', which transformers does not follow when it loads a "
+        "model. Write imports of other components as 'from .module import Name', on a line of "
+        "its own, and nothing else in this form."
+    )
