@@ -118,8 +118,10 @@ def parse_size(text: str) -> int:
     number, scale, binary = match.groups()
     exact = float(number) * (1024 if binary else 1000) ** _SCALES[scale.lower()]
     if exact > _LARGEST["max_shard_size"]:
-        raise OptionError(f"'{text[:40]}' is more bytes than any file can have.")
+        raise OptionError(
+            f"'{text[:40]}' is more bytes than any file can have. Give a smaller size."
+        )
     size = int(exact)
     if size < 1:
-        raise OptionError(f"'{text}' is less than a byte.")
+        raise OptionError(f"'{text}' is less than a byte. Give a larger size.")
     return size

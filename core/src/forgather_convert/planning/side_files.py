@@ -91,7 +91,9 @@ def plan_side_files(
                 "out of the directory, so that neither is lost."
             )
         if not path.exists():
-            raise SourceError(f"{path} is a link to a file that does not exist.")
+            raise SourceError(
+                f"{path} is a link to a file that does not exist. Download it again, or remove it."
+            )
         if not path.is_file() or path.name in rules.unused or _is_other_weights(path):
             left_out.append(path.name)
         else:

@@ -20,7 +20,8 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
             model = build()
     except Exception as error:
         raise UnsupportedModelError(
-            f"The model cannot be built from its config: {type(error).__name__}: {error}"
+            f"The model cannot be built from its config: {type(error).__name__}: {error}. "
+            "Correct the config, or install another version of transformers."
         ) from error
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     names = {module: name for name, module in model.named_modules()}

@@ -57,7 +57,8 @@ def generate(planned: PlannedConversion, directory: Path, prompt: str, device: s
             )
     except Exception as error:
         raise ValidationError(
-            f"The converted model does not generate: {type(error).__name__}: {error}"
+            f"The converted model does not generate: {type(error).__name__}: {error}. Nothing was "
+            "written. Leave out --generation-test to convert all the same."
         ) from error
     new = tuple(output[0, len(ids) :].tolist())
     if tokenizer is None:

@@ -79,7 +79,8 @@ def template_write(directory: Path, template: Path, writes: Iterable[WriteFile] 
     config_path = directory / TOKENIZER_CONFIG_FILE
     if not has_tokenizer(directory):
         raise OptionError(
-            f"The chat template {template} needs a tokenizer, but {directory} has none."
+            f"The chat template {template} needs a tokenizer, but {directory} has none. "
+            "Add the tokenizer's files, or leave out --chat-template-path."
         )
     changed = {
         write.name: json.loads(write.content)

@@ -135,13 +135,17 @@ def _log_sizes(num_ids: int | None, num_rows: int) -> None:
 
 def _load(directory: Path, hf_config: Any) -> TokenizerView:
     if not has_tokenizer(directory):
-        raise SourceError(f"Tokens cannot be added: {directory} has no tokenizer.")
+        raise SourceError(
+            f"Tokens cannot be added: {directory} has no tokenizer. Add the tokenizer's files, or "
+            "leave out --add-tokens."
+        )
     try:
         return TokenizerView.load(directory, hf_config)
     except Exception as error:
         raise SourceError(
             f"Tokens cannot be added: the tokenizer in {directory} cannot be loaded by the "
-            f"installed transformers ({type(error).__name__}: {_first_line(error)})."
+            f"installed transformers ({type(error).__name__}: {_first_line(error)}). Install the "
+            "version that wrote it, or leave out --add-tokens."
         ) from error
 
 

@@ -47,7 +47,8 @@ def row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: i
         ids = view.subwords(request.token)
         if not ids:
             raise OptionError(
-                f"{request.origin}: the tokenizer gives no subwords for '{request.token}'."
+                f"{request.origin}: the tokenizer gives no subwords for '{request.token}'. "
+                "Choose another init."
             )
     else:
         ids = tuple(_existing_id(token, request, view) for token in init.tokens)
@@ -55,7 +56,7 @@ def row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: i
     if without_row:
         raise OptionError(
             f"{request.origin}: 'init' refers to the ids {without_row}, but the model has only "
-            f"{num_rows} rows."
+            f"{num_rows} rows. Choose another init."
         )
     return RowInit("rows", ids)
 
@@ -65,6 +66,6 @@ def _existing_id(token: str, request: TokenRequest, view: TokenizerView) -> int:
     if token_id is None:
         raise OptionError(
             f"{request.origin}: 'init' refers to the token '{token}', which is not in the "
-            "vocabulary."
+            "vocabulary. Name one that the source's tokenizer has."
         )
     return token_id

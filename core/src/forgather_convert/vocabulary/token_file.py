@@ -111,7 +111,9 @@ def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
         raise OptionError(f"The token file {path} cannot be read: {error}.") from error
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
-        raise OptionError(f"{path}:{line}: this is not YAML: it is not UTF-8.") from error
+        raise OptionError(
+            f"{path}:{line}: this is not YAML: it is not UTF-8. Save it as UTF-8."
+        ) from error
     content, lines = _parse(text, path)
     try:
         schema = _FileSchema.model_validate(content)
@@ -119,7 +121,7 @@ def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
         raise OptionError(_describe(error, path, lines)) from error
     requests = tuple(_requests(schema, path, lines))
     if not requests:
-        raise OptionError(f"The token file {path} names no tokens.")
+        raise OptionError(f"The token file {path} names no tokens. Add some, or leave it out.")
     _refuse_duplicates(requests)
     return requests
 

@@ -57,7 +57,8 @@ def _compare(
         if after.id_of(token.token) != token.token_id or subwords != (token.token_id,):
             raise ConverterError(
                 f"The tokenizer in {directory} cannot take the token '{token.token}': it should "
-                f"become the id {token.token_id}, but becomes {list(subwords)}."
+                f"become the id {token.token_id}, but becomes {list(subwords)}. "
+                "Leave it out of the token file."
             )
         if token.role.is_named and after.named(token.role) != token.token:
             raise ConverterError(

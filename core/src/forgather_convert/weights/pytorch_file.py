@@ -74,7 +74,9 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
     _refuse_unusual_kinds(path, archive.pickled)
     content, storages = _load_without_bytes(path, archive)
     if not isinstance(content, dict) or not content:
-        raise SourceError(f"{path} does not hold a dictionary of tensors.")
+        raise SourceError(
+            f"{path} does not hold a dictionary of tensors. Save the model's state_dict()."
+        )
     refs = []
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
@@ -221,7 +223,10 @@ def _tensor_ref(
     try:
         item_size = dtype_size(dtype)
     except KeyError:
-        raise SourceError(f"{path} holds '{name}' as {dtype}, which is not supported.") from None
+        raise SourceError(
+            f"{path} holds '{name}' as {dtype}, which is not supported. Convert the tensor to "
+            "another type with torch, and save the file again."
+        ) from None
     # A pickle can give a tensor attributes, and hide methods behind them.
     shape, stride = tuple(tensor.shape), torch.Tensor.stride(tensor)
     first = int(torch.Tensor.storage_offset(tensor))
