@@ -96,7 +96,7 @@ _CAUSES: dict[str, tuple[Callable[[Path], None], str]] = {
     "truncated": (_truncated, "is truncated"),
     "truncated bin": (_truncated_bin, "is truncated"),
     "shard missing": (_without_a_shard, "which does not exist"),
-    "index damaged": (_with_a_damaged_index, "is not an index of weights"),
+    "index damaged": (_with_a_damaged_index, "cannot be read as JSON"),
     "adapters": (_adapters_only, "adapters (PEFT) only"),
     "adapters beside weights": (_adapters_beside_weights, "beside the model's weights"),
     "DeepSpeed": (_files("global_step10/mp_rank_00_model_states.pt", "latest"), "zero_to_fp32.py"),

@@ -77,7 +77,7 @@ def _names_in_group(group: str) -> set[str]:
 
 
 def _converters_of(installed: Distribution, group: str) -> Iterable[FoundConverter]:
-    """The entry points of the copy that Python imports: an older one may lie behind it."""
+    """The entry points of the copy that Python imports; an older one may be installed, too."""
     # An entry point given twice is one.
     for entry_point in dict.fromkeys(installed.entry_points.select(group=group)):
         yield FoundConverter(
