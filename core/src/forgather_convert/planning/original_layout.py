@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 
 from forgather_convert.planning.layout import Layout, rebuilt_index
-from forgather_convert.planning.original_weights import OriginalWeights, RecomputedTensors
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
+from forgather_convert.sides.original_weights import OriginalWeights, RecomputedTensors
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Constant
 from forgather_convert.tensors.parameters import ModelParameters

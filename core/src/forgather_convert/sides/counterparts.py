@@ -9,9 +9,6 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.original_weights import OriginalWeights
-from forgather_convert.planning.provenance import PROVENANCE_FILE, read_provenance
-from forgather_convert.planning.side_files import SideFileRules, forgather_files
 from forgather_convert.sides.forgather import ForgatherDestination, ForgatherSource, read_forgather
 from forgather_convert.sides.forgather_config import forgather_config_fields
 from forgather_convert.sides.hf_config_file import hf_config_fields
@@ -22,8 +19,11 @@ from forgather_convert.sides.hugging_face import (
     with_changes,
 )
 from forgather_convert.sides.original_config import OriginalConfig, read_original_config
+from forgather_convert.sides.original_weights import OriginalWeights
 from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.sides.provenance import PROVENANCE_FILE, read_provenance
 from forgather_convert.sides.side import DestinationSide, SourceSide
+from forgather_convert.sides.side_file_rules import SideFileRules, forgather_files
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
 from forgather_convert.source.detection import (
     Detection,

@@ -19,9 +19,9 @@ from forgather_convert.dynamic_model.stored_code import (
     read_stored_code,
 )
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.planning.original_weights import describe_weights, is_plain_name
-from forgather_convert.planning.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
+from forgather_convert.sides.original_weights import describe_weights, is_plain_name
+from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.reference import complete_config, with_max_length, without_dtype
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config

@@ -8,8 +8,8 @@ from typing import Any
 
 from forgather_convert.errors import ForgatherConvertError
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.planning.provenance import Provenance, damaged
 from forgather_convert.sides.hf_config_file import hf_config_fields, restored_config
+from forgather_convert.sides.provenance import Provenance, damaged
 from forgather_convert.sides.reference import (
     ReferenceClasses,
     UnreadableConfigError,

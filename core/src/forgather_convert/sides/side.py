@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.planning.original_weights import OriginalWeights
-from forgather_convert.planning.side_files import SideFileRules
+from forgather_convert.sides.original_weights import OriginalWeights
+from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors import WeightMapping

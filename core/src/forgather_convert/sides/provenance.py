@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from forgather_convert.errors import SourceError
-from forgather_convert.planning.original_weights import (
+from forgather_convert.sides.original_weights import (
     OriginalWeights,
     PlainName,
     Schema,
