@@ -141,7 +141,7 @@ def test_show() -> None:
     assert content["hf_config_class"].endswith(":Qwen3Config")
     assert content["components"]["attention"] == "qk_norm_attention:QKNormAttention"
     assert content["components"]["norm"] == "rms_norm:RMSNorm"
-    assert content["hooks"]["get_weight_mapping"] is True
+    assert content["hooks"]["get_hf_model_class"] is True
     assert content["hooks"]["create_hf_config"] is False
     to_forgather = {tuple(row["sources"]): row for row in content["to_forgather"]}
     row = to_forgather[("lm_head.weight",)]
@@ -205,7 +205,8 @@ def vendor(body: str) -> str:
             ["get_hf_config_class", "not a class"],
         ),
         (
-            "    def get_weight_mapping(self, direction): return STANDARD_WEIGHT_MAPPING",
+            "    def get_weight_mapping(self, direction):\n"
+            "        return {'a': 'b'} if direction == 'from_forgather' else STANDARD_WEIGHT_MAPPING",
             "its mapping is a bijection",
             ["not the inverse"],
         ),

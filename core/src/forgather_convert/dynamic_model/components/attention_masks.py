@@ -42,6 +42,7 @@ def create_attention_masks(
         "input_embeds": inputs_embeds,
         "attention_mask": attention_mask,
         "past_key_values": past_key_values,
+        "cache": past_key_values,
         "position_ids": position_ids,
         "cache_position": cache_position,
     }
@@ -51,7 +52,7 @@ def create_attention_masks(
     }
     masks = {}
     for kind in sorted(kinds):
-        # transformers 4 and 5 name the arguments differently.
+        # Versions of transformers name the arguments differently.
         accepted = inspect.signature(functions[kind]).parameters
         masks[kind] = functions[kind](**{k: v for k, v in arguments.items() if k in accepted})
     return masks
