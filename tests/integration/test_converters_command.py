@@ -206,7 +206,8 @@ def vendor(body: str) -> str:
         ),
         (
             "    def get_weight_mapping(self, direction):\n"
-            "        return {'a': 'b'} if direction == 'from_forgather' else STANDARD_WEIGHT_MAPPING",
+            "        is_back = direction == 'from_forgather'\n"
+            "        return {'a': 'b'} if is_back else STANDARD_WEIGHT_MAPPING",
             "its mapping is a bijection",
             ["not the inverse"],
         ),
