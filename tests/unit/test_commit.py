@@ -19,6 +19,8 @@ from forgather_convert.execution.destination import Destination
 from support.directories import snapshot
 from support.staged_models import NEW, OLD, forbid_renameat2, write_model, write_result
 
+pytestmark = pytest.mark.version_independent
+
 _POLL = """
 import os, sys
 path = sys.argv[1]

@@ -11,6 +11,8 @@ from forgather_convert.execution.staging import staging_path
 from support.directories import snapshot
 from support.staged_models import NEW, OLD, write_model, write_result
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.fixture
 def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -7,6 +7,8 @@ import pytest
 from forgather_convert.errors import OptionError
 from forgather_convert.vocabulary.token_file import read_token_file
 
+pytestmark = pytest.mark.version_independent
+
 BOMB = "a0: &a0 [x, x]\n" + "".join(
     f"a{level}: &a{level} [*a{level - 1}, *a{level - 1}]\n" for level in range(1, 40)
 )

@@ -22,6 +22,8 @@ from support.staged_models import (
     write_result,
 )
 
+pytestmark = pytest.mark.version_independent
+
 BETWEEN = "between the renames"
 AFTER = "after the exchange"
 

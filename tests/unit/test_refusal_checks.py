@@ -4,6 +4,8 @@ import pytest
 
 from support.refusals import assert_helps
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.mark.parametrize(
     "message",

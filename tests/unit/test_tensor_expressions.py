@@ -30,6 +30,8 @@ from forgather_convert.tensors.expressions import (
 from forgather_convert.tensors.row_init import RowInit
 from forgather_convert.weights.tensor_ref import TensorRef
 
+pytestmark = pytest.mark.version_independent
+
 Pair = tuple[Expression, torch.Tensor]
 
 

@@ -1,0 +1,161 @@
+"""What a converter's methods may look like: pluggy's versions differ in what they pass."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import pluggy
+import pytest
+
+from forgather_convert import (
+    STANDARD_WEIGHT_MAPPING,
+    ConverterError,
+    HFConverter,
+    SourceConfig,
+    UnsupportedModelError,
+)
+from forgather_convert.converter_tools.hook_signatures import signature_problems
+from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks, _Implementations
+from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.tensors import WeightMapping
+from support.distributions import SPECIFICATION
+
+
+def scanned(model_type: str, body: str = "pass") -> str:
+    return dedent(f"""
+        from forgather_convert import HFConverter, register_converter
+
+        @register_converter("{model_type}")
+        class Converter(HFConverter):
+            {body}
+        """)
+
+
+def write(path: Path, text: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory of installed packages, beside the real ones."""
+    directory = tmp_path / "site"
+    directory.mkdir()
+    monkeypatch.syspath_prepend(directory)
+    return directory
+
+
+@pytest.fixture(autouse=True)
+def _own_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORGATHER_ROOT", str(tmp_path / "tree"))
+    monkeypatch.delenv("FORGATHER_CONVERTERS", raising=False)
+
+
+class OldStyle(HFConverter):
+    """As an implementation from before the hooks had all their arguments."""
+
+    model_type = "old"
+
+    def get_weight_mapping(self) -> Any:
+        return {"a.{layer}": "b.{layer}"}
+
+    def create_project_config(self, src_config: Any) -> Any:
+        return {"model_type": "old", "config": dict(src_config)}
+
+    def create_hf_config(self) -> Any:
+        return "a config"
+
+    def validate_source_config(self, direction: str) -> None:
+        raise UnsupportedModelError(direction)
+
+
+class WithDefaults(HFConverter):
+    """As the specification's example, with defaults and more."""
+
+    model_type = "defaults"
+
+    def get_weight_mapping(self, direction: str = "none", own: int = 3) -> Any:
+        return {f"{direction}.{own}": "b"}
+
+    def create_project_config(self, src_config: Any = None, max_length: int | None = None) -> Any:
+        return {"model_type": "defaults", "config": {"length": max_length}}
+
+    def create_hf_config(self, src_config: Any, max_length: int | None = None) -> Any:
+        return max_length
+
+    def validate_source_config(self, **arguments: Any) -> None:
+        raise UnsupportedModelError(",".join(sorted(arguments)))
+
+
+def test_implementations_with_fewer_arguments() -> None:
+    hooks = FamilyHooks(OldStyle(), "here")
+    config = SourceConfig({"size": 1})
+    assert hooks.weight_mapping() == WeightMapping.from_dict({"a.{layer}": "b.{layer}"}, "x")
+    assert hooks.project(config, 8).config == {"size": 1}
+    assert hooks.hf_config(config, 8) == "a config"
+    with pytest.raises(UnsupportedModelError, match=r"^to_forgather$"):
+        hooks.validate_source_config(config, "to_forgather")
+    assert signature_problems(OldStyle) == []
+
+
+def test_implementations_with_defaults_get_the_arguments() -> None:
+    hooks = FamilyHooks(WithDefaults(), f"pluggy {pluggy.__version__}")
+    config = SourceConfig({})
+    assert hooks.weight_mapping().rules[0].sources == ("to_forgather.3",)
+    assert hooks.project(config, 8).config == {"length": 8}
+    assert hooks.hf_config(config, 8) == 8
+    with pytest.raises(UnsupportedModelError, match=r"^direction,src_config$"):
+        hooks.validate_source_config(config, "to_forgather")
+    assert signature_problems(WithDefaults) == []
+
+
+def test_a_hook_can_get_a_new_argument() -> None:
+    """An implementation of today is not called with an argument that it does not know."""
+
+    def call(method: Callable[..., Any]) -> Any:
+        return _Implementations({"hook": method})._answer("hook", old=1, new=2)
+
+    assert call(lambda old: old) == 1
+    assert call(lambda old, **rest: rest) == {"new": 2}
+
+
+def test_every_hook_has_an_implementation_in_the_base_class() -> None:
+    """With the same arguments, so that the specification of a hook can be read there."""
+    for name in HOOK_NAMES:
+        specified = inspect.signature(getattr(ConverterHooks, name)).parameters
+        assert list(inspect.signature(getattr(HFConverter, name)).parameters) == list(specified)
+
+
+class WrongArguments(HFConverter):
+    def get_weight_mapping(self, way: str) -> Any:
+        return STANDARD_WEIGHT_MAPPING
+
+    def create_hf_config(self, src_config: Any, /, max_length: Any = None) -> Any:
+        return None
+
+    def get_hf_model_clas(self) -> Any:
+        return None
+
+
+def test_wrong_signatures_are_told() -> None:
+    problems = "\n".join(signature_problems(WrongArguments))
+    for word in ("unknown argument 'way'", "direction", "'src_config' by position"):
+        assert word in problems
+    assert "get_hf_model_clas is never called" in problems
+    assert "Is it get_hf_model_class?" in problems
+
+
+def test_the_specifications_example_is_loaded_as_it_is(tmp_path: Path) -> None:
+    """What its methods do not give, the base class gives."""
+    hooks = resolve_converter(
+        "my_model", [write(tmp_path / "my_model_converter.py", SPECIFICATION)]
+    )
+    expected = WeightMapping.from_dict(STANDARD_WEIGHT_MAPPING, "x")
+    assert hooks.weight_mapping() == expected
+    assert signature_problems(type(hooks.converter)) == []
+    with pytest.raises(ConverterError, match="MyModelForCausalLM"):
+        hooks.hf_model_class()
