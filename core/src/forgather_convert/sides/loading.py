@@ -17,6 +17,8 @@ from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
 
+#: Where transformers looks for code that replaces ``generate``.
+_CODE_DIRECTORY = "custom_generate"
 #: What ``from_pretrained`` raises for files that it does not make a model of.
 _LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError)
 
@@ -40,12 +42,16 @@ def load_model(
         ValidationError: It does not load.
     """
     try:
+        if (directory / _CODE_DIRECTORY).exists():
+            # transformers 4 runs it without being asked to, where it is local.
+            raise ValueError(f"it would run the code in {_CODE_DIRECTORY}")
         with quiet_transformers():
             model, report = model_class.from_pretrained(
                 directory,
                 config=config,
                 dtype=_usual_dtype(state),
                 local_files_only=True,
+                trust_remote_code=False,
                 output_loading_info=True,
             )
         empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
