@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from textwrap import dedent
 
 CONVERTER = '''
 from forgather_convert import HFConverter
@@ -88,3 +89,21 @@ def environment(site: Path, **variables: str) -> dict[str, str]:
     """The environment of a process that has these distributions installed, too."""
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
     return {"PYTHONPATH": path, **variables}
+
+
+def scanned(model_type: str, body: str = "pass") -> str:
+    """The text of a file that registers a converter."""
+    return dedent(f"""
+        from forgather_convert import HFConverter, register_converter
+
+        @register_converter("{model_type}")
+        class Converter(HFConverter):
+            {body}
+        """)
+
+
+def write(path: Path, text: str) -> Path:
+    """Writes a file, and the directories that it is in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    return path

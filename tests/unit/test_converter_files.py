@@ -2,7 +2,6 @@
 
 import sys
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 
@@ -14,38 +13,9 @@ from forgather_convert.discovery.choice import find_converters, resolve_converte
 from forgather_convert.discovery.converter_files import find_in_path, load_file
 from forgather_convert.discovery.declarations import read_declarations
 from forgather_convert.discovery.found import Origin, Status
-from support.distributions import SPECIFICATION, install
+from support.distributions import SPECIFICATION, install, scanned, write
 
-
-def scanned(model_type: str, body: str = "pass") -> str:
-    return dedent(f"""
-        from forgather_convert import HFConverter, register_converter
-
-        @register_converter("{model_type}")
-        class Converter(HFConverter):
-            {body}
-        """)
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of installed packages, beside the real ones."""
-    directory = tmp_path / "site"
-    directory.mkdir()
-    monkeypatch.syspath_prepend(directory)
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _own_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORGATHER_ROOT", str(tmp_path / "tree"))
-    monkeypatch.delenv("FORGATHER_CONVERTERS", raising=False)
+pytestmark = pytest.mark.usefixtures("own_tree")
 
 
 def status_of(name: str) -> tuple[Status, str]:

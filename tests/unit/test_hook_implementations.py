@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pluggy
@@ -21,38 +20,9 @@ from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks, _Implementations
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors import WeightMapping
-from support.distributions import SPECIFICATION
+from support.distributions import SPECIFICATION, write
 
-
-def scanned(model_type: str, body: str = "pass") -> str:
-    return dedent(f"""
-        from forgather_convert import HFConverter, register_converter
-
-        @register_converter("{model_type}")
-        class Converter(HFConverter):
-            {body}
-        """)
-
-
-def write(path: Path, text: str) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text)
-    return path
-
-
-@pytest.fixture
-def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory of installed packages, beside the real ones."""
-    directory = tmp_path / "site"
-    directory.mkdir()
-    monkeypatch.syspath_prepend(directory)
-    return directory
-
-
-@pytest.fixture(autouse=True)
-def _own_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FORGATHER_ROOT", str(tmp_path / "tree"))
-    monkeypatch.delenv("FORGATHER_CONVERTERS", raising=False)
+pytestmark = pytest.mark.usefixtures("own_tree")
 
 
 class OldStyle(HFConverter):
