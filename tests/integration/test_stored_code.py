@@ -31,7 +31,7 @@ float32 = pytest.mark.parametrize("dtype", ["float32"])
 def source_side(directory: Path) -> ForgatherSource:
     detection = detect(directory, ConvertOptions())
     hooks = resolve_converter(detection.model_type)
-    side = open_source(detection, detection.checkpoint, hooks, ConvertOptions()).side
+    side = open_source(detection, hooks, ConvertOptions()).side
     assert isinstance(side, ForgatherSource)
     return side
 

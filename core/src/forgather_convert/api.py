@@ -152,7 +152,6 @@ def _plan(
     request = PlanRequest(
         detection=detection,
         hooks=hooks.with_extensions(extensions),
-        checkpoint=detection.checkpoint,
         destination=destination.given,
         options=options,
         tokens=tokens,

@@ -27,7 +27,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     detection, options = request.detection, request.options
     check_json_files(detection.metadata_directory)
     check_against_tensors(detection.config, request.checkpoint.tensors)
-    opened = open_source(detection, request.checkpoint, request.hooks, options)
+    opened = open_source(detection, request.hooks, options)
     source = opened.side
     vocabulary = _planned_vocabulary(request, source)
     config = source.config if vocabulary is None else changed_config(source.config, vocabulary)

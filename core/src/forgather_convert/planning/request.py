@@ -21,7 +21,6 @@ class PlanRequest:
     Attributes:
         detection: What the source is.
         hooks: The family's converter.
-        checkpoint: The source's weights.
         destination: The directory that will appear.
         options: What the user asks for.
         tokens: The tokens to add; ``None`` if the user does not say.
@@ -29,10 +28,14 @@ class PlanRequest:
 
     detection: Detection
     hooks: FamilyHooks
-    checkpoint: Checkpoint
     destination: Path
     options: ConvertOptions
     tokens: tuple[TokenRequest, ...] | None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """The source's weights."""
+        return self.detection.checkpoint
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from forgather_convert.source.detection import (
 )
 from forgather_convert.source.json_file import read_text
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
-from forgather_convert.weights.checkpoint import SAFETENSORS, Checkpoint
+from forgather_convert.weights.checkpoint import SAFETENSORS
 
 logger = logging.getLogger(__name__)
 
@@ -42,14 +42,12 @@ class OpenSource:
 
     Attributes:
         detection: What the source is.
-        checkpoint: Its weights.
         hooks: The family.
         options: What the user asks for.
         side: The source as a side.
     """
 
     detection: Detection
-    checkpoint: Checkpoint
     hooks: FamilyHooks
     options: ConvertOptions
     side: SourceSide
@@ -70,36 +68,18 @@ class OpenSource:
         return _forgather_side(self, self.side, config)
 
 
-def open_source(
-    detection: Detection, checkpoint: Checkpoint, hooks: FamilyHooks, options: ConvertOptions
-) -> OpenSource:
+def open_source(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> OpenSource:
     """Reads a source, of either kind.
 
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
-    directory, weights_directory = detection.metadata_directory, checkpoint.files.directory
     side: SourceSide
     if detection.direction is Direction.TO_FORGATHER:
-        side = read_hugging_face(
-            detection.config,
-            directory,
-            weights_directory,
-            checkpoint.tensors,
-            hooks,
-            options.max_length,
-        )
+        side = read_hugging_face(detection, hooks, options.max_length)
     else:
-        side = read_forgather(
-            detection.config,
-            directory,
-            weights_directory,
-            checkpoint.tensors,
-            hooks,
-            options.max_length,
-            options.trust_remote_code,
-        )
-    return OpenSource(detection, checkpoint, hooks, options, side)
+        side = read_forgather(detection, hooks, options.max_length, options.trust_remote_code)
+    return OpenSource(detection, hooks, options, side)
 
 
 def _forgather_side(
@@ -125,7 +105,7 @@ def _forgather_side(
         side_files=SideFileRules(generated=frozenset({PROVENANCE_FILE, *code.files})),
         config=fields,
         code=code,
-        checkpoint=source.checkpoint,
+        checkpoint=detection.checkpoint,
         original_config_text=read_text(side.directory / CONFIG_FILE),
         options=_changed_options(options),
     )

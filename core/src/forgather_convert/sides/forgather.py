@@ -25,6 +25,7 @@ from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.reference import complete_config, with_max_length, without_dtype
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.detection import Detection
 from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.files import WriteFile, encode_json, sha256
 from forgather_convert.weights.checkpoint import Checkpoint
@@ -93,10 +94,7 @@ class ForgatherSource(SourceSide):
 
 
 def read_forgather(
-    config: SourceConfig,
-    directory: Path,
-    weights_directory: Path,
-    tensors: Mapping[str, TensorRef],
+    detection: Detection,
     hooks: FamilyHooks,
     max_length: int | None,
     trusts_code: bool,
@@ -106,10 +104,7 @@ def read_forgather(
     What the config leaves out is what the model's own code takes for it.
 
     Args:
-        config: The content of its ``config.json``.
-        directory: Where config, code and tokenizer are.
-        weights_directory: Where the weights are.
-        tensors: The weights.
+        detection: What its directory holds.
         hooks: The family.
         max_length: The maximum length that the user asks for.
         trusts_code: Whether a check may run the model's own code, whatever it is.
@@ -117,8 +112,9 @@ def read_forgather(
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
+    config, directory = detection.config, detection.metadata_directory
     stored_code = read_stored_code(directory, config)
-    current = current_tensors(tensors)
+    current = current_tensors(detection.checkpoint.tensors)
     completed = current_config(
         complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
@@ -129,7 +125,7 @@ def read_forgather(
         tensors=current,
         config_object=hooks.hf_config(completed, max_length),
         directory=directory,
-        weights_directory=weights_directory,
+        weights_directory=detection.checkpoint.files.directory,
         written_config=config,
         stored_code=stored_code,
         trusts_code=trusts_code,

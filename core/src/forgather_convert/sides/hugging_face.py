@@ -19,6 +19,7 @@ from forgather_convert.sides.reference import (
 )
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -44,26 +45,21 @@ class HuggingFaceSource(SourceSide):
 
 
 def read_hugging_face(
-    config: SourceConfig,
-    directory: Path,
-    weights_directory: Path,
-    tensors: Mapping[str, TensorRef],
+    detection: Detection,
     hooks: FamilyHooks,
     max_length: int | None,
 ) -> HuggingFaceSource:
     """Reads a model from its directory, with transformers' classes.
 
     Args:
-        config: The content of its ``config.json``.
-        directory: Where config and tokenizer are.
-        weights_directory: Where the weights are.
-        tensors: The weights.
+        detection: What its directory holds.
         hooks: The family.
         max_length: The maximum length that the user asks for.
 
     Raises:
         UnsupportedModelError: The family cannot express it, or no config object can be made.
     """
+    config = detection.config
     hooks.validate_source_config(config, "to_forgather")
     classes = ReferenceClasses.of(hooks)
     try:
@@ -80,10 +76,10 @@ def read_hugging_face(
     return HuggingFaceSource(
         hooks=hooks,
         config=complete_config(config, config_object),
-        tensors=tensors,
+        tensors=detection.checkpoint.tensors,
         config_object=config_object,
-        directory=directory,
-        weights_directory=weights_directory,
+        directory=detection.metadata_directory,
+        weights_directory=detection.checkpoint.files.directory,
         classes=classes,
         max_length=max_length,
     )

@@ -2,10 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from forgather_convert.errors import ValidationError
 from forgather_convert.planning.request import PlannedConversion
-from forgather_convert.validation.model_loading import load_result
+from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.validation.prompts import fixed_ids, try_load_tokenizer
 
 _NEW_TOKENS = 40
@@ -34,7 +35,7 @@ def generate(planned: PlannedConversion, directory: Path, prompt: str, device: s
     """
     import torch
 
-    model = load_result(planned, directory, device)
+    model = _load(planned, directory, device)
     tokenizer = try_load_tokenizer(directory, planned.destination.config_object)
     if tokenizer is None:
         ids = fixed_ids(range(model.config.vocab_size))
@@ -64,6 +65,14 @@ def generate(planned: PlannedConversion, directory: Path, prompt: str, device: s
     if tokenizer is None:
         return Generation("", "", new)
     return Generation(prompt, str(tokenizer.decode(new, skip_special_tokens=True)), new)
+
+
+def _load(planned: PlannedConversion, directory: Path, device: str) -> Any:
+    """Loads the result; buffers, such as those of RoPE, keep the dtype that they have."""
+    model = planned.destination.load(directory)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(to_torch(planned.plan.dtype))
+    return model.to(device)
 
 
 def _padding(model: object) -> int | None:
