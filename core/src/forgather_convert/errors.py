@@ -48,3 +48,8 @@ class FlushError(DestinationError):
 
 class ValidationError(ForgatherConvertError):
     """The converted model does not compute what the source computes."""
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, for messages that give the cause in one."""
+    return str(error).splitlines()[0] if str(error) else ""

@@ -7,8 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import ValidationError
-from forgather_convert.sides.reference import first_line
+from forgather_convert.errors import ValidationError, first_line
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
@@ -64,7 +63,7 @@ def load_model(
             "for it, so that the check does not prove that the directory loads",
             directory,
             type(error).__name__,
-            first_line(error),
+            first_line(error).rstrip("."),
         )
         return load_tensors(model_class, config, directory, state)
     return _with_stored_values(model, state)

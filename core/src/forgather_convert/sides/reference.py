@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from forgather_convert.errors import UnsupportedModelError
+from forgather_convert.errors import UnsupportedModelError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.rope import (
     ORIGINAL_LENGTH,
@@ -80,7 +80,7 @@ class ReferenceClasses:
         except Exception as error:
             raise UnreadableConfigError(
                 f"The installed transformers cannot read {origin}: {type(error).__name__}: "
-                f"{first_line(error)}. Correct the file, or install another version of "
+                f"{first_line(error).rstrip('.')}. Correct the file, or install another version of "
                 "transformers."
             ) from error
         return config
@@ -145,11 +145,6 @@ def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
         for name, value in fields.items()
         if name not in ("dtype", "torch_dtype")
     }
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for messages."""
-    return str(error).splitlines()[0].rstrip(".") if str(error) else ""
 
 
 def _in_known_schema(fields: dict[str, Any]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.errors import first_line
 from forgather_convert.source.tokenizer_directory import has_tokenizer, load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ def try_load_tokenizer(directory: Path, hf_config: Any) -> Any:
             "The tokenizer in %s cannot be loaded (%s: %s); using fixed token ids",
             directory,
             type(error).__name__,
-            str(error).splitlines()[0] if str(error) else "",
+            first_line(error),
         )
         return None
 

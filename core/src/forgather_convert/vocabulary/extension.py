@@ -5,7 +5,7 @@ from collections.abc import Container, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import OptionError, SourceError
+from forgather_convert.errors import OptionError, SourceError, first_line
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.tensors.row_init import RowInit
@@ -144,7 +144,7 @@ def _load(directory: Path, hf_config: Any) -> TokenizerView:
     except Exception as error:
         raise SourceError(
             f"Tokens cannot be added: the tokenizer in {directory} cannot be loaded by the "
-            f"installed transformers ({type(error).__name__}: {_first_line(error)}). Install the "
+            f"installed transformers ({type(error).__name__}: {first_line(error)}). Install the "
             "version that wrote it, or leave out --add-tokens."
         ) from error
 
@@ -161,7 +161,7 @@ def _load_without_padding(directory: Path, hf_config: Any) -> TokenizerView | No
             "No padding token was added: the tokenizer in %s cannot be loaded (%s: %s)",
             directory,
             type(error).__name__,
-            _first_line(error),
+            first_line(error),
         )
         return None
     if view.named(Role.PAD) is not None:
@@ -324,7 +324,3 @@ def _named_ids(
 
 def _padded(size: int, multiple: int) -> int:
     return -(-size // multiple) * multiple
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else ""
