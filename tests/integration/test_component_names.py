@@ -82,36 +82,50 @@ def lint(directory: Path, code: GeneratedCode) -> None:
         assert result.returncode == 0, result.stdout
 
 
+ATTENTION = """\
+from .causal_attention import CausalAttention
+from .rms_norm import RMSNorm
+
+
+class VendorAttention(CausalAttention):
+    def __init__(self, config, layer_idx):
+        super().__init__(config, layer_idx)
+        self.q_norm = RMSNorm(self.head_dim, eps=1e-5)
+"""
+
+
 def test_classes_of_the_same_name_are_both_there(tmp_path: Path) -> None:
-    """The vendor's norm between the layers, and core's in core's attention."""
-    components = {**QK_NORM, "norm": "my_norm:RMSNorm"}
-    code = generate_code(
-        project(tmp_path / "in", {"my_norm": NORM.format(name="RMSNorm")}, components)
-    )
+    """The vendor's norm between the layers, and core's where a component imports it."""
+    files = {"my_norm": NORM.format(name="RMSNorm"), "vendor_attention": ATTENTION}
+    components = {"attention": "vendor_attention:VendorAttention", "norm": "my_norm:RMSNorm"}
+    code = generate_code(project(tmp_path / "in", files, components))
     model, _ = build(code)
     assert kinds(model, "RMSNorm") == {
         "norm1": True,
         "norm2": True,
         "layer_norm": True,
         "q_norm": False,
-        "k_norm": False,
     }
+
+
+def test_a_norm_that_a_component_makes_is_the_models(tmp_path: Path) -> None:
+    files = {"my_norm": NORM.format(name="MyNorm")}
+    components = {**QK_NORM, "norm": "my_norm:MyNorm"}
+    model, _ = build(generate_code(project(tmp_path / "in", files, components)))
+    assert kinds(model, "MyNorm") == dict.fromkeys(
+        ("norm1", "norm2", "layer_norm", "q_norm", "k_norm"), True
+    )
 
 
 def test_files_of_the_same_name_are_both_there(tmp_path: Path) -> None:
-    components = {**QK_NORM, "norm": "rms_norm:RMSNorm"}
-    code = generate_code(
-        project(tmp_path / "in", {"rms_norm": NORM.format(name="RMSNorm")}, components)
-    )
-    assert len([name for name in code.files if name.startswith("rms_norm_")]) == 2
+    """The vendor's file is called as one that core's head imports."""
+    files = {"linear_head": NORM.format(name="LinearHead")}
+    components = {"head": "softcapped_head:SoftcappedHead", "norm": "linear_head:LinearHead"}
+    code = generate_code(project(tmp_path / "in", files, components, final_logit_softcapping=30.0))
+    assert len([name for name in code.files if name.startswith("linear_head_")]) == 2
     model, _ = build(code)
-    assert kinds(model, "RMSNorm") == {
-        "norm1": True,
-        "norm2": True,
-        "layer_norm": True,
-        "q_norm": False,
-        "k_norm": False,
-    }
+    assert kinds(model, "LinearHead") == {"norm1": True, "norm2": True, "layer_norm": True}
+    assert model(prompt()).logits.abs().max() < 30.0
     (tmp_path / "out").mkdir()
     lint(tmp_path / "out", code)
 
@@ -125,16 +139,8 @@ def test_a_file_that_no_role_names_replaces_nothing(tmp_path: Path) -> None:
 
 def test_a_component_imports_its_neighbours_before_those_of_core(tmp_path: Path) -> None:
     """And its own module's name means core's, which it extends."""
-    text = (
-        "from .causal_attention import CausalAttention\n"
-        "from .rms_norm import RMSNorm\n\n\n"
-        "class VendorAttention(CausalAttention):\n"
-        "    def __init__(self, config, layer_idx):\n"
-        "        super().__init__(config, layer_idx)\n"
-        "        self.q_norm = RMSNorm(self.head_dim, eps=1e-5)\n"
-    )
     files = {
-        "vendor_attention": text,
+        "vendor_attention": ATTENTION,
         "rms_norm": "from .rms_norm import RMSNorm as Core\n\n\n"
         "class RMSNorm(Core):\n    whose = 'vendor'\n",
     }
@@ -160,7 +166,8 @@ RESERVED = [
     "build_model",
     "create_attention_masks",
     "config",
-    "norm",
+    "make_norm",
+    "size",
     "layers",
     "range",
     "slice",

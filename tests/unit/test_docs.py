@@ -1,5 +1,6 @@
 """What can be used is in the documentation."""
 
+import ast
 import inspect
 import re
 from pathlib import Path
@@ -13,6 +14,9 @@ from forgather_convert.converter_tools.hook_signatures import hook_arguments
 from forgather_convert.discovery.converter_files import ROOT_VARIABLE
 from forgather_convert.discovery.found import Status
 from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
+from forgather_convert.dynamic_model import project
+from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
+from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS
 from forgather_convert.families.hook_calls import HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors import notation as mapping_notation
@@ -132,6 +136,24 @@ def test_the_tour_names_files_that_exist() -> None:
 def test_every_operation_of_mappings_is_documented(name: str) -> None:
     assert f"| `{name}(" in HOOKS
     assert hasattr(forgather_convert, name)
+
+
+def test_every_role_and_component_is_documented() -> None:
+    """Each with what builds it and what it gets."""
+    page = (DOCS / "components.md").read_text()
+    for role, component in STANDARD_COMPONENTS.items():
+        assert re.search(rf"^\| `{role}` \| `{component}` \| .*`\(", page, re.M), role
+    files = (Path(project.__file__).parent / "components").glob("*.py")
+    classes = {
+        f"{path.stem}:{node.name}"
+        for path in files
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef) and node.bases
+    }
+    documented = set(re.findall(r"^\| `([a-z_]+:[A-Za-z]+)` \|", page, re.M))
+    assert documented == classes
+    for name in (*KINDS_OF_LAYERS.values(), *NORM_EPSILONS, MAKE_NORM):
+        assert f"`{name}" in page
 
 
 def test_every_attribute_of_converters_is_documented() -> None:

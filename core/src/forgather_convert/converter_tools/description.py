@@ -90,7 +90,10 @@ def _components(hooks: FamilyHooks) -> dict[str, str]:
         logger.warning("The converter gives no project for a tiny config: %s", error)
         return dict(STANDARD_COMPONENTS)
     return {
-        role: f"{module}:{name}" for role, (module, name) in project.resolved_components().items()
+        filling.role if filling.kind is None else f"{filling.role} ({filling.kind})": (
+            f"{filling.module}:{filling.name}"
+        )
+        for filling in project.fillings()
     }
 
 

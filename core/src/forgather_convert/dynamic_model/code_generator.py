@@ -11,6 +11,8 @@ from typing import Any
 
 import jinja2
 
+from forgather_convert.dynamic_model.assembly import assemble, tensor_parallel_plan
+from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.component_files import (
     RELATIVE_IMPORT,
     ComponentFiles,
@@ -18,7 +20,7 @@ from forgather_convert.dynamic_model.component_files import (
     collect_components,
 )
 from forgather_convert.dynamic_model.literals import annotation, literal
-from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS, Project
+from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, Project
 from forgather_convert.errors import ConverterError
 
 _HERE = Path(__file__).parent
@@ -64,7 +66,7 @@ def generate_code(project: Project) -> GeneratedCode:
     components = collect_components(project, taken=(configuration, modeling))
     sources = {
         **components.sources,
-        configuration: _render_configuration(project),
+        configuration: _render_configuration(project, components),
         modeling: _render_model(project, configuration, components),
     }
     digest = hashlib.sha256()
@@ -99,7 +101,7 @@ def _render(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def _render_configuration(project: Project) -> str:
+def _render_configuration(project: Project, components: ComponentFiles) -> str:
     def render(parameters: Mapping[str, str]) -> str:
         return _render(
             "configuration.py.j2",
@@ -107,6 +109,7 @@ def _render_configuration(project: Project) -> str:
             model_type=project.dynamic_model_type,
             hyperparameters=parameters,
             base_fields=_BASE_CONFIG_FIELDS,
+            tp_plan=tensor_parallel_plan(components.components),
         )
 
     parameters = {
@@ -134,32 +137,34 @@ def _parameter(name: str, value: Any) -> str:
         ) from error
 
 
-def _render_model(project: Project, configuration: str, components: ComponentFiles) -> str:
-    def render(bound: Mapping[Symbol, str], classes: Mapping[str, Symbol]) -> str:
-        direct = sorted({components.masks, *classes.values()})
+def _render_model(project: Project, configuration: str, files: ComponentFiles) -> str:
+    config_class = Symbol(configuration, "DynamicCausalLMConfig")
+    fixed = {config_class: config_class.name, files.masks: files.masks.name}
+    symbols = [
+        component.symbol
+        for fillings in files.components.values()
+        for component in fillings.values()
+    ]
+
+    def render(names: Mapping[Symbol, str]) -> str:
         return _render(
             "modeling.py.j2",
             family=project.model_type,
-            imports=_imports([config_class, *direct], bound),
-            indirect=_imports(components.indirect, bound),
-            layer_class_name=classes["layer"].name,
-            **{role: bound[symbol] for role, symbol in classes.items()},
+            imports=_imports({*fixed, *symbols}, names),
+            indirect=_imports(files.indirect, names),
+            layer_classes=sorted(
+                {component.symbol.name for component in files.components["layer"].values()}
+            ),
+            assembly=assemble(project, files.components, names),
+            kind_fields=KINDS_OF_LAYERS,
+            capabilities=(project.capabilities or Capabilities()).attributes(),
+            has_head_bias="lm_head_bias" in project.config,
         )
 
-    config_class = Symbol(configuration, "DynamicCausalLMConfig")
-    fixed = {config_class: config_class.name, components.masks: components.masks.name}
-    stand_ins = {role: Symbol(f"_{role}", f"_{role}") for role in STANDARD_COMPONENTS}
-    without_components = render(
-        {
-            **fixed,
-            **{symbol: symbol.name for symbol in stand_ins.values()},
-            **dict.fromkeys(components.indirect, "_indirect"),
-        },
-        stand_ins,
-    )
-    reserved = _names_in(without_components) | set(dir(builtins))
-    symbols = [*components.roles.values(), *components.indirect]
-    return render({**fixed, **_bound_names(symbols, reserved)}, components.roles)
+    named = sorted({*symbols, *files.indirect})
+    stand_ins = {symbol: f"_component_{index}" for index, symbol in enumerate(named)}
+    reserved = _names_in(render({**stand_ins, **fixed})) | set(dir(builtins))
+    return render({**_bound_names(named, reserved), **fixed})
 
 
 def _names_in(source: str) -> set[str]:

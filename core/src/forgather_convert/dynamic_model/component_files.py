@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from forgather_convert.dynamic_model.project import Project
+from forgather_convert.dynamic_model.component_signatures import ComponentClass, read_class
+from forgather_convert.dynamic_model.project import Filling, Project
 from forgather_convert.errors import ConverterError
 
 _STANDARD_COMPONENTS = Path(__file__).resolve().parent / "components"
@@ -33,19 +34,32 @@ class Symbol(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Component:
+    """What fills a role.
+
+    Attributes:
+        symbol: Its class.
+        source: What its class asks for and says about itself.
+    """
+
+    symbol: Symbol
+    source: ComponentClass
+
+
+@dataclass(frozen=True)
 class ComponentFiles:
     """The files of a project's components.
 
     Attributes:
         sources: The text of each file, by the name of its module in the model. Modules import
             each other by these names.
-        roles: What fills each role.
+        components: What fills each role, by the kind of layer that it is for.
         masks: The function that makes the attention masks.
         indirect: Of every module that only other components import, something that is in it.
     """
 
     sources: Mapping[str, str]
-    roles: Mapping[str, Symbol]
+    components: Mapping[str, Mapping[str | None, Component]]
     masks: Symbol
     indirect: Sequence[Symbol]
 
@@ -76,22 +90,26 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     """
     own = [Path(path).resolve() for path in project.component_paths]
     files: dict[Path, _File] = {}
-    found: dict[str, tuple[Path, str]] = {}
-    for role, (module, name) in project.resolved_components().items():
-        directories = own if role in project.components else []
-        path = _find(project, module, [*directories, _STANDARD_COMPONENTS])
+    found: dict[Filling, Path] = {}
+    for filling in project.fillings():
+        directories = own if filling.role in project.components else []
+        path = _find(project, filling.module, [*directories, _STANDARD_COMPONENTS])
         _add(project, path, own, files)
-        _check_defines(files[path], path, name)
-        found[role] = (path, name)
+        _check_defines(files[path], path, filling.name)
+        found[filling] = path
     masks = _STANDARD_COMPONENTS / f"{_MASKS[0]}.py"
     _add(project, masks, own, files)
 
     modules = _module_names(files, taken)
-    roles = {role: Symbol(modules[path], name) for role, (path, name) in found.items()}
-    direct = {masks, *(path for path, _ in found.values())}
+    components: dict[str, dict[str | None, Component]] = {}
+    for filling, path in found.items():
+        components.setdefault(filling.role, {})[filling.kind] = Component(
+            Symbol(modules[path], filling.name), _read_class(files, path, filling.name)
+        )
+    direct = {masks, *found.values()}
     return ComponentFiles(
         sources={modules[path]: _renamed(path, file, modules) for path, file in files.items()},
-        roles=roles,
+        components=components,
         masks=Symbol(modules[masks], _MASKS[1]),
         indirect=sorted(
             Symbol(modules[path], _something_in(path, file))
@@ -99,6 +117,14 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
             if path not in direct
         ),
     )
+
+
+def _read_class(files: Mapping[Path, _File], path: Path, name: str) -> ComponentClass:
+    def sibling(importing: Path, module: str) -> tuple[Path, ast.Module]:
+        other = files[importing].imports[module]
+        return other, files[other].tree
+
+    return read_class(path, files[path].tree, name, sibling)
 
 
 def _add(project: Project, path: Path, own: Sequence[Path], files: dict[Path, _File]) -> None:

@@ -5,8 +5,9 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.errors import ConverterError
 
 #: The prefix of ``model_type`` in a dynamic model's config; the family follows.
@@ -22,11 +23,36 @@ STANDARD_COMPONENTS: Mapping[str, str] = {
     "attention": "causal_attention:CausalAttention",
     "feedforward": "gated_feedforward:GatedFeedforward",
     "norm": "rms_norm:RMSNorm",
+    "head": "linear_head:LinearHead",
+}
+
+#: Roles that may be filled differently by layer, and the config field with each layer's kind.
+KINDS_OF_LAYERS: Mapping[str, str] = {
+    "layer": "layer_types",
+    "attention": "layer_types",
+    "feedforward": "mlp_layer_types",
 }
 
 #: Names of families: they are in file names, in classes and in texts of the generated code.
 _MODEL_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _COMPONENT = re.compile(r"[a-z_][a-z0-9_]*:[A-Za-z_][A-Za-z0-9_]*")
+_KIND = re.compile(r"[A-Za-z0-9_]+")
+
+
+class Filling(NamedTuple):
+    """What fills a role.
+
+    Attributes:
+        role: A key of :data:`STANDARD_COMPONENTS`.
+        kind: The kind of layer that it is for; ``None`` is all.
+        module: The name of the component's module.
+        name: The name of its class.
+    """
+
+    role: str
+    kind: str | None
+    module: str
+    name: str
 
 
 @dataclass(frozen=True)
@@ -41,16 +67,21 @@ class Project:
         config: Every hyper-parameter of the model, by its name in ``config.json``.
         components: Roles that are not filled by the standard component, as
             ``{"attention": "qk_norm_attention:QKNormAttention"}``. The roles are the
-            keys of :data:`STANDARD_COMPONENTS`.
+            keys of :data:`STANDARD_COMPONENTS`. A role that differs by layer has a component for
+            each kind, as ``{"feedforward": {"dense": "...", "sparse": "..."}}``;
+            :data:`KINDS_OF_LAYERS` has the config field that says each layer's kind.
         component_paths: Directories with component source files of a plugin's own, as a
             list or tuple. A component that ``components`` names is looked for in them
             first, then in core's.
+        capabilities: What transformers may do with the model; by default what it may do with
+            the family's own class.
     """
 
     model_type: str
     config: Mapping[str, Any]
-    components: Mapping[str, str] = field(default_factory=dict)
+    components: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     component_paths: Sequence[str | Path] = ()
+    capabilities: Capabilities | None = None
 
     def __post_init__(self) -> None:
         if not (isinstance(self.model_type, str) and _MODEL_TYPE.fullmatch(self.model_type)):
@@ -71,13 +102,8 @@ class Project:
                 f"The project config of '{self.model_type}' names unknown component roles: "
                 f"{', '.join(unknown)}. Roles are: {', '.join(STANDARD_COMPONENTS)}."
             )
-        for role, component in self.components.items():
-            if not _COMPONENT.fullmatch(component):
-                raise ConverterError(
-                    f"The project config of '{self.model_type}' gives {component!r} for the role "
-                    f"'{role}'. Write it as 'module:Class', for example "
-                    f"'{STANDARD_COMPONENTS[role]}'."
-                )
+        for role, chosen in self.components.items():
+            self._check_component(role, chosen)
 
         if isinstance(self.component_paths, (str, Path)):
             raise ConverterError(
@@ -101,11 +127,45 @@ class Project:
         """The family's name as a part of module names."""
         return re.sub(r"[.-]", "_", self.model_type)
 
-    def resolved_components(self) -> dict[str, tuple[str, str]]:
-        """For every role, the module and the class that fill it."""
-        chosen = {**STANDARD_COMPONENTS, **self.components}
-        pairs = {role: component.partition(":") for role, component in chosen.items()}
-        return {role: (module, name) for role, (module, _, name) in pairs.items()}
+    def fillings(self) -> tuple[Filling, ...]:
+        """For every role what fills it, in all kinds of layers."""
+        fillings = []
+        for role, chosen in {**STANDARD_COMPONENTS, **self.components}.items():
+            by_kind = {None: chosen} if isinstance(chosen, str) else chosen
+            for kind, component in by_kind.items():
+                module, _, name = component.partition(":")
+                fillings.append(Filling(role, kind, module, name))
+        return tuple(fillings)
+
+    def _check_component(self, role: str, chosen: object) -> None:
+        components = [chosen]
+        if isinstance(chosen, Mapping):
+            components = list(chosen.values())
+            field_name = KINDS_OF_LAYERS.get(role)
+            if field_name is None:
+                raise ConverterError(
+                    f"The project config of '{self.model_type}' fills the role '{role}' by kinds "
+                    f"of layers. Only {', '.join(KINDS_OF_LAYERS)} may differ by layer."
+                )
+            if not chosen or not all(
+                isinstance(kind, str) and _KIND.fullmatch(kind) for kind in chosen
+            ):
+                raise ConverterError(
+                    f"The project config of '{self.model_type}' fills the role '{role}' for the "
+                    f"kinds {list(chosen)!r}. Name at least one kind, with letters, digits and '_'."
+                )
+            if not self.config.get(field_name):
+                raise ConverterError(
+                    f"The project config of '{self.model_type}' fills the role '{role}' by kinds "
+                    f"of layers, and has no '{field_name}' that says which layer is of which kind."
+                )
+        for component in components:
+            if not (isinstance(component, str) and _COMPONENT.fullmatch(component)):
+                raise ConverterError(
+                    f"The project config of '{self.model_type}' gives {component!r} for the role "
+                    f"'{role}'. Write it as 'module:Class', for example "
+                    f"'{STANDARD_COMPONENTS[role]}'."
+                )
 
 
 def _is_field_name(name: object) -> bool:

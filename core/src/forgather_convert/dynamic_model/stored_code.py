@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import DynamicModelClasses, import_modules
 from forgather_convert.dynamic_model.project import Project
@@ -98,8 +99,9 @@ def complete_with_stored_defaults(config: SourceConfig, stored: StoredCode | Non
 def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, ...]:
     """The names of files that are not what the generator writes, whatever the values.
 
-    Nothing is left of a difference but the values of the config class's defaults, and the hash
-    in the files' names that follows from them.
+    Nothing is left of a difference but the values of the config class's defaults, what the class
+    lets transformers do, which versions of transformers see differently, and the hash in the
+    files' names that follows from them.
 
     Args:
         stored: The code of a directory.
@@ -112,7 +114,8 @@ def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, .
         name: value for name, value in stored.config_defaults.items() if name not in ROPE_FIELDS
     }
     try:
-        generated = generate_code(replace(project, config=values))
+        capabilities = _capabilities(stored)
+        generated = generate_code(replace(project, config=values, capabilities=capabilities))
     except ForgatherConvertError:
         return tuple(stored.files)
     ours = _without_suffix(generated.files, generated.model_module)
@@ -169,6 +172,21 @@ def _tree(text: str) -> ast.Module:
     # Source that is nested too deep ends in one of the latter two.
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module(body=[], type_ignores=[])
+
+
+def _capabilities(stored: StoredCode) -> Capabilities:
+    """What the model's classes say of themselves."""
+    names = set(Capabilities().attributes())
+    return Capabilities.from_attributes(
+        {
+            member.targets[0].id: bool(member.value.value)
+            for node in _tree(stored.files[f"{stored.model_module}.py"]).body
+            if isinstance(node, ast.ClassDef) and node.name == "DynamicPreTrainedModel"
+            for member in node.body
+            if isinstance(member, ast.Assign) and isinstance(member.value, ast.Constant)
+            if isinstance(member.targets[0], ast.Name) and member.targets[0].id in names
+        }
+    )
 
 
 def _siblings(text: str) -> list[str]:

@@ -71,7 +71,8 @@ class HFConverter:
             Hugging Face names. RoPE's are handled apart.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
             that the family's architecture gives them, as ``{"attention_bias": True}``.
-        components: The components of the dynamic model that are not standard, by role.
+        components: The components of the dynamic model that are not standard, by role, or by
+            role and kind of layer.
         component_paths: Directories with source files of components that core does not have.
         tokenizer_class: The class of tokenizers whose files do not name one. transformers
             takes it from the ``model_type``, which a dynamic model has another of.
@@ -83,7 +84,7 @@ class HFConverter:
     tiny_configs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
     fixed_hyperparameters: ClassVar[Mapping[str, Any]] = {}
-    components: ClassVar[Mapping[str, str]] = {}
+    components: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}
     component_paths: ClassVar[Sequence[str | Path]] = ()
     tokenizer_class: ClassVar[str | None] = None
 
@@ -129,7 +130,7 @@ class HFConverter:
         for name in ("attention_bias", "mlp_bias", "sliding_window"):
             config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
         config["head_dim"] = self._head_dim(src_config)
-        config.update(self.fixed_hyperparameters)
+        config.update(self.own_hyperparameters(src_config))
         config.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
             config["max_position_embeddings"] = max_length
@@ -140,12 +141,16 @@ class HFConverter:
             "component_paths": self.component_paths,
         }
 
+    def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
+        """The fields that only the Forgather config has, for a config of either side.
+
+        A family overrides it where they follow from others, as the kind of each layer does.
+        """
+        return self.fixed_hyperparameters
+
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
-        fields = {
-            name: value
-            for name, value in src_config.items()
-            if name not in (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.fixed_hyperparameters)
-        }
+        not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
+        fields = {name: value for name, value in src_config.items() if name not in not_hf}
         for name, own_name in self.field_names.items():
             if own_name in fields:
                 fields.setdefault(name, fields.pop(own_name))
@@ -166,14 +171,15 @@ class HFConverter:
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         check_dimensions(src_config)
-        for name, fixed in self.fixed_hyperparameters.items():
+        own = self.own_hyperparameters(src_config)
+        for name, fixed in own.items():
             if direction == "from_forgather" and src_config.get(name, fixed) != fixed:
                 raise UnsupportedModelError(
-                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}; in the family "
-                    f"'{self.model_type}' it is always {fixed!r}."
+                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}; with the rest of "
+                    f"this config, in the family '{self.model_type}', it is always {fixed!r}."
                 )
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
-            if name in self.fixed_hyperparameters:
+            if name in own:
                 continue
             value = src_config.get(name, absent)
             if name not in self.hyperparameters and value and value != absent:

@@ -6,8 +6,10 @@ family are registered: no other family can answer.
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
+from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.converter import HFConverter
@@ -148,8 +150,12 @@ class FamilyHooks:
     def project(self, src_config: SourceConfig, max_length: int | None) -> Project:
         """The dynamic model for a Hugging Face config."""
         answer = self._call("create_project_config", src_config=src_config, max_length=max_length)
-        if isinstance(answer, Project):
-            return answer
+        project = answer if isinstance(answer, Project) else self._project_from(answer)
+        if project.capabilities is None:
+            return replace(project, capabilities=Capabilities.of(self.hf_model_class()))
+        return project
+
+    def _project_from(self, answer: Any) -> Project:
         try:
             return Project(**answer)
         except TypeError as error:

@@ -1,7 +1,7 @@
 """Grouped-query attention with rotary positions and an optional sliding window."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -9,6 +9,8 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .attention_masks import attention_types
 from .rotary_embedding import apply_rotary
+
+Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def repeat_kv(heads: torch.Tensor, times: int) -> torch.Tensor:
@@ -28,6 +30,7 @@ def eager_attention_forward(
     attention_mask: torch.Tensor | None,
     scaling: float,
     dropout: float = 0.0,
+    softcap: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention spelt out, which also gives the weights.
@@ -38,6 +41,8 @@ def eager_attention_forward(
     groups: Any = module.num_key_value_groups
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
     scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    if softcap is not None:
+        scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:
         scores = scores + attention_mask[:, :, :, : key.shape[-2]]
     weights = nn.functional.softmax(scores, dim=-1, dtype=torch.float32).to(query.dtype)
@@ -47,7 +52,24 @@ def eager_attention_forward(
 
 
 class CausalAttention(nn.Module):
-    """Attention to the past, by the implementation that the config selects."""
+    """Attention to the past, by the implementation that the config selects.
+
+    Its steps are methods, for attentions that differ in one: ``build_projections``,
+    ``project``, ``rotate`` and ``attend``.
+
+    Attributes:
+        tp_plan: How the projections are divided among devices.
+        eager: What attends where the config selects ``"eager"``.
+        attention_options: More arguments for whatever attends.
+    """
+
+    tp_plan: ClassVar[dict[str, str]] = {
+        "query_linear": "colwise",
+        "key_linear": "colwise",
+        "value_linear": "colwise",
+        "output_linear": "rowwise",
+    }
+    eager: ClassVar[Callable[..., Any]] = staticmethod(eager_attention_forward)
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__()
@@ -60,19 +82,21 @@ class CausalAttention(nn.Module):
         self.is_causal = True
         is_sliding = attention_types(config)[layer_idx] == "sliding_attention"
         self.sliding_window = config.sliding_window if is_sliding else None
+        self.attention_options: dict[str, Any] = {}
 
-        hidden, bias = config.hidden_size, config.attention_bias
         query_size = config.num_attention_heads * self.head_dim
-        key_value_size = config.num_key_value_heads * self.head_dim
+        self.build_projections(config, query_size, config.num_key_value_heads * self.head_dim)
+        output_bias = getattr(config, "attention_output_bias", config.attention_bias)
+        self.output_linear = nn.Linear(query_size, config.hidden_size, bias=output_bias)
+
+    def build_projections(self, config: Any, query_size: int, key_value_size: int) -> None:
+        """Makes the layers from which ``project`` gets the heads."""
+        hidden, bias = config.hidden_size, config.attention_bias
         self.query_linear = nn.Linear(hidden, query_size, bias=bias)
         self.key_linear = nn.Linear(hidden, key_value_size, bias=bias)
         self.value_linear = nn.Linear(hidden, key_value_size, bias=bias)
-        output_bias = getattr(config, "attention_output_bias", bias)
-        self.output_linear = nn.Linear(query_size, hidden, bias=output_bias)
 
-    def project(
-        self, hidden_states: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def project(self, hidden_states: torch.Tensor) -> Heads:
         """Query, key and value heads, each ``[batch, sequence, heads, head_dim]``."""
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
         return (
@@ -81,26 +105,22 @@ class CausalAttention(nn.Module):
             self.value_linear(hidden_states).view(shape),
         )
 
-    def forward(
+    def rotate(
+        self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Puts the positions into query and key, each ``[batch, heads, sequence, head_dim]``."""
+        return apply_rotary(query, position_embeddings), apply_rotary(key, position_embeddings)
+
+    def attend(
         self,
-        hidden_states: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-        attention_mask: Any = None,
-        past_key_values: Any = None,
-        cache_position: torch.Tensor | None = None,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attention_mask: Any,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
-        query = apply_rotary(query, position_embeddings)
-        key = apply_rotary(key, position_embeddings)
-
-        if past_key_values is not None:
-            # transformers 4 needs the position for a static cache; version 5 keeps count itself.
-            key, value = past_key_values.update(
-                key, value, self.layer_idx, {"cache_position": cache_position}
-            )
-
-        attend: Callable[..., Any] = eager_attention_forward
+        """What the values come to, ``[batch, sequence, heads, head_dim]``, and the weights."""
+        attend: Callable[..., Any] = self.eager
         if self.config._attn_implementation != "eager":
             attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
         output, weights = attend(
@@ -112,7 +132,27 @@ class CausalAttention(nn.Module):
             dropout=self.attention_dropout if self.training else 0.0,
             scaling=self.scaling,
             sliding_window=self.sliding_window,
+            **self.attention_options,
             **kwargs,
         )
+        return output, weights
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: Any = None,
+        attention_mask: Any = None,
+        past_key_values: Any = None,
+        cache_position: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
+        query, key = self.rotate(query, key, position_embeddings)
+        if past_key_values is not None:
+            # transformers 4 needs the position for a static cache; version 5 keeps count itself.
+            key, value = past_key_values.update(
+                key, value, self.layer_idx, {"cache_position": cache_position}
+            )
+        output, weights = self.attend(query, key, value, attention_mask, **kwargs)
         output = output.reshape(*hidden_states.shape[:-1], -1).contiguous()
         return self.output_linear(output), weights

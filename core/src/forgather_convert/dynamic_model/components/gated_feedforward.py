@@ -1,6 +1,6 @@
 """The gated feed-forward block."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -13,6 +13,12 @@ class GatedFeedforward(nn.Module):
     With the silu activation this is SwiGLU: Shazeer, "GLU Variants Improve
     Transformer", 2020.
     """
+
+    tp_plan: ClassVar[dict[str, str]] = {
+        "gate_proj": "colwise",
+        "up_proj": "colwise",
+        "down_proj": "rowwise",
+    }
 
     def __init__(self, config: Any) -> None:
         super().__init__()

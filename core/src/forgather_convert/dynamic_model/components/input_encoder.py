@@ -7,12 +7,27 @@ from torch import nn
 
 
 class InputEncoder(nn.Module):
-    """Embeds the tokens. Positions enter later, in the attention."""
+    """Embeds the tokens. Positions enter later, in the attention.
+
+    A config may have a factor for the vectors, ``embedding_multiplier``, and a probability
+    of dropout, ``embedding_dropout``. Both are for ``inputs_embeds``, too.
+    """
 
     def __init__(self, config: Any, embedding: nn.Module) -> None:
         super().__init__()
         self.embedding = embedding
+        self.multiplier = getattr(config, "embedding_multiplier", None)
+        self.dropout = nn.Dropout(getattr(config, "embedding_dropout", 0.0))
 
-    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
-        hidden_states: torch.Tensor = self.embedding(input_ids)
-        return hidden_states
+    def forward(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        position_ids: torch.Tensor,
+    ) -> torch.Tensor:
+        """Gives ``[batch, sequence, hidden]`` from token ids or from their vectors."""
+        hidden_states = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        if self.multiplier is not None:
+            hidden_states = hidden_states * self.multiplier
+        dropped: torch.Tensor = self.dropout(hidden_states)
+        return dropped

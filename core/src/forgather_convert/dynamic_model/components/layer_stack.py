@@ -10,7 +10,7 @@ from .attention_masks import attention_types
 
 
 class LayerStack(nn.Module):
-    """Runs the layers in order, each with the mask of its kind of attention."""
+    """Runs the layers in order, each with the mask and the positions of its kind of attention."""
 
     def __init__(self, config: Any, layers: Iterable[nn.Module], layer_norm: nn.Module) -> None:
         super().__init__()
@@ -22,6 +22,7 @@ class LayerStack(nn.Module):
         self,
         hidden_states: torch.Tensor,
         attention_masks: dict[str, Any],
+        position_embeddings: dict[str, Any],
         output_hidden_states: bool = False,
         output_attentions: bool = False,
         **kwargs: Any,
@@ -37,7 +38,10 @@ class LayerStack(nn.Module):
             if all_hidden_states is not None:
                 all_hidden_states += (hidden_states,)
             hidden_states, weights = layer(
-                hidden_states, attention_mask=attention_masks[kind], **kwargs
+                hidden_states,
+                attention_mask=attention_masks[kind],
+                position_embeddings=position_embeddings.get(kind),
+                **kwargs,
             )
             if all_attentions is not None:
                 all_attentions += (weights,)

@@ -10,11 +10,15 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     """``x + attention(norm1(x))``, then ``x + feedforward(norm2(x))``.
 
+    A config may have a probability of dropout for what is added, ``residual_dropout``, and a
+    factor for it, ``residual_multiplier``.
+
     Hidden states are passed by position: gradient checkpointing needs it.
     """
 
     def __init__(
         self,
+        config: Any,
         attention: nn.Module,
         feedforward: nn.Module,
         norm1: nn.Module,
@@ -25,12 +29,21 @@ class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         self.feedforward = feedforward
         self.norm1 = norm1
         self.norm2 = norm2
+        self.multiplier = getattr(config, "residual_multiplier", None)
+        self.dropout = nn.Dropout(getattr(config, "residual_dropout", 0.0))
+
+    def add(self, hidden_states: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
+        """Adds what a block gives to what it got."""
+        added = self.dropout(added)
+        if self.multiplier is not None:
+            added = added * self.multiplier
+        return hidden_states + added
 
     def forward(
         self, hidden_states: torch.Tensor, **kwargs: Any
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """Gives the new hidden states, and the attention weights if there are any."""
         attended, weights = self.attention(self.norm1(hidden_states), **kwargs)
-        hidden_states = hidden_states + attended
-        hidden_states = hidden_states + self.feedforward(self.norm2(hidden_states))
+        hidden_states = self.add(hidden_states, attended)
+        hidden_states = self.add(hidden_states, self.feedforward(self.norm2(hidden_states)))
         return hidden_states, weights

@@ -9,68 +9,86 @@ were trained with: change it and the last bits of the logits change.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from .attention_masks import attention_types
+
 Frequencies = tuple[torch.Tensor, float]
 
 
-def rotary_dim(config: Any) -> int:
-    """The number of dimensions of a head that are rotated."""
-    return int(config.head_dim * config.rope_parameters.get("partial_rotary_factor", 1.0))
+@dataclass(frozen=True)
+class Rope:
+    """One rotary embedding.
+
+    Attributes:
+        parameters: An entry ``rope_parameters`` of a config.
+        head_dim: The number of dimensions of a head.
+        longest: The config's ``max_position_embeddings``.
+    """
+
+    parameters: Mapping[str, Any]
+    head_dim: int
+    longest: int
+
+    @property
+    def rope_type(self) -> str:
+        return str(self.parameters["rope_type"])
+
+    @property
+    def dim(self) -> int:
+        """The number of dimensions of a head that are rotated."""
+        return int(self.head_dim * self.parameters.get("partial_rotary_factor", 1.0))
+
+    @property
+    def original_length(self) -> int:
+        """The context length before it was extended."""
+        return int(self.parameters.get("original_max_position_embeddings") or self.longest)
+
+    def exponents(self) -> torch.Tensor:
+        """``[dim / 2]``, from 0 to almost 1."""
+        return torch.arange(0, self.dim, 2, dtype=torch.int64).to(torch.float32) / self.dim
 
 
-def _exponents(config: Any) -> torch.Tensor:
-    dim = rotary_dim(config)
-    return torch.arange(0, dim, 2, dtype=torch.int64).to(torch.float32) / dim
-
-
-def _original_max_positions(config: Any) -> int:
-    """The context length before it was extended."""
-    original = config.rope_parameters.get("original_max_position_embeddings")
-    return int(original or config.max_position_embeddings)
-
-
-def default_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
+def default_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
     """``theta ** (-2i / dim)``."""
-    theta = config.rope_parameters["rope_theta"]
-    return 1.0 / (theta ** _exponents(config)), 1.0
+    return 1.0 / (rope.parameters["rope_theta"] ** rope.exponents()), 1.0
 
 
-def linear_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
+def linear_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
     """Positions divided by a factor (Chen et al., "Position Interpolation", 2023)."""
-    inv_freq, scale = default_frequencies(config)
-    return inv_freq / config.rope_parameters["factor"], scale
+    inv_freq, scale = default_frequencies(rope)
+    return inv_freq / rope.parameters["factor"], scale
 
 
-def dynamic_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
+def dynamic_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
     """NTK-aware scaling: the base grows with the sequence, past the maximum length."""
-    rope, dim = config.rope_parameters, rotary_dim(config)
-    longest = config.max_position_embeddings
+    parameters, dim, longest = rope.parameters, rope.dim, rope.longest
     if seq_len is None:
         seq_len = longest
     else:
         seq_len = torch.maximum(seq_len, torch.tensor(longest, dtype=seq_len.dtype))
-    growth = (rope["factor"] * seq_len / longest) - (rope["factor"] - 1)
-    theta = rope["rope_theta"] * growth ** (dim / (dim - 2))
-    return 1.0 / (theta ** _exponents(config)), 1.0
+    growth = (parameters["factor"] * seq_len / longest) - (parameters["factor"] - 1)
+    theta = parameters["rope_theta"] * growth ** (dim / (dim - 2))
+    return 1.0 / (theta ** rope.exponents()), 1.0
 
 
-def yarn_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
+def yarn_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
     """Interpolates low frequencies, keeps high ones (Peng et al., "YaRN", 2023)."""
-    rope, dim = config.rope_parameters, rotary_dim(config)
-    theta, original = rope["rope_theta"], _original_max_positions(config)
-    factor = rope.get("factor") or config.max_position_embeddings / original
+    parameters, dim = rope.parameters, rope.dim
+    theta, original = parameters["rope_theta"], rope.original_length
+    factor = parameters.get("factor") or rope.longest / original
 
     def magnitude(scale: float, weight: float = 1) -> float:
         return 1.0 if scale <= 1 else 0.1 * weight * math.log(scale) + 1.0
 
-    scale = rope.get("attention_factor")
+    scale = parameters.get("attention_factor")
     if scale is None:
-        mscale, mscale_all = rope.get("mscale"), rope.get("mscale_all_dim")
+        mscale, mscale_all = parameters.get("mscale"), parameters.get("mscale_all_dim")
         if mscale and mscale_all:
             scale = float(magnitude(factor, mscale) / magnitude(factor, mscale_all))
         else:
@@ -80,9 +98,9 @@ def yarn_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
         turns = math.log(original / (rotations * 2 * math.pi))
         return (dim * turns) / (2 * math.log(theta))
 
-    low = dimension_of(rope.get("beta_fast") or 32)
-    high = dimension_of(rope.get("beta_slow") or 1)
-    if rope.get("truncate", True):
+    low = dimension_of(parameters.get("beta_fast") or 32)
+    high = dimension_of(parameters.get("beta_slow") or 1)
+    if parameters.get("truncate", True):
         low, high = math.floor(low), math.ceil(high)
     low, high = max(low, 0), min(high, dim - 1)
     if low == high:
@@ -95,24 +113,25 @@ def yarn_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
     return interpolated * (1 - keep) + extrapolated * keep, scale
 
 
-def longrope_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
+def longrope_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
     """A learnt factor for every frequency (Ding et al., "LongRoPE", 2024)."""
-    rope, original = config.rope_parameters, _original_max_positions(config)
-    scale = rope.get("attention_factor")
+    parameters, original = rope.parameters, rope.original_length
+    scale = parameters.get("attention_factor")
     if scale is None:
-        factor = rope.get("factor") or config.max_position_embeddings / original
+        factor = parameters.get("factor") or rope.longest / original
         scale = 1.0 if factor <= 1.0 else math.sqrt(1 + math.log(factor) / math.log(original))
     is_long = seq_len is not None and seq_len > original
-    factors = torch.tensor(rope["long_factor" if is_long else "short_factor"], dtype=torch.float32)
-    return 1.0 / (factors * rope["rope_theta"] ** _exponents(config)), scale
+    learnt = parameters["long_factor" if is_long else "short_factor"]
+    factors = torch.tensor(learnt, dtype=torch.float32)
+    return 1.0 / (factors * parameters["rope_theta"] ** rope.exponents()), scale
 
 
-def llama3_frequencies(config: Any, seq_len: Any = None) -> Frequencies:
+def llama3_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
     """Scales long wavelengths only, with a smooth transition (Llama 3.1, 2024)."""
-    rope = config.rope_parameters
-    factor, original = rope["factor"], _original_max_positions(config)
-    low, high = rope["low_freq_factor"], rope["high_freq_factor"]
-    inv_freq, scale = default_frequencies(config)
+    parameters, original = rope.parameters, rope.original_length
+    factor = parameters["factor"]
+    low, high = parameters["low_freq_factor"], parameters["high_freq_factor"]
+    inv_freq, scale = default_frequencies(rope)
 
     wavelength = 2 * math.pi / inv_freq
     scaled = torch.where(wavelength > original / low, inv_freq / factor, inv_freq)
@@ -132,32 +151,40 @@ ROPE_TYPES: dict[str, Callable[..., Frequencies]] = {
 }
 
 
-class RotaryEmbedding(nn.Module):
-    """The cosines and sines for a batch of positions.
+class RotaryFrequencies:
+    """The frequencies of one rotary embedding, as far as a sequence goes.
 
-    The frequencies are derived from the config when they are needed and are not
-    a buffer: nothing is saved, cast with the model or lost on the meta device.
+    They are derived when they are needed and are not a buffer: nothing is saved, cast with the
+    model or lost on the meta device.
     """
 
-    def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.config = config
-        self.rope_type = config.rope_parameters["rope_type"]
-        self.frequencies = ROPE_TYPES[self.rope_type]
+    def __init__(self, rope: Rope) -> None:
+        self.rope = rope
+        self.frequencies = ROPE_TYPES[rope.rope_type]
         self._cache: dict[tuple[str, torch.device], Frequencies] = {}
         # The longest sequence seen by "dynamic": its frequencies stay in use until
         # a sequence fits the original context again.
-        self._longest: int | torch.Tensor = config.max_position_embeddings
+        self._longest: int | torch.Tensor = rope.longest
+
+    def select(self, position_ids: torch.Tensor, device: torch.device) -> Frequencies:
+        """The frequencies for a batch of positions."""
+        if self.rope.rope_type == "dynamic":
+            return self._dynamic(position_ids.max() + 1, device)
+        if self.rope.rope_type == "longrope":
+            original = self.rope.original_length
+            if position_ids.max() + 1 > original:
+                return self._cached("long", device, original + 1)
+        return self._cached("short", device)
 
     def _cached(self, key: str, device: torch.device, seq_len: Any = None) -> Frequencies:
         if (key, device) not in self._cache:
             with torch.device("cpu"):
-                inv_freq, scale = self.frequencies(self.config, seq_len)
+                inv_freq, scale = self.frequencies(self.rope, seq_len)
             self._cache[key, device] = inv_freq.to(device), scale
         return self._cache[key, device]
 
     def _dynamic(self, seq_len: torch.Tensor, device: torch.device) -> Frequencies:
-        original = self.config.max_position_embeddings
+        original = self.rope.longest
         if seq_len > self._longest:
             self._longest = seq_len
             self._cache.pop(("long", device), None)
@@ -167,25 +194,50 @@ class RotaryEmbedding(nn.Module):
             return self._cached("short", device)
         return self._cached("long", device, torch.as_tensor(self._longest).cpu())
 
-    def _select(self, position_ids: torch.Tensor, device: torch.device) -> Frequencies:
-        if self.rope_type == "dynamic":
-            return self._dynamic(position_ids.max() + 1, device)
-        if self.rope_type == "longrope":
-            original = _original_max_positions(self.config)
-            if position_ids.max() + 1 > original:
-                return self._cached("long", device, original + 1)
-        return self._cached("short", device)
+
+class RotaryEmbedding(nn.Module):
+    """The cosines and sines for a batch of positions, for each kind of attention in the model.
+
+    A config has one entry ``rope_parameters`` for all kinds, or one for each.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        kinds = sorted(set(attention_types(config)))
+        by_kind = {kind: config.rope_parameters.get(kind, config.rope_parameters) for kind in kinds}
+        self.kinds: dict[str, int] = {}
+        self.embeddings: list[RotaryFrequencies] = []
+        made: list[Any] = []
+        for kind, parameters in by_kind.items():
+            if parameters not in made:
+                made.append(parameters)
+                rope = Rope(parameters, config.head_dim, config.max_position_embeddings)
+                self.embeddings.append(RotaryFrequencies(rope))
+            self.kinds[kind] = made.index(parameters)
+
+    def join(self, angles: torch.Tensor) -> torch.Tensor:
+        """An angle for each dimension that is rotated, from one for each pair."""
+        return torch.cat((angles, angles), dim=-1)
 
     @torch.no_grad()
     def forward(
         self, hidden_states: torch.Tensor, position_ids: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Gives cos and sin, ``[batch, sequence, rotary_dim]``, in the hidden states' dtype."""
-        inv_freq, scale = self._select(position_ids, hidden_states.device)
-        angles = position_ids[..., None].float() * inv_freq
-        angles = torch.cat((angles, angles), dim=-1)
-        cos, sin = angles.cos() * scale, angles.sin() * scale
-        return cos.to(hidden_states.dtype), sin.to(hidden_states.dtype)
+        tables = []
+        for embedding in self.embeddings:
+            inv_freq, scale = embedding.select(position_ids, hidden_states.device)
+            angles = self.join(position_ids[..., None].float() * inv_freq)
+            cos, sin = angles.cos() * scale, angles.sin() * scale
+            tables.append((cos.to(hidden_states.dtype), sin.to(hidden_states.dtype)))
+        return {kind: tables[index] for kind, index in self.kinds.items()}
+
+
+class InterleavedRotaryEmbedding(RotaryEmbedding):
+    """Where the dimensions of a pair are neighbours."""
+
+    def join(self, angles: torch.Tensor) -> torch.Tensor:
+        return angles.repeat_interleave(2, dim=-1)
 
 
 def rotate_half(heads: torch.Tensor) -> torch.Tensor:
@@ -194,16 +246,25 @@ def rotate_half(heads: torch.Tensor) -> torch.Tensor:
     return torch.cat((-heads[..., middle:], heads[..., :middle]), dim=-1)
 
 
+def rotate_pairs(heads: torch.Tensor) -> torch.Tensor:
+    """Turns ``(a, b, c, d...)`` into ``(-b, a, -d, c...)``, in the last dimension."""
+    first, second = heads[..., 0::2], heads[..., 1::2]
+    return torch.stack((-second, first), dim=-1).flatten(-2)
+
+
 def apply_rotary(
-    heads: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor]
+    heads: torch.Tensor,
+    position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    turn: Callable[[torch.Tensor], torch.Tensor] = rotate_half,
 ) -> torch.Tensor:
     """Rotates ``[batch, heads, sequence, head_dim]`` by the angles of its positions.
 
-    Where there are angles for the first dimensions only, the others stay as they are.
+    Where there are angles for the first dimensions only, the others stay as they are. ``turn``
+    is the rotation by a right angle: :func:`rotate_pairs` for interleaved angles.
     """
     cos, sin = (table.unsqueeze(1) for table in position_embeddings)
     rotated = heads[..., : cos.shape[-1]]
-    rotated = (rotated * cos) + (rotate_half(rotated) * sin)
+    rotated = (rotated * cos) + (turn(rotated) * sin)
     if cos.shape[-1] == heads.shape[-1]:
         return rotated
     return torch.cat((rotated, heads[..., cos.shape[-1] :]), dim=-1)

@@ -12,9 +12,21 @@ class TokenEmbedding(nn.Module):
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.word_embedding = nn.Embedding(
-            config.vocab_size, config.hidden_size, padding_idx=config.pad_token_id
+            config.vocab_size, config.hidden_size, padding_idx=self.padding_id(config)
         )
+
+    def padding_id(self, config: Any) -> int | None:
+        """The token whose vector gets no gradient."""
+        padding_id: int | None = config.pad_token_id
+        return padding_id
 
     def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
         embedded: torch.Tensor = self.word_embedding(input_ids)
         return embedded
+
+
+class UnpaddedTokenEmbedding(TokenEmbedding):
+    """Where every token's vector gets a gradient."""
+
+    def padding_id(self, config: Any) -> int | None:
+        return None

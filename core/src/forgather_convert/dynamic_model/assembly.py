@@ -1,0 +1,225 @@
+"""How a model is put together from its components: each gets what its constructor names."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from forgather_convert.dynamic_model.component_files import Component, Symbol
+from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS, Project
+from forgather_convert.errors import ConverterError
+
+#: What a norm's ``eps`` is taken from: the first of these that the config has.
+NORM_EPSILONS = (
+    "rms_norm_eps",
+    "layer_norm_eps",
+    "layer_norm_epsilon",
+    "norm_epsilon",
+    "norm_eps",
+)
+#: The argument that gets the function which makes norms of any size.
+MAKE_NORM = "make_norm"
+
+_LINE_LENGTH = 100
+#: Roles of which every layer has its own.
+_IN_LAYERS = tuple(KINDS_OF_LAYERS)
+#: Where a role's module is in the model; the linear layers of these may be divided.
+_PLACES = {
+    "embedding": "input_encoder.embedding",
+    "attention": "layer_stack.layers.*.attention",
+    "feedforward": "layer_stack.layers.*.feedforward",
+}
+
+
+@dataclass(frozen=True)
+class Call:
+    """A call in the generated code.
+
+    Attributes:
+        function: What is called.
+        arguments: The arguments; those without a name are given by position.
+    """
+
+    function: str
+    arguments: tuple[tuple[str | None, "Call | str"], ...] = ()
+
+    def render(self, indent: int, start: int = 0) -> str:
+        """The call as formatters write it.
+
+        Args:
+            indent: The column of the line that it is in.
+            start: How many characters of that line come before and after it.
+        """
+        nested = sum(isinstance(value, Call) for _, value in self.arguments)
+        line = f"{self.function}({', '.join(self._arguments(indent))})"
+        if nested <= 2 and "\n" not in line and indent + start + len(line) <= _LINE_LENGTH:
+            return line
+        inner = indent + 4
+        lines = "".join(f"{' ' * inner}{argument},\n" for argument in self._arguments(inner))
+        return f"{self.function}(\n{lines}{' ' * indent})"
+
+    def _arguments(self, indent: int) -> Iterator[str]:
+        for name, value in self.arguments:
+            start = "" if name is None else f"{name}="
+            text = value if isinstance(value, str) else value.render(indent, len(start) + 1)
+            yield start + text
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One of the components that fill a role by kinds of layers."""
+
+    kind: str
+    call: Call
+
+
+@dataclass(frozen=True)
+class Assembly:
+    """The construction of a model's parts.
+
+    Attributes:
+        norm: What makes a norm; its size is the argument ``size``.
+        by_kind: For a role that differs by layer, its components.
+        layer: What makes the layer ``layer_idx``.
+        input_encoder: What makes the part of this name, as the next three.
+        positional_encoding: See ``input_encoder``.
+        layer_stack: See ``input_encoder``.
+        head: See ``input_encoder``.
+    """
+
+    norm: Call
+    by_kind: Mapping[str, tuple[Variant, ...]]
+    layer: Call
+    input_encoder: Call
+    positional_encoding: Call
+    layer_stack: Call
+    head: Call
+
+
+def assemble(
+    project: Project,
+    components: Mapping[str, Mapping[str | None, Component]],
+    names: Mapping[Symbol, str],
+) -> Assembly:
+    """Finds what each component is built from.
+
+    Args:
+        project: The dynamic model.
+        components: What fills each role, by the kind of layer that it is for.
+        names: What each class is called in the model's module.
+
+    Raises:
+        ConverterError: A constructor asks for something that there is not.
+    """
+    return _Assembler(project, components, names).assembly()
+
+
+def tensor_parallel_plan(
+    components: Mapping[str, Mapping[str | None, Component]],
+) -> dict[str, str]:
+    """How the components say that their linear layers are divided, by names in the model."""
+    return {
+        f"{place}.{name}": style
+        for role, place in _PLACES.items()
+        for component in components[role].values()
+        for name, style in component.source.tp_plan.items()
+    }
+
+
+@dataclass(frozen=True)
+class _Assembler:
+    project: Project
+    components: Mapping[str, Mapping[str | None, Component]]
+    names: Mapping[Symbol, str]
+
+    def assembly(self) -> Assembly:
+        by_kind = {
+            role: tuple(
+                Variant(kind, self._call(role, component, ()))
+                for kind, component in components.items()
+                if kind is not None
+            )
+            for role, components in self.components.items()
+        }
+        return Assembly(
+            norm=self._norm(),
+            by_kind={role: variants for role, variants in by_kind.items() if variants},
+            layer=self._role("layer", ()),
+            input_encoder=self._role("input_encoder", ()),
+            positional_encoding=self._role("positional_encoding", ()),
+            layer_stack=self._role("layer_stack", ()),
+            head=self._role("head", ()),
+        )
+
+    def _role(self, role: str, asking: tuple[str, ...]) -> Call:
+        """What makes the component of a role, for the ones that ask for it."""
+        if role in asking:
+            raise self._error(
+                asking[-1], f"asks for '{role}', which asks for it in turn: {' -> '.join(asking)}"
+            )
+        components = self.components[role]
+        if None in components:
+            return self._call(role, components[None], asking)
+        return Call(f"build_{role}", ((None, "layer_idx"),))
+
+    def _call(self, role: str, component: Component, asking: tuple[str, ...]) -> Call:
+        arguments: list[tuple[str | None, Call | str]] = []
+        is_by_position = True
+        for index, argument in enumerate(component.source.arguments):
+            value = self._value(argument.name, role, (*asking, role))
+            if value is None and argument.is_required:
+                raise self._error(
+                    role,
+                    f"asks for '{argument.name}', which is neither 'config', 'layer_idx' (within "
+                    f"a layer), a role, nor the name of a norm. Roles are: "
+                    f"{', '.join(STANDARD_COMPONENTS)}",
+                )
+            if value is None:
+                continue
+            is_by_position &= argument.name == ("config", "layer_idx")[min(index, 1)]
+            arguments.append((None if is_by_position else argument.name, value))
+        return Call(self.names[component.symbol], tuple(arguments))
+
+    def _value(self, name: str, role: str, asking: tuple[str, ...]) -> Call | str | None:
+        is_in_layer = role in _IN_LAYERS
+        if name in ("config", MAKE_NORM):
+            return name
+        if name == "layer_idx":
+            return name if is_in_layer else None
+        if name == "layers":
+            return None if is_in_layer else name
+        if name in STANDARD_COMPONENTS and name != "norm":
+            return self._role(name, asking) if is_in_layer or name not in _IN_LAYERS else None
+        return Call(MAKE_NORM) if "norm" in name else None
+
+    def _norm(self) -> Call:
+        (component,) = self.components["norm"].values()
+        first, *others = component.source.arguments or (None,)
+        if first is None:
+            raise self._error("norm", "takes no argument; the first must be its size")
+        arguments: list[tuple[str | None, Call | str]] = [(None, "size")]
+        for argument in others:
+            if argument.name == "eps":
+                arguments.append(("eps", f"config.{self._epsilon()}"))
+            elif argument.name == "config":
+                arguments.append(("config", "config"))
+            elif argument.is_required:
+                raise self._error(
+                    "norm", f"asks for '{argument.name}'; a norm gets its size, 'eps' and 'config'"
+                )
+        return Call(self.names[component.symbol], tuple(arguments))
+
+    def _epsilon(self) -> str:
+        for name in NORM_EPSILONS:
+            if name in self.project.config:
+                return name
+        raise self._error(
+            "norm",
+            f"asks for 'eps', and the config has none of {', '.join(NORM_EPSILONS)}. Add the "
+            "field that it is to 'hyperparameters'",
+        )
+
+    def _error(self, role: str, what: str) -> ConverterError:
+        symbols = {component.symbol for component in self.components[role].values()}
+        names = ", ".join(f"{symbol.module}:{symbol.name}" for symbol in sorted(symbols))
+        return ConverterError(
+            f"The component for the role '{role}' of '{self.project.model_type}' ({names}) {what}."
+        )

@@ -1,0 +1,40 @@
+"""A transformer layer whose two blocks get the same input."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
+    """``x + attention(norm1(x)) + feedforward(norm1(x))``.
+
+    Wang and Komatsuzaki, "GPT-J-6B", 2021. A config may have a probability of dropout for what
+    is added, ``residual_dropout``.
+    """
+
+    def __init__(
+        self, config: Any, attention: nn.Module, feedforward: nn.Module, norm1: nn.Module
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feedforward = feedforward
+        self.norm1 = norm1
+        self.dropout = nn.Dropout(getattr(config, "residual_dropout", 0.0))
+
+    def add(
+        self, hidden_states: torch.Tensor, attended: torch.Tensor, transformed: torch.Tensor
+    ) -> torch.Tensor:
+        """Adds what both blocks give. The order of the sum decides the last bit."""
+        return hidden_states + attended + transformed
+
+    def forward(
+        self, hidden_states: torch.Tensor, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Gives the new hidden states, and the attention weights if there are any."""
+        normalized = self.norm1(hidden_states)
+        attended, weights = self.attention(normalized, **kwargs)
+        attended = self.dropout(attended)
+        transformed = self.dropout(self.feedforward(normalized))
+        return self.add(hidden_states, attended, transformed), weights

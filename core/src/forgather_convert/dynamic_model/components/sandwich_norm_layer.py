@@ -1,0 +1,40 @@
+"""A transformer layer that normalises before and after each of its two blocks."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+class SandwichNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
+    """``x + norm2(attention(norm1(x)))``, then ``x + norm4(feedforward(norm3(x)))``.
+
+    Ding et al., "CogView", 2021.
+    """
+
+    def __init__(
+        self,
+        attention: nn.Module,
+        feedforward: nn.Module,
+        norm1: nn.Module,
+        norm2: nn.Module,
+        norm3: nn.Module,
+        norm4: nn.Module,
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feedforward = feedforward
+        self.norm1 = norm1
+        self.norm2 = norm2
+        self.norm3 = norm3
+        self.norm4 = norm4
+
+    def forward(
+        self, hidden_states: torch.Tensor, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Gives the new hidden states, and the attention weights if there are any."""
+        attended, weights = self.attention(self.norm1(hidden_states), **kwargs)
+        hidden_states = hidden_states + self.norm2(attended)
+        transformed = self.feedforward(self.norm3(hidden_states))
+        return hidden_states + self.norm4(transformed), weights
