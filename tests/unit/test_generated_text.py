@@ -114,6 +114,7 @@ def test_the_annotations_of_subclasses_are_their_bases() -> None:
 def test_a_hostile_config_gives_no_other_code() -> None:
     """The generated class has these values and is, but for them, the one of harmless values."""
     config = {f"value_{number}": value for number, value in enumerate(VALUES)}
+    config["rms_norm_eps"] = 1e-6
     hostile = generate_code(Project("llama", config))
     harmless = generate_code(Project("llama", dict.fromkeys(config)))
     shapes = []
@@ -161,7 +162,7 @@ def test_a_model_type_is_a_plain_name(model_type: Any) -> None:
 
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "qwen2.5", "gpt_neox", "T5"])
 def test_names_that_families_have_are_names_of_modules(model_type: str) -> None:
-    code = generate_code(Project(model_type, {"hidden_size": 8}))
+    code = generate_code(Project(model_type, {"rms_norm_eps": 1e-6}))
     assert code.config_module.isidentifier()
     assert code.model_module.isidentifier()
     assert load_generated_code(code).config_class.model_type.endswith(model_type)
