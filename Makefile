@@ -4,7 +4,6 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-DISTRIBUTIONS := -e core -e plugins/llama -e plugins/mistral -e plugins/qwen3
 
 .PHONY: demo test clean
 
@@ -26,9 +25,9 @@ $(VENV)/tox.ready: $(VENV)/ready
 	$(PIP) install "tox>=4.22"
 	@touch $@
 
-$(VENV)/demo.ready: $(VENV)/ready constraints.txt core/pyproject.toml
+$(VENV)/demo.ready: $(VENV)/ready constraints.txt distributions.txt core/pyproject.toml
 	@echo "Installing torch, transformers and this repository into $(VENV) (once; some minutes)"
-	$(PIP) install --constraint constraints.txt $(DISTRIBUTIONS) "transformers>=5,<6" accelerate gguf
+	$(PIP) install --constraint constraints.txt --requirement distributions.txt "transformers>=5,<6" accelerate gguf
 	@touch $@
 
 clean:

@@ -8,12 +8,17 @@ beside it; then the plugins in the place of the vendor's wheel.
 """
 
 import tarfile
+from pathlib import Path
 
 import pytest
 
-from support.wheel_environment import ROOT, WheelEnvironment
+from support import distributions
+from support.distributions import ROOT, model_types
+from support.wheel_environment import WheelEnvironment
 
-DISTRIBUTIONS = ("core", "plugins/llama", "plugins/mistral", "plugins/qwen3")
+PLUGINS = distributions.plugins()
+DISTRIBUTIONS = (ROOT / "core", *PLUGINS)
+#: Those that a model is converted of here; the conformance kit converts one of each.
 FAMILIES = ("llama", "mistral", "qwen3")
 VENDOR = "forgather-convert-acme"
 EXTENSION = "forgather-toy"
@@ -100,8 +105,8 @@ def vendor(core: WheelEnvironment) -> WheelEnvironment:
 def plugins(core: WheelEnvironment) -> WheelEnvironment:
     """The plugins are installed; the vendor's wheel, which is for Llama too, is not."""
     core.pip("uninstall", "--yes", VENDOR)
-    names = [f"forgather_convert_{family}" for family in FAMILIES]
-    core.pip("install", *(wheel for name in names for wheel in core.wheels(name)))
+    prefixes = [f"{package(directory).name}-" for directory in PLUGINS]
+    core.pip("install", *(wheel for prefix in prefixes for wheel in core.wheels(prefix)))
     return core
 
 
@@ -111,6 +116,12 @@ def extension(plugins: WheelEnvironment) -> WheelEnvironment:
     plugins.build(["tests/extension"])
     plugins.pip("install", *plugins.wheels("forgather_toy"))
     return plugins
+
+
+def package(directory: Path) -> Path:
+    """The directory of a distribution's package."""
+    (path,) = directory.glob("src/forgather_convert*")
+    return path
 
 
 def round_trip(wheels: WheelEnvironment, family: str, name: str) -> None:
@@ -147,18 +158,21 @@ def test_the_core_holds_nothing_else(built: WheelEnvironment) -> None:
     assert {"forgather/__init__.py", "forgather/ml/__init__.py"} & names == set()
 
 
-@pytest.mark.parametrize("family", FAMILIES)
-def test_a_plugin_is_complete(built: WheelEnvironment, family: str) -> None:
-    package = f"forgather_convert_{family}"
-    names = built.names(package)
-    assert {f"{package}/__init__.py", f"{package}/py.typed"} <= names
+@pytest.mark.parametrize("directory", PLUGINS, ids=lambda path: path.name)
+def test_a_plugin_is_complete(built: WheelEnvironment, directory: Path) -> None:
+    """Its components, too, which are files that it gives to core."""
+    path = package(directory)
+    names = built.names(f"{path.name}-")
+    expected = {
+        str(file.relative_to(path.parent)) for file in [*path.rglob("*.py"), path / "py.typed"]
+    }
+    assert expected - names == set()
     assert any(name.endswith("/entry_points.txt") for name in names)
 
 
-@pytest.mark.parametrize("directory", DISTRIBUTIONS)
-def test_a_source_archive_has_the_license(built: WheelEnvironment, directory: str) -> None:
-    name = directory.replace("plugins/", "forgather_convert_").replace("core", "forgather_convert")
-    (path,) = built.dist.glob(f"{name}-*.tar.gz")
+@pytest.mark.parametrize("directory", DISTRIBUTIONS, ids=lambda path: path.name)
+def test_a_source_archive_has_the_license(built: WheelEnvironment, directory: Path) -> None:
+    (path,) = built.dist.glob(f"{package(directory).name}-*.tar.gz")
     with tarfile.open(path) as archive:
         assert any(member.endswith("/LICENSE") for member in archive.getnames())
 
@@ -216,7 +230,7 @@ def test_help_imports_no_large_library(plugins: WheelEnvironment, arguments: lis
 
 
 def test_help_lists_the_families(plugins: WheelEnvironment) -> None:
-    assert "{llama,mistral,qwen3}" in plugins.forgather("convert", "--help").stdout
+    assert f"{{{','.join(model_types())}}}" in plugins.forgather("convert", "--help").stdout
 
 
 @pytest.mark.parametrize("family", FAMILIES)
