@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from forgather_convert.discovery.choice import resolve_converter
 from support.command import forgather, forgather_process
 from support.distributions import CONVERTER, environment, imported, install
 
@@ -179,10 +180,14 @@ def checked(*arguments: str | Path, code: int, **variables: str) -> dict[str, An
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_check_passes_for_the_families(family: str) -> None:
+    """With each of its own tiny models."""
     steps = checked(family, code=0)
-    assert len(steps) == 8
+    names = resolve_converter(family).tiny_configs()
     assert {outcome for outcome, _ in steps.values()} == {"ok"}
-    assert sum("identical logits" in detail for _, detail in steps.values()) == 2
+    for name in names:
+        _, detail = steps[f"a tiny model converts both ways, config '{name}'"]
+        assert "identical logits" in detail
+    assert len(steps) == 4 + 2 * len(names)
 
 
 def vendor(body: str) -> str:

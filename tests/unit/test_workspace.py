@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from support.distributions import ROOT, plugins, project
+from support.workspace import ROOT, plugins, project
 
 pytestmark = pytest.mark.version_independent
 

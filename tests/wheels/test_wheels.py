@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from support import distributions
-from support.distributions import ROOT, model_types
+from support import workspace
 from support.wheel_environment import WheelEnvironment
+from support.workspace import ROOT, model_types
 
-PLUGINS = distributions.plugins()
+PLUGINS = workspace.plugins()
 DISTRIBUTIONS = (ROOT / "core", *PLUGINS)
 #: Those that a model is converted of here; the conformance kit converts one of each.
 FAMILIES = ("llama", "mistral", "qwen3")

@@ -14,7 +14,7 @@ from forgather_convert.converter_tools.hook_signatures import overridden_hooks, 
 from forgather_convert.converter_tools.tiny_models import (
     build_forgather,
     project_of,
-    tiny_config,
+    tiny_cases,
     write_tiny_model,
 )
 from forgather_convert.errors import ConverterError, ForgatherConvertError
@@ -24,7 +24,6 @@ from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
-TYINGS = {"untied": False, "tied": True}
 IMPORTED = "it is imported"
 
 
@@ -77,19 +76,19 @@ def check_converter(hooks: FamilyHooks) -> Iterator[CheckStep]:
         step = attempt(name, check)
         has_failed |= step.outcome is Outcome.FAILED
         yield step
-    for tying, is_tied in TYINGS.items():
-        covers = f"its mapping covers both models, embeddings {tying}"
-        converts = f"a tiny model converts both ways, embeddings {tying}"
-        if has_failed:
-            yield CheckStep(covers, Outcome.SKIPPED)
-            yield CheckStep(converts, Outcome.SKIPPED)
-            continue
-        step = attempt(covers, partial(_check_coverage, hooks, is_tied))
+    if has_failed:
+        yield CheckStep("tiny models convert both ways", Outcome.SKIPPED)
+        return
+    for case, make_config in tiny_cases(hooks).items():
+        converts = f"a tiny model converts both ways, {case}"
+        step = attempt(
+            f"its mapping covers both models, {case}", partial(_check_coverage, hooks, make_config)
+        )
         yield step
         if step.outcome is Outcome.FAILED:
             yield CheckStep(converts, Outcome.SKIPPED)
         else:
-            yield attempt(converts, partial(_check_conversion, hooks, is_tied))
+            yield attempt(converts, partial(_check_conversion, hooks, make_config))
 
 
 def _check_signatures(hooks: FamilyHooks) -> str:
@@ -127,8 +126,8 @@ def _check_bijection(hooks: FamilyHooks) -> str:
     return f"{len(mapping.rules)} rules"
 
 
-def _check_coverage(hooks: FamilyHooks, is_tied: bool) -> str:
-    hf_config = tiny_config(hooks, is_tied)
+def _check_coverage(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:
+    hf_config = make_config()
     config, project = project_of(hooks, hf_config)
     model_class = hooks.hf_model_class()
     theirs = parameters_of(lambda: model_class(hf_config))
@@ -150,13 +149,13 @@ def _placeholders(parameters: ModelParameters) -> dict[str, TensorRef]:
     }
 
 
-def _check_conversion(hooks: FamilyHooks, is_tied: bool) -> str:
+def _check_conversion(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:
     # It imports much that the other steps do not need.
     from forgather_convert import api
 
     with tempfile.TemporaryDirectory(prefix="forgather-check-") as directory:
         source, there, back = (Path(directory) / name for name in ("hf", "fg", "back"))
-        write_tiny_model(source, hooks, is_tied)
+        write_tiny_model(source, hooks, make_config())
         results = [
             api.convert(source, there, converter=hooks.converter),
             api.convert(there, back, converter=hooks.converter),

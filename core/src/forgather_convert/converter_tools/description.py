@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from forgather_convert.converter_tools.hook_signatures import overridden_hooks
-from forgather_convert.converter_tools.tiny_models import project_of, tiny_config
+from forgather_convert.converter_tools.tiny_models import project_of, tiny_cases
 from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS
 from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks
 from forgather_convert.families.hookspecs import ConverterHooks
@@ -84,7 +84,8 @@ def hook_summary(name: str) -> str:
 
 def _components(hooks: FamilyHooks) -> dict[str, str]:
     try:
-        _, project = project_of(hooks, tiny_config(hooks, is_tied=False))
+        make_config = next(iter(tiny_cases(hooks).values()))
+        _, project = project_of(hooks, make_config())
     except Exception as error:
         # The description is what somebody reads who looks for the error: it must appear.
         logger.warning("The converter gives no project for a tiny config: %s", error)

@@ -1,7 +1,9 @@
 """Tiny models of a family, with random weights, from its config class alone."""
 
+import copy
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.reference import complete_config
+from forgather_convert.sides.reference import ReferenceClasses, complete_config
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
 
 #: The sizes that a standard decoder has, small. The number of heads is not that of the groups,
@@ -31,12 +33,36 @@ _WEIGHTS_FILE = "model.safetensors"
 _SEED = 0
 
 
-def tiny_config(hooks: FamilyHooks, is_tied: bool) -> Any:
-    """A Hugging Face config of the family: its defaults, but for the sizes and the tying."""
+def tiny_cases(hooks: FamilyHooks) -> dict[str, Callable[[], Any]]:
+    """Hugging Face configs of tiny models: what each is about, and what makes it.
+
+    They are the converter's tiny configs; for one that has none, the defaults of its config
+    class with small sizes.
+    """
+    own = hooks.tiny_configs()
+    if own:
+        return {
+            f"config '{name}'": partial(_read_config, hooks, name, fields)
+            for name, fields in own.items()
+        }
+    return {
+        "embeddings untied": partial(_default_config, hooks, is_tied=False),
+        "embeddings tied": partial(_default_config, hooks, is_tied=True),
+    }
+
+
+def _read_config(hooks: FamilyHooks, name: str, fields: Mapping[str, Any]) -> Any:
+    content = {**copy.deepcopy(dict(fields)), "model_type": hooks.model_type}
+    config = ReferenceClasses.of(hooks).read(content, f"the tiny config '{name}'")
+    config.architectures = [hooks.hf_model_class().__name__]
+    return config
+
+
+def _default_config(hooks: FamilyHooks, is_tied: bool) -> Any:
     config_class = hooks.hf_config_class()
     defaults = config_class()
     sizes = {name: size for name, size in TINY_SIZES.items() if hasattr(defaults, name)}
-    config = config_class(**sizes, **_TOKENS, tie_word_embeddings=is_tied, dtype="bfloat16")
+    config = config_class(**sizes, **_TOKENS, tie_word_embeddings=is_tied)
     config.architectures = [hooks.hf_model_class().__name__]
     return config
 
@@ -54,7 +80,7 @@ def build_forgather(project: Project) -> Any:
     return classes.model_class(classes.config_class(**project.config))
 
 
-def write_tiny_model(directory: Path, hooks: FamilyHooks, is_tied: bool) -> None:
+def write_tiny_model(directory: Path, hooks: FamilyHooks, config: Any) -> None:
     """Writes a Hugging Face directory with random weights; those of norms, too.
 
     A norm whose weights are all one hides in which order it rounds.
@@ -62,7 +88,6 @@ def write_tiny_model(directory: Path, hooks: FamilyHooks, is_tied: bool) -> None
     import torch
     from safetensors.torch import save_file
 
-    config = tiny_config(hooks, is_tied)
     model_class = hooks.hf_model_class()
     generator = torch.Generator().manual_seed(_SEED)
     weights = {}
@@ -73,5 +98,6 @@ def write_tiny_model(directory: Path, hooks: FamilyHooks, is_tied: bool) -> None
     directory.mkdir(parents=True)
     save_file(weights, directory / _WEIGHTS_FILE, metadata={"format": "pt"})
     # A family that borrows another one's classes has a model type of its own.
-    content = {**json.loads(config.to_json_string()), "model_type": hooks.model_type}
+    content = json.loads(config.to_json_string())
+    content.update(model_type=hooks.model_type, dtype="bfloat16")
     (directory / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
