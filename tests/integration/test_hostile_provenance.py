@@ -2,6 +2,8 @@
 
 import base64
 import json
+import lzma
+import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,17 +91,34 @@ def _carry_generated(content: Content) -> None:
     content["carried"].append(next(iter(content["generated"])))
 
 
+def _packed(data: bytes, **options: Any) -> str:
+    return base64.b64encode(lzma.compress(data, **options)).decode()
+
+
+#: Data whose unpacking takes a dictionary of a gigabyte.
+_HUNGRY = _packed(bytes(32), filters=[{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**30}])
+
+
 def _store_twice(content: Content) -> None:
-    content["weights"]["recomputed"] *= 2
+    content["weights"]["unread"] *= 2
 
 
 def _store_much(content: Content) -> None:
-    stored = content["weights"]["recomputed"][0]
-    stored.update(shape=[5000], data=base64.b64encode(bytes(20000)).decode())
+    stored = content["weights"]["unread"][0]
+    stored.update(shape=[5000], data=_packed(random.Random(0).randbytes(20000)))
+
+
+def _store_a_bomb(content: Content) -> None:
+    """A few kilobytes that unpack to a gigabyte."""
+    size = 2**30
+    packer = lzma.LZMACompressor()
+    parts = [packer.compress(bytes(2**20)) for _ in range(size >> 20)]
+    data = base64.b64encode(b"".join([*parts, packer.flush()])[:12_000]).decode()
+    content["weights"]["unread"][0].update(shape=[size // 4], data=data)
 
 
 def _claim_a_weight(content: Content) -> None:
-    content["weights"]["recomputed"][0]["names"] = ["model.norm.weight"]
+    content["weights"]["unread"][0]["names"] = ["model.norm.weight"]
 
 
 def _without_headers(content: Content) -> None:
@@ -163,18 +182,23 @@ CHANGES: dict[str, tuple[Callable[[Content], None], str]] = {
         _edit_index(weight_map={"model.norm.weight": "../victim"}),
         "index_text",
     ),
-    "recomputed is an object": (_set("weights", "recomputed", to={}), "recomputed"),
-    "no base64": (_set("weights", "recomputed", 0, "data", to="AAAA!AAA"), "recomputed.0"),
-    "too short": (_set("weights", "recomputed", 0, "data", to="AAAA"), "3 bytes"),
-    "too long": (_store_much, "recomputed"),
-    "another shape": (_set("weights", "recomputed", 0, "shape", to=[4, 2]), "recomputed"),
-    "negative shape": (_set("weights", "recomputed", 0, "shape", to=[-2, -4]), "shape"),
-    "shape of fractions": (_set("weights", "recomputed", 0, "shape", to=[8.0]), "shape"),
-    "huge shape": (_set("weights", "recomputed", 0, "shape", to=[2**62] * 8), "recomputed"),
-    "unknown dtype": (_set("weights", "recomputed", 0, "dtype", to="object"), "dtype"),
-    "no names": (_set("weights", "recomputed", 0, "names", to=[]), "names"),
+    "unread is an object": (_set("weights", "unread", to={}), "unread"),
+    "no base64": (_set("weights", "unread", 0, "data", to="AAAA!AAA"), "unread.0"),
+    "not packed": (_set("weights", "unread", 0, "data", to="AAAA"), "32 bytes"),
+    "cut off": (_set("weights", "unread", 0, "data", to=_packed(bytes(32))[:-40]), "32 bytes"),
+    "too short": (_set("weights", "unread", 0, "data", to=_packed(bytes(31))), "32 bytes"),
+    "too long": (_set("weights", "unread", 0, "data", to=_packed(bytes(33))), "32 bytes"),
+    "too much": (_store_much, "unread"),
+    "far too much": (_store_a_bomb, "unread"),
+    "much memory to unpack": (_set("weights", "unread", 0, "data", to=_HUNGRY), "32 bytes"),
+    "another shape": (_set("weights", "unread", 0, "shape", to=[4, 2]), "unread"),
+    "negative shape": (_set("weights", "unread", 0, "shape", to=[-2, -4]), "shape"),
+    "shape of fractions": (_set("weights", "unread", 0, "shape", to=[8.0]), "shape"),
+    "huge shape": (_set("weights", "unread", 0, "shape", to=[2**62] * 8), "unread"),
+    "unknown dtype": (_set("weights", "unread", 0, "dtype", to="object"), "dtype"),
+    "no names": (_set("weights", "unread", 0, "names", to=[]), "names"),
     "stored twice": (_store_twice, "twice"),
-    "a weight as recomputed": (_claim_a_weight, "model.norm.weight"),
+    "a weight as unread": (_claim_a_weight, "model.norm.weight"),
     "generated README": (_set("generated", "README.md", to=_SHA), "README.md"),
     "generated path": (_set("generated", "../x.py", to=_SHA), "../x.py"),
     "generated hash": (_set("generated", "x.py", to="0" * 63 + "G"), "x.py"),
@@ -217,8 +241,8 @@ def test_a_stored_tensor_never_stands_for_a_weight(source: Path, tmp_path: Path)
     content = json.loads((source / FILE).read_text())
     header = json.loads(next(iter(content["weights"]["headers"].values())))
     name = next(name for name in header if name.endswith("layernorm.weight"))
-    zeros = base64.b64encode(bytes(128)).decode()
-    content["weights"]["recomputed"].append(
+    zeros = _packed(bytes(128))
+    content["weights"]["unread"].append(
         {"names": [name], "dtype": "bfloat16", "shape": header[name]["shape"], "data": zeros}
     )
     before = plan(source, tmp_path / "hf")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from forgather_convert.planning.layout import Layout, rebuilt_index
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
-from forgather_convert.sides.original_weights import OriginalWeights, RecomputedTensors
+from forgather_convert.sides.original_weights import OriginalWeights, UnreadTensors
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Constant
 from forgather_convert.tensors.parameters import ModelParameters
@@ -30,12 +30,13 @@ def original_layout(
     shards = []
     covered: set[str] = set()
     for name, header in original.parsed_headers.items():
-        shard = _shard(name, header, available, original.recomputed_by_name)
+        current = {ref.name: parameters.current_name(ref.name) for ref in header.tensors}
+        shard = _shard(name, header, available, current, original.unread_by_name)
         if shard is None:
             return None
         if shard.tensors:
             shards.append(shard)
-        covered.update(tensor.name for tensor in shard.tensors)
+        covered.update(current[tensor.name] for tensor in shard.tensors)
     tied = {**parameters.tied, **{first: second for second, first in parameters.tied.items()}}
     if any(name not in covered and tied.get(name) not in covered for name in parameters.shapes):
         return None
@@ -46,21 +47,22 @@ def _shard(
     file_name: str,
     header: SafetensorsHeader,
     available: Mapping[str, TensorPlan],
-    recomputed: Mapping[str, RecomputedTensors],
+    current: Mapping[str, str],
+    unread: Mapping[str, UnreadTensors],
 ) -> ShardPlan | None:
     tensors = []
     is_unchanged = True
     for ref in header.tensors:
-        if ref.name in available:
-            tensor = available[ref.name]
+        if current[ref.name] in available:
+            tensor = available[current[ref.name]].renamed(ref.name)
             tensors.append(tensor)
             is_unchanged &= (tensor.dtype, tensor.shape) == (ref.dtype, ref.shape)
-        elif ref.name in recomputed:
-            stored = recomputed[ref.name]
-            if stored.data is None:
+        elif ref.name in unread:
+            kept = unread[ref.name]
+            if kept.data is None:
                 is_unchanged = False
                 continue
-            value = Constant(ref.dtype, ref.shape, stored.to_bytes())
+            value = Constant(ref.dtype, ref.shape, kept.content)
             tensors.append(TensorPlan(ref.name, value))
         else:
             return None

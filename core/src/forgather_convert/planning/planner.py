@@ -54,7 +54,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         writes=_vocabulary_writes(source, vocabulary),
     )
     written = WrittenFiles(
-        recomputed=match.recomputed,
+        unread=source.unread,
         carried=tuple(copy.name for copy in files.copies),
         source_dtypes=frozenset(ref.dtype for ref in match.source_state.values()),
         dtypes=frozenset(tensor.dtype for tensor in tensors),

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -21,6 +22,7 @@ from forgather_convert.dynamic_model.stored_code import (
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
+from forgather_convert.sides.parameters import RECOMPUTED
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.reference import complete_config, with_max_length, without_dtype
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
@@ -114,7 +116,9 @@ def read_forgather(
     """
     config, directory = detection.config, detection.metadata_directory
     stored_code = read_stored_code(directory, config)
-    current = current_tensors(detection.checkpoint.tensors)
+    stored = current_tensors(detection.checkpoint.tensors)
+    unread = {name: ref for name, ref in stored.items() if re.search(RECOMPUTED, name)}
+    current = {name: ref for name, ref in stored.items() if name not in unread}
     completed = current_config(
         complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
@@ -123,6 +127,7 @@ def read_forgather(
         hooks=hooks,
         config=completed,
         tensors=current,
+        unread=tuple(unread.values()),
         config_object=hooks.hf_config(completed, max_length),
         directory=directory,
         weights_directory=detection.checkpoint.files.directory,
@@ -158,7 +163,7 @@ class ForgatherDestination(DestinationSide):
             options=dict(self.options),
             hf_config=self.original_config_text,
             dtypes=sorted(written.source_dtypes),
-            weights=describe_weights(self.checkpoint, written.recomputed),
+            weights=describe_weights(self.checkpoint, written.unread),
             generated={name: sha256(content) for name, content in contents.items()},
             carried=[name for name in written.carried if is_plain_name(name)],
         )

@@ -10,6 +10,7 @@ from typing import Any
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, written_state
 from forgather_convert.sides.original_config import OriginalConfig
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.reference import (
     ReferenceClasses,
     UnreadableConfigError,
@@ -21,6 +22,7 @@ from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFil
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
@@ -73,16 +75,32 @@ def read_hugging_face(
         config_object = hooks.hf_config(config, None)
     else:
         warn_of_other_reading(config, classes.config_class)
+    parameters = parameters_of(lambda: classes.model_class(copy.deepcopy(config_object)))
+    stored = detection.checkpoint.tensors
     return HuggingFaceSource(
         hooks=hooks,
         config=complete_config(config, config_object),
-        tensors=detection.checkpoint.tensors,
+        tensors=_current_tensors(stored, parameters),
+        unread=tuple(ref for name, ref in stored.items() if parameters.is_unread(name)),
         config_object=config_object,
         directory=detection.metadata_directory,
         weights_directory=detection.checkpoint.files.directory,
         classes=classes,
         max_length=max_length,
     )
+
+
+def _current_tensors(
+    stored: Mapping[str, TensorRef], parameters: ModelParameters
+) -> dict[str, TensorRef]:
+    """The tensors that a model reads, by the names that it has for them."""
+    tensors: dict[str, TensorRef] = {}
+    for name, ref in stored.items():
+        current = parameters.current_name(name)
+        if not parameters.is_unread(name):
+            # With and without the prefix: that is one tensor too many, and no other's value.
+            tensors[name if current in stored else current] = ref
+    return tensors
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ValidationError, first_line
+from forgather_convert.sides.merged_parameters import Merge, make_when_needed, noted_merges
+from forgather_convert.sides.saved_state import saved_state
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
@@ -29,13 +31,14 @@ def load_model(
 
     Parameters that are stored in the dtype of the model stay in their files. Those that are
     stored in another dtype get the values of the files back, which loading has rounded: the run
-    decides whether, and to what, they are rounded.
+    decides whether, and to what, they are rounded. Those that are made of several stored tensors
+    are made when they are used (see :mod:`merged_parameters`).
 
     Args:
         model_class: The class that the model's users load it with.
         config: Its config object.
         directory: The directory with its weights.
-        state: The same weights by the names that the model expects.
+        state: The same weights by the names that its checkpoints have today.
 
     Raises:
         ValidationError: It does not load.
@@ -44,7 +47,7 @@ def load_model(
         if (directory / _CODE_DIRECTORY).exists():
             # transformers 4 runs it without being asked to, where it is local.
             raise ValueError(f"it would run the code in {_CODE_DIRECTORY}")
-        with quiet_transformers():
+        with quiet_transformers(), noted_merges() as merges:
             model, report = model_class.from_pretrained(
                 directory,
                 config=config,
@@ -66,13 +69,13 @@ def load_model(
             first_line(error).rstrip("."),
         )
         return load_tensors(model_class, config, directory, state)
-    return _with_stored_values(model, state)
+    return _with_stored_values(model, state, merges)
 
 
 def load_tensors(
     model_class: Any, config: Any, directory: Path, state: Mapping[str, TensorRef]
 ) -> Any:
-    """Loads a model from tensors by the names that it expects, whatever its files call them.
+    """Loads a model from tensors by the names of today, whatever its files call them.
 
     Raises:
         ValidationError: It does not load.
@@ -88,7 +91,7 @@ def load_tensors(
             f"The model in {directory} does not load: {type(error).__name__}: {error}. Nothing was "
             "written. Use --no-logit-check to convert all the same."
         ) from error
-    return _with_stored_values(model, state)
+    return _with_stored_values(model, state, {})
 
 
 def _usual_dtype(state: Mapping[str, TensorRef]) -> Any:
@@ -97,29 +100,41 @@ def _usual_dtype(state: Mapping[str, TensorRef]) -> Any:
     return to_torch(dtypes.most_common(1)[0][0])
 
 
-def _with_stored_values(model: Any, state: Mapping[str, TensorRef]) -> Any:
-    """Gives the parameters that were cast on loading the values that their files have."""
+def _with_stored_values(
+    model: Any, state: Mapping[str, TensorRef], merges: Mapping[str, Merge]
+) -> Any:
+    """Gives the tensors that were cast on loading the values that their files have."""
     from torch import nn
 
-    stored: dict[int, nn.Parameter] = {}
-    with TensorReader() as reader:
-        for name, parameter in model.named_parameters():
-            ref = state.get(name)
-            if ref is None or to_torch(ref.dtype) == parameter.dtype:
-                continue
-            stored[id(parameter)] = nn.Parameter(reader.read(ref), requires_grad=False)
+    reader = TensorReader()
+    refs = {**{ref.name: ref for ref in state.values()}, **state}
+    make_when_needed(model, merges, lambda name: reader.read(refs[name]))
+    names = saved_state(model).names
+    stored: dict[int, Any] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        ref = None if name in merges else state.get(names.get(name, name))
+        if ref is None or to_torch(ref.dtype) == tensor.dtype:
+            continue
+        value = reader.read(ref)
+        is_parameter = isinstance(tensor, nn.Parameter)
+        stored[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_parameter else value
     for module in model.modules():
-        for name, parameter in list(module.named_parameters(recurse=False, remove_duplicate=False)):
+        own = (
+            *module.named_parameters(recurse=False, remove_duplicate=False),
+            *module.named_buffers(recurse=False, remove_duplicate=False),
+        )
+        for name, tensor in own:
             # By identity: a tied parameter belongs to two modules.
-            if id(parameter) in stored:
-                setattr(module, name, stored[id(parameter)])
+            if id(tensor) in stored:
+                setattr(module, name, stored[id(tensor)])
     return model.eval()
 
 
 def written_state(directory: Path, parameters: ModelParameters) -> dict[str, TensorRef]:
-    """The tensors of a written directory, with a tied pair under the name of the first."""
+    """The tensors of a written directory by the names of today, of a tied pair the first."""
     weights = find_weights(directory)
-    tensors = {} if weights is None else dict(open_checkpoint(weights).tensors)
+    stored = {} if weights is None else open_checkpoint(weights).tensors
+    tensors = {parameters.current_name(name): ref for name, ref in stored.items()}
     for second, first in parameters.tied.items():
         if second in tensors:
             tensors.setdefault(first, tensors[second])

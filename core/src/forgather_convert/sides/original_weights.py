@@ -1,7 +1,9 @@
 """The division of a Hugging Face model's weights among files, as the provenance keeps it."""
 
 import base64
+import hashlib
 import logging
+import lzma
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -10,15 +12,20 @@ import pydantic
 
 from forgather_convert.errors import SourceError
 from forgather_convert.source.json_file import parse_json_object
-from forgather_convert.tensors.dtypes import tensor_bytes
+from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
+from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.weights.checkpoint import SAFETENSORS, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_header_text
 from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
 
-#: How many bytes of tensors are kept, equal ones counted once.
+#: How many bytes of compressed tensors are kept, equal ones counted once.
 MAX_STORED_BYTES = 16_384
+#: What they may be when they are unpacked, in bytes: a causal mask for 4096 positions in float32.
+MAX_UNPACKED_BYTES = 64 << 20
+#: The memory that unpacking may take, in bytes; what xz takes for the default preset is 9 MB.
+_UNPACKING_MEMORY = 32 << 20
 _MAX_BASE64 = 4 * -(-MAX_STORED_BYTES // 3)
 _SUFFIX = ".safetensors"
 
@@ -59,34 +66,59 @@ class Schema(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-class RecomputedTensors(Schema):
-    """Equal tensors of the original that the Forgather model computes itself.
+def _tensor_dtype(name: str) -> str:
+    try:
+        dtype_size(name)
+    except KeyError:
+        raise ValueError(f"{name[:80]!r} is not a dtype") from None
+    return name
+
+
+def _base64_text(text: str) -> str:
+    base64.b64decode(text, validate=True)
+    return text
+
+
+class UnreadTensors(Schema):
+    """Equal tensors of the original that its model does not read: tables, causal masks.
 
     Attributes:
         names: What they are called.
         dtype: Their element type, as ``"float32"``.
         shape: Their dimensions.
-        data: Their bytes, in row-major order, as base64; ``None`` if they were too many to keep.
+        data: Their bytes, in row-major order, compressed as a ``.xz`` file, as base64; ``None`` if
+            they were too many to keep.
     """
 
     names: Annotated[list[str], pydantic.Field(min_length=1)]
-    dtype: str
+    dtype: Annotated[str, pydantic.AfterValidator(_tensor_dtype)]
     shape: Annotated[list[_Size], pydantic.Field(max_length=8)]
-    data: Annotated[str, pydantic.Field(max_length=_MAX_BASE64)] | None
+    data: (
+        Annotated[
+            str, pydantic.Field(max_length=_MAX_BASE64), pydantic.AfterValidator(_base64_text)
+        ]
+        | None
+    )
 
-    @pydantic.model_validator(mode="after")
-    def _has_its_size(self) -> "RecomputedTensors":
-        try:
-            expected = tensor_bytes(self.dtype, self.shape)
-        except KeyError:
-            raise ValueError(f"{self.dtype[:80]!r} is not a dtype") from None
-        size = len(self.to_bytes())
-        if self.data is not None and size != expected:
-            raise ValueError(f"its data has {size} bytes, its dtype and shape make {expected}")
-        return self
+    @property
+    def num_bytes(self) -> int:
+        """The size of each, in bytes."""
+        return tensor_bytes(self.dtype, self.shape)
 
-    def to_bytes(self) -> bytes:
+    @property
+    def packed(self) -> bytes:
+        """The bytes of each as they are kept."""
         return b"" if self.data is None else base64.b64decode(self.data, validate=True)
+
+    @cached_property
+    def content(self) -> bytes:
+        """The bytes of each; empty if what is kept is damaged, or stands for more."""
+        unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_UNPACKING_MEMORY)
+        try:
+            content = unpacker.decompress(self.packed, self.num_bytes + 1)
+        except lzma.LZMAError:
+            return b""
+        return content if unpacker.eof else b""
 
 
 class OriginalWeights(Schema):
@@ -96,13 +128,13 @@ class OriginalWeights(Schema):
         headers: The text of every safetensors header, by file name.
         index_name: The index's name, where there was one.
         index_text: The index's content.
-        recomputed: Tensors of the original that the Forgather model computes itself.
+        unread: Tensors of the original that its model does not read.
     """
 
     headers: Annotated[dict[PlainName, str], pydantic.Field(min_length=1)]
     index_name: Literal["model.safetensors.index.json"] | None
     index_text: str | None
-    recomputed: list[RecomputedTensors]
+    unread: list[UnreadTensors]
 
     @cached_property
     def parsed_headers(self) -> Mapping[str, SafetensorsHeader]:
@@ -110,8 +142,8 @@ class OriginalWeights(Schema):
         return {name: _parse_header(name, text) for name, text in self.headers.items()}
 
     @cached_property
-    def recomputed_by_name(self) -> Mapping[str, RecomputedTensors]:
-        return {name: tensors for tensors in self.recomputed for name in tensors.names}
+    def unread_by_name(self) -> Mapping[str, UnreadTensors]:
+        return {name: tensors for tensors in self.unread for name in tensors.names}
 
     @pydantic.model_validator(mode="after")
     def _is_consistent(self) -> "OriginalWeights":
@@ -128,18 +160,26 @@ class OriginalWeights(Schema):
             files = _check_index(self.index_text, {name: file for name, (file, _) in refs.items()})
         if files != set(self.headers) or not all(name.endswith(_SUFFIX) for name in files):
             raise ValueError("the headers are not those of the weights files")
-        self._check_recomputed({name: ref for name, (_, ref) in refs.items()})
+        self._check_unread({name: ref for name, (_, ref) in refs.items()})
         return self
 
-    def _check_recomputed(self, refs: Mapping[str, TensorRef]) -> None:
-        if sum(len(tensors.to_bytes()) for tensors in self.recomputed) > MAX_STORED_BYTES:
-            raise ValueError(f"'recomputed' has more than {MAX_STORED_BYTES} bytes of tensors")
-        if len(self.recomputed_by_name) != sum(len(tensors.names) for tensors in self.recomputed):
-            raise ValueError("'recomputed' has a tensor twice")
-        for name, tensors in self.recomputed_by_name.items():
+    def _check_unread(self, refs: Mapping[str, TensorRef]) -> None:
+        if sum(len(tensors.packed) for tensors in self.unread) > MAX_STORED_BYTES:
+            raise ValueError(f"'unread' has more than {MAX_STORED_BYTES} bytes of tensors")
+        kept = [tensors for tensors in self.unread if tensors.data is not None]
+        if sum(tensors.num_bytes for tensors in kept) > MAX_UNPACKED_BYTES:
+            raise ValueError(f"'unread' stands for more than {MAX_UNPACKED_BYTES} bytes")
+        for tensors in kept:
+            if len(tensors.content) != tensors.num_bytes:
+                raise ValueError(
+                    f"{tensors.names[0][:80]!r} in 'unread' has not {tensors.num_bytes} bytes"
+                )
+        if len(self.unread_by_name) != sum(len(tensors.names) for tensors in self.unread):
+            raise ValueError("'unread' has a tensor twice")
+        for name, tensors in self.unread_by_name.items():
             ref = refs.get(name)
             if ref is None or (ref.dtype, list(ref.shape)) != (tensors.dtype, tensors.shape):
-                raise ValueError(f"{name[:80]!r} in 'recomputed' is not what the headers say")
+                raise ValueError(f"{name[:80]!r} in 'unread' is not what the headers say")
 
 
 def _parse_header(name: str, text: str) -> SafetensorsHeader:
@@ -159,10 +199,26 @@ def _check_index(text: str, places: Mapping[str, str]) -> set[str]:
     return set(weight_map.values())
 
 
-def describe_weights(
-    checkpoint: Checkpoint, recomputed: Iterable[TensorRef]
-) -> OriginalWeights | None:
-    """Notes the layout of a checkpoint, if it can be given back."""
+def describe_weights(checkpoint: Checkpoint, unread: Iterable[TensorRef]) -> OriginalWeights | None:
+    """Notes the layout of a checkpoint, if it can be given back, and tells what is lost."""
+    refs = tuple(unread)
+    weights = _described(checkpoint, refs)
+    kept = set()
+    if weights is not None:
+        kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
+    lost = [ref.name for ref in refs if ref.name not in kept]
+    if lost:
+        logger.warning(
+            "The model does not read %d tensors of %s, and they are too large to keep: they are "
+            "not carried along, and the way back is without them: %s",
+            len(lost),
+            checkpoint.files.directory,
+            enumerate_names(lost),
+        )
+    return weights
+
+
+def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> OriginalWeights | None:
     if checkpoint.files.format != SAFETENSORS:
         return None
     headers = {shard.path.name: shard.header.text for shard in checkpoint.shards if shard.header}
@@ -172,7 +228,7 @@ def describe_weights(
             headers=headers,
             index_name="model.safetensors.index.json" if has_index else None,
             index_text=checkpoint.index_text,
-            recomputed=list(_describe_recomputed(tuple(recomputed))),
+            unread=list(_describe_unread(unread)),
         )
     except pydantic.ValidationError as error:
         logger.info(
@@ -183,36 +239,38 @@ def describe_weights(
         return None
 
 
-def _describe_recomputed(refs: tuple[TensorRef, ...]) -> Iterator[RecomputedTensors]:
-    contents = _contents(refs)
-    if contents is None:
-        logger.info(
-            "%d tensors that the model computes itself (%s, ...) are too large to keep: the way "
-            "back is without them",
-            len(refs),
-            refs[0].name,
-        )
-        contents = dict.fromkeys(ref.name for ref in refs)
+def _describe_unread(refs: tuple[TensorRef, ...]) -> Iterator[UnreadTensors]:
+    kept = _packed(refs)
     groups: dict[tuple[str, tuple[int, ...], bytes | None], list[str]] = {}
     for ref in refs:
-        groups.setdefault((ref.dtype, ref.shape, contents[ref.name]), []).append(ref.name)
+        groups.setdefault((ref.dtype, ref.shape, kept.get(ref.name)), []).append(ref.name)
     for (dtype, shape, data), names in groups.items():
         text = None if data is None else base64.b64encode(data).decode("ascii")
-        yield RecomputedTensors(names=names, dtype=dtype, shape=list(shape), data=text)
+        yield UnreadTensors(names=names, dtype=dtype, shape=list(shape), data=text)
 
 
-def _contents(refs: tuple[TensorRef, ...]) -> dict[str, bytes | None] | None:
-    """The bytes of small tensors by their names; ``None`` if the different ones are too many."""
-    contents: dict[str, bytes | None] = {}
-    different: set[tuple[str, tuple[int, ...], bytes]] = set()
-    for ref in refs:
-        if ref.num_bytes > MAX_STORED_BYTES:
-            return None
+def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
+    """The compressed bytes of tensors by their names, of as many as may be kept."""
+    kept: dict[str, bytes] = {}
+    packed: dict[bytes, bytes] = {}
+    unpacked_size = packed_size = 0
+    for ref in sorted(refs, key=lambda ref: ref.num_bytes):
+        # Equal ones are not packed twice, and nothing is read that could not be kept.
+        if ref.num_bytes > MAX_UNPACKED_BYTES:
+            continue
         with ref.file.open("rb") as file:
             file.seek(ref.offset)
-            data = file.read(ref.num_bytes)
-        different.add((ref.dtype, ref.shape, data))
-        if sum(len(content) for _, _, content in different) > MAX_STORED_BYTES:
-            return None
-        contents[ref.name] = data
-    return contents
+            content = file.read(ref.num_bytes)
+        key = hashlib.sha256(repr((ref.dtype, ref.shape)).encode() + content).digest()
+        if key not in packed:
+            data = lzma.compress(content, lzma.FORMAT_XZ)
+            if (
+                packed_size + len(data) > MAX_STORED_BYTES
+                or unpacked_size + len(content) > MAX_UNPACKED_BYTES
+            ):
+                continue
+            packed[key] = data
+            packed_size += len(data)
+            unpacked_size += len(content)
+        kept[ref.name] = packed[key]
+    return kept

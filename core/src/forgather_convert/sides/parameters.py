@@ -1,14 +1,19 @@
-"""The parameters that a model expects, from the model itself without its memory."""
+"""The parameters that a model's checkpoint holds, from the model itself without its memory."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from forgather_convert.errors import UnsupportedModelError
+from forgather_convert.sides.saved_state import saved_state
 from forgather_convert.tensors.parameters import ModelParameters
+
+#: Tables that older versions stored with every model; they follow from the config.
+RECOMPUTED = r"\.(?:inv_freq|cos_cached|sin_cached|masked_bias)$"
 
 
 def parameters_of(build: Callable[[], Any]) -> ModelParameters:
-    """Builds a model on the meta device and reads its parameters.
+    """Builds a model on the meta device and reads what its checkpoints hold.
 
     Raises:
         UnsupportedModelError: The model refuses its config.
@@ -23,14 +28,29 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
             f"The model cannot be built from its config: {type(error).__name__}: {error}. "
             "Correct the config, or install another version of transformers."
         ) from error
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    names = {module: name for name, module in model.named_modules()}
-    embedding = f"{names[model.get_input_embeddings()]}.weight"
-    head = f"{names[model.get_output_embeddings()]}.weight"
+    saved = saved_state(model)
+    modules = {module: name for name, module in model.named_modules()}
+    embedding, head = (
+        saved.names[f"{modules[module]}.weight"]
+        for module in (model.get_input_embeddings(), model.get_output_embeddings())
+    )
     is_tied = getattr(model.config, "tie_word_embeddings", False)
     tied = {head: embedding} if is_tied else {}
     return ModelParameters(
-        shapes={name: shapes[name] for name in shapes if name not in tied},
+        shapes={name: shape for name, shape in saved.shapes.items() if name not in tied},
         tied=tied,
         vocabulary_matrices=(embedding,) if is_tied else (embedding, head),
+        base_prefix=model.base_model_prefix,
+        unread=_unread_names(model, saved.shapes),
     )
+
+
+def _unread_names(model: Any, stored: Iterable[str]) -> re.Pattern[str]:
+    """What transformers passes over: what the class says, and buffers that are not stored."""
+    patterns = {RECOMPUTED}
+    for module in model.modules():
+        # transformers 4 has them at the base model, and asks the model with the head.
+        patterns.update(getattr(module, "_keys_to_ignore_on_load_unexpected", None) or ())
+    buffers = {name for name, _ in model.named_buffers()} - set(stored)
+    patterns.update(f"^{re.escape(name)}$" for name in buffers)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns)))

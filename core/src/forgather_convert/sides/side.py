@@ -21,13 +21,13 @@ class WrittenFiles:
     """What a destination's own files record of the rest of the plan.
 
     Attributes:
-        recomputed: Source tensors that the destination's model computes itself.
+        unread: Tensors of the source that its model does not read.
         carried: The names of the files that are copied.
         source_dtypes: The types that the source's weights are stored as.
         dtypes: The types that the destination's weights are stored as.
     """
 
-    recomputed: tuple[TensorRef, ...]
+    unread: tuple[TensorRef, ...]
     carried: tuple[str, ...]
     source_dtypes: frozenset[str]
     dtypes: frozenset[str]
@@ -73,6 +73,7 @@ class SourceSide(ABC):
         hooks: The family.
         config: Its config, with everything stated that its file leaves to defaults.
         tensors: Its weights, by the names that they have today.
+        unread: What its files hold beside them, and its model does not read.
         config_object: Its config, as transformers has it; tokenizers are loaded with it.
         directory: Where config and tokenizer are.
         weights_directory: Where the weights are.
@@ -81,6 +82,7 @@ class SourceSide(ABC):
     hooks: FamilyHooks
     config: SourceConfig
     tensors: Mapping[str, TensorRef]
+    unread: tuple[TensorRef, ...]
     config_object: Any
     directory: Path
     weights_directory: Path

@@ -1,7 +1,6 @@
 """Finds the source of every destination tensor, or says why there is none."""
 
 import logging
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,6 @@ from forgather_convert.weights.tensor_ref import TensorRef, format_shape
 
 #: Tells the names on both sides, for ``--debug-params``.
 parameter_logger = logging.getLogger("forgather_convert.parameters")
-#: Tables of the rotary embedding that older versions stored; they follow from the config.
-_RECOMPUTED = re.compile(r".*\.(?:inv_freq|cos_cached|sin_cached)")
 
 
 @dataclass(frozen=True)
@@ -29,12 +26,10 @@ class TensorMatch:
     Attributes:
         expressions: For every destination tensor, what it is made of.
         source_state: The source's tensors, by the names that its model expects.
-        recomputed: Source tensors that the destination model computes itself.
     """
 
     expressions: Mapping[str, Expression]
     source_state: Mapping[str, TensorRef]
-    recomputed: tuple[TensorRef, ...]
 
 
 @dataclass
@@ -87,18 +82,16 @@ def match_tensors(
         MappingError: Tensors are left over or missing, or have another shape.
         UnsupportedModelError: Tensors are quantized.
     """
-    recomputed = tuple(ref for name, ref in source.items() if _RECOMPUTED.fullmatch(name))
-    rest = {name: ref for name, ref in source.items() if not _RECOMPUTED.fullmatch(name)}
-    _refuse_quantized(rest, origin)
+    _refuse_quantized(source, origin)
 
-    groups, unmapped = _group(rest, mapping)
+    groups, unmapped = _group(source, mapping)
     expressions: dict[str, Expression] = {}
     missing: list[str] = []
-    places: dict[str, list[str]] = {name: [] for name in rest}
+    places: dict[str, list[str]] = {name: [] for name in source}
     for group in groups:
         names = group.source_names()
         flat = [name for part in names for name in part]
-        absent = [name for name in flat if name not in rest]
+        absent = [name for name in flat if name not in source]
         if absent:
             missing += absent
             continue
@@ -106,7 +99,7 @@ def match_tensors(
         destinations = [first]
         made: list[tuple[Expression, ...]] = []
         if all(name in parameters for name in first):
-            sources = [tuple(stored(rest[name]) for name in part) for part in names]
+            sources = [tuple(stored(source[name]) for name in part) for part in names]
             shapes = [parameters.shape_of(name) for name in first]
             made = apply_operations(group.rule.operations, sources, shapes, config)
             destinations = [group.destination_names(index) for index in range(len(made))]
@@ -118,9 +111,9 @@ def match_tensors(
             continue
         for part, values in zip(destinations, made, strict=True):
             expressions.update(zip(part, values, strict=True))
-    _log_names(rest, places, parameters)
+    _log_names(source, places, parameters)
     _check_shapes(expressions, parameters)
-    state = _resolve_tied(rest, expressions, parameters, mapping, origin)
+    state = _resolve_tied(source, expressions, parameters, mapping, origin)
 
     missing += [
         name
@@ -128,11 +121,10 @@ def match_tensors(
         if name not in expressions and not any(name in names for names in places.values())
     ]
     if unmapped or missing:
-        raise MappingError(_mismatch_message(origin, unmapped, missing, rest))
+        raise MappingError(_mismatch_message(origin, unmapped, missing, source))
     return TensorMatch(
         expressions={name: expressions[name] for name in parameters.shapes},
         source_state=state,
-        recomputed=recomputed,
     )
 
 
@@ -185,14 +177,14 @@ def _log_names(
 
 
 def _resolve_tied(
-    rest: Mapping[str, TensorRef],
+    source: Mapping[str, TensorRef],
     expressions: dict[str, Expression],
     parameters: ModelParameters,
     mapping: WeightMapping,
     origin: str,
 ) -> dict[str, TensorRef]:
     """Leaves one of every tied pair; gives the source's tensors by their proper names."""
-    state = dict(rest)
+    state = dict(source)
     proper_name = mapping.inverted().renamer()
     for second, first in parameters.tied.items():
         if second not in expressions:
@@ -233,7 +225,7 @@ def _mismatch_message(
         parts.append(f"{len(unmapped)} tensors have no place in it:{collapse_names(unmapped)}")
     if missing:
         parts.append(f"{len(missing)} of its tensors are missing:{collapse_names(missing)}")
-    if any(re.match(r"(?:layers|embed_tokens|norm)\.", name) for name in source):
+    if missing and any(name.endswith(f".{ref.name}") for name, ref in source.items()):
         parts.append("This looks like a base model without its language modelling head.")
     parts.append("Use --debug-params to see all names.")
     return "\n".join(parts)

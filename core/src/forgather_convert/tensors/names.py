@@ -36,6 +36,19 @@ def collapse_names(names: Iterable[str], limit: int = 8) -> str:
 
     ``model.layers.{0..31}.mlp.up_proj.weight``
     """
+    lines = _collapsed(names)
+    shown = "".join(f"\n  {line}" for line in lines[:limit])
+    return shown + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")
+
+
+def enumerate_names(names: Iterable[str], limit: int = 8) -> str:
+    """The same on one line."""
+    lines = _collapsed(names)
+    more = [f"{len(lines) - limit} more"] if len(lines) > limit else []
+    return ", ".join([*lines[:limit], *more])
+
+
+def _collapsed(names: Iterable[str]) -> list[str]:
     groups: dict[str, list[int]] = {}
     for name in names:
         match = _NUMBERED.search(name)
@@ -46,5 +59,4 @@ def collapse_names(names: Iterable[str], limit: int = 8) -> str:
         low, high = min(numbers), max(numbers)
         span = str(low) if low == high else f"{{{low}..{high}}}"
         lines.append(key.replace("{}", span))
-    shown = "".join(f"\n  {line}" for line in lines[:limit])
-    return shown + (f"\n  and {len(lines) - limit} more" if len(lines) > limit else "")
+    return lines

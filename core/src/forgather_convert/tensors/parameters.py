@@ -1,22 +1,29 @@
 """The parameters that a model's checkpoint holds, as a value."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
 class ModelParameters:
-    """The names and shapes of a model's parameters.
+    """The names and shapes of a model's parameters, as its checkpoints have them.
 
     Attributes:
         shapes: Every parameter that a checkpoint must have.
         tied: Parameters that are another one under a second name, and the other one.
         vocabulary_matrices: The parameters with a row for every token.
+        base_prefix: What the names have in front in a checkpoint with a head, and not in one of
+            the base model, without the dot; empty if there is no such difference.
+        unread: What is found in the names of tensors that a checkpoint may have beside them, and
+            that the model does not read.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     tied: Mapping[str, str]
     vocabulary_matrices: tuple[str, ...]
+    base_prefix: str = ""
+    unread: re.Pattern[str] | None = None
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes or name in self.tied
@@ -24,6 +31,24 @@ class ModelParameters:
     def shape_of(self, name: str) -> tuple[int, ...]:
         """The shape of a parameter, also by a second name."""
         return self.shapes[self.tied.get(name, name)]
+
+    def current_name(self, stored: str) -> str:
+        """The parameter that a name in a checkpoint stands for; the name itself if there is none.
+
+        Checkpoints of the base model and of the model with a head name the same parameters
+        with and without a prefix; both kinds are loaded into both.
+        """
+        if stored in self or not self.base_prefix:
+            return stored
+        prefix = f"{self.base_prefix}."
+        other = stored.removeprefix(prefix) if stored.startswith(prefix) else prefix + stored
+        return other if other in self else stored
+
+    def is_unread(self, stored: str) -> bool:
+        """Whether a tensor in a checkpoint is one that the model does not read."""
+        if self.unread is None or self.current_name(stored) in self:
+            return False
+        return any(self.unread.search(name) for name in (stored, f"{self.base_prefix}.{stored}"))
 
     def with_vocabulary(self, size: int) -> "ModelParameters":
         """The same model with another number of tokens."""

@@ -5,6 +5,8 @@ an operation uses it, and is dropped when the operation is done. That serves two
 
 - **Memory is bounded** by the largest parameter, whatever the model's size and the run's dtype.
   Of an embedding only the rows that are looked up are read; the head is applied in chunks.
+  Parameters that transformers makes of several stored ones, such as the experts of a layer, are
+  made when one module uses them, and dropped when the next one uses its own.
 - **The last bits are comparable.** They depend on more than the operands: matrix libraries
   choose their code by shape, by the number of threads and by where the memory lies. Measured
   (torch 2.13, x86): a float32 product of *one* row with a matrix that begins at an address that
@@ -32,6 +34,8 @@ import torch
 from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
+
+from forgather_convert.sides.merged_parameters import made_value
 
 #: The size of the head's rows that are in memory at a time, in bytes.
 _HEAD_CHUNK = 64 * 2**20
@@ -92,7 +96,9 @@ def streamed(
         placed = {name: buffer.to(target) for name, buffer in buffers.items()}
         stack.enter_context(_buffers(model, placed))
         parameters = {
-            id(parameter): _Parameter(parameter.detach(), dtypes[name], target)
+            id(parameter): _Parameter(
+                parameter.detach(), dtypes[name], target, name, made_value(parameter)
+            )
             for name, parameter in model.named_parameters(remove_duplicate=False)
         }
         head = getattr(model.get_output_embeddings(), "weight", None)
@@ -103,17 +109,49 @@ def streamed(
 
 @dataclass(frozen=True)
 class _Parameter:
-    """A parameter where it is stored, and what it is to be in the run."""
+    """A parameter where it is stored, and what it is to be in the run.
+
+    Attributes:
+        stored: Its value in its file; the shape alone is right if it is made of other values.
+        dtype: The dtype that it has in the run.
+        device: Where it is in the run.
+        name: Its name in the model.
+        make: What makes its value of others; ``None`` if it is stored.
+    """
 
     stored: torch.Tensor
     dtype: torch.dtype
     device: torch.device
+    name: str
+    make: Callable[[], torch.Tensor] | None
 
-    def copied(self, part: torch.Tensor | None = None) -> torch.Tensor:
-        """The parameter, or a part of what is stored, in memory of its own."""
-        source = self.stored if part is None else part
+    @property
+    def module(self) -> str:
+        return self.name.rpartition(".")[0]
+
+    def copied(self, source: torch.Tensor) -> torch.Tensor:
+        """The parameter's value, or a part of it, in memory of its own."""
         with torch.no_grad():
             return torch.empty(source.shape, dtype=self.dtype, device=self.device).copy_(source)
+
+
+class _Values:
+    """The values of parameters; made ones are kept while the module that they belong to is used."""
+
+    def __init__(self) -> None:
+        self._module: str | None = None
+        self._made: dict[str, torch.Tensor] = {}
+
+    def of(self, parameter: _Parameter) -> torch.Tensor:
+        if parameter.make is None:
+            return parameter.stored
+        if parameter.module != self._module:
+            self._made.clear()
+            self._module = parameter.module
+        if parameter.name not in self._made:
+            with torch.no_grad():
+                self._made[parameter.name] = parameter.make()
+        return self._made[parameter.name]
 
 
 class _StreamingMode(TorchFunctionMode):
@@ -126,6 +164,7 @@ class _StreamingMode(TorchFunctionMode):
         self._parameters = parameters
         self._head = head
         self._selection = selection
+        self._values = _Values()
 
     def __torch_function__(
         self,
@@ -151,7 +190,7 @@ class _StreamingMode(TorchFunctionMode):
             if func is torch.Tensor.__getitem__ and _selects_rows(args[1]):
                 # One expert of many.
                 index = args[1].cpu() if isinstance(args[1], torch.Tensor) else args[1]
-                return parameter.copied(parameter.stored[index])
+                return parameter.copied(self._values.of(parameter)[index])
         return func(*self._copied(args), **self._copied(kwargs))
 
     def _linear(self, input: Any, weight: Any, bias: Any = None) -> Any:
@@ -166,7 +205,7 @@ class _StreamingMode(TorchFunctionMode):
         row_bytes = matrix.stored[0].numel() * matrix.dtype.itemsize
         parts = []
         for ids in torch.split(rows, max(1, _HEAD_CHUNK // row_bytes)):
-            part = matrix.copied(matrix.stored[ids])
+            part = matrix.copied(self._values.of(matrix)[ids])
             part_bias = None if bias is None else self._rows_of(bias, ids)
             parts.append(functional.linear(input, part, part_bias))
         return torch.cat(parts, dim=-1)
@@ -177,13 +216,13 @@ class _StreamingMode(TorchFunctionMode):
         if table is None or max_norm is not None:
             return functional.embedding(*self._copied((input, weight)), *args, **kwargs)
         # A look-up copies values and computes nothing.
-        return table.copied(table.stored[input.cpu()])
+        return table.copied(self._values.of(table)[input.cpu()])
 
     def _rows_of(self, tensor: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         parameter = self._find(tensor)
         if parameter is None:
             return tensor[ids.to(tensor.device)]
-        return parameter.copied(parameter.stored[ids])
+        return parameter.copied(self._values.of(parameter)[ids])
 
     def _find(self, value: Any) -> _Parameter | None:
         return self._parameters.get(id(value))
@@ -199,7 +238,9 @@ class _StreamingMode(TorchFunctionMode):
     def _copied(self, values: Any) -> Any:
         def copied(value: Any) -> Any:
             parameter = self._find(value)
-            return value if parameter is None else parameter.copied()
+            if parameter is None:
+                return value
+            return parameter.copied(self._values.of(parameter))
 
         return tree_map(copied, values)
 

@@ -1,0 +1,56 @@
+"""What ``save_pretrained`` writes of a model: names and shapes, without a value.
+
+transformers 5 loads some models in another form than they are stored in: it gives parameters
+other names, and makes one of several (the experts of a layer). It turns them back where it
+writes them (``transformers.core_model_loading``). Checkpoints have the form that is written, and
+so does transformers 4 in memory; so that is the form that a converter maps.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class SavedState:
+    """The tensors of a checkpoint of a model.
+
+    Attributes:
+        shapes: Their shapes, by their names in the checkpoint.
+        names: The names in the checkpoint of the model's parameters and buffers, by their names
+            in the model. Those that the checkpoint has in another form are not among them.
+    """
+
+    shapes: Mapping[str, tuple[int, ...]]
+    names: Mapping[str, str]
+
+
+def saved_state(model: Any) -> SavedState:
+    """Finds out what ``save_pretrained`` writes of a model; none of its values is touched."""
+    import torch
+
+    state = {
+        name: torch.empty_like(tensor, device="meta")
+        for name, tensor in model.state_dict().items()
+        if name not in (getattr(model, "_keys_to_ignore_on_save", None) or ())
+    }
+    written = _as_stored(model, state)
+    # A tensor that only gets another name stays the same object.
+    names = {id(tensor): name for name, tensor in written.items()}
+    return SavedState(
+        shapes={name: tuple(tensor.shape) for name, tensor in written.items()},
+        names={name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names},
+    )
+
+
+def _as_stored(model: Any, state: Mapping[str, "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
+    try:
+        from transformers.core_model_loading import revert_weight_conversion
+    except ImportError:
+        # transformers 4 stores what it has in memory.
+        return state
+    written: Mapping[str, torch.Tensor] = revert_weight_conversion(model, dict(state))
+    return written
