@@ -36,7 +36,19 @@ def test_it_is_formatted_and_clean(directory: Path) -> None:
 
 def test_only_the_components_in_use_are_there(directory: Path) -> None:
     names = {path.stem.rsplit("_", 1)[0] for path in directory.glob("*.py")}
-    has_query_norms = "qwen3" in "".join(names)
-    assert ("qk_norm_attention" in names) == has_query_norms
-    assert {"rotary_embedding", "causal_attention", "layer_stack", "rms_norm"} <= names
-    assert len(names) == (12 if has_query_norms else 11)
+    family = next(name for name in names if name.startswith("modeling_")).removeprefix("modeling_")
+    expected = {
+        "attention_masks",
+        "causal_attention",
+        f"configuration_{family}",
+        "gated_feedforward",
+        "input_encoder",
+        "layer_stack",
+        "linear_head",
+        f"modeling_{family}",
+        "pre_norm_layer",
+        "rms_norm",
+        "rotary_embedding",
+        "token_embedding",
+    }
+    assert names == expected | ({"qk_norm_attention"} if family == "qwen3" else set())
