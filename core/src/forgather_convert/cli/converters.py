@@ -195,17 +195,29 @@ def check_command(
     help="The model class in transformers. Default: made from the model type.",
 )
 @click.option(
+    "--from",
+    "known_as",
+    metavar="TYPE",
+    help="Draft the converter from what transformers knows about this model type.",
+)
+@click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=Path(),
     help="Where to create it. Default: the current directory.",
 )
 @_LOG_LEVEL
-def new_command(name: str, model_type: str | None, hf_class: str | None, directory: Path) -> None:
+def new_command(
+    name: str,
+    model_type: str | None,
+    hf_class: str | None,
+    known_as: str | None,
+    directory: Path,
+) -> None:
     """Writes a new distribution, forgather-convert-NAME, with a converter, tests and a README."""
     from forgather_convert.converter_tools.new import create_distribution
 
-    echo(str(create_distribution(directory, name, model_type, hf_class)))
+    echo(str(create_distribution(directory, name, model_type, hf_class, known_as)))
 
 
 def _loads(

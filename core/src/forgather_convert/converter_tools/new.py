@@ -2,13 +2,17 @@
 
 import keyword
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import jinja2
 from packaging.version import Version
 
+from forgather_convert.converter_tools.draft import Draft, draft_converter
+from forgather_convert.converter_tools.family_survey import survey_family
 from forgather_convert.discovery.installed import CORE, ENTRY_POINT_GROUP
 from forgather_convert.errors import OptionError
 
@@ -19,7 +23,7 @@ _WORD = re.compile(r"[A-Za-z0-9]+")
 _CLASS_END = "ForCausalLM"
 
 #: The template of every file; ``PACKAGE`` stands for the package's name.
-_FILES = {
+_FILES: Mapping[str, str] = {
     "pyproject.toml": "pyproject.toml.j2",
     "src/PACKAGE/__init__.py": "converter.py.j2",
     "src/PACKAGE/py.typed": "py.typed.j2",
@@ -29,6 +33,7 @@ _FILES = {
     ".github/workflows/ci.yml": "ci.yml.j2",
     ".gitignore": "gitignore.j2",
 }
+_TINY_CONFIGS = "src/PACKAGE/tiny_configs.py"
 
 
 @dataclass(frozen=True)
@@ -55,7 +60,11 @@ class _Names:
 
 
 def create_distribution(
-    directory: Path, name: str, model_type: str | None = None, hf_class: str | None = None
+    directory: Path,
+    name: str,
+    model_type: str | None = None,
+    hf_class: str | None = None,
+    known_as: str | None = None,
 ) -> Path:
     """Writes the directory ``forgather-convert-NAME``.
 
@@ -65,10 +74,17 @@ def create_distribution(
         model_type: What the converter converts; the name, if it is not given.
         hf_class: The model class in transformers; made from the model type, if it is not
             given. Whether it exists is found out by the distribution's tests.
+        known_as: A model type that transformers has, from which the converter is drafted.
 
     Raises:
-        OptionError: A name is not one, or the directory exists.
+        OptionError: A name is not one, the directory exists, or transformers does not know the
+            model type.
     """
+    draft: Draft | None = None
+    if known_as is not None:
+        survey = survey_family(known_as)
+        model_type, hf_class = model_type or known_as, hf_class or survey.hf_class
+        draft = draft_converter(survey)
     names = _names(name, model_type or name.replace("-", "_"), hf_class)
     root = directory / names.distribution
     try:
@@ -84,11 +100,19 @@ def create_distribution(
         trim_blocks=True,
         autoescape=False,  # noqa: S701 - no HTML
     )
-    for place, template in _FILES.items():
+
+    def write(place: str, template: str, **values: Any) -> None:
         path = root / place.replace("PACKAGE", names.package)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = environment.get_template(template).render(vars(names))
+        text = environment.get_template(template).render({**vars(names), "draft": draft, **values})
         path.write_text(text, encoding="utf-8")
+
+    for place, template in _FILES.items():
+        write(place, template)
+    if draft is not None:
+        write(_TINY_CONFIGS, "tiny_configs.py.j2")
+        for module, component in draft.component_files.items():
+            write(f"src/PACKAGE/components/{module}.py", "component.py.j2", **vars(component))
     return root
 
 

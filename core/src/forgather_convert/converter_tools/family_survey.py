@@ -1,0 +1,250 @@
+"""What transformers knows about a family: fields, weights, and the order of its parts."""
+
+import copy
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from forgather_convert.errors import OptionError, first_line
+from forgather_convert.families.rope import ROPE_FIELDS
+from forgather_convert.sides.parameters import parameters_of
+
+#: The sizes of a survey's model by the names of the standard decoder. They all differ, so that
+#: a dimension of a weight tells which of them it is.
+SURVEY_SIZES: Mapping[str, int] = {
+    "vocab_size": 160,
+    "hidden_size": 64,
+    "intermediate_size": 96,
+    "num_hidden_layers": 3,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "max_position_embeddings": 128,
+}
+_TOKENS: Mapping[str, int] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+#: Sizes that only some families have, small, by patterns of their names.
+_SMALL_SIZES: tuple[tuple[str, int], ...] = (
+    (r"num_experts_per_tok|.*top_?k", 2),
+    (r"(num|n)_shared_experts", 1),
+    (r".*num_.*experts|n_routed_experts", 6),
+    (r"n_group|num_expert_groups?", 2),
+    (r"topk_group", 1),
+    (r".*intermediate_size|n_inner|ffn_dim", 48),
+    (r".*_lora_rank", 24),
+    (r"v_head_dim", 12),
+    (r"qk_.*head_dim", 8),
+    (r"(query_pre_attn_scalar)", 24),
+    (r".*window.*|attention_chunk_size", 8),
+    (r"first_k_dense_replace|num_dense_layers", 1),
+    (r"num_nextn_predict_layers|num_mtp_.*", 0),
+)
+_NO_OPTIONS = (
+    "use_cache",
+    "tie_word_embeddings",
+    "is_decoder",
+    "output_router_logits",
+    "add_cross_attention",
+)
+_NUMBER = re.compile(r"\.(\d+)(?=\.)")
+_PLACEHOLDERS = ("layer", "expert")
+
+
+@dataclass(frozen=True)
+class Weight:
+    """A weight, or one of each layer.
+
+    Attributes:
+        name: Its name in checkpoints, with ``{layer}`` and ``{expert}`` for numbers.
+        shape: Its dimensions in the survey's model.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FamilySurvey:
+    """What transformers knows about a family.
+
+    Attributes:
+        model_type: Its ``model_type``.
+        hf_class: The name of its causal language model.
+        fields: The fields of its config that it does not share with all configs, and the sizes of
+            the survey's model or their defaults. Those of RoPE are left out.
+        standard_names: For fields that have another name in the standard decoder, that name.
+        tiny_configs: Configs of tiny models that cover the options and kinds of layers, by a name.
+        weights: The weights of all kinds of layers, in the model's order.
+        embedding: The name of the table of token vectors.
+        head: The name of the head's matrix.
+        layer: The prefix of a layer's names, as ``"model.layers.{layer}."``.
+        steps: The parts of the first layer in the order in which they run, by their names in it.
+        classes: The class of every module, by its name with placeholders.
+    """
+
+    model_type: str
+    hf_class: str
+    fields: Mapping[str, Any]
+    standard_names: Mapping[str, str]
+    tiny_configs: Mapping[str, Mapping[str, Any]]
+    weights: tuple[Weight, ...]
+    embedding: str
+    head: str
+    layer: str
+    steps: tuple[str, ...]
+    classes: Mapping[str, str]
+
+
+def survey_family(model_type: str) -> FamilySurvey:
+    """Asks the installed transformers for a family, with tiny models of it.
+
+    Raises:
+        OptionError: transformers has no causal language model of this type, or it cannot be
+            built as tiny as this.
+    """
+    from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
+
+    try:
+        config_class: Any = CONFIG_MAPPING[model_type]
+        model_class: Any = MODEL_FOR_CAUSAL_LM_MAPPING[config_class]
+    except KeyError:
+        raise OptionError(
+            f"The installed transformers has no causal language model of the type '{model_type}'. "
+            "Give the 'model_type' of a config.json that AutoModelForCausalLM loads, or install a "
+            "version of transformers that has it."
+        ) from None
+    try:
+        base, tiny_configs = _tiny_configs(config_class, model_class)
+        models = [
+            parameters_of(partial(_build, config_class, model_class, fields))
+            for fields in tiny_configs.values()
+        ]
+        steps, classes = _run(config_class, model_class, base)
+    # What a family's classes raise for sizes that they do not like is theirs to choose.
+    except Exception as error:
+        raise OptionError(
+            f"No tiny model of '{model_type}' can be built: {type(error).__name__}: "
+            f"{first_line(error)}. Leave --from out, and write what differs yourself."
+        ) from error
+    shapes: dict[str, tuple[int, ...]] = {}
+    for model in models:
+        for name, shape in model.shapes.items():
+            shapes.setdefault(_template(name), shape)
+    numbered = next((name for name in shapes if "{layer}" in name), "")
+    embedding, head = models[0].vocabulary_matrices
+    return FamilySurvey(
+        model_type=model_type,
+        hf_class=model_class.__name__,
+        fields={name: base.get(name, value) for name, value in _own_fields(config_class).items()},
+        standard_names={hf: name for name, hf in config_class.attribute_map.items()},
+        tiny_configs=tiny_configs,
+        weights=tuple(Weight(name, shape) for name, shape in shapes.items()),
+        embedding=embedding,
+        head=head,
+        layer=numbered[: numbered.find("{layer}.") + len("{layer}.")] if numbered else "",
+        steps=steps,
+        classes=classes,
+    )
+
+
+def _own_fields(config_class: Any) -> dict[str, Any]:
+    from transformers import PretrainedConfig
+
+    inherited = PretrainedConfig().to_dict().keys() - {*_TOKENS, "tie_word_embeddings"}
+    defaults = config_class().to_dict()
+    return {
+        name: value
+        for name, value in defaults.items()
+        if name not in inherited and name not in (*ROPE_FIELDS, "partial_rotary_factor")
+    }
+
+
+def _tiny_configs(
+    config_class: Any, model_class: Any
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """The smallest config, and those that cover the options and the kinds of layers."""
+    own = _own_fields(config_class)
+    names = {name: config_class.attribute_map.get(name, name) for name in SURVEY_SIZES}
+    base: dict[str, Any] = {
+        names[name]: size for name, size in SURVEY_SIZES.items() if names[name] in own
+    }
+    base.update({name: value for name, value in _TOKENS.items() if name in own})
+    for name, value in own.items():
+        if name not in base and type(value) is int and value:
+            matching = (size for pattern, size in _SMALL_SIZES if re.fullmatch(pattern, name))
+            size = next(matching, value)
+            if size != value:
+                base[name] = size
+    kinds = list(dict.fromkeys(own.get("layer_types") or ()))
+    layers = names["num_hidden_layers"]
+    if kinds:
+        base[layers] = max(base[layers], len(kinds))
+        base["layer_types"] = [kinds[index % len(kinds)] for index in range(base[layers])]
+    base = _buildable(config_class, model_class, base, names)
+    configs = {"plain": {**base, "tie_word_embeddings": False}}
+    configs["tied"] = {**base, "tie_word_embeddings": True}
+    flipped: dict[str, Any] = {}
+    for name, value in own.items():
+        if isinstance(value, bool) and name not in _NO_OPTIONS:
+            candidate = {**flipped, name: not value}
+            if _builds(config_class, model_class, {**base, **candidate}):
+                flipped = candidate
+    if flipped:
+        configs["options"] = {**base, **flipped, "tie_word_embeddings": False}
+    return base, configs
+
+
+def _buildable(
+    config_class: Any, model_class: Any, base: dict[str, Any], names: Mapping[str, str]
+) -> dict[str, Any]:
+    """The sizes, without those that a family makes of others or has only one of."""
+    without_head_dim = {name: size for name, size in base.items() if name != names["head_dim"]}
+    ungrouped = {names["num_key_value_heads"]: base.get(names["num_attention_heads"])}
+    attempts = (base, without_head_dim, {**base, **ungrouped}, {**without_head_dim, **ungrouped})
+    for attempt in attempts:
+        if _builds(config_class, model_class, attempt):
+            return attempt
+    return base
+
+
+def _builds(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> bool:
+    """Whether a model can be built and run; an option may ask for what is not there."""
+    try:
+        _run(config_class, model_class, fields)
+    except Exception:
+        return False
+    return True
+
+
+def _build(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> Any:
+    # Config classes write into what they are given.
+    return model_class(config_class(**copy.deepcopy(dict(fields))))
+
+
+def _template(name: str) -> str:
+    placeholders = iter(_PLACEHOLDERS)
+    return _NUMBER.sub(lambda match: f".{{{next(placeholders, 'number')}}}", name)
+
+
+def _run(
+    config_class: Any, model_class: Any, fields: Mapping[str, Any]
+) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Runs a model on some tokens; gives the order of its first layer's parts, and all classes."""
+    import torch
+
+    with torch.random.fork_rng():
+        model = _build(config_class, model_class, fields).eval()
+    names = {module: name for name, module in model.named_modules()}
+    steps: list[str] = []
+    handles = [
+        module.register_forward_pre_hook(lambda module, _: steps.append(names[module]))
+        for module, name in names.items()
+        if re.fullmatch(r"[^\d]+\.0\.\w+", name)
+    ]
+    with torch.no_grad():
+        model(torch.arange(3, 11).unsqueeze(0), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    classes = {_template(f"{name}.")[:-1]: type(module).__name__ for module, name in names.items()}
+    return tuple(name.rpartition(".")[2] for name in steps), classes
