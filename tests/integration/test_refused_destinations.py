@@ -4,6 +4,7 @@ import shutil
 import stat
 import sys
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from forgather_convert import (
     DestinationError,
     convert,
 )
+from forgather_convert.planning.plan import ConversionPlan
 from support.models import write_hf_model
 from support.refusals import (
     LLAMA,
@@ -80,15 +82,19 @@ def test_destination_below_a_file(source: Path, tmp_path: Path) -> None:
 
 def test_destination_that_cannot_be_written(source: Path) -> None:
     # pytest's own directories cannot be entered by others.
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         root, locked = Path(name), Path(name) / "locked"
         shutil.copytree(source, root / "hf")
         locked.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
-        with unprivileged(root):
+
+        def give_up_rights(_: ConversionPlan) -> None:
+            # Not before: the environment may be one that only the administrator can read.
+            stack.enter_context(unprivileged(root))
             with pytest.raises(PermissionError):
                 (locked / "probe").touch()
-            with unchanged(root), pytest.raises(DestinationError) as caught:
-                convert(root / "hf", locked / "out")
+
+        with unchanged(root), pytest.raises(DestinationError) as caught:
+            convert(root / "hf", locked / "out", on_plan=give_up_rights)
     assert_helps(str(caught.value), locked, "cannot be written")
 
 

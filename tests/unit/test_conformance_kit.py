@@ -27,8 +27,8 @@ def test_a_suite_may_have_tests_of_its_own() -> None:
     assert issubclass(define(suite), ConverterConformance)
 
 
-def test_suites_do_not_share_what_they_convert() -> None:
-    caches = [vars(define())["_converted_models"] for _ in range(2)]
+def test_suites_do_not_share_what_they_make() -> None:
+    caches = [vars(define())["_made"] for _ in range(2)]
     assert caches[0] is not caches[1]
 
 

@@ -1,20 +1,24 @@
 """A model in both formats."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
-from forgather_convert.api import convert, plan
+from forgather_convert.api import ConversionResult, convert, plan
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.sides.reference import ReferenceClasses
-from forgather_convert.testing.models import write_model
-from forgather_convert.testing.running import load_forgather, load_hf
+from forgather_convert.testing.capabilities import attention_implementations
+from forgather_convert.testing.models import save_model
+from forgather_convert.testing.running import load_forgather, load_hf, logits, padding_mask, prompt
+
+Output = TypeVar("Output")
 
 
 @dataclass(frozen=True)
@@ -27,17 +31,28 @@ class Family:
 
     converter: HFConverter
 
-    @property
+    @cached_property
     def hooks(self) -> FamilyHooks:
         return FamilyHooks(self.converter, origin="under test")
+
+    @cached_property
+    def reference(self) -> ReferenceClasses:
+        """The classes that its users load its Hugging Face directories with."""
+        return ReferenceClasses.of(self.hooks)
 
     def convert(
         self, source: Path, destination: Path, logit_check: bool = False, **options: Any
     ) -> Path:
         """Converts; the logits are left for the test to compare unless it says otherwise."""
-        chosen = ConvertOptions(logit_check=logit_check, **options)
-        convert(source, destination, chosen, converter=self.converter)
+        self.conversion(source, destination, logit_check, **options)
         return destination
+
+    def conversion(
+        self, source: Path, destination: Path, logit_check: bool = False, **options: Any
+    ) -> ConversionResult:
+        """Converts, and gives what was done."""
+        chosen = ConvertOptions(logit_check=logit_check, **options)
+        return convert(source, destination, chosen, converter=self.converter)
 
     def plan(self, source: Path) -> ConversionPlan:
         """Plans a conversion, which is where a source is refused."""
@@ -45,7 +60,7 @@ class Family:
 
     def load_hf(self, directory: Path, **options: Any) -> Any:
         """Loads a Hugging Face directory of this family, as its users do."""
-        return load_hf(ReferenceClasses.of(self.hooks), directory, **options)
+        return load_hf(self.reference, directory, **options)
 
 
 @dataclass(frozen=True)
@@ -56,8 +71,9 @@ class ConvertedModel:
         family: The converter that did it.
         fields: The fields of the config.
         dtype: The dtype of the weights, as configs write it.
-        hf: The Hugging Face directory.
+        hf: The Hugging Face directory, as ``save_pretrained`` writes it.
         fg: The Forgather directory.
+        plan: What the conversion did.
     """
 
     family: Family
@@ -65,16 +81,56 @@ class ConvertedModel:
     dtype: str
     hf: Path
     fg: Path
+    plan: ConversionPlan
+    _loaded: dict[str, tuple[Any, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def create(
         cls, parent: Path, family: Family, fields: Mapping[str, Any], dtype: str
     ) -> "ConvertedModel":
         """Writes a model and converts it."""
-        hf = write_model(parent / "hf", family.hooks, fields, dtype)
-        return cls(family, fields, dtype, hf, family.convert(hf, parent / "fg"))
+        hf, fg = parent / "hf", parent / "fg"
+        hf.mkdir()
+        save_model(hf, family.hooks, fields, dtype)
+        return cls(family, fields, dtype, hf, fg, family.conversion(hf, fg).plan)
 
-    def load(self, attention: str = "sdpa") -> tuple[Any, Any]:
-        """The Hugging Face and the Forgather model, in the dtype of the weights."""
-        options = {"dtype": getattr(torch, self.dtype), "attn_implementation": attention}
-        return self.family.load_hf(self.hf, **options), load_forgather(self.fg, **options)
+    @property
+    def options(self) -> dict[str, Any]:
+        """Options of ``from_pretrained``: the dtype of the weights."""
+        return {"dtype": getattr(torch, self.dtype)}
+
+    def on_both(
+        self, compute: Callable[[Any], Output], attention: str | None = None
+    ) -> tuple[Output, Output]:
+        """What the Hugging Face and the Forgather model compute.
+
+        Both are loaded once for every attention implementation. What a test does to them, other
+        tests would see: it may not change more than a prompt does, which is the same for both.
+
+        Args:
+            compute: Is called with each model.
+            attention: An implementation of transformers; by default, the last one that the
+                Hugging Face class has.
+        """
+        if attention is None:
+            attention = attention_implementations(self.family.reference.model_class)[-1]
+        if attention not in self._loaded:
+            options = {**self.options, "attn_implementation": attention}
+            hf = self.family.load_hf(self.hf, **options)
+            self._loaded[attention] = hf, load_forgather(self.fg, **options)
+        hf, fg = self._loaded.pop(attention)
+        outputs = compute(hf), compute(fg)
+        # Not after an error: only one of the two may have got so far.
+        self._loaded[attention] = hf, fg
+        return outputs
+
+    @cached_property
+    def expected(self) -> torch.Tensor:
+        """What the original computes for the prompt when it is freshly loaded."""
+        return logits(self.family.load_hf(self.hf, **self.options), prompt(self.fields))
+
+    @cached_property
+    def expected_with_padding(self) -> torch.Tensor:
+        """The same for the padded prompt."""
+        ids = prompt(self.fields)
+        return logits(self.family.load_hf(self.hf, **self.options), ids, padding_mask(ids))

@@ -1,9 +1,12 @@
 """Runs Forgather models where this project cannot be imported."""
 
+import atexit
+import functools
 import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -14,14 +17,18 @@ _TIMEOUT = 600
 _PROGRAM = """
 import importlib.abc
 import json
+import os
 import sys
+import traceback
 
-job = json.loads(sys.argv[1])
+absent = set()
+replies = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
 
 
 def is_absent(name):
     package = name.partition(".")[0]
-    return package in job["absent"] or package.startswith("forgather_convert")
+    return package in absent or package.startswith("forgather")
 
 
 class Absent(importlib.abc.MetaPathFinder):
@@ -31,61 +38,130 @@ class Absent(importlib.abc.MetaPathFinder):
 
 
 sys.meta_path.insert(0, Absent())
-present = [name for name in sys.modules if is_absent(name)]
-if present:
-    sys.exit(f"already imported: {present}")
 
 import torch
 from transformers import AutoModelForCausalLM
 
-outputs = []
-for model_job, inputs in zip(job["models"], torch.load(job["inputs"]), strict=True):
-    model = AutoModelForCausalLM.from_pretrained(
-        model_job["directory"],
-        trust_remote_code=True,
-        local_files_only=True,
-        dtype=getattr(torch, model_job["dtype"]),
-    )
-    with torch.no_grad():
-        outputs.append(model.eval()(**inputs).logits)
-torch.save(outputs, job["outputs"])
+
+def run(job):
+    absent.update(job["absent"])
+    present = [name for name in sys.modules if is_absent(name)]
+    if present:
+        raise ImportError(f"already imported: {present}")
+    outputs = []
+    for model_job, inputs in zip(job["models"], torch.load(job["inputs"]), strict=True):
+        model = AutoModelForCausalLM.from_pretrained(
+            model_job["directory"],
+            trust_remote_code=True,
+            local_files_only=True,
+            dtype=getattr(torch, model_job["dtype"]),
+        )
+        with torch.no_grad():
+            outputs.append(model.eval()(**inputs).logits)
+    torch.save(outputs, job["outputs"])
+
+
+for line in sys.stdin:
+    error = None
+    try:
+        run(json.loads(line))
+    except Exception:
+        error = traceback.format_exc()
+    print(json.dumps(error), file=replies, flush=True)
 """
 
 
-def logits_in_isolation(
-    models: Sequence[tuple[Path, str]],
-    inputs: Sequence[Mapping[str, torch.Tensor]],
-    absent: Iterable[str],
-    scratch: Path,
-) -> list[torch.Tensor]:
-    """The logits of Forgather models, loaded in a process that has only their directories.
+class IsolatedProcess:
+    """A process that has models' directories, and neither this project nor a family's package.
+
+    It serves all suites of a session: starting it takes longer than loading their models.
 
     Args:
-        models: Each model's directory and dtype.
-        inputs: Each model's inputs.
-        absent: Packages that cannot be imported there, beside this project's own.
-        scratch: A directory for files of the process.
-
-    Raises:
-        RuntimeError: The process failed; with what it said.
+        directory: Where it may write.
     """
-    torch.save(list(inputs), scratch / "inputs.pt")
-    job = {
-        "models": [{"directory": str(path), "dtype": dtype} for path, dtype in models],
-        "absent": ["forgather", *absent],
-        "inputs": str(scratch / "inputs.pt"),
-        "outputs": str(scratch / "outputs.pt"),
-    }
-    process = subprocess.run(  # noqa: S603 - this interpreter, with a program from above
-        [sys.executable, "-c", _PROGRAM, json.dumps(job)],
-        env={**os.environ, "HF_MODULES_CACHE": str(scratch / "modules")},
-        cwd=scratch,
-        capture_output=True,
-        text=True,
-        timeout=_TIMEOUT,
-        check=False,
-    )
-    if process.returncode != 0:
-        raise RuntimeError(f"The models do not load by themselves:\n{process.stderr}")
-    outputs: list[torch.Tensor] = torch.load(scratch / "outputs.pt")
-    return outputs
+
+    def __init__(self, directory: Path) -> None:
+        directory.mkdir(exist_ok=True)
+        self._directory = directory
+        with self._messages.open("wb") as messages:
+            self._process = subprocess.Popen(  # noqa: S603 - this interpreter, and the program above
+                [sys.executable, "-c", _PROGRAM],
+                env={**os.environ, "HF_MODULES_CACHE": str(directory / "modules")},
+                cwd=directory,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=messages,
+                text=True,
+            )
+        atexit.register(self.close)
+
+    @property
+    def _messages(self) -> Path:
+        return self._directory / "messages.txt"
+
+    def logits(
+        self,
+        models: Sequence[tuple[Path, str]],
+        inputs: Sequence[Mapping[str, torch.Tensor]],
+        absent: Iterable[str],
+        scratch: Path,
+    ) -> list[torch.Tensor]:
+        """The logits of Forgather models.
+
+        Args:
+            models: Each model's directory and dtype.
+            inputs: Each model's inputs.
+            absent: Packages that cannot be imported there, beside this project's own.
+            scratch: A directory for inputs and outputs.
+
+        Raises:
+            RuntimeError: A model does not load or run, or the process ended; with what it said.
+        """
+        torch.save(list(inputs), scratch / "inputs.pt")
+        job = {
+            "models": [{"directory": str(path), "dtype": dtype} for path, dtype in models],
+            "absent": list(absent),
+            "inputs": str(scratch / "inputs.pt"),
+            "outputs": str(scratch / "outputs.pt"),
+        }
+        error = self._ask(json.dumps(job))
+        if error is not None:
+            raise RuntimeError(f"The models do not load by themselves:\n{error}")
+        outputs: list[torch.Tensor] = torch.load(scratch / "outputs.pt")
+        return outputs
+
+    def _ask(self, job: str) -> str | None:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        deadline = threading.Timer(_TIMEOUT, self._process.kill)
+        deadline.start()
+        try:
+            self._process.stdin.write(job + "\n")
+            self._process.stdin.flush()
+            reply = self._process.stdout.readline()
+        except BrokenPipeError:
+            reply = ""
+        finally:
+            deadline.cancel()
+        if not reply:
+            isolated_process.cache_clear()
+            self.close()
+            return f"The process ended: {self._messages.read_text(errors='replace')}"
+        error: str | None = json.loads(reply)
+        return error
+
+    def close(self) -> None:
+        """Ends the process."""
+        atexit.unregister(self.close)
+        self._process.kill()
+        self._process.communicate()
+
+
+@functools.cache
+def isolated_process(directory: Path) -> IsolatedProcess:
+    """The process of a session: it is started by the first call, and if it has ended.
+
+    Args:
+        directory: Where it may write; the same for the whole session.
+    """
+    return IsolatedProcess(directory)

@@ -12,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.rope import DEFAULT_THETA, ROPE_FIELDS
 from forgather_convert.sides.reference import ReferenceClasses
+from forgather_convert.testing.capabilities import has_rope
 
 State = Mapping[str, torch.Tensor]
 
@@ -21,7 +22,7 @@ _ORIGINAL_LENGTH = "original_max_position_embeddings"
 def config_content(
     hooks: FamilyHooks, fields: Mapping[str, Any], schema: str = "both"
 ) -> dict[str, Any]:
-    """The content of a ``config.json``.
+    """The content of a ``config.json``, without RoPE where the family has none.
 
     Args:
         hooks: The family's converter.
@@ -36,6 +37,8 @@ def config_content(
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
     for name in ROPE_FIELDS:
         content.pop(name, None)
+    if not has_rope(ReferenceClasses.of(hooks).config_class):
+        schema = "none"
     if schema in ("4", "both"):
         content["rope_theta"] = theta
         content["rope_scaling"] = scaling if scaling.keys() - {"rope_type", "type"} else None

@@ -1,6 +1,6 @@
 """Loads models as their users do, and runs them on prompts longer than all their limits."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,13 @@ from forgather_convert.source.config_file import read_config
 _SHORTEST = 40
 _LONGEST = 512
 _MARGIN = 8
-#: How many tokens at the end of a prompt are decoded one by one.
-_DECODED = 10
-_NEW_TOKENS = 8
+#: Decoding token by token begins so many tokens before a limit, and ends as many after it.
+_DECODED = 3
+_NEW_TOKENS = 4
 
 
-def prompt_length(fields: Mapping[str, Any]) -> int:
-    """How long a prompt must be to go beyond windows and original context lengths.
-
-    Decoding token by token then crosses the longest of these limits, where a rotary
-    embedding may change its frequencies.
+def longest_limit(fields: Mapping[str, Any]) -> int:
+    """The longest window or original context length of a model; 0 if it has none.
 
     Raises:
         ValueError: The model is not tiny in that respect.
@@ -32,7 +29,7 @@ def prompt_length(fields: Mapping[str, Any]) -> int:
         limits.append(("original_max_position_embeddings", rope))
         if "dynamic" in (rope.get("rope_type"), rope.get("type")):
             limits.append(("max_position_embeddings", fields))
-    length = _SHORTEST
+    longest = 0
     for name, holder in limits:
         limit = holder.get(name)
         if isinstance(limit, int):
@@ -41,8 +38,13 @@ def prompt_length(fields: Mapping[str, Any]) -> int:
                     f"'{name}' is {limit}. Prompts must be longer to test it: use one below "
                     f"{_LONGEST - _MARGIN}."
                 )
-            length = max(length, limit + _MARGIN)
-    return length
+            longest = max(longest, limit)
+    return longest
+
+
+def prompt_length(fields: Mapping[str, Any]) -> int:
+    """How long a prompt must be to go beyond windows and original context lengths."""
+    return max(_SHORTEST, longest_limit(fields) + _MARGIN)
 
 
 def prompt(fields: Mapping[str, Any], batch: int = 2) -> torch.Tensor:
@@ -83,14 +85,25 @@ def logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> t
     return result
 
 
-def decoded_logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> list[torch.Tensor]:
-    """The logits of a prompt whose last tokens are read one by one, with a cache."""
-    return list(_decode(model, ids, mask))
+def decoded_logits(
+    model: Any, fields: Mapping[str, Any], mask: torch.Tensor | None
+) -> list[torch.Tensor]:
+    """The logits of a prompt whose last tokens are read one by one, with a cache.
+
+    Token by token, it crosses the longest limit: there a window leaves out its first key, and a
+    rotary embedding may change its frequencies.
+    """
+    ids = prompt(fields)
+    middle = longest_limit(fields) or ids.shape[1] - _DECODED
+    ends = range(max(1, middle - _DECODED), middle + _DECODED + 1)
+    return list(_decode(model, ids, mask, ends))
 
 
-def _decode(model: Any, ids: torch.Tensor, mask: torch.Tensor | None) -> Iterator[torch.Tensor]:
+def _decode(
+    model: Any, ids: torch.Tensor, mask: torch.Tensor | None, ends: Iterable[int]
+) -> Iterator[torch.Tensor]:
     cache, start = None, 0
-    for end in range(ids.shape[1] - _DECODED, ids.shape[1] + 1):
+    for end in ends:
         with torch.no_grad():
             output = model(
                 ids[:, start:end],
@@ -122,10 +135,13 @@ def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     torch.manual_seed(5)
     model.train()
     model(ids, attention_mask=padding_mask(ids), labels=ids).loss.backward()
-    return {
+    found = {
         name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
         for name, parameter in model.named_parameters()
     }
+    model.zero_grad(set_to_none=True)
+    model.eval()
+    return found
 
 
 def unequal(ones: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> list[str]:

@@ -12,8 +12,8 @@ from forgather_convert.testing.running import prompt_length
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
-#: What every subclass has of its own: what it is there to define, its marks and its models.
-_OWN = ("converter_class", "configs", "pytestmark", "_converted_models")
+#: What every subclass has of its own: what it is there to define, its marks, what its tests share.
+_OWN = ("converter_class", "configs", "pytestmark", "_made")
 
 
 def expected_failure(test: Test, reason: str) -> Test:
