@@ -15,6 +15,8 @@ from support.models import write_hf_model
 from support.refusals import LLAMA, assert_refused
 from support.tokenizer_files import write_tokenizer
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ from support.command import forgather
 from support.models import write_hf_model
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 
 

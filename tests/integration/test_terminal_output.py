@@ -24,6 +24,8 @@ from support.models import write_hf_model
 from support.refusals import LLAMA
 from support.tokenizers import write_byte_level_bpe
 
+pytestmark = pytest.mark.version_independent
+
 EVIL = "\x1b[2J\x07\r\x9b31m\u202e\x7f"
 SHOWN = r"\x1b[2J\x07\r\x9b31m\u202e\x7f"
 OBEYED = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")

@@ -10,6 +10,8 @@ from forgather_convert.options import parse_size
 from forgather_convert.validation.device import check_device
 from support.command import forgather
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t ", "x" * 10_001, "half \udcff"])
 def test_prompt_without_a_text(prompt: str) -> None:
