@@ -4,6 +4,7 @@ The environment is set when this file is imported, which is before any test impo
 transformers: it reads these variables once.
 """
 
+import gc
 import os
 import tempfile
 from collections.abc import Callable
@@ -27,6 +28,12 @@ os.environ.update(
     TOKENIZERS_PARALLELISM="false",
     OMP_NUM_THREADS="1",
 )
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: each logit check would look at all of it several times."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_unconfigure() -> None:

@@ -337,6 +337,7 @@ def test_new_names(name: str, tmp_path: Path) -> None:
     compile(module.read_text(), str(module), "exec")
 
 
+@pytest.mark.version_independent
 @pytest.mark.parametrize(
     "command",
     [

@@ -1,4 +1,7 @@
-"""A converted model computes what the original computes, bit for bit.
+"""A converted model computes what the original computes, bit for bit, however it is called.
+
+That it does so for a prompt, token by token and in greedy generation, is proven for every config by
+the conformance kit.
 
 Nothing here has a tolerance: a difference in the last bit is a difference in the order
 of the operations, and grows with the depth of the model.
@@ -18,78 +21,17 @@ from support.models import padding_mask, prompt
 from support.pairs import Pair, every_attention, every_dtype, every_family, every_variant
 from support.variants import BASE, PROMPT_LENGTH, VARIANTS, variant
 
-#: What is decoded one by one crosses position 32, where some variants change frequencies.
-PREFILL_LENGTH = 30
-
-padding = pytest.mark.parametrize("padded", [False, True], ids=["unpadded", "padded"])
 float32 = pytest.mark.parametrize("dtype", ["float32"])
 
 
-def mask(padded: bool) -> torch.Tensor | None:
-    return padding_mask(prompt()) if padded else None
+def mask() -> torch.Tensor:
+    return padding_mask(prompt())
 
 
 def unequal(ones: Any, others: Any) -> list[int]:
     """The places where two sequences of tensors differ."""
     pairs = enumerate(zip(ones, others, strict=True))
     return [place for place, (one, other) in pairs if not torch.equal(one, other)]
-
-
-def decode(model: Any, attention_mask: torch.Tensor | None) -> list[torch.Tensor]:
-    """The logits of a prompt that is read in one step at first, then token by token."""
-    ids, cache, start, steps = prompt(), None, 0, []
-    for end in range(PREFILL_LENGTH, PROMPT_LENGTH + 1):
-        output = model(
-            ids[:, start:end],
-            attention_mask=None if attention_mask is None else attention_mask[:, :end],
-            past_key_values=cache,
-            use_cache=True,
-        )
-        cache, start = output.past_key_values, end
-        steps.append(output.logits)
-    return steps
-
-
-@every_variant
-@every_dtype
-@every_attention
-@padding
-@torch.no_grad()
-def test_logits(pair: Pair, attention: str, padded: bool) -> None:
-    hf, fg = pair.load(attention)
-    outputs = [model(prompt(), attention_mask=mask(padded)).logits for model in (hf, fg)]
-    assert torch.equal(*outputs)
-
-
-@every_variant
-@every_dtype
-@every_attention
-@padding
-@torch.no_grad()
-def test_logits_of_cached_decoding(pair: Pair, attention: str, padded: bool) -> None:
-    hf, fg = pair.load(attention)
-    assert unequal(decode(hf, mask(padded)), decode(fg, mask(padded))) == []
-
-
-@every_variant
-@every_dtype
-@every_attention
-def test_greedy_generation(pair: Pair, attention: str) -> None:
-    """Tokens alone could agree by chance: the logits that they were chosen from agree, too."""
-    outputs = [
-        model.generate(
-            prompt(),
-            attention_mask=mask(padded=True),
-            do_sample=False,
-            min_new_tokens=8,
-            max_new_tokens=8,
-            return_dict_in_generate=True,
-            output_logits=True,
-        )
-        for model in pair.load(attention)
-    ]
-    assert torch.equal(*(output.sequences for output in outputs))
-    assert unequal(*(output.logits for output in outputs)) == []
 
 
 GENERATION_MODES: dict[str, dict[str, Any]] = {
@@ -122,7 +64,7 @@ def test_other_ways_to_generate(pair: Pair, attention: str, mode: str) -> None:
         sequences.append(
             model.generate(
                 prompt(),
-                attention_mask=mask(padded=True),
+                attention_mask=mask(),
                 min_new_tokens=8,
                 max_new_tokens=8,
                 **GENERATION_MODES[mode],
@@ -148,7 +90,7 @@ def test_hidden_states_attentions_and_loss(pair: Pair) -> None:
     hf, fg = (
         model(
             prompt(),
-            attention_mask=mask(padded=True),
+            attention_mask=mask(),
             labels=prompt(),
             output_hidden_states=True,
             output_attentions=True,
@@ -204,7 +146,7 @@ def test_embeddings_as_input(pair: Pair) -> None:
     outputs = [
         model.generate(
             inputs_embeds=embeddings,
-            attention_mask=mask(padded=True),
+            attention_mask=mask(),
             do_sample=False,
             max_new_tokens=8,
         )
@@ -238,9 +180,7 @@ def test_base_model(pair: Pair) -> None:
     options = {"dtype": getattr(torch, pair.dtype)}
     hf = transformers.AutoModel.from_pretrained(pair.hf, **options).eval()
     fg = transformers.AutoModel.from_pretrained(pair.fg, trust_remote_code=True, **options).eval()
-    outputs = [
-        model(prompt(), attention_mask=mask(padded=True)).last_hidden_state for model in (hf, fg)
-    ]
+    outputs = [model(prompt(), attention_mask=mask()).last_hidden_state for model in (hf, fg)]
     assert torch.equal(*outputs)
 
 
@@ -262,7 +202,7 @@ def test_switch_of_the_attention_implementation(pair: Pair) -> None:
         for model in (hf, fg):
             model.set_attn_implementation(attention)
         assert fg.causal_lm.config._attn_implementation == attention
-        inputs = {"attention_mask": mask(padded=True), "output_attentions": attention == "eager"}
+        inputs = {"attention_mask": mask(), "output_attentions": attention == "eager"}
         outputs = [model(prompt(), **inputs) for model in (hf, fg)]
         assert torch.equal(outputs[0].logits, outputs[1].logits)
 
@@ -302,7 +242,7 @@ def test_flex_attention(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(flex_integration.WrappedFlexAttention, "__call__", lambda _: flex_attention)
     monkeypatch.setattr(flex_integration.WrappedFlexAttention, "__init__", lambda *_: None)
     hf, fg = pair.load("flex_attention")
-    inputs = {"input_ids": prompt(), "attention_mask": mask(padded=True)}
+    inputs = {"input_ids": prompt(), "attention_mask": mask()}
     expected = hf(**inputs).logits
     assert torch.equal(hf(**inputs).logits, expected)
     assert torch.equal(fg(**inputs).logits, expected)

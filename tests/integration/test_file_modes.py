@@ -13,6 +13,8 @@ from forgather_convert import ConvertOptions, convert
 from support.models import write_hf_model
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 
 

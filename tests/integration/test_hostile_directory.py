@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 
 from forgather_convert import SourceError, convert, plan
-from support.in_process import run
+from support.command import forgather
 from support.log import logged
 from support.models import write_hf_model
 from support.refusals import LLAMA, assert_refused
 from support.tokenizer_files import write_tokenizer
+
+pytestmark = pytest.mark.version_independent
 
 
 @pytest.fixture
@@ -102,20 +104,15 @@ def test_file_that_may_not_be_read(source: Path, monkeypatch: pytest.MonkeyPatch
     ids=["escape", "line", "c1", "not-utf-8"],
 )
 def test_odd_names_are_carried_along_and_shown_as_escapes(
-    source: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    name: str,
-    shown: str,
+    source: Path, tmp_path: Path, name: str, shown: str
 ) -> None:
     (source / name).write_text("odd")
     (source / f"{name}-left").mkdir()
     lines = {}
     for options in ((), ("--dry-run",)):
-        ended = run(monkeypatch, capsys, "convert", source, tmp_path / "fg", *options)
-        assert ended.exit_code == 0
-        text = ended.output + ended.errors
+        ended = forgather("convert", source, tmp_path / "fg", *options)
+        assert ended.returncode == 0
+        text = ended.stdout + ended.stderr
         assert name not in text
         lines[options] = text.splitlines()
         if not options:

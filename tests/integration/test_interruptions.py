@@ -16,6 +16,8 @@ from support.models import write_hf_model
 from support.running_conversion import remains, start, waiting_conversion
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 
 

@@ -5,7 +5,7 @@ import logging
 import os
 import re
 import signal
-from collections.abc import Callable
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,13 @@ from forgather_convert import SourceError, api
 from forgather_convert.cli import main as main_module
 from forgather_convert.cli import stop_signals
 from forgather_convert.execution import commit as commit_module
-from support.in_process import Ended, run
+from support.command import forgather
 from support.models import write_hf_model
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
-Command = Callable[..., Ended]
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +34,13 @@ def destination(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    def run_it(*arguments: str | Path) -> Ended:
-        return run(monkeypatch, capsys, *arguments)
-
-    return run_it
+def run_main(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> int:
+    """Runs the entry point, and leaves what it leaves behind; gives its exit code."""
+    monkeypatch.setattr(sys, "argv", ["forgather", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main_module.main()
+    assert isinstance(ended.value.code, int)
+    return ended.value.code
 
 
 def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException, late: bool) -> None:
@@ -84,51 +86,50 @@ ERRORS = [
 def test_any_error_is_one_line_and_says_what_is_there(
     source: Path,
     destination: Path,
-    command: Command,
     monkeypatch: pytest.MonkeyPatch,
     error: BaseException,
     message: str,
     late: bool,
 ) -> None:
     fail(monkeypatch, error, late)
-    ended = command("convert", "--no-logit-check", "--log-level", "ERROR", source, destination)
-    assert ended.exit_code == 1
-    assert message in ended.errors
-    assert ended.errors.count("\n") == 1
-    assert len(ended.errors) < 1000
-    assert "Traceback" not in ended.errors
-    assert (f"The result is complete at {destination}" in ended.errors) == late
-    assert ("Nothing was written" in ended.errors) == (not late)
+    ended = forgather("convert", "--no-logit-check", "--log-level", "ERROR", source, destination)
+    assert ended.returncode == 1
+    assert message in ended.stderr
+    assert ended.stderr.count("\n") == 1
+    assert len(ended.stderr) < 1000
+    assert "Traceback" not in ended.stderr
+    assert (f"The result is complete at {destination}" in ended.stderr) == late
+    assert ("Nothing was written" in ended.stderr) == (not late)
     assert (destination / "config.json").exists() == late
     if "bug" in message:
-        assert "--log-level DEBUG" in ended.errors
-        assert "report it" in ended.errors
+        assert "--log-level DEBUG" in ended.stderr
+        assert "report it" in ended.stderr
 
 
 def test_bug_has_its_traceback_with_the_level_debug(
-    source: Path, destination: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(monkeypatch, ValueError("odd value"), late=False)
-    ended = command("convert", "--no-logit-check", "--log-level", "DEBUG", source, destination)
-    assert ended.exit_code == 1
-    assert "This is a bug in forgather-convert: ValueError: odd value." in ended.errors
-    assert "Traceback" in ended.errors
-    assert "in raise_it" in ended.errors
+    ended = forgather("convert", "--no-logit-check", "--log-level", "DEBUG", source, destination)
+    assert ended.returncode == 1
+    assert "This is a bug in forgather-convert: ValueError: odd value." in ended.stderr
+    assert "Traceback" in ended.stderr
+    assert "in raise_it" in ended.stderr
 
 
 def test_recursion_without_end(
-    source: Path, destination: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "execute", lambda *arguments: deep())
-    ended = command("convert", "--no-logit-check", source, destination)
-    assert ended.exit_code == 1
-    assert "This is a bug in forgather-convert: RecursionError" in ended.errors
-    assert "Traceback" not in ended.errors
+    ended = forgather("convert", "--no-logit-check", source, destination)
+    assert ended.returncode == 1
+    assert "This is a bug in forgather-convert: RecursionError" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 @pytest.mark.parametrize("error", [OSError(errno.EIO, "broken"), RuntimeError("broken")])
 def test_command_that_writes_no_model_claims_nothing(
-    command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception
 ) -> None:
     """Half a distribution may well have been written."""
     from forgather_convert.converter_tools import new
@@ -137,25 +138,23 @@ def test_command_that_writes_no_model_claims_nothing(
         raise error
 
     monkeypatch.setattr(new, "create_distribution", raise_it)
-    ended = command("converters", "new", "--directory", tmp_path, "mine")
-    assert ended.exit_code == 1
-    assert "broken" in ended.errors
-    assert "written" not in ended.errors
+    ended = forgather("converters", "new", "--directory", tmp_path, "mine")
+    assert ended.returncode == 1
+    assert "broken" in ended.stderr
+    assert "written" not in ended.stderr
 
 
 def test_reported_error_after_the_result_is_there(
-    source: Path, destination: Path, command: Command, monkeypatch: pytest.MonkeyPatch
+    source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fail(monkeypatch, SourceError("Something is wrong."), late=True)
-    ended = command("convert", "--no-logit-check", source, destination)
-    assert ended.exit_code == 1
-    assert f"The result is complete at {destination}" in ended.errors
-    assert "Something is wrong." in ended.errors
+    ended = forgather("convert", "--no-logit-check", source, destination)
+    assert ended.returncode == 1
+    assert f"The result is complete at {destination}" in ended.stderr
+    assert "Something is wrong." in ended.stderr
 
 
-def test_late_flush_error(
-    source: Path, destination: Path, command: Command, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_late_flush_error(source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flush = commit_module._flush
 
     def fail_late(path: Path) -> None:
@@ -164,11 +163,11 @@ def test_late_flush_error(
         flush(path)
 
     monkeypatch.setattr(commit_module, "_flush", fail_late)
-    ended = command("convert", "--no-logit-check", "--log-level", "ERROR", source, destination)
-    assert ended.exit_code == 1
-    assert ended.errors.count("The result is complete at") == 1
-    assert os.strerror(errno.EIO) in ended.errors
-    assert "othing was written" not in ended.errors
+    ended = forgather("convert", "--no-logit-check", "--log-level", "ERROR", source, destination)
+    assert ended.returncode == 1
+    assert ended.stderr.count("The result is complete at") == 1
+    assert os.strerror(errno.EIO) in ended.stderr
+    assert "othing was written" not in ended.stderr
     assert (destination / "config.json").exists()
 
 
@@ -180,8 +179,8 @@ def test_late_flush_error(
 def test_signal(
     source: Path,
     destination: Path,
-    command: Command,
     monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
     number: signal.Signals,
     word: str,
     late: bool,
@@ -204,14 +203,15 @@ def test_signal(
     else:
         monkeypatch.setattr(api, "execute", arrive)
     try:
-        ended = command("convert", "--no-logit-check", "--log-level", "ERROR", source, destination)
+        options = ("--no-logit-check", "--log-level", "ERROR")
+        exit_code = run_main(monkeypatch, "convert", *options, source, destination)
         assert signal.getsignal(number) is signal.SIG_IGN
     finally:
         for each, handler in zip(numbers, before, strict=True):
             signal.signal(each, handler)
-    assert ended.exit_code == 128 + number
+    assert exit_code == 128 + number
     what = f"the result is complete at {destination}" if late else "nothing was written"
-    assert ended.errors == f"ERROR: {word}; {what}.\n"
+    assert capsys.readouterr().err == f"ERROR: {word}; {what}.\n"
     assert (destination / "config.json").exists() == late
     assert list(destination.parent.glob(".*")) == []
 
@@ -237,15 +237,12 @@ def test_signals_that_arrive_together_are_one_event(monkeypatch: pytest.MonkeyPa
 
 
 def test_main_leaves_signals_and_streams_as_they_were(
-    command: Command, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    import sys
-
     handlers = [signal.getsignal(number) for number in main_module._STOPPED]
     streams = sys.stdout, sys.stderr
-    ended = command("--help")
-    assert ended.exit_code == 0
-    assert re.search(r"^  convert ", ended.output, re.MULTILINE)
+    assert run_main(monkeypatch, "--help") == 0
+    assert re.search(r"^  convert ", capsys.readouterr().out, re.MULTILINE)
     assert [signal.getsignal(number) for number in main_module._STOPPED] == handlers
     assert (sys.stdout, sys.stderr) == streams
 

@@ -13,6 +13,8 @@ from support.staged_models import kill_while_overwriting
 from support.variants import Variant, variant
 from support.wrong_converter import write_wrong_converter
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-mha")
 
 

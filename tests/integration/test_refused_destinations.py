@@ -23,6 +23,8 @@ from support.refusals import (
 )
 from support.users import unprivileged
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

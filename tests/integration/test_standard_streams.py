@@ -16,9 +16,12 @@ LLAMA = variant("llama-default")
 FULL = os.strerror(errno.ENOSPC)
 BROKEN = os.strerror(errno.EPIPE)
 
-pytestmark = pytest.mark.skipif(
-    not Path("/dev/full").exists(), reason="only Linux has a device that is always full"
-)
+pytestmark = [
+    pytest.mark.skipif(
+        not Path("/dev/full").exists(), reason="only Linux has a device that is always full"
+    ),
+    pytest.mark.version_independent,
+]
 
 
 @pytest.fixture(scope="module")

@@ -18,11 +18,13 @@ from forgather_convert.cli.console import echo_usage_error, set_up_logging
 from forgather_convert.cli.main import forgather as command
 from forgather_convert.errors import SourceError
 from forgather_convert.source.plain_text import indented, is_plain, one_line, printable
+from support.command import forgather
 from support.converting import edit_config
-from support.in_process import run
 from support.models import write_hf_model
 from support.refusals import LLAMA
 from support.tokenizers import write_byte_level_bpe
+
+pytestmark = pytest.mark.version_independent
 
 EVIL = "\x1b[2J\x07\r\x9b31m\u202e\x7f"
 SHOWN = r"\x1b[2J\x07\r\x9b31m\u202e\x7f"
@@ -47,23 +49,17 @@ def test_texts() -> None:
     assert indented("one\ntwo\n  three") == "one\n  two\n  three"
 
 
-def test_error_about_a_config_value(
-    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_error_about_a_config_value(source: Path) -> None:
     edit_config(source, model_type=f"x{EVIL}\nERROR: all is well")
     for level in ("INFO", "DEBUG"):
-        ended = run(
-            monkeypatch, capsys, "convert", source, source.with_name("out"), "--log-level", level
-        )
-        assert ended.exit_code == 1
-        assert not OBEYED.search(ended.output + ended.errors)
-        assert SHOWN in ended.errors
-        assert not re.search(r"^ERROR: all is well", ended.errors, re.MULTILINE)
+        ended = forgather("convert", source, source.with_name("out"), "--log-level", level)
+        assert ended.returncode == 1
+        assert not OBEYED.search(ended.stdout + ended.stderr)
+        assert SHOWN in ended.stderr
+        assert not re.search(r"^ERROR: all is well", ended.stderr, re.MULTILINE)
 
 
-def test_error_about_tensor_names(
-    source: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_error_about_tensor_names(source: Path) -> None:
     weights = source / "model.safetensors"
     data = weights.read_bytes()
     (length,) = struct.unpack("<Q", data[:8])
@@ -71,10 +67,10 @@ def test_error_about_tensor_names(
     header[f"odd{EVIL}\nname"] = header.pop("model.norm.weight")
     raw = json.dumps(header).encode()
     weights.write_bytes(struct.pack("<Q", len(raw)) + raw + data[8 + length :])
-    ended = run(monkeypatch, capsys, "convert", source, source.with_name("out"), "--debug-params")
-    assert ended.exit_code == 1
-    assert f"odd{SHOWN}\\nname" in ended.errors
-    assert not OBEYED.search(ended.output + ended.errors)
+    ended = forgather("convert", source, source.with_name("out"), "--debug-params")
+    assert ended.returncode == 1
+    assert f"odd{SHOWN}\\nname" in ended.stderr
+    assert not OBEYED.search(ended.stdout + ended.stderr)
 
 
 def test_tokens_in_a_plan_and_in_its_table(source: Path, tmp_path: Path) -> None:
@@ -93,11 +89,11 @@ def test_tokens_in_a_plan_and_in_its_table(source: Path, tmp_path: Path) -> None
     assert not OBEYED.search(result.stdout)
 
 
-def test_wrong_usage(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    ended = run(monkeypatch, capsys, "convert", "a", "b", "--dtype", f"x{EVIL}")
-    assert ended.exit_code == 2
-    assert "Usage:" in ended.errors
-    assert not OBEYED.search(ended.errors)
+def test_wrong_usage() -> None:
+    ended = forgather("convert", "a", "b", "--dtype", f"x{EVIL}")
+    assert ended.returncode == 2
+    assert "Usage:" in ended.stderr
+    assert not OBEYED.search(ended.stderr)
 
 
 def test_errors_of_click(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,9 @@ import pytest
 from forgather_convert import ConvertOptions, OptionError
 from forgather_convert.options import parse_size
 from forgather_convert.validation.device import check_device
-from support.in_process import run
+from support.command import forgather
+
+pytestmark = pytest.mark.version_independent
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t ", "x" * 10_001, "half \udcff"])
@@ -52,9 +54,7 @@ def test_device_that_can() -> None:
     check_device("cpu")
 
 
-def test_empty_prompt_on_the_command_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    ended = run(monkeypatch, capsys, "convert", tmp_path, tmp_path / "out", "--prompt", "")
-    assert ended.exit_code == 1
-    assert "ERROR: The prompt is empty" in ended.errors
+def test_empty_prompt_on_the_command_line(tmp_path: Path) -> None:
+    ended = forgather("convert", tmp_path, tmp_path / "out", "--prompt", "")
+    assert ended.returncode == 1
+    assert "ERROR: The prompt is empty" in ended.stderr

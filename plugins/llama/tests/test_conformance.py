@@ -1,4 +1,4 @@
-"""Llama passes the standard tests. The other RoPE types are among the repository's own tests."""
+"""Llama passes the standard tests, with every RoPE type that transformers has."""
 
 from forgather_convert.testing import ConverterConformance
 from forgather_convert_llama import LlamaConverter

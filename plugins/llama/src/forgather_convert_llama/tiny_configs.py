@@ -23,4 +23,41 @@ TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
             "original_max_position_embeddings": 32,
         },
     },
+    # One head for all keys, of another size than the hidden size gives.
+    "yarn": {
+        **TINY_DECODER,
+        "num_key_value_heads": 1,
+        "head_dim": 32,
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 32,
+            "beta_fast": 16.0,
+            "beta_slow": 2.0,
+            "mscale": 1.0,
+            "mscale_all_dim": 0.8,
+            "truncate": False,
+        },
+    },
+    # A head of keys for each head of queries.
+    "llama3": {
+        **TINY_DECODER,
+        "num_key_value_heads": 4,
+        "hidden_act": "gelu",
+        "rope_theta": 500000.0,
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    },
+    "linear": {
+        **TINY_DECODER,
+        "hidden_act": "gelu_pytorch_tanh",
+        "pad_token_id": None,
+        "bos_token_id": None,
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    },
 }

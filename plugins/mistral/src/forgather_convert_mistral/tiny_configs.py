@@ -13,4 +13,14 @@ TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
     "missing-window": TINY_DECODER,
     "tied": {**_WINDOW, "tie_word_embeddings": True},
     "null-head-dim": {**_WINDOW, "head_dim": None},
+    "no-window": {
+        **TINY_DECODER,
+        "sliding_window": None,
+        "head_dim": 32,
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    },
 }
