@@ -10,6 +10,7 @@ import contextlib
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -110,13 +111,22 @@ def make_when_needed(
     """
     for name, merge in merges.items():
         parameter = model.get_parameter(name)
-        setattr(parameter, _VALUE, lambda name=name, merge=merge: merge.values(read)[name])
+        make_value_when_needed(parameter, partial(_value, merge, name, read))
+
+
+def make_value_when_needed(parameter: Any, make: "Callable[[], torch.Tensor]") -> None:
+    """Lets :func:`made_value` give what makes the value of a parameter."""
+    setattr(parameter, _VALUE, make)
 
 
 def made_value(parameter: Any) -> "Callable[[], torch.Tensor] | None":
     """What makes the value of a parameter; ``None`` for one that holds its value."""
     value: Callable[[], torch.Tensor] | None = getattr(parameter, _VALUE, None)
     return value
+
+
+def _value(merge: Merge, name: str, read: Callable[[str], "torch.Tensor"]) -> "torch.Tensor":
+    return merge.values(read)[name]
 
 
 def _tensors(made: Mapping[str, Any]) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _scale_columns(matrix: "torch.Tensor", factors: "torch.Tensor", start: int, 
     if head:
         matrix[..., :head].mul_(factors[..., :1])
     if whole:
-        blocks = matrix[..., head:body].unflatten(-1, (whole, step))
+        blocks = matrix[..., head:body].view(*matrix.shape[:-1], whole, step)
         blocks.mul_(factors[..., first : first + whole, None])
     if body < width:
         matrix[..., body:].mul_(factors[..., -1:])
