@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.sides.loading import load_model, load_tensors
+from forgather_convert.sides.merged_parameters import can_note_merges
 from forgather_convert.source.dequantization import is_read_by_transformers
 from forgather_convert.source.quantization import Quantization
 from forgather_convert.tensors.expressions import Expression
@@ -36,7 +37,9 @@ def load_dequantized(
     Raises:
         ValidationError: It does not load.
     """
-    if not all(is_read_by_transformers(value) for value in state.values()):
+    is_read = all(is_read_by_transformers(value) for value in state.values())
+    if not is_read or not can_note_merges():
+        # transformers 4 dequantizes MXFP4, but all of the model at once, and no FP8.
         return load_tensors(model_class, config, directory, state)
     quantized = copy.deepcopy(config)
     quantized.quantization_config = {**quantization.fields, "dequantize": True}

@@ -8,6 +8,7 @@ one thing only: what it would compute is noted instead. The noted computation is
 
 import contextlib
 import copy
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -51,6 +52,11 @@ class _Notes:
     converter: Any
     unused: Any
     sources: list[tuple[str, str]] = field(default_factory=list)
+
+
+def can_note_merges() -> bool:
+    """Whether the installed transformers makes parameters in the way that can be noted."""
+    return importlib.util.find_spec("transformers.core_model_loading") is not None
 
 
 @contextlib.contextmanager
