@@ -74,13 +74,22 @@ def test_neither_the_logit_check_nor_a_cast_holds_the_model(
     assert_bounded(scratch, _SMALL, _MEDIUM, options)
 
 
+def test_neither_dequantizing_nor_its_check_holds_the_model(scratch: Path) -> None:
+    """The check computes the numbers of each weight again, by transformers' code where it can."""
+    assert_bounded(scratch, _SMALL, _MEDIUM, {"dequantize": True}, is_quantized=True)
+
+
 def assert_bounded(
-    scratch: Path, small_layers: int, large_layers: int, options: dict[str, Any]
+    scratch: Path,
+    small_layers: int,
+    large_layers: int,
+    options: dict[str, Any],
+    is_quantized: bool = False,
 ) -> None:
     """Both directions need as much memory for a large model as for a small one."""
     assert LAYER_BYTES * (large_layers - small_layers) > 4 * _ALLOWED
-    small = write_sparse_llama(scratch / "small", small_layers)
-    large = write_sparse_llama(scratch / "large", large_layers)
+    small = write_sparse_llama(scratch / "small", small_layers, is_quantized)
+    large = write_sparse_llama(scratch / "large", large_layers, is_quantized)
     paths = [str(Path(support.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     result = subprocess.run(
         [sys.executable, "-m", "support.memory", json.dumps(options), small, large],

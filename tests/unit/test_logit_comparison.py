@@ -6,10 +6,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.validation import comparison
 from forgather_convert.validation.comparison import compare, find_non_finite_weight
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
-from forgather_convert.weights.tensor_ref import TensorRef
 
 INF, NAN = float("inf"), float("nan")
 
@@ -81,11 +81,11 @@ def test_other_shapes_and_dtypes_differ() -> None:
 # Weights that are not numbers
 
 
-def refs(directory: Path, tensors: dict[str, torch.Tensor]) -> tuple[TensorRef, ...]:
+def written(directory: Path, tensors: dict[str, torch.Tensor]) -> dict[str, Expression]:
     save_file(tensors, directory / "model.safetensors", metadata={"format": "pt"})
     files = find_weights(directory)
     assert files is not None
-    return tuple(open_checkpoint(files).tensors.values())
+    return {name: stored(ref) for name, ref in open_checkpoint(files).tensors.items()}
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64])
@@ -94,16 +94,16 @@ def test_weight_that_is_not_finite_is_named(
     value: float, dtype: torch.dtype, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also where it is in the last of several pieces."""
-    monkeypatch.setattr(comparison, "_ELEMENTS", 4)
+    monkeypatch.setattr(comparison, "PIECE_BYTES", 16)
     bad = torch.ones(3, 3, dtype=dtype)
     bad[2, 2] = value
-    found = refs(tmp_path, {"good": torch.ones(5, dtype=dtype), "bad": bad})
+    found = written(tmp_path, {"good": torch.ones(5, dtype=dtype), "bad": bad})
     assert find_non_finite_weight(found) == "bad"
 
 
 def test_finite_weights_have_no_name(tmp_path: Path) -> None:
     tensors = {"a": torch.full((9,), 3e38), "empty": torch.ones(0, 3), "scalar": torch.tensor(1.0)}
-    assert find_non_finite_weight(refs(tmp_path, tensors)) is None
+    assert find_non_finite_weight(written(tmp_path, tensors)) is None
 
 
 def test_weights_that_are_stored_by_columns_are_looked_at(tmp_path: Path) -> None:
@@ -114,4 +114,4 @@ def test_weights_that_are_stored_by_columns_are_looked_at(tmp_path: Path) -> Non
     assert files is not None
     (ref,) = open_checkpoint(files).tensors.values()
     assert ref.stride is not None
-    assert find_non_finite_weight([ref]) == "columns"
+    assert find_non_finite_weight({"columns": stored(ref)}) == "columns"

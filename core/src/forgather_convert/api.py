@@ -176,7 +176,7 @@ def _check_logits(
             tokenizer_directory=staged,
             hf_config=destination.config_object,
         ),
-        weights=planned.source_state.values(),
+        weights=planned.source_state,
         vocabulary=planned.plan.vocabulary,
         prompt=options.prompt,
         dtype=planned.plan.dtype,

@@ -31,6 +31,7 @@ class ConvertOptions:
         reverse: Convert from Forgather to Hugging Face, whatever the config looks like.
         model_type: The family, where the config does not say or is not to be believed.
         dtype: Data type of the output; ``None`` keeps what the source has.
+        dequantize: Convert the numbers that quantized weights stand for.
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
         token_file: A YAML file with tokens to add.
@@ -55,6 +56,7 @@ class ConvertOptions:
     reverse: bool = False
     model_type: str | None = None
     dtype: str | None = None
+    dequantize: bool = False
     max_length: int | None = None
     checkpoint_path: Path | None = None
     token_file: Path | None = None

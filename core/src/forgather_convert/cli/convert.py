@@ -63,6 +63,9 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
     type=click.Choice(OUTPUT_DTYPES),
     help="Data type of the output. Default: the source's, else bfloat16.",
 )
+@click.option(
+    "--dequantize", is_flag=True, help="Convert what FP8 or MXFP4 weights stand for to the dtype."
+)
 @click.option("--max-length", type=click.IntRange(min=1), help="Maximum sequence length.")
 @click.option(
     "-c",
@@ -146,6 +149,7 @@ def convert_command(
     reverse: bool,
     model_type: str | None,
     dtype: str | None,
+    dequantize: bool,
     max_length: int | None,
     checkpoint_path: Path | None,
     token_file: Path | None,
@@ -182,6 +186,7 @@ def convert_command(
         reverse=reverse,
         model_type=model_type,
         dtype=dtype,
+        dequantize=dequantize,
         max_length=max_length,
         checkpoint_path=checkpoint_path,
         token_file=token_file,

@@ -20,6 +20,7 @@ from forgather_convert.converter_tools.tiny_models import (
 from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
@@ -141,10 +142,10 @@ def _check_coverage(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:
     return f"{len(theirs.shapes)} and {len(ours.shapes)} tensors"
 
 
-def _placeholders(parameters: ModelParameters) -> dict[str, TensorRef]:
+def _placeholders(parameters: ModelParameters) -> dict[str, Expression]:
     """Tensors as a checkpoint would have them; only names and shapes are looked at."""
     return {
-        name: TensorRef(name, "bfloat16", shape, Path("a tiny checkpoint"), 0)
+        name: stored(TensorRef(name, "bfloat16", shape, Path("a tiny checkpoint"), 0))
         for name, shape in parameters.shapes.items()
     }
 

@@ -9,7 +9,6 @@ from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.source.files import WriteFile
 from forgather_convert.source.json_file import parse_json_object
-from forgather_convert.tensors.expressions import Cast
 from forgather_convert.weights.checkpoint import INDEX_FILE, SAFETENSORS, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
@@ -30,7 +29,9 @@ def mirrors_source(
 ) -> bool:
     """Whether the source's division can be kept: same formats, same types."""
     same_format = checkpoint.files.format == weights_format == SAFETENSORS
-    return same_format and not any(isinstance(tensor.expression, Cast) for tensor in tensors)
+    return same_format and all(
+        ref.dtype == tensor.dtype for tensor in tensors for ref in tensor.sources
+    )
 
 
 def mirror_layout(tensors: Sequence[TensorPlan], checkpoint: Checkpoint) -> Layout:

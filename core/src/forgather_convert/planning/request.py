@@ -9,9 +9,9 @@ from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.source.detection import Detection
+from forgather_convert.tensors.expressions import Expression
 from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.tensor_ref import TensorRef
 
 
 @dataclass(frozen=True)
@@ -52,4 +52,4 @@ class PlannedConversion:
     plan: ConversionPlan
     source: SourceSide
     destination: DestinationSide
-    source_state: Mapping[str, TensorRef]
+    source_state: Mapping[str, Expression]

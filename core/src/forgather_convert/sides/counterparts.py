@@ -1,8 +1,10 @@
 """Opens the source's side, and makes the destination's from it through the family's hooks."""
 
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import generate_code
@@ -105,8 +107,8 @@ def _forgather_side(
         side_files=SideFileRules(generated=frozenset({PROVENANCE_FILE, *code.files})),
         config=fields,
         code=code,
-        checkpoint=detection.checkpoint,
-        original_config_text=read_text(side.directory / CONFIG_FILE),
+        checkpoint=None if detection.quantization else detection.checkpoint,
+        original_config_text=_original_config_text(detection, side.directory),
         options=_changed_options(options),
     )
 
@@ -122,6 +124,11 @@ def _hugging_face_side(
     original: OriginalWeights | None = None
     if provenance is not None:
         original_config = read_original_config(provenance, hooks, side.directory / PROVENANCE_FILE)
+    if provenance is not None and provenance.options.get("dequantize"):
+        logger.info(
+            "The original of %s was quantized; what comes back is the dequantized model",
+            side.directory,
+        )
     if provenance is not None and original_config is not None:
         if "tokenizer_class" not in parse_config(original_config.text, CONFIG_FILE):
             fields.pop("tokenizer_class", None)
@@ -139,9 +146,23 @@ def _hugging_face_side(
     )
 
 
+def _original_config_text(detection: Detection, directory: Path) -> str:
+    """The config that the way back gives: of a quantized model, that of the dequantized one."""
+    if detection.quantization is None:
+        return read_text(directory / CONFIG_FILE)
+    return json.dumps(detection.config.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
 def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
     defaults = ConvertOptions()
-    recorded = ("dtype", "max_length", "model_type", "weights_format", "max_shard_size")
+    recorded = (
+        "dtype",
+        "dequantize",
+        "max_length",
+        "model_type",
+        "weights_format",
+        "max_shard_size",
+    )
     return {
         name: getattr(options, name)
         for name in recorded

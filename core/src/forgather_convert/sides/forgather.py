@@ -30,8 +30,8 @@ from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.files import WriteFile, encode_json, sha256
+from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,7 @@ class ForgatherSource(SourceSide):
         )
         return self.hooks.project(as_hugging_face, None)
 
-    def load(self, state: Mapping[str, TensorRef]) -> Any:
+    def load(self, state: Mapping[str, Expression]) -> Any:
         """Loads the model with its own code, if that is known to be harmless or is trusted.
 
         Its code is known if it is, byte for byte, what the generator writes. Code that is not
@@ -116,9 +116,9 @@ def read_forgather(
     """
     config, directory = detection.config, detection.metadata_directory
     stored_code = read_stored_code(directory, config)
-    stored = current_tensors(detection.checkpoint.tensors)
-    unread = {name: ref for name, ref in stored.items() if re.search(RECOMPUTED, name)}
-    current = {name: ref for name, ref in stored.items() if name not in unread}
+    refs = current_tensors(detection.checkpoint.tensors)
+    unread = {name: ref for name, ref in refs.items() if re.search(RECOMPUTED, name)}
+    current = {name: ref for name, ref in refs.items() if name not in unread}
     completed = current_config(
         complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
@@ -126,7 +126,7 @@ def read_forgather(
     return ForgatherSource(
         hooks=hooks,
         config=completed,
-        tensors=current,
+        tensors={name: stored(ref) for name, ref in current.items()},
         unread=tuple(unread.values()),
         config_object=hooks.hf_config(completed, max_length),
         directory=directory,
@@ -145,25 +145,28 @@ class ForgatherDestination(DestinationSide):
     Attributes:
         config: The content of its ``config.json``.
         code: Its Python files.
-        checkpoint: The weights that it comes from.
-        original_config_text: The ``config.json`` that it comes from.
+        checkpoint: The weights that it comes from; ``None`` if their files cannot be given back.
+        original_config_text: The ``config.json`` to be given back.
         options: The options of the conversion that are recorded.
     """
 
     config: Mapping[str, Any]
     code: GeneratedCode
-    checkpoint: Checkpoint
+    checkpoint: Checkpoint | None
     original_config_text: str
     options: Mapping[str, Any]
 
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
+        weights = None
+        if self.checkpoint is not None:
+            weights = describe_weights(self.checkpoint, written.unread)
         provenance = Provenance(
             tool=_tool_versions(self.hooks),
             options=dict(self.options),
             hf_config=self.original_config_text,
             dtypes=sorted(written.source_dtypes),
-            weights=describe_weights(self.checkpoint, written.unread),
+            weights=weights,
             generated={name: sha256(content) for name, content in contents.items()},
             carried=[name for name in written.carried if is_plain_name(name)],
         )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.sides.dequantized_loading import load_dequantized
 from forgather_convert.sides.loading import load_model, written_state
 from forgather_convert.sides.original_config import OriginalConfig
 from forgather_convert.sides.parameters import parameters_of
@@ -20,8 +21,11 @@ from forgather_convert.sides.reference import (
 )
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json
+from forgather_convert.source.quantization import Quantization
+from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -35,15 +39,24 @@ class HuggingFaceSource(SourceSide):
     Attributes:
         classes: What loads it.
         max_length: The maximum length that the user asks for.
+        quantization: In which form its weights are quantized; ``None`` if they are not.
+        stored_tensors: All tensors in its files.
     """
 
     classes: ReferenceClasses
     max_length: int | None
+    quantization: Quantization | None
+    stored_tensors: Mapping[str, TensorRef]
 
-    def load(self, state: Mapping[str, TensorRef]) -> Any:
+    def load(self, state: Mapping[str, Expression]) -> Any:
         config = with_max_length(self.config_object, self.max_length, self.config.origin)
         config = copy.deepcopy(config)
-        return load_model(self.classes.model_class, config, self.weights_directory, state)
+        model_class, directory = self.classes.model_class, self.weights_directory
+        if self.quantization is None:
+            return load_model(model_class, config, directory, state)
+        return load_dequantized(
+            model_class, config, directory, state, self.quantization, self.stored_tensors
+        )
 
 
 def read_hugging_face(
@@ -76,30 +89,47 @@ def read_hugging_face(
     else:
         warn_of_other_reading(config, classes.config_class)
     parameters = parameters_of(lambda: classes.model_class(copy.deepcopy(config_object)))
-    stored = detection.checkpoint.tensors
+    unread = [name for name in detection.checkpoint.tensors if parameters.is_unread(name)]
     return HuggingFaceSource(
         hooks=hooks,
         config=complete_config(config, config_object),
-        tensors=_current_tensors(stored, parameters),
-        unread=tuple(ref for name, ref in stored.items() if parameters.is_unread(name)),
+        tensors=_current_tensors(_stored_tensors(detection), parameters),
+        unread=tuple(detection.checkpoint.tensors[name] for name in unread),
         config_object=config_object,
         directory=detection.metadata_directory,
         weights_directory=detection.checkpoint.files.directory,
         classes=classes,
         max_length=max_length,
+        quantization=detection.quantization,
+        stored_tensors=detection.checkpoint.tensors,
     )
 
 
+def _stored_tensors(detection: Detection) -> dict[str, Expression]:
+    """The tensors of a checkpoint, dequantized, by the names that it has for them."""
+    tensors, quantization = detection.checkpoint.tensors, detection.quantization
+    if quantization is None:
+        return {name: stored(ref) for name, ref in tensors.items()}
+    logger.info(
+        "The weights of %s are quantized (%s) and become %s; the way back gives the dequantized "
+        "model, and not the quantized files",
+        detection.source,
+        quantization.method,
+        detection.dtype,
+    )
+    return dequantized_tensors(tensors, quantization, detection.dtype)
+
+
 def _current_tensors(
-    stored: Mapping[str, TensorRef], parameters: ModelParameters
-) -> dict[str, TensorRef]:
+    available: Mapping[str, Expression], parameters: ModelParameters
+) -> dict[str, Expression]:
     """The tensors that a model reads, by the names that it has for them."""
-    tensors: dict[str, TensorRef] = {}
-    for name, ref in stored.items():
+    tensors: dict[str, Expression] = {}
+    for name, value in available.items():
         current = parameters.current_name(name)
         if not parameters.is_unread(name):
             # With and without the prefix: that is one tensor too many, and no other's value.
-            tensors[name if current in stored else current] = ref
+            tensors[name if current in available else current] = value
     return tensors
 
 

@@ -4,13 +4,29 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ValidationError, first_line
-from forgather_convert.sides.merged_parameters import Merge, make_when_needed, noted_merges
+from forgather_convert.sides.merged_parameters import (
+    Merge,
+    make_value_when_needed,
+    make_when_needed,
+    noted_merges,
+)
 from forgather_convert.sides.saved_state import saved_state
-from forgather_convert.tensors.dtypes import to_torch
+from forgather_convert.tensors.dtypes import tensor_bytes, to_torch
+from forgather_convert.tensors.evaluation import Evaluator
+from forgather_convert.tensors.expressions import (
+    Expression,
+    Permute,
+    Stored,
+    leaves,
+    operands,
+    stored,
+)
+from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.mapped_file import TensorReader
@@ -21,11 +37,23 @@ logger = logging.getLogger(__name__)
 #: Where transformers looks for code that replaces ``generate``.
 _CODE_DIRECTORY = "custom_generate"
 #: What ``from_pretrained`` raises for files that it does not make a model of.
-_LOADING_ERRORS = (OSError, ValueError, RuntimeError, KeyError, AttributeError, TypeError)
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    ImportError,
+)
 
 
 def load_model(
-    model_class: Any, config: Any, directory: Path, state: Mapping[str, TensorRef]
+    model_class: Any,
+    config: Any,
+    directory: Path,
+    state: Mapping[str, Expression],
+    stored_tensors: Mapping[str, TensorRef] | None = None,
 ) -> Any:
     """Loads a model from its directory as a user does.
 
@@ -39,6 +67,7 @@ def load_model(
         config: Its config object.
         directory: The directory with its weights.
         state: The same weights by the names that its checkpoints have today.
+        stored_tensors: All tensors in its files, where the weights are not made of all of them.
 
     Raises:
         ValidationError: It does not load.
@@ -68,12 +97,14 @@ def load_model(
             type(error).__name__,
             first_line(error).rstrip("."),
         )
+        config.__dict__.pop("quantization_config", None)
         return load_tensors(model_class, config, directory, state)
-    return _with_stored_values(model, state, merges)
+    others = {name: stored(ref) for name, ref in (stored_tensors or {}).items()}
+    return _with_stored_values(model, state, merges, {**others, **_by_stored_names(state)})
 
 
 def load_tensors(
-    model_class: Any, config: Any, directory: Path, state: Mapping[str, TensorRef]
+    model_class: Any, config: Any, directory: Path, state: Mapping[str, Expression]
 ) -> Any:
     """Loads a model from tensors by the names of today, whatever its files call them.
 
@@ -81,43 +112,128 @@ def load_tensors(
         ValidationError: It does not load.
     """
     try:
-        with TensorReader() as reader, quiet_transformers():
-            tensors = {name: reader.read(ref) for name, ref in state.items()}
+        with TensorReader() as reader, quiet_transformers(), noted_merges() as merges:
+            computed = {name: value for name, value in state.items() if not _is_in_a_file(value)}
+            tensors = {
+                name: _value(reader, value) for name, value in state.items() if name not in computed
+            }
             model = model_class.from_pretrained(
-                None, config=config, state_dict=tensors, dtype=_usual_dtype(state)
+                None,
+                config=config,
+                state_dict={**tensors, **_placeholders(computed)},
+                dtype=_usual_dtype(state),
             )
     except _LOADING_ERRORS as error:
         raise ValidationError(
             f"The model in {directory} does not load: {type(error).__name__}: {error}. Nothing was "
             "written. Use --no-logit-check to convert all the same."
         ) from error
-    return _with_stored_values(model, state, {})
+    if computed:
+        logger.warning(
+            "The numbers that the quantized weights in %s stand for are computed for the check as "
+            "they are for the result: it proves names and code, and not these numbers",
+            directory,
+        )
+    return _with_stored_values(model, state, merges, state, computed)
 
 
-def _usual_dtype(state: Mapping[str, TensorRef]) -> Any:
+def _is_in_a_file(value: Expression) -> bool:
+    """Whether a tensor can be mapped from a file, at most with its dimensions in another order."""
+    return isinstance(value.value if isinstance(value, Permute) else value, Stored)
+
+
+def _value(reader: TensorReader, value: Expression) -> Any:
+    """A tensor that shares the pages of its file, or is computed from what is in files."""
+    import torch
+
+    match value:
+        case Stored(ref):
+            return reader.read(ref)
+        case Permute(Stored(ref), dims):
+            return reader.read(ref).permute(dims)
+    # In pieces: a quantized tensor takes several times its own memory while it is computed.
+    result = torch.empty(value.shape, dtype=to_torch(value.dtype))
+    flat, position = result.view(-1), 0
+    with Evaluator() as evaluator:
+        for piece in evaluator.pieces(value):
+            flat[position : position + piece.numel()] = piece.view(-1)
+            position += piece.numel()
+    return result
+
+
+def _by_stored_names(state: Mapping[str, Expression]) -> Mapping[str, Expression]:
+    """Everything that tensors are made of, by the names that it has in the files."""
+    found: dict[str, Expression] = {}
+    parts = [*state.values()]
+    while parts:
+        part = parts.pop()
+        if _is_in_a_file(part):
+            found[leaves(part)[0].name] = part
+        else:
+            parts += operands(part)
+    return found
+
+
+def _placeholders(values: Mapping[str, Expression]) -> dict[str, Any]:
+    """Tensors of the right dtypes and shapes: all of them in one memory that nobody touches."""
+    import torch
+
+    sizes = {name: tensor_bytes(value.dtype, value.shape) for name, value in values.items()}
+    memory = torch.empty(max(sizes.values(), default=0), dtype=torch.uint8)
+    return {
+        name: memory[: sizes[name]].view(to_torch(value.dtype)).view(value.shape)
+        for name, value in values.items()
+    }
+
+
+def _usual_dtype(state: Mapping[str, Expression]) -> Any:
     """The dtype that most tensors have."""
-    dtypes = Counter(ref.dtype for ref in state.values())
+    dtypes = Counter(value.dtype for value in state.values())
     return to_torch(dtypes.most_common(1)[0][0])
 
 
 def _with_stored_values(
-    model: Any, state: Mapping[str, TensorRef], merges: Mapping[str, Merge]
+    model: Any,
+    state: Mapping[str, Expression],
+    merges: Mapping[str, Merge],
+    sources: Mapping[str, Expression],
+    computed: Mapping[str, Expression] | None = None,
 ) -> Any:
-    """Gives the tensors that were cast on loading the values that their files have."""
+    """Gives the tensors that were cast on loading the values that their files have.
+
+    Args:
+        model: The model.
+        state: Its weights, by the names of today.
+        merges: How parameters are made that are no tensors of a checkpoint.
+        sources: What they are made of, by the names that the model was loaded from.
+        computed: The weights that it was loaded without.
+    """
     from torch import nn
 
     reader = TensorReader()
-    refs = {**{ref.name: ref for ref in state.values()}, **state}
-    make_when_needed(model, merges, lambda name: reader.read(refs[name]))
+    make_when_needed(model, merges, lambda name: _value(reader, sources[name]))
     names = saved_state(model).names
-    stored: dict[int, Any] = {}
+    lacking = {*(computed or ())} - {name for merge in merges.values() for _, name in merge.sources}
+    values: dict[int, Any] = {}
     for name, tensor in model.state_dict(keep_vars=True).items():
-        ref = None if name in merges else state.get(names.get(name, name))
-        if ref is None or to_torch(ref.dtype) == tensor.dtype:
+        stored_name = names.get(name, name)
+        value = None if name in merges else state.get(stored_name)
+        if value is None:
             continue
-        value = reader.read(ref)
-        is_parameter = isinstance(tensor, nn.Parameter)
-        stored[id(tensor)] = nn.Parameter(value, requires_grad=False) if is_parameter else value
+        if to_torch(value.dtype) == tensor.dtype and stored_name not in lacking:
+            continue
+        lacking.discard(stored_name)
+        if not _is_in_a_file(value):
+            values[id(tensor)] = _computed_parameter(reader, value)
+        elif isinstance(tensor, nn.Parameter):
+            values[id(tensor)] = nn.Parameter(_value(reader, value), requires_grad=False)
+        else:
+            values[id(tensor)] = _value(reader, value)
+    if lacking:
+        raise ValidationError(
+            f"The check has no place for the quantized weights{collapse_names(lacking)}\nNothing "
+            "was written. Use --no-logit-check to convert all the same."
+        )
     for module in model.modules():
         own = (
             *module.named_parameters(recurse=False, remove_duplicate=False),
@@ -125,16 +241,26 @@ def _with_stored_values(
         )
         for name, tensor in own:
             # By identity: a tied parameter belongs to two modules.
-            if id(tensor) in stored:
-                setattr(module, name, stored[id(tensor)])
+            if id(tensor) in values:
+                setattr(module, name, values[id(tensor)])
     return model.eval()
 
 
-def written_state(directory: Path, parameters: ModelParameters) -> dict[str, TensorRef]:
+def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
+    """A parameter without memory, which is computed when it is used."""
+    import torch
+
+    empty = torch.zeros((), dtype=to_torch(value.dtype)).expand(value.shape)
+    parameter = torch.nn.Parameter(empty, requires_grad=False)
+    make_value_when_needed(parameter, partial(_value, reader, value))
+    return parameter
+
+
+def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Expression]:
     """The tensors of a written directory by the names of today, of a tied pair the first."""
     weights = find_weights(directory)
-    stored = {} if weights is None else open_checkpoint(weights).tensors
-    tensors = {parameters.current_name(name): ref for name, ref in stored.items()}
+    refs = {} if weights is None else open_checkpoint(weights).tensors
+    tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
     for second, first in parameters.tied.items():
         if second in tensors:
             tensors.setdefault(first, tensors[second])

@@ -8,8 +8,10 @@ one thing only: what it would compute is noted instead. The noted computation is
 
 import contextlib
 import copy
+import importlib.util
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -50,6 +52,11 @@ class _Notes:
     converter: Any
     unused: Any
     sources: list[tuple[str, str]] = field(default_factory=list)
+
+
+def can_note_merges() -> bool:
+    """Whether the installed transformers makes parameters in the way that can be noted."""
+    return importlib.util.find_spec("transformers.core_model_loading") is not None
 
 
 @contextlib.contextmanager
@@ -110,13 +117,22 @@ def make_when_needed(
     """
     for name, merge in merges.items():
         parameter = model.get_parameter(name)
-        setattr(parameter, _VALUE, lambda name=name, merge=merge: merge.values(read)[name])
+        make_value_when_needed(parameter, partial(_value, merge, name, read))
+
+
+def make_value_when_needed(parameter: Any, make: "Callable[[], torch.Tensor]") -> None:
+    """Lets :func:`made_value` give what makes the value of a parameter."""
+    setattr(parameter, _VALUE, make)
 
 
 def made_value(parameter: Any) -> "Callable[[], torch.Tensor] | None":
     """What makes the value of a parameter; ``None`` for one that holds its value."""
     value: Callable[[], torch.Tensor] | None = getattr(parameter, _VALUE, None)
     return value
+
+
+def _value(merge: Merge, name: str, read: Callable[[str], "torch.Tensor"]) -> "torch.Tensor":
+    return merge.values(read)[name]
 
 
 def _tensors(made: Mapping[str, Any]) -> dict[str, Any]:

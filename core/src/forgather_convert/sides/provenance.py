@@ -64,7 +64,7 @@ class Provenance(Schema):
 
     format_version: Literal[1] = 1
     tool: dict[str, str]
-    options: dict[str, str | int | None]
+    options: dict[str, bool | str | int | None]
     hf_config: Annotated[str, pydantic.AfterValidator(_object_text)]
     dtypes: list[Annotated[str, pydantic.AfterValidator(_weight_dtype)]]
     weights: OriginalWeights | None

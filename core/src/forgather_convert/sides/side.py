@@ -12,6 +12,7 @@ from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -81,14 +82,14 @@ class SourceSide(ABC):
 
     hooks: FamilyHooks
     config: SourceConfig
-    tensors: Mapping[str, TensorRef]
+    tensors: Mapping[str, Expression]
     unread: tuple[TensorRef, ...]
     config_object: Any
     directory: Path
     weights_directory: Path
 
     @abstractmethod
-    def load(self, state: Mapping[str, TensorRef]) -> Any:
+    def load(self, state: Mapping[str, Expression]) -> Any:
         """Loads the model from its own config, code and weights; see ``DestinationSide.load``.
 
         Args:

@@ -21,6 +21,11 @@ from forgather_convert.source.model_directory import (
     report_other_tokenizer,
     trained_config,
 )
+from forgather_convert.source.quantization import (
+    Quantization,
+    read_quantization,
+    without_quantization,
+)
 from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
 from forgather_convert.weights.checkpoint import Checkpoint
@@ -49,10 +54,12 @@ class Detection:
         model_type: The family.
         dtype: The data type of the output.
         dtype_is_stated: Whether an option or the config says so; otherwise it is the default.
-        config: The content of its ``config.json``, and what a training has changed in it.
+        config: The content of its ``config.json``, and what a training has changed in it; what
+            it says of quantized weights is left out.
         metadata_directory: Where config, tokenizer and provenance are: the source; the model
             that it is a checkpoint of; or the checkpoint, where neither has a config.
         checkpoint: The weights to convert.
+        quantization: In which form they are quantized, to be dequantized; ``None`` if they are not.
     """
 
     source: Path
@@ -63,6 +70,7 @@ class Detection:
     config: SourceConfig
     metadata_directory: Path
     checkpoint: Checkpoint
+    quantization: Quantization | None = None
 
 
 def detect(
@@ -88,8 +96,14 @@ def detect(
     metadata_directory, checkpoint = _find_metadata(source, options, open_weights)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
-    _refuse_quantized(config)
+    quantization = read_quantization(config, options.dequantize)
+    config = without_quantization(config)
     direction = _detect_direction(config, options)
+    if quantization is not None and direction is Direction.FROM_FORGATHER:
+        raise UnsupportedModelError(
+            f"{config.origin} describes quantized weights ({quantization.method}), which a "
+            "Forgather model cannot have. Convert the model that it comes from."
+        )
     model_type = _detect_model_type(config, direction, options)
     dtype, is_stated = _detect_dtype(config, options)
     if direction is Direction.TO_FORGATHER:
@@ -116,6 +130,7 @@ def detect(
         config=config,
         metadata_directory=metadata_directory,
         checkpoint=checkpoint,
+        quantization=quantization,
     )
 
 
@@ -248,17 +263,3 @@ def stated_dtype(config: SourceConfig) -> str | None:
         if dtype is not None:
             return dtype
     return None
-
-
-def _refuse_quantized(config: SourceConfig) -> None:
-    quantization = config.get("quantization_config") or config.get("compression_config")
-    if not quantization:
-        return
-    method = quantization.get("quant_method") if isinstance(quantization, dict) else None
-    if method is None and isinstance(quantization, dict):
-        flags = [name for name in ("load_in_4bit", "load_in_8bit") if quantization.get(name)]
-        method = "bitsandbytes" if flags else None
-    raise UnsupportedModelError(
-        f"{config.origin} describes quantized weights ({method or 'unknown method'}), which cannot "
-        "be converted without loss. Use the model's unquantized weights."
-    )

@@ -19,6 +19,7 @@ _SAFETENSORS = {
     "I8": ("int8", 1),
     "F8_E4M3": ("float8_e4m3fn", 1),
     "F8_E5M2": ("float8_e5m2", 1),
+    "F8_E8M0": ("float8_e8m0fnu", 1),
     "I16": ("int16", 2),
     "U16": ("uint16", 2),
     "F16": ("float16", 2),
@@ -39,6 +40,9 @@ _SIZES = dict(_SAFETENSORS.values())
 OUTPUT_DTYPES = ("bfloat16", "float32", "float16")
 #: What a weight may be stored as; anything else is quantized.
 WEIGHT_DTYPES = (*OUTPUT_DTYPES, "float64")
+#: What the elements of scaled blocks are stored as, and the scales.
+FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2")
+SCALE_DTYPES = ("float32", "bfloat16", "float16", "float8_e8m0fnu", "uint8")
 
 
 def dtype_size(dtype: str) -> int:

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 from forgather_convert.errors import SourceError
 from forgather_convert.tensors.dtypes import dtype_size, to_torch
 from forgather_convert.tensors.expressions import (
+    BlockScaled,
     Cast,
     Concatenate,
     Constant,
     Expression,
+    Mxfp4,
     Permute,
     Reshape,
     ResizeRows,
@@ -22,8 +24,9 @@ from forgather_convert.tensors.expressions import (
     Slice,
     Stored,
     contiguous_strides,
-    leaves,
+    operands,
 )
+from forgather_convert.tensors.quantized_numbers import decode_mxfp4, scale_blocks
 from forgather_convert.tensors.row_init import RowInit
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ PIECE_BYTES = 64 << 20
 #: multiple of, so that torch adds up each column as it does in the whole matrix.
 _MEAN_BYTES = 256 << 20
 _MEAN_COLUMNS = 64
+
+#: What an element of a quantized tensor takes beside its outcome: itself and its scale in float32.
+_SCALING_BYTES = 8
 
 #: For every dimension, the first index and the one after the last.
 Box = tuple[tuple[int, int], ...]
@@ -64,8 +70,7 @@ class Evaluator:
         Raises:
             SourceError: A file cannot be read, or is shorter than it was.
         """
-        widest = max(dtype_size(expression.dtype), _stored_element_size(expression))
-        for box in _boxes(expression.shape, max(1, limit // widest)):
+        for box in _boxes(expression.shape, max(1, limit // _bytes_per_element(expression))):
             yield self._evaluate(expression, box).contiguous()
         self._rows.clear()
 
@@ -100,6 +105,10 @@ class Evaluator:
                 return self._evaluate(value, box).to(to_torch(dtype))
             case ResizeRows():
                 return self._resized(expression, box)
+            case BlockScaled():
+                return self._scaled(expression, box)
+            case Mxfp4():
+                return self._decoded(expression, box)
 
     def _concatenated(self, values: tuple[Expression, ...], dim: int, box: Box) -> "torch.Tensor":
         import torch
@@ -158,6 +167,31 @@ class Evaluator:
             if low <= row < high:
                 result[row - low] = _cut(value, rest)
         return result
+
+    def _scaled(self, expression: BlockScaled, box: Box) -> "torch.Tensor":
+        *rest, rows, columns = box
+        blocks = [
+            _enclosing(limits, step)
+            for limits, step in zip((rows, columns), expression.block, strict=True)
+        ]
+        return scale_blocks(
+            self._evaluate(expression.value, box),
+            self._evaluate(expression.scales, (*rest, *blocks)),
+            (rows[0], columns[0]),
+            expression.block,
+            expression.dtype,
+        )
+
+    def _decoded(self, expression: Mxfp4, box: Box) -> "torch.Tensor":
+        *rest, (low, high) = box
+        first, last = _enclosing((low, high), expression.group)
+        blocks = self._evaluate(
+            expression.blocks, (*rest, (first, last), (0, expression.blocks.shape[-1]))
+        )
+        scales = self._evaluate(expression.scales, (*rest, (first, last)))
+        numbers = decode_mxfp4(blocks, scales, expression.dtype)
+        start = first * expression.group
+        return numbers[..., low - start : high - start]
 
     def _new_rows(self, expression: ResizeRows) -> "dict[int, torch.Tensor]":
         """The rows that are set, each whole; computed once."""
@@ -273,8 +307,12 @@ def have_equal_bits(one: Expression, other: Expression) -> bool:
         )
 
 
-def _stored_element_size(expression: Expression) -> int:
-    return max((dtype_size(ref.dtype) for ref in leaves(expression)), default=1)
+def _bytes_per_element(expression: Expression) -> int:
+    """How much memory an element takes at most while it is computed."""
+    size = dtype_size(expression.dtype)
+    if isinstance(expression, BlockScaled | Mxfp4):
+        size += _SCALING_BYTES
+    return max((size, *map(_bytes_per_element, operands(expression))))
 
 
 def _boxes(shape: Shape, limit: int) -> Iterator[Box]:
@@ -292,6 +330,12 @@ def _boxes(shape: Shape, limit: int) -> Iterator[Box]:
     full = tuple((0, size) for size in shape[1:])
     for start in range(0, shape[0], step):
         yield ((start, min(start + step, shape[0])), *full)
+
+
+def _enclosing(limits: tuple[int, int], step: int) -> tuple[int, int]:
+    """The blocks of a size that a range lies in."""
+    low, high = limits
+    return (low // step, -(-high // step)) if low < high else (0, 0)
 
 
 def _with(box: Box, dim: int, limits: tuple[int, int]) -> Box:

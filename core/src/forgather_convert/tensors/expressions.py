@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forgather_convert.errors import MappingError
-from forgather_convert.tensors.dtypes import tensor_bytes
+from forgather_convert.tensors.dtypes import FLOAT8_DTYPES, SCALE_DTYPES, tensor_bytes
 from forgather_convert.tensors.row_init import RowInit
 from forgather_convert.weights.tensor_ref import TensorRef, format_shape
 
@@ -226,7 +226,108 @@ class ResizeRows:
         return (self.size, *self.value.shape[1:])
 
 
-Expression = Stored | Constant | Slice | Concatenate | Permute | Reshape | Cast | ResizeRows
+@dataclass(frozen=True)
+class BlockScaled:
+    """8-bit numbers that are multiplied by a scale which they share with the others of a block.
+
+    The product is taken in float32 and rounded once, as ``Fp8Dequantize`` of transformers and
+    ``weight_dequant`` of DeepSeek-V3 do.
+
+    Attributes:
+        value: The numbers, ``[..., rows, columns]``, in a type of 8 bits.
+        scales: One for each block: ``[..., blocks of rows, blocks of columns]``, as floating
+            point numbers, or as the exponents of powers of two, plus 127, in bytes.
+        block: The rows and columns of a block. The last one of a dimension has what remains.
+        dtype: The dtype of the outcome.
+    """
+
+    value: "Expression"
+    scales: "Expression"
+    block: tuple[int, int]
+    dtype: str
+
+    def __post_init__(self) -> None:
+        _check_stored_as(self.value, FLOAT8_DTYPES)
+        _check_stored_as(self.scales, SCALE_DTYPES)
+        tensor_bytes(self.dtype, ())
+        if len(self.shape) < 2 or min(self.block) < 1:
+            raise MappingError(
+                f"{name_of(self.value)} has the shape {format_shape(self.shape)}; it has no blocks "
+                f"of {format_shape(self.block)}."
+            )
+        counts = (-(-size // step) for size, step in zip(self.shape[-2:], self.block, strict=True))
+        expected = (*self.shape[:-2], *counts)
+        if self.scales.shape != expected:
+            raise MappingError(
+                f"{name_of(self.value)} has the shape {format_shape(self.shape)}. In blocks of "
+                f"{format_shape(self.block)} it takes scales of the shape "
+                f"{format_shape(expected)}, but those in {name_of(self.scales)} are "
+                f"{format_shape(self.scales.shape)}. Check that config and weights belong to the "
+                "same model."
+            )
+
+    @property
+    def shape(self) -> Shape:
+        return self.value.shape
+
+    @property
+    def has_whole_blocks(self) -> bool:
+        """Whether every block has its full size."""
+        return all(size % step == 0 for size, step in zip(self.shape[-2:], self.block, strict=True))
+
+
+@dataclass(frozen=True)
+class Mxfp4:
+    """4-bit numbers, each group of them with a power of two: the format MXFP4.
+
+    The format is that of the OCP Microscaling Formats specification 1.0, sections 5.3.3 and 5.4.1;
+    the low half of a byte comes first. The values are those of ``convert_moe_packed_tensors`` of
+    transformers, before it transposes them: the exponent 255 is taken as a number, too.
+
+    Attributes:
+        blocks: Two numbers in each byte, ``[..., groups, bytes of a group]``.
+        scales: The exponents of the groups, plus 127, in bytes: ``[..., groups]``.
+        dtype: The dtype of the outcome, ``[..., groups * numbers of a group]``.
+    """
+
+    blocks: "Expression"
+    scales: "Expression"
+    dtype: str
+
+    def __post_init__(self) -> None:
+        _check_stored_as(self.blocks, ("uint8",))
+        _check_stored_as(self.scales, ("uint8",))
+        tensor_bytes(self.dtype, ())
+        if len(self.blocks.shape) < 2 or self.scales.shape != self.blocks.shape[:-1]:
+            raise MappingError(
+                f"{name_of(self.blocks)} has groups of 4-bit numbers, "
+                f"{format_shape(self.blocks.shape)}. They take scales of the shape "
+                f"{format_shape(self.blocks.shape[:-1])}, but those in {name_of(self.scales)} are "
+                f"{format_shape(self.scales.shape)}. Check that the files belong to the same model."
+            )
+
+    @property
+    def group(self) -> int:
+        """How many numbers share an exponent."""
+        return 2 * self.blocks.shape[-1]
+
+    @property
+    def shape(self) -> Shape:
+        return (*self.blocks.shape[:-2], self.blocks.shape[-2] * self.group)
+
+
+Expression = (
+    Stored
+    | Constant
+    | Slice
+    | Concatenate
+    | Permute
+    | Reshape
+    | Cast
+    | ResizeRows
+    | BlockScaled
+    | Mxfp4
+)
 
 
 def stored(ref: TensorRef) -> Expression:
@@ -256,6 +357,10 @@ def operands(expression: Expression) -> tuple[Expression, ...]:
         return ()
     if isinstance(expression, Concatenate):
         return expression.values
+    if isinstance(expression, BlockScaled):
+        return (expression.value, expression.scales)
+    if isinstance(expression, Mxfp4):
+        return (expression.blocks, expression.scales)
     return (expression.value,)
 
 
@@ -294,6 +399,10 @@ def describe(expression: Expression) -> str:
             words = f"cast to {dtype}"
         case ResizeRows(_, size, _, rows, _):
             words = f"resize to {size} rows, set {len(rows)}"
+        case BlockScaled(_, _, block, dtype):
+            words = f"scale blocks of {format_shape(block)} to {dtype}"
+        case Mxfp4(_, _, dtype):
+            words = f"decode MXFP4 to {dtype}"
     return ", ".join(filter(None, (describe(operands(expression)[0]), words)))
 
 
@@ -307,6 +416,15 @@ def _check_dim(value: Expression, dim: int, verb: str) -> None:
         raise MappingError(
             f"{name_of(value)} has the shape {format_shape(value.shape)}; it cannot be {verb} in "
             f"dimension {dim}."
+        )
+
+
+def _check_stored_as(value: Expression, dtypes: Sequence[str]) -> None:
+    if value.dtype not in dtypes:
+        raise MappingError(
+            f"{name_of(value)} is stored as {value.dtype}, and not as {' or '.join(dtypes)}: it is "
+            "not a part of a quantized tensor. Check that config and weights belong to the same "
+            "model."
         )
 
 

@@ -8,12 +8,12 @@ from typing import Any
 from forgather_convert.errors import MappingError, UnsupportedModelError
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
 from forgather_convert.tensors.evaluation import have_equal_bits
-from forgather_convert.tensors.expressions import Expression, name_of, stored
+from forgather_convert.tensors.expressions import Expression, leaves, name_of
 from forgather_convert.tensors.names import collapse_names, compile_pattern
 from forgather_convert.tensors.operations import apply_operations
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.weight_mapping import Rule, WeightMapping
-from forgather_convert.weights.tensor_ref import TensorRef, format_shape
+from forgather_convert.weights.tensor_ref import format_shape
 
 #: Tells the names on both sides, for ``--debug-params``.
 parameter_logger = logging.getLogger("forgather_convert.parameters")
@@ -29,7 +29,7 @@ class TensorMatch:
     """
 
     expressions: Mapping[str, Expression]
-    source_state: Mapping[str, TensorRef]
+    source_state: Mapping[str, Expression]
 
 
 @dataclass
@@ -63,7 +63,7 @@ class _Group:
 
 
 def match_tensors(
-    source: Mapping[str, TensorRef],
+    source: Mapping[str, Expression],
     mapping: WeightMapping,
     parameters: ModelParameters,
     config: Mapping[str, Any],
@@ -99,7 +99,7 @@ def match_tensors(
         destinations = [first]
         made: list[tuple[Expression, ...]] = []
         if all(name in parameters for name in first):
-            sources = [tuple(stored(source[name]) for name in part) for part in names]
+            sources = [tuple(source[name] for name in part) for part in names]
             shapes = [parameters.shape_of(name) for name in first]
             made = apply_operations(group.rule.operations, sources, shapes, config)
             destinations = [group.destination_names(index) for index in range(len(made))]
@@ -140,7 +140,7 @@ def _check_shapes(expressions: Mapping[str, Expression], parameters: ModelParame
 
 
 def _group(
-    source: Mapping[str, TensorRef], mapping: WeightMapping
+    source: Mapping[str, Expression], mapping: WeightMapping
 ) -> tuple[list[_Group], list[str]]:
     """Finds the rule for every tensor; gives the groups, and the tensors without a rule."""
     patterns = [
@@ -166,7 +166,7 @@ def _formatted(patterns: Iterable[str], numbers: Mapping[str, str]) -> tuple[str
 
 
 def _log_names(
-    source: Mapping[str, TensorRef], places: Mapping[str, list[str]], parameters: ModelParameters
+    source: Mapping[str, Expression], places: Mapping[str, list[str]], parameters: ModelParameters
 ) -> None:
     for name, destinations in places.items():
         shape = format_shape(source[name].shape)
@@ -177,12 +177,12 @@ def _log_names(
 
 
 def _resolve_tied(
-    source: Mapping[str, TensorRef],
+    source: Mapping[str, Expression],
     expressions: dict[str, Expression],
     parameters: ModelParameters,
     mapping: WeightMapping,
     origin: str,
-) -> dict[str, TensorRef]:
+) -> dict[str, Expression]:
     """Leaves one of every tied pair; gives the source's tensors by their proper names."""
     state = dict(source)
     proper_name = mapping.inverted().renamer()
@@ -206,26 +206,27 @@ def _resolve_tied(
     return state
 
 
-def _refuse_quantized(tensors: Mapping[str, TensorRef], origin: str) -> None:
-    quantized = [ref for ref in tensors.values() if ref.dtype not in WEIGHT_DTYPES]
+def _refuse_quantized(tensors: Mapping[str, Expression], origin: str) -> None:
+    quantized = [name for name, value in tensors.items() if value.dtype not in WEIGHT_DTYPES]
     if quantized:
-        kinds = ", ".join(sorted({ref.dtype for ref in quantized}))
+        kinds = ", ".join(sorted({tensors[name].dtype for name in quantized}))
         raise UnsupportedModelError(
             f"{origin} has weights of the type {kinds}, which are quantized and cannot be "
-            f"converted without loss:{collapse_names(ref.name for ref in quantized)}\n"
+            f"converted without loss:{collapse_names(quantized)}\n"
             "Use the model's unquantized weights."
         )
 
 
 def _mismatch_message(
-    origin: str, unmapped: list[str], missing: list[str], source: Mapping[str, TensorRef]
+    origin: str, unmapped: list[str], missing: list[str], source: Mapping[str, Expression]
 ) -> str:
     parts = [f"The weights in {origin} do not fit the model that its config describes."]
     if unmapped:
         parts.append(f"{len(unmapped)} tensors have no place in it:{collapse_names(unmapped)}")
     if missing:
         parts.append(f"{len(missing)} of its tensors are missing:{collapse_names(missing)}")
-    if missing and any(name.endswith(f".{ref.name}") for name, ref in source.items()):
+    stored = ((name, ref) for name, value in source.items() for ref in leaves(value))
+    if missing and any(name.endswith(f".{ref.name}") for name, ref in stored):
         parts.append("This looks like a base model without its language modelling head.")
     parts.append("Use --debug-params to see all names.")
     return "\n".join(parts)

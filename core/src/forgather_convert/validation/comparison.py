@@ -7,16 +7,13 @@ models that overflow alike would agree there whatever they are. Such logits are 
 undefined, and it is for the caller to say whether they may be.
 """
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from forgather_convert.weights.mapped_file import TensorReader
-from forgather_convert.weights.tensor_ref import TensorRef
-
-#: How many elements of a weight are looked at in one go.
-_ELEMENTS = 2**24
+from forgather_convert.tensors.evaluation import PIECE_BYTES, Evaluator
+from forgather_convert.tensors.expressions import Expression
 
 
 @dataclass(frozen=True)
@@ -60,19 +57,13 @@ def compare(expected: torch.Tensor, actual: torch.Tensor) -> Difference:
     return Difference(are_equal, largest, num_positions, num_undefined, expected.numel())
 
 
-def find_non_finite_weight(tensors: Iterable[TensorRef]) -> str | None:
+def find_non_finite_weight(tensors: Mapping[str, Expression]) -> str | None:
     """The name of the first tensor that holds NaN or an infinity, or ``None``.
 
     All weights are read, in pieces.
     """
-    with TensorReader() as reader:
-        for ref in tensors:
-            tensor = reader.read(ref)
-            pieces = (
-                torch.split(tensor.view(-1), _ELEMENTS)
-                if tensor.is_contiguous()
-                else tensor.unbind()
-            )
-            if not all(piece.isfinite().all() for piece in pieces):
-                return ref.name
+    with Evaluator() as evaluator:
+        for name, value in tensors.items():
+            if not all(piece.isfinite().all() for piece in evaluator.pieces(value, PIECE_BYTES)):
+                return name
     return None

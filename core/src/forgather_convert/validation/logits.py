@@ -2,12 +2,13 @@
 
 import gc
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import ValidationError
+from forgather_convert.tensors.expressions import Expression
 from forgather_convert.validation.positions import (
     Limit,
     PositionPlan,
@@ -19,7 +20,6 @@ from forgather_convert.validation.positions import (
 )
 from forgather_convert.validation.prompts import choose_ids, tokenize
 from forgather_convert.vocabulary.change import VocabularyChange
-from forgather_convert.weights.tensor_ref import TensorRef
 
 if TYPE_CHECKING:
     import torch
@@ -71,7 +71,7 @@ def check_logits(
     source: CheckedModel,
     result: CheckedModel,
     *,
-    weights: Iterable[TensorRef],
+    weights: Mapping[str, Expression],
     vocabulary: VocabularyChange | None,
     prompt: str,
     dtype: str,
@@ -86,7 +86,7 @@ def check_logits(
     Args:
         source: The model that was converted.
         result: The converted model.
-        weights: The source's tensors; read only where logits are not numbers.
+        weights: The source's tensors by their names; read only where logits are not numbers.
         vocabulary: What the conversion changed in the vocabulary.
         prompt: A text.
         dtype: The dtype to run in, as ``"bfloat16"``.
@@ -199,7 +199,7 @@ def _judge(
     expected: Sequence["torch.Tensor"],
     actual: Sequence["torch.Tensor"],
     plan: PositionPlan,
-    weights: Iterable[TensorRef],
+    weights: Mapping[str, Expression],
     dtype: str,
 ) -> LogitComparison:
     """Says whether the models are the same, or raises."""
@@ -226,7 +226,7 @@ def _judge(
 
 
 def _judge_undefined(
-    differences: Sequence["Difference"], weights: Iterable[TensorRef], dtype: str
+    differences: Sequence["Difference"], weights: Mapping[str, Expression], dtype: str
 ) -> None:
     """Accepts logits that are not numbers only from weights that are not."""
     from forgather_convert.validation.comparison import find_non_finite_weight
