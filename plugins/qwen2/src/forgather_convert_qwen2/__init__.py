@@ -3,15 +3,15 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from forgather.ml.model_conversion import HFConverter, register_converter
-from forgather_convert import STANDARD_HYPERPARAMETERS
+from forgather_convert import STANDARD_HYPERPARAMETERS, HFConverter
+from forgather_convert_qwen2.tiny_configs import TINY_CONFIGS
 
 
-@register_converter("qwen2")
 class Qwen2Converter(HFConverter):
     """Converts the dense Qwen2 and Qwen2.5 models."""
 
     model_type = "qwen2"
+    tiny_configs = TINY_CONFIGS
     tokenizer_class = "Qwen2Tokenizer"
     hyperparameters = (
         *STANDARD_HYPERPARAMETERS,

@@ -1,61 +1,60 @@
 """Phi-3: fused projections, rotary embeddings over a part of each head, and LongRoPE."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
-from forgather.ml.model_conversion import (
+from forgather_convert import (
     STANDARD_HYPERPARAMETERS,
     STANDARD_WEIGHT_MAPPING,
     HFConverter,
     RopeParameters,
-    SourceConfig,
-    UnsupportedModelError,
-    register_converter,
-    split,
+    WeightMappingDict,
 )
+from forgather_convert_phi3.tiny_configs import TINY_CONFIGS
 
 _HF = "model.layers.{layer}"
 _FG = "causal_lm.layer_stack.layers.{layer}"
-_ATTENTION = f"{_FG}.attention"
-_FEEDFORWARD = f"{_FG}.feedforward"
 _FUSED = {
-    f"{_HF}.self_attn.qkv_proj.weight": split(
-        f"{_ATTENTION}.query_linear.weight",
-        f"{_ATTENTION}.key_linear.weight",
-        f"{_ATTENTION}.value_linear.weight",
-    ),
-    f"{_HF}.mlp.gate_up_proj.weight": split(
-        f"{_FEEDFORWARD}.gate_proj.weight", f"{_FEEDFORWARD}.up_proj.weight"
-    ),
+    f"{_HF}.self_attn.qkv_proj.weight": f"{_FG}.attention.qkv_linear.weight",
+    f"{_HF}.mlp.gate_up_proj.weight": f"{_FG}.feedforward.gate_up_proj.weight",
 }
-_PARTS = {name for fused in _FUSED.values() for name in fused.names}
-_MAPPING = {
-    **{hf: fg for hf, fg in STANDARD_WEIGHT_MAPPING.items() if fg not in _PARTS},
-    **_FUSED,
-}
-_DROPOUTS = ("resid_pdrop", "embd_pdrop")
+_PARTS = ("q_proj", "k_proj", "v_proj", "gate_proj", "up_proj")
 
 
-@register_converter("phi3")
 class Phi3Converter(HFConverter):
-    """Converts Phi-3 and Phi-4-mini; the Forgather model has the projections apart."""
+    """Converts Phi-3, Phi-3.5 and Phi-4-mini."""
 
     model_type = "phi3"
+    tiny_configs = TINY_CONFIGS
     tokenizer_class = "LlamaTokenizer"
-    weight_mapping = _MAPPING
     hyperparameters = (
         *(name for name in STANDARD_HYPERPARAMETERS if name != "head_dim"),
         "sliding_window",
         "partial_rotary_factor",
         "original_max_position_embeddings",
-        *_DROPOUTS,
+        "resid_pdrop",
+        "embd_pdrop",
     )
+    field_names: ClassVar[Mapping[str, str]] = {"resid_pdrop": "residual_dropout"}
+    weight_mapping: ClassVar[WeightMappingDict] = {
+        **{
+            hf: fg
+            for hf, fg in STANDARD_WEIGHT_MAPPING.items()
+            if not any(f".{part}." in hf for part in _PARTS)
+        },
+        **_FUSED,
+    }
+    components: ClassVar[Mapping[str, str]] = {
+        "attention": "fused_attention:FusedAttention",
+        "feedforward": "fused_gated_feedforward:FusedGatedFeedforward",
+    }
 
     def get_hf_model_class(self) -> Any:
         from transformers import Phi3ForCausalLM
 
         return Phi3ForCausalLM
 
-    def get_rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
+    def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
         """Gives exactly three keys, as transformers 4 wants them, and the rest beside."""
         options = dict(rope.options)
         fields: dict[str, Any] = {
@@ -72,11 +71,3 @@ class Phi3Converter(HFConverter):
                 "long_factor": options["long_factor"],
             }
         return fields
-
-    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
-        for name in _DROPOUTS:
-            if src_config.get(name):
-                raise UnsupportedModelError(
-                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}; the Forgather "
-                    "model has no dropout there, so that it must be 0."
-                )
