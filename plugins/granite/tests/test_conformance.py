@@ -1,0 +1,8 @@
+"""Granite passes the standard tests."""
+
+from forgather_convert.testing import ConverterConformance
+from forgather_convert_granite import GraniteConverter
+
+
+class TestGranite(ConverterConformance):
+    converter_class = GraniteConverter
