@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         permute_heads,
         split,
         stack,
+        stacked_experts,
         transpose,
         unstack,
     )
@@ -68,6 +69,7 @@ _EXPORTS = {
     "permute_heads": "tensors",
     "split": "tensors",
     "stack": "tensors",
+    "stacked_experts": "tensors",
     "transpose": "tensors",
     "unstack": "tensors",
     "RopeParameters": "families.rope",
@@ -109,6 +111,7 @@ __all__ = [
     "register_converter",
     "split",
     "stack",
+    "stacked_experts",
     "transpose",
     "unstack",
 ]

@@ -16,6 +16,7 @@ from forgather_convert import (
     register_converter,
     split,
     stack,
+    stacked_experts,
     transpose,
     unstack,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "register_converter",
     "split",
     "stack",
+    "stacked_experts",
     "transpose",
     "unstack",
 ]

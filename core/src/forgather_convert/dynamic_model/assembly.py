@@ -4,7 +4,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forgather_convert.dynamic_model.component_files import Component, Symbol
-from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS, Project
+from forgather_convert.dynamic_model.project import (
+    KINDS_OF_LAYERS,
+    ROLES_ON_REQUEST,
+    STANDARD_COMPONENTS,
+    Project,
+)
 from forgather_convert.errors import ConverterError
 
 #: What a norm's ``eps`` is taken from: the first of these that the config has.
@@ -20,7 +25,7 @@ MAKE_NORM = "make_norm"
 
 _LINE_LENGTH = 100
 #: Roles of which every layer has its own.
-_IN_LAYERS = tuple(KINDS_OF_LAYERS)
+_IN_LAYERS = (*KINDS_OF_LAYERS, *ROLES_ON_REQUEST)
 #: Where a role's module is in the model; the linear layers of these may be divided.
 _PLACES = {
     "embedding": "input_encoder.embedding",

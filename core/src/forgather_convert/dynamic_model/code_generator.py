@@ -28,6 +28,9 @@ _HERE = Path(__file__).parent
 #: Hyper-parameters that transformers' base config stores itself.
 _BASE_CONFIG_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
 
+#: What lets transformers choose how experts are computed.
+_EXPERTS = "use_experts_implementation"
+
 #: Config fields that are not arguments of the generated config class.
 _NOT_HYPERPARAMETERS = ("rope_theta", "rope_scaling", "rope_parameters")
 
@@ -159,6 +162,7 @@ def _render_model(project: Project, configuration: str, files: ComponentFiles) -
             kind_fields=KINDS_OF_LAYERS,
             capabilities=(project.capabilities or Capabilities()).attributes(),
             has_head_bias="lm_head_bias" in project.config,
+            chooses_experts=any(_EXPERTS in text for text in files.sources.values()),
         )
 
     named = sorted({*symbols, *files.indirect})

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from forgather_convert.dynamic_model.component_signatures import ComponentClass, read_class
-from forgather_convert.dynamic_model.project import Filling, Project
+from forgather_convert.dynamic_model.project import ROLES_ON_REQUEST, Filling, Project
 from forgather_convert.errors import ConverterError
 
 _STANDARD_COMPONENTS = Path(__file__).resolve().parent / "components"
@@ -91,12 +91,16 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     own = [Path(path).resolve() for path in project.component_paths]
     files: dict[Path, _File] = {}
     found: dict[Filling, Path] = {}
-    for filling in project.fillings():
+    classes: dict[Filling, ComponentClass] = {}
+    for filling in sorted(project.fillings(), key=lambda filling: filling.role in ROLES_ON_REQUEST):
+        if filling.role in ROLES_ON_REQUEST and not _is_asked_for(filling.role, classes.values()):
+            continue
         directories = own if filling.role in project.components else []
         path = _find(project, filling.module, [*directories, _STANDARD_COMPONENTS])
         _add(project, path, own, files)
         _check_defines(files[path], path, filling.name)
         found[filling] = path
+        classes[filling] = _read_class(files, path, filling.name)
     masks = _STANDARD_COMPONENTS / f"{_MASKS[0]}.py"
     _add(project, masks, own, files)
 
@@ -104,7 +108,7 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     components: dict[str, dict[str | None, Component]] = {}
     for filling, path in found.items():
         components.setdefault(filling.role, {})[filling.kind] = Component(
-            Symbol(modules[path], filling.name), _read_class(files, path, filling.name)
+            Symbol(modules[path], filling.name), classes[filling]
         )
     direct = {masks, *found.values()}
     return ComponentFiles(
@@ -117,6 +121,10 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
             if path not in direct
         ),
     )
+
+
+def _is_asked_for(role: str, classes: Iterable[ComponentClass]) -> bool:
+    return any(argument.name == role for each in classes for argument in each.arguments)
 
 
 def _read_class(files: Mapping[Path, _File], path: Path, name: str) -> ComponentClass:

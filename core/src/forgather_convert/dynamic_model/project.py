@@ -24,7 +24,12 @@ STANDARD_COMPONENTS: Mapping[str, str] = {
     "feedforward": "gated_feedforward:GatedFeedforward",
     "norm": "rms_norm:RMSNorm",
     "head": "linear_head:LinearHead",
+    "router": "softmax_router:SoftmaxRouter",
+    "experts": "gated_experts:GatedExperts",
 }
+
+#: Roles that a model has only where a component asks for them.
+ROLES_ON_REQUEST = ("router", "experts")
 
 #: Roles that may be filled differently by layer, and the config field with each layer's kind.
 KINDS_OF_LAYERS: Mapping[str, str] = {

@@ -101,7 +101,9 @@ def complete_config(config: SourceConfig, hf_config: Any) -> SourceConfig:
     everything = hf_config.to_dict()
     inherited = PretrainedConfig().to_dict().keys() - set(_BASE_FIELDS)
     own = {name: everything[name] for name in everything if name not in inherited}
-    own |= {name: getattr(hf_config, name) for name in _BASE_FIELDS if hasattr(hf_config, name)}
+    # Other names of its fields, by which another version of transformers may write them.
+    others = (*_BASE_FIELDS, *hf_config.attribute_map)
+    own |= {name: getattr(hf_config, name) for name in others if hasattr(hf_config, name)}
     return config.updated({**own, **rope_of(hf_config, config.origin).to_fields()})
 
 

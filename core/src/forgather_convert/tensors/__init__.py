@@ -1,5 +1,6 @@
 """Tensors as values: what each is made of, and the mappings between the two sides' names."""
 
+from forgather_convert.tensors.expert_mapping import stacked_experts
 from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.notation import (
     Step,
@@ -25,6 +26,7 @@ __all__ = [
     "permute_heads",
     "split",
     "stack",
+    "stacked_experts",
     "transpose",
     "unstack",
 ]

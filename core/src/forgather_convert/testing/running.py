@@ -63,19 +63,31 @@ def padding_mask(ids: torch.Tensor) -> torch.Tensor:
 
 
 def load_hf(classes: ReferenceClasses, directory: Path, **options: Any) -> Any:
-    """Loads a Hugging Face directory with the classes that transformers has for its family."""
+    """Loads a Hugging Face directory with the classes that transformers has for its family.
+
+    Its tensors are in memory of their own, as those of :func:`load_forgather`: the last bits of a
+    product of one row depend on where in memory the matrix begins.
+    """
     # transformers 4 does not know the RoPE schema of version 5.
     config = classes.read(read_config(directory), str(directory))
-    return classes.model_class.from_pretrained(
+    model = classes.model_class.from_pretrained(
         directory, config=config, local_files_only=True, **options
-    ).eval()
+    )
+    return _in_own_memory(model)
 
 
 def load_forgather(directory: Path, **options: Any) -> Any:
     """Loads a Forgather directory."""
-    return AutoModelForCausalLM.from_pretrained(
+    model = AutoModelForCausalLM.from_pretrained(
         directory, trust_remote_code=True, local_files_only=True, **options
-    ).eval()
+    )
+    return _in_own_memory(model)
+
+
+def _in_own_memory(model: Any) -> Any:
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model.eval()
 
 
 def logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:

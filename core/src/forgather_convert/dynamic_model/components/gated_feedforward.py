@@ -11,7 +11,7 @@ class GatedFeedforward(nn.Module):
     """``down(activation(gate(x)) * up(x))``.
 
     With the silu activation this is SwiGLU: Shazeer, "GLU Variants Improve
-    Transformer", 2020.
+    Transformer", 2020. The inner size is the config's ``intermediate_size``, unless it is given.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {
@@ -20,9 +20,10 @@ class GatedFeedforward(nn.Module):
         "down_proj": "rowwise",
     }
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, intermediate_size: int | None = None) -> None:
         super().__init__()
-        hidden, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        hidden, bias = config.hidden_size, config.mlp_bias
+        inner = intermediate_size or config.intermediate_size
         self.gate_proj = nn.Linear(hidden, inner, bias=bias)
         self.up_proj = nn.Linear(hidden, inner, bias=bias)
         self.down_proj = nn.Linear(inner, hidden, bias=bias)

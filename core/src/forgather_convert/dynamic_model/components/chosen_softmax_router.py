@@ -1,0 +1,24 @@
+"""The router that compares the experts that it has chosen."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+
+class ChosenSoftmaxRouter(nn.Module):
+    """Chooses the experts with the largest logits; the softmax of these gives their weights."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.top_k = config.num_experts_per_tok
+        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        self.bias = nn.Parameter(torch.zeros(config.num_experts))
+        nn.init.normal_(self.weight, std=config.initializer_range)
+
+    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gives the chosen experts and their weights, ``[tokens, experts per token]``."""
+        logits = functional.linear(hidden_states, self.weight, self.bias)
+        chosen, experts = torch.topk(logits, self.top_k, dim=-1)
+        return experts, functional.softmax(chosen, dim=1, dtype=chosen.dtype)

@@ -1,0 +1,31 @@
+"""What the installed transformers computes experts with.
+
+transformers 5 has the experts of a layer in one parameter, and computes them as the config says:
+in a loop (eager), or in one call for all. transformers 4 has every expert apart, and a loop.
+"""
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+from transformers import integrations
+
+_DECORATOR = getattr(integrations, "use_experts_implementation", None)
+HAS_STACKED_EXPERTS = _DECORATOR is not None
+
+
+def use_experts_implementation(**options: bool) -> Callable[[Any], Any]:
+    """Lets transformers choose how a class of experts computes; version 4 leaves it as it is.
+
+    The options say how the parameters lie, as those of transformers' decorator of this name.
+    """
+
+    def decorate(experts_class: Any) -> Any:
+        if _DECORATOR is None:
+            return experts_class
+        known = inspect.signature(_DECORATOR).parameters
+        return _DECORATOR(
+            experts_class, **{name: value for name, value in options.items() if name in known}
+        )
+
+    return decorate

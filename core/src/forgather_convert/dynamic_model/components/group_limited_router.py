@@ -1,0 +1,54 @@
+"""The router that chooses groups of experts first."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .experts_implementation import HAS_STACKED_EXPERTS
+
+
+class GroupLimitedRouter(nn.Module):
+    """Chooses experts by their sigmoid scores, from the groups with the best two.
+
+    A correction that balances the load takes part in the choice, not in the weights. It is no
+    parameter; training changes it by other means. All is computed in float32.
+
+    DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, section 2.1.2.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.top_k = config.num_experts_per_tok
+        self.num_groups = config.n_group
+        self.top_groups = config.topk_group
+        self.norm_topk_prob = config.norm_topk_prob
+        self.scale = config.routed_scaling_factor
+        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        nn.init.normal_(self.weight, std=config.initializer_range)
+        # transformers 4 has it in the dtype of the model.
+        dtype = torch.float32 if HAS_STACKED_EXPERTS else None
+        self.register_buffer(
+            "e_score_correction_bias", torch.zeros(config.num_experts, dtype=dtype)
+        )
+
+    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gives the chosen experts and their weights, ``[tokens, experts per token]``."""
+        logits = functional.linear(hidden_states.float(), self.weight.float())
+        scores = logits.sigmoid()
+        experts = self.choose(scores.detach() + self.e_score_correction_bias)
+        weights = scores.gather(1, experts)
+        if self.norm_topk_prob:
+            weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
+        return experts, weights * self.scale
+
+    def choose(self, scores: torch.Tensor) -> torch.Tensor:
+        """The experts with the best scores in the best groups."""
+        groups = scores.view(len(scores), self.num_groups, -1)
+        best_two = groups.topk(2, dim=-1)[0].sum(dim=-1)
+        chosen = torch.topk(best_two, k=self.top_groups, dim=-1, sorted=False)[1]
+        is_open = torch.zeros_like(best_two).scatter_(1, chosen, 1).bool()
+        closed = ~is_open.unsqueeze(-1).expand_as(groups).reshape_as(scores)
+        scores = scores.masked_fill(closed, float("-inf") if HAS_STACKED_EXPERTS else 0.0)
+        return torch.topk(scores, k=self.top_k, dim=-1, sorted=False)[1]

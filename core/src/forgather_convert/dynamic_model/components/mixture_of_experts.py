@@ -1,0 +1,46 @@
+"""Feed-forward blocks of which each token passes a few."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .gated_feedforward import GatedFeedforward
+
+
+class MixtureOfExperts(nn.Module):
+    """Experts that a router chooses for each token.
+
+    A config may have a factor for noise in training, ``router_jitter_noise``.
+    """
+
+    def __init__(self, config: Any, router: nn.Module, experts: nn.Module) -> None:
+        super().__init__()
+        self.router = router
+        self.experts = experts
+        self.jitter_noise = getattr(config, "router_jitter_noise", None) or 0.0
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        shape = hidden_states.shape
+        if self.training and self.jitter_noise > 0:
+            low, high = 1.0 - self.jitter_noise, 1.0 + self.jitter_noise
+            hidden_states = hidden_states * torch.empty_like(hidden_states).uniform_(low, high)
+        tokens = hidden_states.reshape(-1, shape[-1])
+        chosen, weights = self.router(tokens)
+        output: torch.Tensor = self.experts(tokens, chosen, weights)
+        return output.reshape(shape)
+
+
+class SharedMixtureOfExperts(MixtureOfExperts):
+    """A mixture of experts, and ``n_shared_experts`` more that every token passes.
+
+    Dai et al., "DeepSeekMoE", 2024.
+    """
+
+    def __init__(self, config: Any, router: nn.Module, experts: nn.Module) -> None:
+        super().__init__(config, router, experts)
+        inner = config.moe_intermediate_size * config.n_shared_experts
+        self.shared_experts = GatedFeedforward(config, inner)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return super().forward(hidden_states) + self.shared_experts(hidden_states)

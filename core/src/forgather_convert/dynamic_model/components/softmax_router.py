@@ -1,0 +1,44 @@
+"""Routers that choose experts by their probabilities."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from .experts_implementation import HAS_STACKED_EXPERTS
+
+
+class SoftmaxRouter(nn.Module):
+    """Chooses the most probable experts of each token; their probabilities are their weights.
+
+    The weights of a token add up to one if the config says ``norm_topk_prob``.
+
+    Shazeer et al., "Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts
+    Layer", 2017.
+    """
+
+    #: Whether the weights stay in float32.
+    is_precise = False
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.top_k = config.num_experts_per_tok
+        self.norm_topk_prob = config.norm_topk_prob
+        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        nn.init.normal_(self.weight, std=config.initializer_range)
+
+    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Gives the chosen experts and their weights, ``[tokens, experts per token]``."""
+        logits = functional.linear(hidden_states, self.weight)
+        probabilities = functional.softmax(logits, dim=-1, dtype=torch.float32)
+        weights, experts = torch.topk(probabilities, self.top_k, dim=-1)
+        if self.norm_topk_prob:
+            weights = weights / weights.sum(dim=-1, keepdim=True)
+        return experts, weights if self.is_precise else weights.to(hidden_states.dtype)
+
+
+class PreciseSoftmaxRouter(SoftmaxRouter):
+    """The same with weights in float32, as Mixtral has it in transformers 5."""
+
+    is_precise = HAS_STACKED_EXPERTS
