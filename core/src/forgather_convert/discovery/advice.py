@@ -1,14 +1,21 @@
 """What to do where there is no converter for a model type."""
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from forgather_convert.discovery.found import FoundConverter, Status
 from forgather_convert.source.plain_text import one_line
 
-#: The families that this project has plugins for, as ``forgather-convert-NAME``. Nothing else is
-#: suggested for installation: a name made from a model type would be anybody's who publishes it.
-PUBLISHED_FAMILIES = ("llama", "mistral", "qwen3")
+#: The distribution of this project for each model type. Nothing else is suggested for
+#: installation: a name made from a model type would be anybody's who publishes it.
+PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
+    "granite": "forgather-convert-granite",
+    "llama": "forgather-convert-llama",
+    "mistral": "forgather-convert-mistral",
+    "phi3": "forgather-convert-phi3",
+    "qwen2": "forgather-convert-qwen2",
+    "qwen3": "forgather-convert-qwen3",
+}
 _LONGEST_NAME = 80
 
 
@@ -34,8 +41,8 @@ def no_converter_message(model_type: str, installed: Sequence[FoundConverter]) -
     for converter in installed:
         if converter.model_type == model_type:
             return f"{message}{converter.place} has one, but {converter.problem}"
-    if model_type in PUBLISHED_FAMILIES:
-        return f"{message}Install its plugin: 'pip install forgather-convert-{model_type}'."
+    if model_type in PUBLISHED_DISTRIBUTIONS:
+        return f"{message}Install its plugin: 'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}'."
     similar = difflib.get_close_matches(shown, enabled, n=1, cutoff=0.75)
     if similar:
         message += f"Did you mean '{similar[0]}'? Then use --model-type. "
