@@ -3,11 +3,13 @@
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from forgather_convert import HFConverter
+from forgather_convert.dynamic_model import components
 from forgather_convert.testing import TINY_DECODER, ConverterConformance, expected_failure
 
 COMPLETE: dict[str, Any] = {"converter_class": HFConverter, "configs": {"plain": TINY_DECODER}}
@@ -170,14 +172,87 @@ class TestWrong(ConverterConformance):
 """
 
 
+#: Suites for converters whose feed-forward block is wrong in one respect.
+FAULTY_SUITES = """
+from pathlib import Path
+
+from forgather_convert import HFConverter
+from forgather_convert.testing import TINY_DECODER, ConverterConformance
+
+
+class FaultyConverter(HFConverter):
+    model_type = "llama"
+
+    def get_hf_model_class(self):
+        from transformers import LlamaForCausalLM
+        return LlamaForCausalLM
+
+    def create_project_config(self, src_config, max_length=None):
+        project = dict(super().create_project_config(src_config, max_length))
+        project["components"] = {
+            **project.get("components", {}), "feedforward": f"{self.fault}:GatedFeedforward"
+        }
+        project["component_paths"] = [Path(__file__).parent / "components"]
+        return project
+"""
+FAULTY_SUITE = """
+
+class Test_{fault}(ConverterConformance):
+    converter_class = type("Faulty", (FaultyConverter,), {{"fault": "faulty_{fault}"}})
+    configs = {{"plain": TINY_DECODER}}
+"""
+COMPONENT = Path(components.__path__[0]) / "gated_feedforward.py"
+RESULT = "        output: torch.Tensor = self.down_proj(gated)\n"
+OTHER = "            output = output * 1.01\n"
+#: What is put in the place of what in the component, and the standard tests that find it.
+FAULTS: dict[str, tuple[str, str, set[str]]] = {
+    "decoding": (
+        RESULT,
+        f"{RESULT}        if hidden_states.shape[1] == 1:\n{OTHER}",
+        {"test_logits_of_cached_decoding", "test_greedy_generation"},
+    ),
+    "bfloat16": (
+        RESULT,
+        f"{RESULT}        if hidden_states.dtype == torch.bfloat16:\n{OTHER}",
+        {
+            "test_logits",
+            "test_logits_of_cached_decoding",
+            "test_greedy_generation",
+            "test_round_trip_is_byte_identical",
+            "test_changed_weights_come_back",
+            "test_nothing_of_this_project_is_needed",
+            "test_save_pretrained",
+        },
+    ),
+    "gradient": (
+        "self.up_proj(hidden_states)",
+        "self.up_proj(hidden_states.detach())",
+        {"test_gradients"},
+    ),
+    "import": (
+        "import torch\n",
+        "import forgather_convert\nimport torch\n",
+        {"test_nothing_of_this_project_is_needed"},
+    ),
+}
+
+
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """What pytest says about a wrong converter, without this repository's configuration."""
+    """What pytest says about wrong converters, without this repository's configuration."""
     directory = tmp_path_factory.mktemp("vendor")
     (directory / "test_wrong.py").write_text(SUITE)
+    (directory / "components").mkdir()
+    text = COMPONENT.read_text()
+    for fault, (right, wrong, _) in FAULTS.items():
+        assert text.count(right) == 1
+        path = directory / "components" / f"faulty_{fault}.py"
+        path.write_text(text.replace(right, wrong))
+    faulty = "".join(FAULTY_SUITE.format(fault=fault) for fault in FAULTS)
+    (directory / "test_faulty.py").write_text(FAULTY_SUITES + faulty)
     options = ["-q", "-rA", "-W", "error", "-p", "no:cacheprovider", "--tb=no", "--color=no"]
     process = subprocess.run(
-        [sys.executable, "-m", "pytest", *options, "test_wrong.py"],
+        [sys.executable, "-m", "pytest", *options],
         cwd=directory,
         capture_output=True,
         text=True,
@@ -191,7 +266,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
 def test_a_wrong_mapping_fails(report: str) -> None:
     lines = report.splitlines()
     for name in ("test_logits", "test_greedy_generation", "test_round_trip_is_byte_identical"):
-        found = [line for line in lines if f"::{name}[" in line]
+        found = [line for line in lines if f"::TestWrong::{name}[" in line]
         assert found
         assert [line for line in found if not line.startswith("FAILED")] == []
 
@@ -206,3 +281,17 @@ def test_expected_failures_are_reported_and_must_come_true(report: str) -> None:
     lines = report.splitlines()
     assert len([line for line in lines if line.startswith("XFAIL") and "swapped" in line]) == 2
     assert [line for line in lines if line.startswith("FAILED") and "test_tied_embeddings" in line]
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_is_found_by_the_tests_that_are_for_it_and_by_no_other(
+    report: str, fault: str
+) -> None:
+    lines = [line for line in report.splitlines() if f"::Test_{fault}::" in line]
+    names = {
+        outcome: {line.split("::")[2].partition("[")[0].split()[0] for line in found}
+        for outcome in ("FAILED", "PASSED")
+        if (found := [line for line in lines if line.startswith(outcome)])
+    }
+    assert names["FAILED"] == FAULTS[fault][2]
+    assert names["FAILED"] | names["PASSED"] == set(STANDARD_TESTS)
