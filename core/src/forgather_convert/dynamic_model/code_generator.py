@@ -22,6 +22,7 @@ from forgather_convert.dynamic_model.component_files import (
 from forgather_convert.dynamic_model.literals import annotation, literal
 from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, Project
 from forgather_convert.errors import ConverterError
+from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS
 
 _HERE = Path(__file__).parent
 
@@ -32,7 +33,7 @@ _BASE_CONFIG_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word
 _EXPERTS = "use_experts_implementation"
 
 #: Config fields that are not arguments of the generated config class.
-_NOT_HYPERPARAMETERS = ("rope_theta", "rope_scaling", "rope_parameters")
+_NOT_HYPERPARAMETERS = (*ROPE_FIELDS, LOCAL_BASE)
 
 
 @dataclass(frozen=True)

@@ -25,6 +25,7 @@ _FINITE = ("sliding_window", "max_window_layers", "bos_token_id", "eos_token_id"
 #: Numbers of RoPE, wherever a config says them.
 _ROPE_NUMBERS = {
     "rope_theta": False,
+    "rope_local_base_freq": False,
     "factor": False,
     "attention_factor": False,
     "low_freq_factor": False,

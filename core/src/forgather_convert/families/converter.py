@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.config_checks import check_dimensions
-from forgather_convert.families.rope import ROPE_FIELDS, RopeParameters, read_rope
+from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.tensors import STANDARD_WEIGHT_MAPPING, WeightMapping, WeightMappingDict
 
@@ -188,13 +188,20 @@ class HFConverter:
                     f"({value!r} in {src_config.origin}). Use a converter of a family that can "
                     "(--converter-path)."
                 )
-        partial = read_rope(src_config, src_config.origin).options.get("partial_rotary_factor", 1.0)
-        if partial != 1.0 and "partial_rotary_factor" not in self.hyperparameters:
+        rope = read_rope(src_config, src_config.origin)
+        if rope.by_kind and LOCAL_BASE not in self.hyperparameters:
             raise UnsupportedModelError(
-                f"The family '{self.model_type}' cannot express 'partial_rotary_factor' "
-                f"({partial!r} in {src_config.origin}). Use a converter of a family that can "
-                "(--converter-path)."
+                f"{src_config.origin} has different RoPE parameters for different kinds of layers. "
+                "Use a converter of a family that has them (--converter-path)."
             )
+        for embedding in (rope, *rope.by_kind.values()):
+            partial = embedding.options.get("partial_rotary_factor", 1.0)
+            if partial != 1.0 and "partial_rotary_factor" not in self.hyperparameters:
+                raise UnsupportedModelError(
+                    f"The family '{self.model_type}' cannot express 'partial_rotary_factor' "
+                    f"({partial!r} in {src_config.origin}). Use a converter of a family that can "
+                    "(--converter-path)."
+                )
 
     def _head_dim(self, config: SourceConfig) -> int:
         head_dim = config.get("head_dim")

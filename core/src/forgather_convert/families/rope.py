@@ -3,12 +3,15 @@
 transformers 4 writes ``rope_theta`` and ``rope_scaling``; transformers 5 writes
 ``rope_parameters``, which version 4 misreads without a word. Both read a config that
 has all three, and this module reads any of them.
+
+Where sliding layers have another embedding than the others, ``rope_parameters`` has an entry for
+each kind of layers; transformers 4 has the base of the sliding layers in ``rope_local_base_freq``.
 """
 
 import logging
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from forgather_convert.errors import UnsupportedModelError
@@ -20,6 +23,12 @@ DEFAULT_THETA = 10000.0
 ORIGINAL_LENGTH = "original_max_position_embeddings"
 #: All config fields that RoPE is read from.
 ROPE_FIELDS = ("rope_theta", "rope_scaling", "rope_parameters")
+#: Where transformers 4 has the base of sliding layers, if it is another one.
+LOCAL_BASE = "rope_local_base_freq"
+#: The kind of layers that the fields for all layers are about, where kinds differ.
+MAIN_KIND = "full_attention"
+#: The kind of layers that :data:`LOCAL_BASE` is about.
+LOCAL_KIND = "sliding_attention"
 #: The keys without which a type has no meaning.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "default": (),
@@ -40,11 +49,14 @@ class RopeParameters:
         rope_type: One of transformers' names: ``"default"``, ``"linear"``, ``"yarn"``...
         theta: The base of the frequencies.
         options: The type's own keys, by transformers' names.
+        by_kind: The embeddings of kinds of layers that have one of their own, by the names in
+            ``layer_types``.
     """
 
     rope_type: str
     theta: float
     options: Mapping[str, Any]
+    by_kind: Mapping[str, "RopeParameters"] = field(default_factory=dict)
 
     def to_fields(self) -> dict[str, Any]:
         """The config fields from which transformers 4 and 5 both read this embedding."""
@@ -57,6 +69,11 @@ class RopeParameters:
         if self.rope_type == "longrope":
             # transformers 4 takes it from here only, and version 5 from here first.
             fields[ORIGINAL_LENGTH] = self.options[ORIGINAL_LENGTH]
+        if self.by_kind:
+            own = {kind: rope.to_fields()["rope_parameters"] for kind, rope in self.by_kind.items()}
+            fields["rope_parameters"] = {MAIN_KIND: fields["rope_parameters"], **own}
+        if LOCAL_KIND in self.by_kind:
+            fields[LOCAL_BASE] = self.by_kind[LOCAL_KIND].theta
         return fields
 
 
@@ -70,16 +87,61 @@ def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopePara
     Raises:
         UnsupportedModelError: The type is not known, or lacks a key.
     """
-    written = config.get("rope_scaling") or config.get("rope_parameters") or {}
+    scaling, parameters = config.get("rope_scaling"), config.get("rope_parameters")
+    for written in (scaling, parameters):
+        if written and not isinstance(written, Mapping):
+            raise UnsupportedModelError(
+                f"The RoPE parameters in {origin} are {written!r}, not an object. Correct them."
+            )
+    kinds = parameters_by_kind(parameters) or parameters_by_kind(scaling)
+    if not kinds:
+        return _read_one(config, scaling or parameters or {}, origin)
+    if MAIN_KIND not in kinds:
+        raise UnsupportedModelError(
+            f"The RoPE parameters in {origin} are for kinds of layers, and there are none for "
+            f"'{MAIN_KIND}'. Add them."
+        )
+    if scaling and not parameters_by_kind(scaling):
+        kinds[MAIN_KIND] = {**kinds[MAIN_KIND], **scaling}
+    elsewhere = {name: value for name, value in config.items() if name != ORIGINAL_LENGTH}
+    ropes = {kind: _read_one(elsewhere, entry, origin) for kind, entry in kinds.items()}
+    return replace(ropes.pop(MAIN_KIND), by_kind=ropes)
+
+
+def parameters_by_kind(written: Any) -> dict[str, Mapping[str, Any]]:
+    """The entries of RoPE parameters for each kind of layers; none if they are for all."""
     if not isinstance(written, Mapping):
-        raise UnsupportedModelError(
-            f"The RoPE parameters in {origin} are {written!r}, not an object. Correct them."
-        )
-    if any(isinstance(value, Mapping) for value in written.values()):
-        raise UnsupportedModelError(
-            f"{origin} has different RoPE parameters for different kinds of layers. Use a "
-            "converter of a family that has them (--converter-path)."
-        )
+        return {}
+    return {kind: entry for kind, entry in written.items() if isinstance(entry, Mapping)}
+
+
+def in_schema_of_transformers_4(parameters: Mapping[str, Any], origin: str) -> dict[str, Any]:
+    """The fields by which transformers 4 knows what is written as ``rope_parameters``.
+
+    Raises:
+        UnsupportedModelError: It knows none.
+    """
+    kinds = parameters_by_kind(parameters)
+    main = dict(kinds.get(MAIN_KIND, {}) if kinds else parameters)
+    fields: dict[str, Any] = {}
+    for name in ("rope_theta", "partial_rotary_factor"):
+        if main.get(name) is not None:
+            fields[name] = main.pop(name)
+    is_default = main.get("rope_type", main.get("type", "default")) == "default"
+    fields["rope_scaling"] = None if is_default else main
+    for kind in kinds.keys() - {MAIN_KIND}:
+        entry = dict(kinds[kind])
+        theta = entry.pop("rope_theta", DEFAULT_THETA)
+        if kind != LOCAL_KIND or entry not in ({}, {"rope_type": "default"}):
+            raise UnsupportedModelError(
+                f"The RoPE parameters for '{kind}' in {origin} are more than the installed "
+                "transformers knows. Install version 5 of transformers."
+            )
+        fields[LOCAL_BASE] = theta
+    return fields
+
+
+def _read_one(config: Mapping[str, Any], written: Mapping[str, Any], origin: str) -> RopeParameters:
     options = {key: value for key, value in written.items() if value is not None}
     theta = options.pop("rope_theta", config.get("rope_theta"))
     old_type = options.pop("type", None)

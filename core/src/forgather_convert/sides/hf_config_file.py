@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import ROPE_FIELDS
+from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS
 from forgather_convert.sides.reference import rope_of
 from forgather_convert.source.json_file import parse_json_object
 
@@ -75,7 +75,8 @@ def restored_config(original: str, recorded: Mapping[str, Any], current: Mapping
     if updated == content:
         return original
     # A file that is not the original must be readable by transformers 4 and 5.
-    updated.update({name: current[name] for name in ROPE_FIELDS})
+    rope_fields = (*ROPE_FIELDS, LOCAL_BASE) if LOCAL_BASE in current else ROPE_FIELDS
+    updated.update({name: current[name] for name in rope_fields})
     return json.dumps(updated, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -9,15 +9,18 @@ knows none for the model type.
 import copy
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forgather_convert.errors import UnsupportedModelError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.rope import (
+    LOCAL_BASE,
+    LOCAL_KIND,
     ORIGINAL_LENGTH,
     ROPE_FIELDS,
     RopeParameters,
+    in_schema_of_transformers_4,
     is_read_otherwise_by_transformers_4,
     read_rope,
 )
@@ -68,7 +71,7 @@ class ReferenceClasses:
             UnreadableConfigError: The installed transformers cannot read it.
         """
         try:
-            config = self.config_class.from_dict(_in_known_schema(without_dtype(fields)))
+            config = self.config_class.from_dict(_in_known_schema(without_dtype(fields), origin))
             if getattr(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even where it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
@@ -111,7 +114,12 @@ def rope_of(hf_config: Any, origin: str) -> RopeParameters:
     """The rotary embedding that a config object describes."""
     names = (*ROPE_FIELDS, ORIGINAL_LENGTH, "partial_rotary_factor", "max_position_embeddings")
     fields = {name: getattr(hf_config, name, None) for name in names}
-    return read_rope(copy.deepcopy(fields), origin)
+    rope = read_rope(copy.deepcopy(fields), origin)
+    if not rope.by_kind and hasattr(type(hf_config)(), LOCAL_BASE):
+        # As transformers 4 has it; another class may have a field of that name without a meaning.
+        local = RopeParameters("default", getattr(hf_config, LOCAL_BASE), {})
+        return replace(rope, by_kind={LOCAL_KIND: local})
+    return rope
 
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
@@ -149,22 +157,18 @@ def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _in_known_schema(fields: dict[str, Any]) -> dict[str, Any]:
+def _in_known_schema(fields: dict[str, Any], origin: str) -> dict[str, Any]:
     """The fields in a RoPE schema that the installed transformers knows."""
     if _knows_rope_parameters() or not isinstance(fields.get("rope_parameters"), Mapping):
         return fields
-    if not fields.get("rope_scaling"):
-        scaling = dict(fields["rope_parameters"])
-        theta = scaling.pop("rope_theta", None)
-        partial = scaling.pop("partial_rotary_factor", None)
-        if theta is not None:
-            fields["rope_theta"] = theta
-        if partial is not None:
-            fields.setdefault("partial_rotary_factor", partial)
-        is_default = scaling.get("rope_type", scaling.get("type", "default")) == "default"
-        fields["rope_scaling"] = None if is_default else scaling
-    del fields["rope_parameters"]
-    return fields
+    known = in_schema_of_transformers_4(fields.pop("rope_parameters"), origin)
+    if fields.get("rope_scaling"):
+        # It has the word where both are given, for all that it is about.
+        known = {name: value for name, value in known.items() if name == LOCAL_BASE}
+    partial = known.pop("partial_rotary_factor", None)
+    if partial is not None:
+        fields.setdefault("partial_rotary_factor", partial)
+    return {**fields, **known}
 
 
 def _knows_rope_parameters() -> bool:

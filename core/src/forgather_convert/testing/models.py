@@ -10,7 +10,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import DEFAULT_THETA, ROPE_FIELDS
+from forgather_convert.families.rope import (
+    DEFAULT_THETA,
+    LOCAL_BASE,
+    LOCAL_KIND,
+    MAIN_KIND,
+    ROPE_FIELDS,
+    parameters_by_kind,
+)
 from forgather_convert.sides.reference import ReferenceClasses
 from forgather_convert.testing.capabilities import has_rope
 
@@ -32,8 +39,10 @@ def config_content(
     # Config classes write into the dictionaries that they are given.
     content = copy.deepcopy(dict(fields))
     written = content.get("rope_scaling") or content.get("rope_parameters") or {}
-    theta = written.get("rope_theta", content.get("rope_theta", DEFAULT_THETA))
-    scaling = {name: value for name, value in written.items() if name != "rope_theta"}
+    kinds = parameters_by_kind(written)
+    main = kinds.pop(MAIN_KIND, written)
+    theta = main.get("rope_theta", content.get("rope_theta", DEFAULT_THETA))
+    scaling = {name: value for name, value in main.items() if name != "rope_theta"}
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
     for name in ROPE_FIELDS:
         content.pop(name, None)
@@ -42,8 +51,11 @@ def config_content(
     if schema in ("4", "both"):
         content["rope_theta"] = theta
         content["rope_scaling"] = scaling if scaling.keys() - {"rope_type", "type"} else None
+        if LOCAL_KIND in kinds:
+            content[LOCAL_BASE] = kinds[LOCAL_KIND]["rope_theta"]
     if schema in ("5", "both"):
-        content["rope_parameters"] = {**scaling, "rope_type": rope_type, "rope_theta": theta}
+        parameters = {**scaling, "rope_type": rope_type, "rope_theta": theta}
+        content["rope_parameters"] = {MAIN_KIND: parameters, **kinds} if kinds else parameters
     if rope_type == "longrope" and _ORIGINAL_LENGTH in scaling:
         # transformers 4 reads it from here only.
         content[_ORIGINAL_LENGTH] = scaling[_ORIGINAL_LENGTH]

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from forgather_convert.families.rope import parameters_by_kind
 from forgather_convert.sides.reference import ReferenceClasses
 from forgather_convert.source.config_file import read_config
 
@@ -25,7 +26,9 @@ def longest_limit(fields: Mapping[str, Any]) -> int:
         ValueError: The model is not tiny in that respect.
     """
     limits = [("sliding_window", fields)]
-    for rope in (fields, fields.get("rope_scaling") or {}, fields.get("rope_parameters") or {}):
+    written = [fields.get("rope_scaling") or {}, fields.get("rope_parameters") or {}]
+    kinds = [entry for each in written for entry in parameters_by_kind(each).values()]
+    for rope in (fields, *written, *kinds):
         limits.append(("original_max_position_embeddings", rope))
         if "dynamic" in (rope.get("rope_type"), rope.get("type")):
             limits.append(("max_position_embeddings", fields))

@@ -25,3 +25,17 @@ class RMSNorm(nn.LayerNorm):
 
     def extra_repr(self) -> str:
         return f"{tuple(self.weight.shape)}, eps={self.eps}"
+
+
+class ZeroCenteredRMSNorm(RMSNorm):
+    """Where the factor is one more than the weight, and the result is rounded last."""
+
+    def initialize(self) -> None:
+        """A new norm multiplies by one."""
+        nn.init.zeros_(self.weight)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        wide = hidden_states.to(torch.float32)
+        mean_square = wide.pow(2).mean(-1, keepdim=True)
+        normalized = wide * torch.rsqrt(mean_square + self.eps)
+        return (normalized * (1.0 + self.weight.to(torch.float32))).to(hidden_states.dtype)

@@ -30,3 +30,18 @@ class UnpaddedTokenEmbedding(TokenEmbedding):
 
     def padding_id(self, config: Any) -> int | None:
         return None
+
+
+class ScaledTokenEmbedding(TokenEmbedding):
+    """Where vectors are multiplied by the square root of their size, rounded to their dtype.
+
+    Vaswani et al., "Attention Is All You Need", 2017.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self.scale = config.hidden_size**0.5
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        embedded = super().forward(input_ids)
+        return embedded * torch.tensor(self.scale, dtype=embedded.dtype, device=embedded.device)

@@ -1,0 +1,47 @@
+"""Tiny Gemma 3s: as their class has it, and with every option the other way."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forgather_convert import TINY_DECODER
+
+_SMALL = {name: value for name, value in TINY_DECODER.items() if name != "hidden_act"}
+_LOCAL = {"rope_type": "default", "rope_theta": 500.0}
+
+TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+    "linear-rope-tied": {
+        **_SMALL,
+        "head_dim": 16,
+        "query_pre_attn_scalar": 24,
+        "sliding_window": 8,
+        "layer_types": ["sliding_attention", "sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 20000.0},
+            "sliding_attention": _LOCAL,
+        },
+        "attention_dropout": 0.1,
+        "tie_word_embeddings": True,
+    },
+    "yarn-rope-bias-softcaps": {
+        **_SMALL,
+        # Its square root is not exact in 16 bits.
+        "hidden_size": 56,
+        "head_dim": 32,
+        "hidden_activation": "silu",
+        "attention_bias": True,
+        "query_pre_attn_scalar": 256,
+        "sliding_window": 8,
+        "layer_types": ["full_attention", "sliding_attention", "full_attention"],
+        "rope_parameters": {
+            "full_attention": {
+                "rope_type": "yarn",
+                "factor": 4.0,
+                "original_max_position_embeddings": 32,
+                "rope_theta": 20000.0,
+            },
+            "sliding_attention": _LOCAL,
+        },
+        "attn_logit_softcapping": 2.0,
+        "final_logit_softcapping": 3.0,
+    },
+}
