@@ -1,0 +1,28 @@
+"""Seed-OSS: the standard decoder, with biases by projection and dropout behind each block."""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from forgather_convert import STANDARD_HYPERPARAMETERS, HFConverter
+from forgather_convert_seed_oss.tiny_configs import TINY_CONFIGS
+
+
+class SeedOssConverter(HFConverter):
+    """Converts the Seed-OSS models."""
+
+    model_type = "seed_oss"
+    tiny_configs = TINY_CONFIGS
+    tokenizer_class = "PreTrainedTokenizerFast"
+    hyperparameters = (
+        *STANDARD_HYPERPARAMETERS,
+        "attention_bias",
+        "attention_out_bias",
+        "mlp_bias",
+        "residual_dropout",
+    )
+    field_names: ClassVar[Mapping[str, str]] = {"attention_out_bias": "attention_output_bias"}
+
+    def get_hf_model_class(self) -> Any:
+        from transformers import SeedOssForCausalLM
+
+        return SeedOssForCausalLM

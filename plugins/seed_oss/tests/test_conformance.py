@@ -1,0 +1,8 @@
+"""Seed-OSS passes the standard tests."""
+
+from forgather_convert.testing import ConverterConformance
+from forgather_convert_seed_oss import SeedOssConverter
+
+
+class TestSeedOss(ConverterConformance):
+    converter_class = SeedOssConverter
