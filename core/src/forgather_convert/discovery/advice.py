@@ -9,12 +9,15 @@ from forgather_convert.source.plain_text import one_line
 #: The distribution of this project for each model type. Nothing else is suggested for
 #: installation: a name made from a model type would be anybody's who publishes it.
 PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
+    "gemma2": "forgather-convert-gemma2",
+    "gemma3_text": "forgather-convert-gemma3-text",
     "granite": "forgather-convert-granite",
     "llama": "forgather-convert-llama",
     "mistral": "forgather-convert-mistral",
     "phi3": "forgather-convert-phi3",
     "qwen2": "forgather-convert-qwen2",
     "qwen3": "forgather-convert-qwen3",
+    "seed_oss": "forgather-convert-seed-oss",
 }
 _LONGEST_NAME = 80
 
