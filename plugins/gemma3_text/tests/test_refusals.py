@@ -1,0 +1,20 @@
+"""A model that attends to the future is refused."""
+
+from pathlib import Path
+
+import pytest
+
+from forgather_convert import UnsupportedModelError, plan
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.testing.models import read_json, write_json, write_model
+from forgather_convert_gemma3_text import Gemma3TextConverter
+
+
+def test_bidirectional_attention(tmp_path: Path) -> None:
+    converter = Gemma3TextConverter()
+    fields = next(iter(converter.tiny_configs.values()))
+    source = write_model(tmp_path / "hf", FamilyHooks(converter, "under test"), fields)
+    config = read_json(source / "config.json")
+    write_json(source / "config.json", {**config, "use_bidirectional_attention": True})
+    with pytest.raises(UnsupportedModelError, match="'use_bidirectional_attention' is True"):
+        plan(source, tmp_path / "fg", converter=converter)
