@@ -115,7 +115,8 @@ def save_model(
     hides in which order it rounds.
     """
     classes = ReferenceClasses.of(hooks)
-    config = classes.read(config_content(hooks, fields), "the config of a test")
+    content = config_content(hooks, fields)
+    config = classes.read(content, "the config of a test")
     model = classes.model_class(config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
@@ -126,6 +127,9 @@ def save_model(
                 parameter.copy_(noise + (1.0 if is_norm else 0.0))
             else:
                 parameter.copy_(state[name])
+    if "rope_scaling" in vars(config):
+        # The model computes what version 5 reads; version 4 would save what was written.
+        config.rope_scaling = content.get("rope_scaling")
     model.to(getattr(torch, dtype)).save_pretrained(directory)
 
 
