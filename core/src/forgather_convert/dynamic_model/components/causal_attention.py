@@ -57,6 +57,9 @@ class CausalAttention(nn.Module):
     Its steps are methods, for attentions that differ in one: ``build_projections``,
     ``project``, ``rotate`` and ``attend``.
 
+    A config may say which layers have rotary positions, ``no_rope_layers``: 1 for a layer that
+    has them, 0 for one that has no positions at all, as transformers writes it.
+
     Attributes:
         tp_plan: How the projections are divided among devices.
         eager: What attends where the config selects ``"eager"``.
@@ -83,6 +86,8 @@ class CausalAttention(nn.Module):
         is_sliding = attention_types(config)[layer_idx] == "sliding_attention"
         self.sliding_window = config.sliding_window if is_sliding else None
         self.attention_options: dict[str, Any] = {}
+        rope_layers = getattr(config, "no_rope_layers", None)
+        self.has_rope = rope_layers is None or bool(rope_layers[layer_idx])
 
         query_size = config.num_attention_heads * self.head_dim
         self.build_projections(config, query_size, config.num_key_value_heads * self.head_dim)
@@ -147,7 +152,8 @@ class CausalAttention(nn.Module):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
-        query, key = self.rotate(query, key, position_embeddings)
+        if self.has_rope:
+            query, key = self.rotate(query, key, position_embeddings)
         if past_key_values is not None:
             # transformers 4 needs the position for a static cache; version 5 keeps count itself.
             key, value = past_key_values.update(

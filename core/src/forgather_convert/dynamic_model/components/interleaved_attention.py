@@ -1,0 +1,21 @@
+"""Attention whose rotary positions turn pairs of neighbouring dimensions."""
+
+import torch
+
+from .causal_attention import CausalAttention
+from .rotary_embedding import apply_rotary, rotate_pairs
+
+
+class InterleavedAttention(CausalAttention):
+    """Causal attention with the angles of ``InterleavedRotaryEmbedding``."""
+
+    def rotate(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return (
+            apply_rotary(query, position_embeddings, rotate_pairs),
+            apply_rotary(key, position_embeddings, rotate_pairs),
+        )

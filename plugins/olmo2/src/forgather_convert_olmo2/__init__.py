@@ -1,0 +1,58 @@
+"""OLMo 2: norms behind the blocks and over whole projections, in float32 like the rotation."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from forgather_convert import (
+    STANDARD_HYPERPARAMETERS,
+    STANDARD_WEIGHT_MAPPING,
+    HFConverter,
+    RopeParameters,
+    WeightMappingDict,
+)
+from forgather_convert_olmo2.tiny_configs import TINY_CONFIGS
+
+_HF = "model.layers.{layer}"
+_FG = "causal_lm.layer_stack.layers.{layer}"
+
+
+class Olmo2Converter(HFConverter):
+    """Converts the OLMo 2 models."""
+
+    model_type = "olmo2"
+    tiny_configs = TINY_CONFIGS
+    tokenizer_class = "PreTrainedTokenizerFast"
+    hyperparameters = (*STANDARD_HYPERPARAMETERS, "attention_bias")
+    weight_mapping: ClassVar[WeightMappingDict] = {
+        **{
+            hf: fg
+            for hf, fg in STANDARD_WEIGHT_MAPPING.items()
+            if hf != f"{_HF}.input_layernorm.weight"
+        },
+        f"{_HF}.post_attention_layernorm.weight": f"{_FG}.norm1.weight",
+        f"{_HF}.post_feedforward_layernorm.weight": f"{_FG}.norm2.weight",
+        f"{_HF}.self_attn.q_norm.weight": f"{_FG}.attention.q_norm.weight",
+        f"{_HF}.self_attn.k_norm.weight": f"{_FG}.attention.k_norm.weight",
+    }
+    components: ClassVar[Mapping[str, str]] = {
+        "attention": "projection_norm_attention:ProjectionNormAttention",
+        "layer": "post_norm_layer:PostNormLayer",
+        "norm": "wide_rms_norm:WideRMSNorm",
+        "positional_encoding": "wide_rotary_embedding:WideRotaryEmbedding",
+    }
+    component_paths = (Path(__file__).parent / "components",)
+
+    def get_hf_model_class(self) -> Any:
+        from transformers import Olmo2ForCausalLM
+
+        return Olmo2ForCausalLM
+
+    def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
+        """Gives exactly two keys to transformers 4, which knows two types only."""
+        if rope.rope_type not in ("linear", "dynamic"):
+            return rope.to_fields()
+        return {
+            **rope.to_fields(),
+            "rope_scaling": {"type": rope.rope_type, "factor": float(rope.options["factor"])},
+        }

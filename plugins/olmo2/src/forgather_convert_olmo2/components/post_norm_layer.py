@@ -1,0 +1,31 @@
+"""A transformer layer that normalises what each of its two blocks gives."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from transformers.modeling_layers import GradientCheckpointingLayer
+
+
+class PostNormLayer(GradientCheckpointingLayer):
+    """``x + norm1(attention(x))``, then ``x + norm2(feedforward(x))``.
+
+    Liu et al., "Swin Transformer V2", 2022; OLMo Team, "2 OLMo 2 Furious", 2024.
+    """
+
+    def __init__(
+        self, attention: nn.Module, feedforward: nn.Module, norm1: nn.Module, norm2: nn.Module
+    ) -> None:
+        super().__init__()
+        self.attention = attention
+        self.feedforward = feedforward
+        self.norm1 = norm1
+        self.norm2 = norm2
+
+    def forward(
+        self, hidden_states: torch.Tensor, **kwargs: Any
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Gives the new hidden states, and the attention weights if there are any."""
+        attended, weights = self.attention(hidden_states, **kwargs)
+        hidden_states = hidden_states + self.norm1(attended)
+        return hidden_states + self.norm2(self.feedforward(hidden_states)), weights
