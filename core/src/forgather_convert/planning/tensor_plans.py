@@ -50,7 +50,7 @@ def tensor_plans(
     plans = []
     for name, value in match.expressions.items():
         dtype = detection.dtype if is_cast else value.dtype
-        if resizes and vocabulary is not None and name in parameters.vocabulary_matrices:
+        if resizes and vocabulary is not None and name in parameters.vocabulary_tensors:
             value = ResizeRows(
                 value, vocabulary.size, vocabulary.num_tokens_before, vocabulary.rows, dtype
             )

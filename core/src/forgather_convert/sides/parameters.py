@@ -30,8 +30,9 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
         ) from error
     saved = saved_state(model)
     modules = {module: name for name, module in model.named_modules()}
-    embedding, head = (
-        saved.names[f"{modules[module]}.weight"]
+    # The weight of each comes first; a head may have a bias, too.
+    (embedding, *_), (head, *biases) = (
+        [saved.names[f"{modules[module]}.{name}"] for name, _ in module.named_parameters()]
         for module in (model.get_input_embeddings(), model.get_output_embeddings())
     )
     is_tied = getattr(model.config, "tie_word_embeddings", False)
@@ -39,7 +40,7 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
     return ModelParameters(
         shapes={name: shape for name, shape in saved.shapes.items() if name not in tied},
         tied=tied,
-        vocabulary_matrices=(embedding,) if is_tied else (embedding, head),
+        vocabulary_tensors=(embedding, *(() if is_tied else (head,)), *biases),
         base_prefix=model.base_model_prefix,
         unread=_unread_names(model, saved.shapes),
     )

@@ -12,7 +12,7 @@ class ModelParameters:
     Attributes:
         shapes: Every parameter that a checkpoint must have.
         tied: Parameters that are another one under a second name, and the other one.
-        vocabulary_matrices: The parameters with a row for every token.
+        vocabulary_tensors: The parameters with a row for every token.
         base_prefix: What the names have in front in a checkpoint with a head, and not in one of
             the base model, without the dot; empty if there is no such difference.
         unread: What is found in the names of tensors that a checkpoint may have beside them, and
@@ -21,7 +21,7 @@ class ModelParameters:
 
     shapes: Mapping[str, tuple[int, ...]]
     tied: Mapping[str, str]
-    vocabulary_matrices: tuple[str, ...]
+    vocabulary_tensors: tuple[str, ...]
     base_prefix: str = ""
     unread: re.Pattern[str] | None = None
 
@@ -52,5 +52,5 @@ class ModelParameters:
 
     def with_vocabulary(self, size: int) -> "ModelParameters":
         """The same model with another number of tokens."""
-        resized = {name: (size, *self.shapes[name][1:]) for name in self.vocabulary_matrices}
+        resized = {name: (size, *self.shapes[name][1:]) for name in self.vocabulary_tensors}
         return replace(self, shapes={**self.shapes, **resized})

@@ -16,13 +16,25 @@ from forgather_convert.tensors.operations import (
 #: The mapping of the standard decoder, with every parameter that one can have.
 STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
     "model.embed_tokens.weight": "causal_lm.input_encoder.embedding.word_embedding.weight",
-    "model.norm.weight": "causal_lm.layer_stack.layer_norm.weight",
-    "lm_head.weight": "lm_head.weight",
+    **{
+        f"{hf}.{kind}": f"{fg}.{kind}"
+        for hf, fg in {
+            "model.norm": "causal_lm.layer_stack.layer_norm",
+            "lm_head": "lm_head",
+        }.items()
+        for kind in ("weight", "bias")
+    },
     **{
         f"model.layers.{{layer}}.{hf}": f"causal_lm.layer_stack.layers.{{layer}}.{fg}"
         for hf, fg in {
-            "input_layernorm.weight": "norm1.weight",
-            "post_attention_layernorm.weight": "norm2.weight",
+            **{
+                f"{hf}.{kind}": f"{fg}.{kind}"
+                for hf, fg in {
+                    "input_layernorm": "norm1",
+                    "post_attention_layernorm": "norm2",
+                }.items()
+                for kind in ("weight", "bias")
+            },
             **{
                 f"self_attn.{short}_proj.{kind}": f"attention.{long}_linear.{kind}"
                 for short, long in {"q": "query", "k": "key", "v": "value", "o": "output"}.items()
