@@ -15,6 +15,7 @@ from forgather_convert.dynamic_model.assembly import assemble, tensor_parallel_p
 from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.component_files import (
     RELATIVE_IMPORT,
+    ROUTER_LOGITS_FIELD,
     ComponentFiles,
     Symbol,
     collect_components,
@@ -143,7 +144,7 @@ def _parameter(name: str, value: Any) -> str:
 
 def _render_model(project: Project, configuration: str, files: ComponentFiles) -> str:
     config_class = Symbol(configuration, "DynamicCausalLMConfig")
-    fixed = {config_class: config_class.name, files.masks: files.masks.name}
+    fixed = {symbol: symbol.name for symbol in (config_class, *files.functions)}
     symbols = [
         component.symbol
         for fillings in files.components.values()
@@ -163,6 +164,7 @@ def _render_model(project: Project, configuration: str, files: ComponentFiles) -
             kind_fields=KINDS_OF_LAYERS,
             capabilities=(project.capabilities or Capabilities()).attributes(),
             has_head_bias="lm_head_bias" in project.config,
+            has_router_logits=ROUTER_LOGITS_FIELD in project.config,
             chooses_experts=any(_EXPERTS in text for text in files.sources.values()),
         )
 

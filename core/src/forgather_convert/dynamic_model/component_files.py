@@ -15,7 +15,13 @@ from forgather_convert.errors import ConverterError
 _STANDARD_COMPONENTS = Path(__file__).resolve().parent / "components"
 
 #: What every model uses besides the components that fill its roles.
-_MASKS = ("attention_masks", "create_attention_masks")
+_FUNCTIONS = (("attention_masks", "create_attention_masks"),)
+#: What a model uses, too, whose config says whether routers give their logits.
+ROUTER_LOGITS_FIELD = "output_router_logits"
+_ROUTER_FUNCTIONS = (
+    ("router_logits", "load_balancing_loss"),
+    ("router_logits", "recorded_router_logits"),
+)
 
 #: The one form of import between components.
 RELATIVE_IMPORT = re.compile(r"^( *from )\.(\w+)( import )", re.MULTILINE)
@@ -54,13 +60,13 @@ class ComponentFiles:
         sources: The text of each file, by the name of its module in the model. Modules import
             each other by these names.
         components: What fills each role, by the kind of layer that it is for.
-        masks: The function that makes the attention masks.
+        functions: What the model uses besides, under their own names.
         indirect: Of every module that only other components import, something that is in it.
     """
 
     sources: Mapping[str, str]
     components: Mapping[str, Mapping[str | None, Component]]
-    masks: Symbol
+    functions: Sequence[Symbol]
     indirect: Sequence[Symbol]
 
 
@@ -101,8 +107,11 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
         _check_defines(files[path], path, filling.name)
         found[filling] = path
         classes[filling] = _read_class(files, path, filling.name)
-    masks = _STANDARD_COMPONENTS / f"{_MASKS[0]}.py"
-    _add(project, masks, own, files)
+    functions = [
+        (_STANDARD_COMPONENTS / f"{module}.py", name) for module, name in _functions(project)
+    ]
+    for path, _ in functions:
+        _add(project, path, own, files)
 
     modules = _module_names(files, taken)
     components: dict[str, dict[str | None, Component]] = {}
@@ -110,17 +119,22 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
         components.setdefault(filling.role, {})[filling.kind] = Component(
             Symbol(modules[path], filling.name), classes[filling]
         )
-    direct = {masks, *found.values()}
+    direct = {*(path for path, _ in functions), *found.values()}
     return ComponentFiles(
         sources={modules[path]: _renamed(path, file, modules) for path, file in files.items()},
         components=components,
-        masks=Symbol(modules[masks], _MASKS[1]),
+        functions=[Symbol(modules[path], name) for path, name in functions],
         indirect=sorted(
             Symbol(modules[path], _something_in(path, file))
             for path, file in files.items()
             if path not in direct
         ),
     )
+
+
+def _functions(project: Project) -> tuple[tuple[str, str], ...]:
+    has_router_logits = ROUTER_LOGITS_FIELD in project.config
+    return (*_FUNCTIONS, *_ROUTER_FUNCTIONS) if has_router_logits else _FUNCTIONS
 
 
 def _is_asked_for(role: str, classes: Iterable[ComponentClass]) -> bool:

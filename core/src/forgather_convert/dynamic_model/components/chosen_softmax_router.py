@@ -6,9 +6,13 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .experts_implementation import HAS_STACKED_EXPERTS
+
 
 class ChosenSoftmaxRouter(nn.Module):
     """Chooses the experts with the largest logits; the softmax of these gives their weights."""
+
+    gives_logits = True
 
     def __init__(self, config: Any) -> None:
         super().__init__()
@@ -17,8 +21,16 @@ class ChosenSoftmaxRouter(nn.Module):
         self.bias = nn.Parameter(torch.zeros(config.num_experts))
         nn.init.normal_(self.weight, std=config.initializer_range)
 
-    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gives the chosen experts and their weights, ``[tokens, experts per token]``."""
+    def forward(
+        self, hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights.
+
+        transformers 4 has the weights of all experts in the logits' place.
+        """
         logits = functional.linear(hidden_states, self.weight, self.bias)
         chosen, experts = torch.topk(logits, self.top_k, dim=-1)
-        return experts, functional.softmax(chosen, dim=1, dtype=chosen.dtype)
+        weights = functional.softmax(chosen, dim=1, dtype=chosen.dtype)
+        if not HAS_STACKED_EXPERTS:
+            logits = torch.zeros_like(logits).scatter(1, experts, weights)
+        return logits, experts, weights

@@ -33,15 +33,17 @@ class GroupLimitedRouter(nn.Module):
             "e_score_correction_bias", torch.zeros(config.num_experts, dtype=dtype)
         )
 
-    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gives the chosen experts and their weights, ``[tokens, experts per token]``."""
+    def forward(
+        self, hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights."""
         logits = functional.linear(hidden_states.float(), self.weight.float())
         scores = logits.sigmoid()
         experts = self.choose(scores.detach() + self.e_score_correction_bias)
         weights = scores.gather(1, experts)
         if self.norm_topk_prob:
             weights = weights / (weights.sum(dim=-1, keepdim=True) + 1e-20)
-        return experts, weights * self.scale
+        return logits, experts, weights * self.scale
 
     def choose(self, scores: torch.Tensor) -> torch.Tensor:
         """The experts with the best scores in the best groups."""

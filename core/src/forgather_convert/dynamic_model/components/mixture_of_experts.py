@@ -26,7 +26,7 @@ class MixtureOfExperts(nn.Module):
             low, high = 1.0 - self.jitter_noise, 1.0 + self.jitter_noise
             hidden_states = hidden_states * torch.empty_like(hidden_states).uniform_(low, high)
         tokens = hidden_states.reshape(-1, shape[-1])
-        chosen, weights = self.router(tokens)
+        _, chosen, weights = self.router(tokens)
         output: torch.Tensor = self.experts(tokens, chosen, weights)
         return output.reshape(shape)
 

@@ -18,6 +18,7 @@ class SoftmaxRouter(nn.Module):
     Layer", 2017.
     """
 
+    gives_logits = True
     #: Whether the weights stay in float32.
     is_precise = False
 
@@ -28,14 +29,16 @@ class SoftmaxRouter(nn.Module):
         self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
         nn.init.normal_(self.weight, std=config.initializer_range)
 
-    def forward(self, hidden_states: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gives the chosen experts and their weights, ``[tokens, experts per token]``."""
+    def forward(
+        self, hidden_states: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights."""
         logits = functional.linear(hidden_states, self.weight)
         probabilities = functional.softmax(logits, dim=-1, dtype=torch.float32)
         weights, experts = torch.topk(probabilities, self.top_k, dim=-1)
         if self.norm_topk_prob:
             weights = weights / weights.sum(dim=-1, keepdim=True)
-        return experts, weights if self.is_precise else weights.to(hidden_states.dtype)
+        return logits, experts, weights if self.is_precise else weights.to(hidden_states.dtype)
 
 
 class PreciseSoftmaxRouter(SoftmaxRouter):
