@@ -9,15 +9,23 @@ from forgather_convert.source.plain_text import one_line
 #: The distribution of this project for each model type. Nothing else is suggested for
 #: installation: a name made from a model type would be anybody's who publishes it.
 PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
+    "cohere2": "forgather-convert-cohere2",
     "gemma2": "forgather-convert-gemma2",
     "gemma3_text": "forgather-convert-gemma3-text",
+    "glm4": "forgather-convert-glm4",
     "granite": "forgather-convert-granite",
     "llama": "forgather-convert-llama",
     "mistral": "forgather-convert-mistral",
+    "mixtral": "forgather-convert-mixtral",
+    "olmo2": "forgather-convert-olmo2",
+    "phi": "forgather-convert-phi",
     "phi3": "forgather-convert-phi3",
     "qwen2": "forgather-convert-qwen2",
     "qwen3": "forgather-convert-qwen3",
+    "qwen3_moe": "forgather-convert-qwen3-moe",
     "seed_oss": "forgather-convert-seed-oss",
+    "smollm3": "forgather-convert-smollm3",
+    "starcoder2": "forgather-convert-starcoder2",
 }
 _LONGEST_NAME = 80
 
