@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import torch
+
 from forgather_convert.testing.converted import Family
 from forgather_convert.testing.models import read_weights, write_model
 from forgather_convert.testing.tokenizer import write_tokenizer
