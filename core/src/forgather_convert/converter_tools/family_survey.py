@@ -132,7 +132,7 @@ def survey_family(model_type: str) -> FamilySurvey:
         for name, shape in model.shapes.items():
             shapes.setdefault(_template(name), shape)
     numbered = next((name for name in shapes if "{layer}" in name), "")
-    embedding, head = models[0].vocabulary_matrices
+    embedding, head = models[0].vocabulary_tensors[:2]
     return FamilySurvey(
         model_type=model_type,
         hf_class=model_class.__name__,

@@ -29,9 +29,9 @@ class GroupLimitedRouter(nn.Module):
         nn.init.normal_(self.weight, std=config.initializer_range)
         # transformers 4 has it in the dtype of the model.
         dtype = torch.float32 if HAS_STACKED_EXPERTS else None
-        self.register_buffer(
-            "e_score_correction_bias", torch.zeros(config.num_experts, dtype=dtype)
-        )
+        self.e_score_correction_bias: torch.Tensor
+        bias = torch.zeros(config.num_experts, dtype=dtype)
+        self.register_buffer("e_score_correction_bias", bias)
 
     def forward(
         self, hidden_states: torch.Tensor

@@ -43,4 +43,5 @@ class SharedMixtureOfExperts(MixtureOfExperts):
         self.shared_experts = GatedFeedforward(config, inner)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        return super().forward(hidden_states) + self.shared_experts(hidden_states)
+        shared: torch.Tensor = self.shared_experts(hidden_states)
+        return super().forward(hidden_states) + shared
