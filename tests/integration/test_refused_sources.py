@@ -15,6 +15,7 @@ from support.refusals import (
     LLAMA,
     assert_refused,
 )
+from support.workspace import model_types
 
 
 @pytest.fixture
@@ -48,12 +49,12 @@ def test_config_that_is_not_a_json_object(source: Path, content: bytes, word: st
 
 
 def test_unsupported_model_type(source: Path) -> None:
-    edit_config(source, model_type="gpt_neox")
+    edit_config(source, model_type="no_family")
     assert_refused(
         source,
         UnsupportedModelError,
-        "No converter registered for model type 'gpt_neox'",
-        "llama, mistral, qwen3",
+        "No converter registered for model type 'no_family'",
+        ", ".join(model_types()),
         "--converter-path",
     )
 
