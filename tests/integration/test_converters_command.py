@@ -13,6 +13,7 @@ import pytest
 from forgather_convert.discovery.choice import resolve_converter
 from support.command import forgather, forgather_process
 from support.distributions import CONVERTER, environment, imported, install
+from support.workspace import plugins, project
 
 FAMILIES = ("llama", "mistral", "qwen3")
 
@@ -46,7 +47,7 @@ def listed(*arguments: str | Path, code: int = 0, **variables: str) -> dict[str,
 def test_list_tells_every_status_and_imports_nothing(site: Path, variables: dict[str, str]) -> None:
     rows = listed(**variables)
     assert {name: row["status"] for name, row in rows.items()} == {
-        **{f"forgather-convert-{family}": "ok" for family in FAMILIES},
+        **{project(path)["project"]["name"]: "ok" for path in plugins()},
         "vendor-good": "ok",
         "vendor-broken": "ok",
         "vendor-exits": "ok",
