@@ -1,73 +1,13 @@
 """A side's parameters are what save_pretrained writes, on transformers 4 and 5 alike."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 from safetensors.torch import load_file
-from transformers import AutoConfig, AutoModelForCausalLM
+from transformers import AutoModelForCausalLM
 
 from forgather_convert.sides.parameters import parameters_of
-
-_SIZES = {
-    "vocab_size": 64,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "bos_token_id": 1,
-    "eos_token_id": 2,
-}
-_GROUPED = {"num_key_value_heads": 2, "head_dim": 8}
-
-#: A config, and a name that tells the form of its checkpoints.
-FAMILIES: Mapping[str, tuple[dict[str, Any], str]] = {
-    "llama": (_GROUPED, "model.layers.1.mlp.gate_proj.weight"),
-    "gpt2": ({"n_positions": 32}, "transformer.h.1.attn.c_attn.weight"),
-    "gpt_neox": ({}, "embed_out.weight"),
-    "phi": ({}, "lm_head.bias"),
-    "qwen3_moe": (
-        {
-            **_GROUPED,
-            "moe_intermediate_size": 16,
-            "num_experts": 3,
-            "num_experts_per_tok": 2,
-            "mlp_only_layers": [0],
-        },
-        "model.layers.1.mlp.experts.2.gate_proj.weight",
-    ),
-    "mixtral": (
-        {**_GROUPED, "num_local_experts": 3},
-        "model.layers.1.block_sparse_moe.experts.2.w3.weight",
-    ),
-    "gpt_oss": (
-        {**_GROUPED, "num_local_experts": 3, "num_experts_per_tok": 2},
-        "model.layers.1.mlp.experts.gate_up_proj_bias",
-    ),
-    "deepseek_v3": (
-        {
-            "num_key_value_heads": 4,
-            "n_routed_experts": 4,
-            "n_shared_experts": 1,
-            "moe_intermediate_size": 16,
-            "num_experts_per_tok": 2,
-            "n_group": 2,
-            "topk_group": 1,
-            "first_k_dense_replace": 1,
-            "q_lora_rank": 16,
-            "kv_lora_rank": 16,
-            "qk_rope_head_dim": 8,
-            "qk_nope_head_dim": 8,
-            "v_head_dim": 8,
-        },
-        "model.layers.1.mlp.experts.3.up_proj.weight",
-    ),
-}
-
-
-def _config(family: str, **fields: Any) -> Any:
-    return AutoConfig.for_model(family, **_SIZES, **FAMILIES[family][0], **fields)
+from support.transformers_families import FAMILIES, a_config
 
 
 def _written(directory: Path) -> dict[str, tuple[int, ...]]:
@@ -80,7 +20,7 @@ def _written(directory: Path) -> dict[str, tuple[int, ...]]:
 def test_the_names_and_shapes_are_those_of_the_file(
     family: str, is_tied: bool, tmp_path: Path
 ) -> None:
-    config = _config(family, tie_word_embeddings=is_tied)
+    config = a_config(family, tie_word_embeddings=is_tied)
     AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
     parameters = parameters_of(lambda: AutoModelForCausalLM.from_config(config))
     assert parameters.shapes == _written(tmp_path)
@@ -93,14 +33,14 @@ def test_the_names_and_shapes_are_those_of_the_file(
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_the_names_are_the_same_under_every_version(family: str) -> None:
-    config = _config(family, tie_word_embeddings=False)
+    config = a_config(family, tie_word_embeddings=False)
     parameters = parameters_of(lambda: AutoModelForCausalLM.from_config(config))
     assert FAMILIES[family][1] in parameters
 
 
 def test_nothing_is_computed_for_the_names() -> None:
     """A model of a size that no memory holds."""
-    config = _config("mixtral", tie_word_embeddings=False)
+    config = a_config("mixtral", tie_word_embeddings=False)
     config.hidden_size, config.intermediate_size, config.num_local_experts = 2**16, 2**18, 8
     parameters = parameters_of(lambda: AutoModelForCausalLM.from_config(config))
     name = "model.layers.1.block_sparse_moe.experts.7.w2.weight"
@@ -126,7 +66,7 @@ def test_nothing_is_computed_for_the_names() -> None:
     ],
 )
 def test_what_the_class_does_not_read(family: str, name: str, is_unread: bool) -> None:
-    parameters = parameters_of(lambda: AutoModelForCausalLM.from_config(_config(family)))
+    parameters = parameters_of(lambda: AutoModelForCausalLM.from_config(a_config(family)))
     assert parameters.is_unread(name) == is_unread
 
 
@@ -143,5 +83,5 @@ def test_what_the_class_does_not_read(family: str, name: str, is_unread: bool) -
 def test_the_prefix_of_the_base_model_may_be_missing(
     family: str, stored: str, current: str
 ) -> None:
-    parameters = parameters_of(lambda: AutoModelForCausalLM.from_config(_config(family)))
+    parameters = parameters_of(lambda: AutoModelForCausalLM.from_config(a_config(family)))
     assert parameters.current_name(stored) == current

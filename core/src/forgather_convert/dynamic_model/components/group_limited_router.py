@@ -25,10 +25,10 @@ class GroupLimitedRouter(nn.Module):
         self.top_groups = config.topk_group
         self.norm_topk_prob = config.norm_topk_prob
         self.scale = config.routed_scaling_factor
-        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
-        nn.init.normal_(self.weight, std=config.initializer_range)
-        # transformers 4 has it in the dtype of the model.
+        # transformers 4 has both in the dtype of the model.
         dtype = torch.float32 if HAS_STACKED_EXPERTS else None
+        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size, dtype=dtype))
+        nn.init.normal_(self.weight, std=config.initializer_range)
         self.e_score_correction_bias: torch.Tensor
         bias = torch.zeros(config.num_experts, dtype=dtype)
         self.register_buffer("e_score_correction_bias", bias)

@@ -25,8 +25,9 @@ class MixtureOfExperts(nn.Module):
         if self.training and self.jitter_noise > 0:
             low, high = 1.0 - self.jitter_noise, 1.0 + self.jitter_noise
             hidden_states = hidden_states * torch.empty_like(hidden_states).uniform_(low, high)
+        # A view for each, so that gradients are added in the order in which transformers does.
+        _, chosen, weights = self.router(hidden_states.reshape(-1, shape[-1]))
         tokens = hidden_states.reshape(-1, shape[-1])
-        _, chosen, weights = self.router(tokens)
         output: torch.Tensor = self.experts(tokens, chosen, weights)
         return output.reshape(shape)
 
@@ -43,5 +44,7 @@ class SharedMixtureOfExperts(MixtureOfExperts):
         self.shared_experts = GatedFeedforward(config, inner)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        # In this order, which is that of the gradients, too.
+        routed = super().forward(hidden_states)
         shared: torch.Tensor = self.shared_experts(hidden_states)
-        return super().forward(hidden_states) + shared
+        return routed + shared
