@@ -7,23 +7,29 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from forgather_convert.converter_tools.tiny_models import TINY_TOKENS
 from forgather_convert.errors import OptionError, first_line
 from forgather_convert.families.rope import ROPE_FIELDS
+from forgather_convert.families.tiny_decoder import TINY_DECODER
 from forgather_convert.sides.parameters import parameters_of
 
 #: The sizes of a survey's model by the names of the standard decoder. They all differ, so that
 #: a dimension of a weight tells which of them it is.
 SURVEY_SIZES: Mapping[str, int] = {
-    "vocab_size": 160,
-    "hidden_size": 64,
-    "intermediate_size": 96,
-    "num_hidden_layers": 3,
-    "num_attention_heads": 4,
-    "num_key_value_heads": 2,
+    **{
+        name: TINY_DECODER[name]
+        for name in (
+            "vocab_size",
+            "hidden_size",
+            "intermediate_size",
+            "num_hidden_layers",
+            "num_attention_heads",
+            "num_key_value_heads",
+            "max_position_embeddings",
+        )
+    },
     "head_dim": 16,
-    "max_position_embeddings": 128,
 }
-_TOKENS: Mapping[str, int] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 #: Sizes that only some families have, small, by patterns of their names.
 _SMALL_SIZES: tuple[tuple[str, int], ...] = (
     (r"num_experts_per_tok|.*top_?k", 2),
@@ -151,7 +157,7 @@ def survey_family(model_type: str) -> FamilySurvey:
 def _own_fields(config_class: Any) -> dict[str, Any]:
     from transformers import PretrainedConfig
 
-    inherited = PretrainedConfig().to_dict().keys() - {*_TOKENS, "tie_word_embeddings"}
+    inherited = PretrainedConfig().to_dict().keys() - {*TINY_TOKENS, "tie_word_embeddings"}
     defaults = config_class().to_dict()
     return {
         name: value
@@ -169,7 +175,7 @@ def _tiny_configs(
     base: dict[str, Any] = {
         names[name]: size for name, size in SURVEY_SIZES.items() if names[name] in own
     }
-    base.update({name: value for name, value in _TOKENS.items() if name in own})
+    base.update({name: value for name, value in TINY_TOKENS.items() if name in own})
     for name, value in own.items():
         if name not in base and type(value) is int and value:
             matching = (size for pattern, size in _SMALL_SIZES if re.fullmatch(pattern, name))

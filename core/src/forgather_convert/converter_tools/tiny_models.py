@@ -28,7 +28,7 @@ TINY_SIZES: Mapping[str, int] = {
     "max_position_embeddings": 64,
 }
 #: The defaults of many families are not in a vocabulary this small.
-_TOKENS: Mapping[str, int] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
+TINY_TOKENS: Mapping[str, int] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _WEIGHTS_FILE = "model.safetensors"
 _SEED = 0
 
@@ -62,7 +62,7 @@ def _default_config(hooks: FamilyHooks, is_tied: bool) -> Any:
     config_class = hooks.hf_config_class()
     defaults = config_class()
     sizes = {name: size for name, size in TINY_SIZES.items() if hasattr(defaults, name)}
-    config = config_class(**sizes, **_TOKENS, tie_word_embeddings=is_tied)
+    config = config_class(**sizes, **TINY_TOKENS, tie_word_embeddings=is_tied)
     config.architectures = [hooks.hf_model_class().__name__]
     return config
 

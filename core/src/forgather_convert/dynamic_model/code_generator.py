@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import functools
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -96,14 +97,19 @@ def generate_code(project: Project) -> GeneratedCode:
     )
 
 
-def _render(template: str, **values: Any) -> str:
-    environment = jinja2.Environment(
+@functools.cache
+def _environment() -> jinja2.Environment:
+    """The templates, each compiled once."""
+    return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
         autoescape=False,  # noqa: S701 - Python source, not HTML
     )
-    return environment.get_template(template).render(**values)
+
+
+def _render(template: str, **values: Any) -> str:
+    return _environment().get_template(template).render(**values)
 
 
 def _render_configuration(project: Project, components: ComponentFiles) -> str:

@@ -17,10 +17,14 @@ class RMSNorm(nn.LayerNorm):
     def __init__(self, size: int, eps: float) -> None:
         super().__init__(size, eps=eps, bias=False)
 
-    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+    def normalize(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        """Scales to unit root mean square, in float32."""
         wide = hidden_states.to(torch.float32)
         mean_square = wide.pow(2).mean(-1, keepdim=True)
-        normalized = wide * torch.rsqrt(mean_square + self.eps)
+        return wide * torch.rsqrt(mean_square + self.eps)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        normalized = self.normalize(hidden_states)
         return self.weight * normalized.to(hidden_states.dtype)
 
     def extra_repr(self) -> str:
@@ -35,7 +39,5 @@ class ZeroCenteredRMSNorm(RMSNorm):
         nn.init.zeros_(self.weight)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        wide = hidden_states.to(torch.float32)
-        mean_square = wide.pow(2).mean(-1, keepdim=True)
-        normalized = wide * torch.rsqrt(mean_square + self.eps)
-        return (normalized * (1.0 + self.weight.to(torch.float32))).to(hidden_states.dtype)
+        factor = 1.0 + self.weight.to(torch.float32)
+        return (self.normalize(hidden_states) * factor).to(hidden_states.dtype)
