@@ -23,7 +23,7 @@ from forgather_convert.tensors import (
     unstack,
 )
 from forgather_convert.tensors.byte_ranges import byte_ranges
-from forgather_convert.tensors.expressions import cast
+from forgather_convert.tensors.expressions import cast, stored
 from forgather_convert.tensors.matching import TensorMatch, match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
@@ -41,7 +41,7 @@ def match(directory: Path, mapping: WeightMapping, shapes: dict[str, Any]) -> Te
     files = find_weights(directory)
     assert files is not None
     parameters = ModelParameters(shapes, {}, ())
-    tensors = open_checkpoint(files).tensors
+    tensors = {name: stored(ref) for name, ref in open_checkpoint(files).tensors.items()}
     return match_tensors(tensors, mapping, parameters, CONFIG, str(directory))
 
 
