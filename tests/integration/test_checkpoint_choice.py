@@ -16,6 +16,8 @@ from support.models import write_hf_model
 from support.pairs import Pair
 from support.variants import Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 Pairs = Callable[[Variant, str], Pair]
 
 _LLAMA = variant("llama-default")

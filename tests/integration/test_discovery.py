@@ -11,6 +11,8 @@ from support.distributions import CONVERTER, SPECIFICATION, environment, importe
 from support.models import write_hf_model
 from support.variants import Variant
 
+pytestmark = pytest.mark.version_independent
+
 #: The specification's example, for a class that transformers has.
 EXAMPLE = SPECIFICATION.replace("MyModelForCausalLM", "LlamaForCausalLM")
 BROKEN = "raise RuntimeError('a broken plugin was imported')\n"

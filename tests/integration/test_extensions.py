@@ -18,6 +18,8 @@ from support.distributions import environment
 from support.models import load_forgather, load_hf, prompt, write_hf_model
 from support.variants import Variant
 
+pytestmark = pytest.mark.version_independent
+
 TOY = Path(__file__).parents[1] / "extension"
 NAME = "forgather-toy"
 BROKEN = "raise RuntimeError('no such luck')\n"

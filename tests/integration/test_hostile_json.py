@@ -17,6 +17,8 @@ from support.models import write_hf_model
 from support.refusals import LLAMA, assert_refused
 from support.tokenizer_files import write_tokenizer
 
+pytestmark = pytest.mark.version_independent
+
 DEEP = "[" * 100_000 + "]" * 100_000
 #: What Python reads, and fails to copy or to write.
 DEEP_FOR_COPIES = "[" * 400 + "]" * 400

@@ -18,6 +18,8 @@ from support.directories import snapshot
 from support.models import random_state, write_hf_model
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 FILE = "forgather_conversion.json"
 INV_FREQ = "model.layers.0.self_attn.rotary_emb.inv_freq"

@@ -28,6 +28,8 @@ from forgather_convert.tensors.matching import TensorMatch, match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 
+pytestmark = pytest.mark.version_independent
+
 CONFIG = {"num_attention_heads": 4}
 State = dict[str, torch.Tensor]
 

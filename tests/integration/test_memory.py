@@ -17,9 +17,13 @@ import support
 from support.memory import peak_memory
 from support.sparse_model import LAYER_BYTES, write_sparse_llama
 
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/status").exists(), reason="only Linux tells a process's anonymous memory"
-)
+pytestmark = [
+    pytest.mark.version_independent,
+    pytest.mark.skipif(
+        not Path("/proc/self/status").exists(),
+        reason="only Linux tells a process's anonymous memory",
+    ),
+]
 
 _SMALL, _MEDIUM, _LARGE = 4, 20, 48
 #: Several times less than the models differ in size.

@@ -20,6 +20,8 @@ from support.refusals import (
     assert_refused,
 )
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

@@ -18,6 +18,8 @@ from support.refusals import (
     write_state,
 )
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:

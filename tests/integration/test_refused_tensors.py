@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from forgather_convert import (
@@ -14,6 +15,8 @@ from support.refusals import (
     without,
     write_state,
 )
+
+pytestmark = pytest.mark.version_independent
 
 
 def test_unmapped_tensors_are_named(tmp_path: Path) -> None:

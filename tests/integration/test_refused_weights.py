@@ -22,6 +22,8 @@ from support.refusals import (
     write_state,
 )
 
+pytestmark = pytest.mark.version_independent
+
 SHARDS = 3
 
 

@@ -23,6 +23,8 @@ from support.vocabulary import (
     write_model,
 )
 
+pytestmark = pytest.mark.version_independent
+
 HEAD = "lm_head.weight"
 
 

@@ -17,6 +17,8 @@ from support.models import write_hf_model, write_weights
 from support.pairs import Pair
 from support.variants import Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 _LLAMA = variant("llama-default")
 
 

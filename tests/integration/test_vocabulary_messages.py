@@ -9,6 +9,8 @@ from support.command import forgather
 from support.tokenizers import write_byte_level_bpe
 from support.vocabulary import config, write_model
 
+pytestmark = pytest.mark.version_independent
+
 YAML = """\
 bos_token: <|begin|>
 pad_token: </s>

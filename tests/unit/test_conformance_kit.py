@@ -12,6 +12,8 @@ from forgather_convert import HFConverter
 from forgather_convert.dynamic_model import components
 from forgather_convert.testing import TINY_DECODER, ConverterConformance, expected_failure
 
+pytestmark = pytest.mark.version_independent
+
 COMPLETE: dict[str, Any] = {"converter_class": HFConverter, "configs": {"plain": TINY_DECODER}}
 STANDARD_TESTS = [name for name in vars(ConverterConformance) if name.startswith("test_")]
 

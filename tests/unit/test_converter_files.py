@@ -15,7 +15,7 @@ from forgather_convert.discovery.declarations import read_declarations
 from forgather_convert.discovery.found import Origin, Status
 from support.distributions import SPECIFICATION, install, scanned, write
 
-pytestmark = pytest.mark.usefixtures("own_tree")
+pytestmark = [pytest.mark.version_independent, pytest.mark.usefixtures("own_tree")]
 
 
 def status_of(name: str) -> tuple[Status, str]:

@@ -13,6 +13,8 @@ from forgather_convert.discovery.converter_files import find_in_tree
 from forgather_convert.discovery.forgather_tree import forgather_tree
 from support.log import logged
 
+pytestmark = pytest.mark.version_independent
+
 ROOT = Path(__file__).parents[2]
 #: Leaves a trace where it runs.
 TRAP = """

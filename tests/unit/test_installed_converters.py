@@ -17,7 +17,7 @@ from forgather_convert.discovery.found import Origin, Status
 from forgather_convert.discovery.installed import find_installed
 from support.distributions import CONVERTER, imported, install, scanned, write
 
-pytestmark = pytest.mark.usefixtures("own_tree")
+pytestmark = [pytest.mark.version_independent, pytest.mark.usefixtures("own_tree")]
 
 
 def status_of(name: str) -> tuple[Status, str]:

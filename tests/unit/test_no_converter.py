@@ -9,6 +9,8 @@ from forgather_convert.discovery.advice import PUBLISHED_DISTRIBUTIONS, no_conve
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
 from support.workspace import plugins, project
 
+pytestmark = pytest.mark.version_independent
+
 
 def installed(*model_types: str, status: Status = Status.OK) -> list[FoundConverter]:
     return [
