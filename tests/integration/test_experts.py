@@ -11,6 +11,7 @@ from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.models import read_weights, write_model
 from forgather_convert.testing.running import load_forgather, padding_mask, prompt, unequal
+from forgather_convert_gpt_oss import GptOssConverter
 from forgather_convert_mixtral import MixtralConverter
 from forgather_convert_qwen3_moe import Qwen3MoeConverter
 
@@ -19,7 +20,7 @@ try:
 except ImportError:
     ALL_EXPERTS_FUNCTIONS = None
 
-CONVERTERS = (MixtralConverter, Qwen3MoeConverter)
+CONVERTERS = (MixtralConverter, Qwen3MoeConverter, GptOssConverter)
 WITH_ROUTER_LOGITS = CONVERTERS
 
 

@@ -7,15 +7,18 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 
-from forgather_convert import ConvertOptions, MappingError, SourceError
+from forgather_convert import ConvertOptions, MappingError, SourceError, convert
 from forgather_convert.sides.dequantized_loading import load_dequantized
 from forgather_convert.sides.merged_parameters import made_value
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, detect
 from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import Expression
-from support.models import write_weights
+from forgather_convert_gpt_oss import GptOssConverter
+from support.converting import read_config
+from support.models import TRANSFORMERS_MAJOR, write_weights
 from support.round_trips import assert_equal_tensors
 
 FIELDS = {
@@ -124,6 +127,35 @@ def test_the_check_loads_what_transformers_makes(tmp_path: Path) -> None:
     assert_equal_tensors(ours, parameters(model))
     # They are made when they are used: no memory holds all of them.
     assert made_value(model.get_parameter(GATE_UP)) is not None
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"])
+def test_there_and_back(
+    tmp_path: Path, dtype: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With both logit checks; what comes back is the model that transformers dequantizes."""
+    source, back = write_gpt_oss(tmp_path / "hf", gpt_oss_state()), tmp_path / "back"
+    converter = GptOssConverter()
+    options = ConvertOptions(dequantize=True, dtype=dtype)
+    there = convert(source, tmp_path / "fg", options, converter=converter)
+    again = convert(tmp_path / "fg", back, converter=converter)
+    assert there.logits is not None
+    assert there.logits.are_equal
+    assert again.logits is not None
+    assert again.logits.are_equal
+    # Where transformers dequantizes one tensor at a time, the check takes its numbers.
+    assert ("it proves names and code" in caplog.text) is (TRANSFORMERS_MAJOR < 5)
+    # Of what transformers gives, in bfloat16 whatever it is asked for.
+    model = transformers.GptOssForCausalLM.from_pretrained(
+        source, quantization_config=transformers.Mxfp4Config(dequantize=True), dtype="bfloat16"
+    )
+    target = getattr(torch, dtype or "bfloat16")
+    expected = {name: value.to(target) for name, value in parameters(model).items()}
+    assert_equal_tensors(load_file(back / "model.safetensors"), expected)
+    before, config = read_config(source), read_config(back)
+    del before["quantization_config"]
+    assert {name: config[name] for name in before} == {**before, "dtype": dtype or "bfloat16"}
+    assert "quantization_config" not in config
 
 
 @pytest.mark.parametrize(("missing", "other"), [("scales", "blocks"), ("blocks", "scales")])

@@ -38,7 +38,7 @@ class Olmo2Converter(HFConverter):
     components: ClassVar[Mapping[str, str]] = {
         "attention": "projection_norm_attention:ProjectionNormAttention",
         "layer": "post_norm_layer:PostNormLayer",
-        "norm": "wide_rms_norm:WideRMSNorm",
+        "norm": "rms_norm:WideRMSNorm",
         "positional_encoding": "wide_rotary_embedding:WideRotaryEmbedding",
     }
     component_paths = (Path(__file__).parent / "components",)

@@ -18,8 +18,9 @@ class ChosenSoftmaxRouter(nn.Module):
         super().__init__()
         self.top_k = config.num_experts_per_tok
         self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
-        self.bias = nn.Parameter(torch.zeros(config.num_experts))
-        nn.init.normal_(self.weight, std=config.initializer_range)
+        self.bias = nn.Parameter(torch.empty(config.num_experts))
+        for parameter in self.parameters():
+            nn.init.normal_(parameter, std=config.initializer_range)
 
     def forward(
         self, hidden_states: torch.Tensor

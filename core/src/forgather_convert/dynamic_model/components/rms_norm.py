@@ -31,6 +31,13 @@ class RMSNorm(nn.LayerNorm):
         return f"{tuple(self.weight.shape)}, eps={self.eps}"
 
 
+class WideRMSNorm(RMSNorm):
+    """Where the result is rounded to the input's dtype *after* it is multiplied."""
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        return (self.weight * self.normalize(hidden_states)).to(hidden_states.dtype)
+
+
 class ZeroCenteredRMSNorm(RMSNorm):
     """Where the factor is one more than the weight, and the result is rounded last."""
 
