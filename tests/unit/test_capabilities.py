@@ -3,7 +3,7 @@
 import pytest
 import transformers
 
-from forgather_convert.testing.capabilities import attention_implementations, has_rope
+from forgather_convert.testing.capabilities import attention_implementations
 
 
 @pytest.mark.parametrize(
@@ -13,16 +13,3 @@ from forgather_convert.testing.capabilities import attention_implementations, ha
 def test_attention_implementations(model_class: str, implementations: tuple[str, ...]) -> None:
     found = attention_implementations(getattr(transformers, model_class))
     assert found == implementations
-
-
-@pytest.mark.parametrize(
-    ("config_class", "expected"),
-    [
-        ("LlamaConfig", True),
-        ("GPTNeoXConfig", True),
-        ("Gemma3TextConfig", True),
-        ("GPT2Config", False),
-    ],
-)
-def test_rotary_embedding(config_class: str, expected: bool) -> None:
-    assert has_rope(getattr(transformers, config_class)) is expected

@@ -11,7 +11,7 @@ from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.rope import (
     RopeParameters,
-    in_schema_of_transformers_4,
+    check_transformers_4_knows,
     read_rope,
 )
 from forgather_convert.sides.reference import rope_of
@@ -65,14 +65,14 @@ def test_parameters_for_sliding_layers_only_are_refused() -> None:
         read_rope({"rope_parameters": {"sliding_attention": SLIDING}})
 
 
-def test_transformers_4_gets_its_own_schema() -> None:
-    assert in_schema_of_transformers_4(BY_KIND, "the config") == SCHEMA_4
+def test_transformers_4_has_a_field_for_the_base_of_sliding_layers() -> None:
+    check_transformers_4_knows(BY_KIND, "the config")
 
 
 @pytest.mark.parametrize("kind", ["sliding_attention", "chunked_attention"])
 def test_what_transformers_4_does_not_know_is_refused(kind: str) -> None:
     with pytest.raises(UnsupportedModelError, match=kind):
-        in_schema_of_transformers_4({"full_attention": SLIDING, kind: FULL}, "the config")
+        check_transformers_4_knows({"full_attention": SLIDING, kind: FULL}, "the config")
 
 
 def test_config_objects_of_the_installed_transformers() -> None:

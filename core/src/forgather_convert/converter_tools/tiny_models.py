@@ -70,7 +70,7 @@ def _default_config(hooks: FamilyHooks, is_tied: bool) -> Any:
 def project_of(hooks: FamilyHooks, hf_config: Any) -> tuple[SourceConfig, Project]:
     """The completed config and the dynamic model of a Hugging Face config."""
     fields = {**hf_config.to_dict(), "model_type": hooks.model_type}
-    config = complete_config(SourceConfig(fields, "the tiny config"), hf_config)
+    config = complete_config(SourceConfig(fields, "the tiny config"), hf_config, hooks)
     return config, hooks.project(config, None)
 
 

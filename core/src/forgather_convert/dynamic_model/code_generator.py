@@ -121,6 +121,7 @@ def _render_configuration(project: Project, components: ComponentFiles) -> str:
             hyperparameters=parameters,
             base_fields=_BASE_CONFIG_FIELDS,
             tp_plan=tensor_parallel_plan(components.components),
+            has_rope=project.has_rope,
         )
 
     parameters = {

@@ -80,6 +80,8 @@ class Project:
             first, then in core's.
         capabilities: What transformers may do with the model; by default what it may do with
             the family's own class.
+        has_rope: Whether the config says how queries and keys are rotated. A model that has no
+            rotary embedding fills the role ``positional_encoding`` with another component.
     """
 
     model_type: str
@@ -87,6 +89,7 @@ class Project:
     components: Mapping[str, str | Mapping[str, str]] = field(default_factory=dict)
     component_paths: Sequence[str | Path] = ()
     capabilities: Capabilities | None = None
+    has_rope: bool = True
 
     def __post_init__(self) -> None:
         if not (isinstance(self.model_type, str) and _MODEL_TYPE.fullmatch(self.model_type)):

@@ -76,6 +76,7 @@ class HFConverter:
         component_paths: Directories with source files of components that core does not have.
         tokenizer_class: The class of tokenizers whose files do not name one. transformers
             takes it from the ``model_type``, which a dynamic model has another of.
+        has_rope: Whether the family has rotary embeddings.
     """
 
     model_type: ClassVar[str] = ""
@@ -87,6 +88,7 @@ class HFConverter:
     components: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}
     component_paths: ClassVar[Sequence[str | Path]] = ()
     tokenizer_class: ClassVar[str | None] = None
+    has_rope: ClassVar[bool] = True
 
     def get_hf_model_class(self) -> Any:
         raise ConverterError(
@@ -131,7 +133,8 @@ class HFConverter:
             config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
         config["head_dim"] = self._head_dim(src_config)
         config.update(self.own_hyperparameters(src_config))
-        config.update(read_rope(src_config, src_config.origin).to_fields())
+        if self.has_rope:
+            config.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
             config["max_position_embeddings"] = max_length
         return {
@@ -139,6 +142,7 @@ class HFConverter:
             "config": config,
             "components": self.components,
             "component_paths": self.component_paths,
+            "has_rope": self.has_rope,
         }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
@@ -151,6 +155,8 @@ class HFConverter:
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
         fields = {name: value for name, value in src_config.items() if name not in not_hf}
+        if max_length is not None:
+            fields["max_position_embeddings"] = max_length
         for name, own_name in self.field_names.items():
             if own_name in fields:
                 fields.setdefault(name, fields.pop(own_name))
@@ -159,9 +165,8 @@ class HFConverter:
                 fields.pop(name, None)
         if "head_dim" not in self.hyperparameters:
             fields.pop("head_dim", None)
-        fields.update(self.get_rope_fields(read_rope(src_config, src_config.origin)))
-        if max_length is not None:
-            fields["max_position_embeddings"] = max_length
+        if self.has_rope:
+            fields.update(self.get_rope_fields(read_rope(src_config, src_config.origin)))
         config = self.get_hf_config_class()(**fields)
         if "head_dim" in self.hyperparameters and getattr(config, "head_dim", None) is None:
             # transformers 4 computes with it for some RoPE types even where it is null, and
@@ -188,6 +193,10 @@ class HFConverter:
                     f"({value!r} in {src_config.origin}). Use a converter of a family that can "
                     "(--converter-path)."
                 )
+        if self.has_rope:
+            self._validate_rope(src_config)
+
+    def _validate_rope(self, src_config: SourceConfig) -> None:
         rope = read_rope(src_config, src_config.origin)
         if rope.by_kind and LOCAL_BASE not in self.hyperparameters:
             raise UnsupportedModelError(

@@ -121,6 +121,11 @@ class FamilyHooks:
     def model_type(self) -> str:
         return self.converter.model_type
 
+    @property
+    def has_rope(self) -> bool:
+        """Whether the family has rotary embeddings."""
+        return self.converter.has_rope
+
     def weight_mapping(self, direction: str = "to_forgather") -> WeightMapping:
         """The mapping of Hugging Face names to Forgather names, or as the direction says."""
         mapping = self._call("get_weight_mapping", direction=direction)

@@ -63,7 +63,7 @@ class RopeParameters:
         scaling = {"rope_type": self.rope_type, **self.options}
         fields: dict[str, Any] = {
             "rope_theta": self.theta,
-            "rope_scaling": None if self.rope_type == "default" and not self.options else scaling,
+            "rope_scaling": None if self.rope_type == "default" else scaling,
             "rope_parameters": {**scaling, "rope_theta": self.theta},
         }
         if self.rope_type == "longrope":
@@ -115,30 +115,20 @@ def parameters_by_kind(written: Any) -> dict[str, Mapping[str, Any]]:
     return {kind: entry for kind, entry in written.items() if isinstance(entry, Mapping)}
 
 
-def in_schema_of_transformers_4(parameters: Mapping[str, Any], origin: str) -> dict[str, Any]:
-    """The fields by which transformers 4 knows what is written as ``rope_parameters``.
+def check_transformers_4_knows(parameters: Mapping[str, Any], origin: str) -> None:
+    """Checks what is written as ``rope_parameters``.
 
     Raises:
-        UnsupportedModelError: It knows none.
+        UnsupportedModelError: transformers 4 has no field for it.
     """
     kinds = parameters_by_kind(parameters)
-    main = dict(kinds.get(MAIN_KIND, {}) if kinds else parameters)
-    fields: dict[str, Any] = {}
-    for name in ("rope_theta", "partial_rotary_factor"):
-        if main.get(name) is not None:
-            fields[name] = main.pop(name)
-    is_default = main.get("rope_type", main.get("type", "default")) == "default"
-    fields["rope_scaling"] = None if is_default else main
     for kind in kinds.keys() - {MAIN_KIND}:
-        entry = dict(kinds[kind])
-        theta = entry.pop("rope_theta", DEFAULT_THETA)
+        entry = {name: value for name, value in kinds[kind].items() if name != "rope_theta"}
         if kind != LOCAL_KIND or entry not in ({}, {"rope_type": "default"}):
             raise UnsupportedModelError(
                 f"The RoPE parameters for '{kind}' in {origin} are more than the installed "
                 "transformers knows. Install version 5 of transformers."
             )
-        fields[LOCAL_BASE] = theta
-    return fields
 
 
 def _read_one(config: Mapping[str, Any], written: Mapping[str, Any], origin: str) -> RopeParameters:

@@ -24,6 +24,7 @@ from forgather_convert.sides.original_config import OriginalConfig, read_origina
 from forgather_convert.sides.original_weights import OriginalWeights
 from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.provenance import PROVENANCE_FILE, read_provenance
+from forgather_convert.sides.reference import rope_fields_of
 from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.sides.side_file_rules import SideFileRules, forgather_files
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
@@ -90,8 +91,9 @@ def _forgather_side(
     detection, hooks, options = source.detection, source.hooks, source.options
     project = hooks.project(config, options.max_length)
     code = generate_code(project)
+    rope_fields = rope_fields_of(side.config_object, hooks, config.origin)
     fields = forgather_config_fields(
-        detection.config, detection.dtype, project, code, hooks.field_names()
+        detection.config, detection.dtype, project, code, hooks.field_names(), tuple(rope_fields)
     )
     tokenizer_class = hooks.tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(side.directory):

@@ -56,7 +56,9 @@ class ForgatherSource(SourceSide):
     def standard_project(self) -> Project:
         """The dynamic model that the family has for this config today."""
         as_hugging_face = complete_config(
-            SourceConfig(self.config_object.to_dict(), self.config.origin), self.config_object
+            SourceConfig(self.config_object.to_dict(), self.config.origin),
+            self.config_object,
+            self.hooks,
         )
         return self.hooks.project(as_hugging_face, None)
 

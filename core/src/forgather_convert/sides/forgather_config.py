@@ -1,12 +1,11 @@
 """The ``config.json`` of a Forgather model."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import GeneratedCode
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.converter import FORGATHER_FIELDS
-from forgather_convert.families.rope import ROPE_FIELDS
 
 #: Fields of a source config that describe the file or its format, not the model.
 _NOT_CARRIED = ("_name_or_path", "architectures", "auto_map", "model_type", "torch_dtype", "dtype")
@@ -18,6 +17,7 @@ def forgather_config_fields(
     project: Project,
     code: GeneratedCode,
     field_names: Mapping[str, str],
+    rope_fields: Collection[str],
 ) -> dict[str, Any]:
     """The Forgather ``config.json``: the model's fields, and all others of the source.
 
@@ -27,11 +27,12 @@ def forgather_config_fields(
         project: The dynamic model.
         code: Its code.
         field_names: Fields of the source that have another name in this config.
+        rope_fields: Fields of the source that are about RoPE.
     """
     carried = {
         name: value
         for name, value in original.items()
-        if name not in (*ROPE_FIELDS, *_NOT_CARRIED, *FORGATHER_FIELDS, *field_names)
+        if name not in (*rope_fields, *_NOT_CARRIED, *FORGATHER_FIELDS, *field_names)
     }
     return {
         **carried,

@@ -2,12 +2,12 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS
-from forgather_convert.sides.reference import rope_of
+from forgather_convert.families.rope import ROPE_FIELDS
+from forgather_convert.sides.reference import rope_fields_of
 from forgather_convert.source.json_file import parse_json_object
 
 
@@ -33,9 +33,10 @@ def hf_config_fields(
         for name in names
         if name in everything and not name.startswith("_") and name != "transformers_version"
     }
-    for name in ROPE_FIELDS:
-        fields.pop(name, None)
-    fields.update(hooks.rope_fields(rope_of(config_object, "the config")))
+    if hooks.has_rope:
+        for name in ROPE_FIELDS:
+            fields.pop(name, None)
+    fields.update(rope_fields_of(config_object, hooks, "the config"))
     fields["model_type"] = hooks.model_type
     fields["architectures"] = [hooks.hf_model_class().__name__]
     fields["tie_word_embeddings"] = bool(everything.get("tie_word_embeddings", False))
@@ -44,13 +45,19 @@ def hf_config_fields(
     return fields
 
 
-def restored_config(original: str, recorded: Mapping[str, Any], current: Mapping[str, Any]) -> str:
+def restored_config(
+    original: str,
+    recorded: Mapping[str, Any],
+    current: Mapping[str, Any],
+    rope_fields: Collection[str],
+) -> str:
     """The original config with what has changed since it was converted.
 
     Args:
         original: The text of the original ``config.json``.
         recorded: The fields that it stands for.
         current: The fields that the Forgather model stands for.
+        rope_fields: The names of those that are about RoPE.
 
     Returns:
         The original text, to the byte, if nothing has changed that it says.
@@ -75,8 +82,7 @@ def restored_config(original: str, recorded: Mapping[str, Any], current: Mapping
     if updated == content:
         return original
     # A file that is not the original must be readable by transformers 4 and 5.
-    rope_fields = (*ROPE_FIELDS, LOCAL_BASE) if LOCAL_BASE in current else ROPE_FIELDS
-    updated.update({name: current[name] for name in rope_fields})
+    updated.update({name: current[name] for name in rope_fields if name in current})
     return json.dumps(updated, indent=2, ensure_ascii=False) + "\n"
 
 

@@ -92,7 +92,7 @@ def read_hugging_face(
     unread = [name for name in detection.checkpoint.tensors if parameters.is_unread(name)]
     return HuggingFaceSource(
         hooks=hooks,
-        config=complete_config(config, config_object),
+        config=complete_config(config, config_object, hooks),
         tensors=_current_tensors(_stored_tensors(detection), parameters),
         unread=tuple(detection.checkpoint.tensors[name] for name in unread),
         config_object=config_object,

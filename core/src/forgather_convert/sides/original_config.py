@@ -14,6 +14,7 @@ from forgather_convert.sides.reference import (
     ReferenceClasses,
     UnreadableConfigError,
     complete_config,
+    rope_fields_of,
 )
 from forgather_convert.source.config_file import CONFIG_FILE, parse_config
 from forgather_convert.source.detection import DEFAULT_DTYPE, stated_dtype
@@ -31,12 +32,14 @@ class OriginalConfig:
         fields: The fields that the converter would write for the same model.
         states_dtype: Whether it says its dtype.
         dtypes: The types that its weights were stored as.
+        rope_fields: The names of the fields that are about RoPE.
     """
 
     text: str
     fields: Mapping[str, Any]
     states_dtype: bool
     dtypes: frozenset[str]
+    rope_fields: frozenset[str]
 
     def changed_to(self, current: Mapping[str, Any], dtypes: frozenset[str]) -> str:
         """Its text, with what has changed since.
@@ -53,7 +56,7 @@ class OriginalConfig:
             del before["dtype"]
             if len(dtypes) == 1 and dtypes == self.dtypes:
                 del now["dtype"]
-        return restored_config(self.text, before, now)
+        return restored_config(self.text, before, now, self.rope_fields)
 
     def log_lost_precision(self, stored: frozenset[str]) -> None:
         """Logs it if the Forgather model's types hold less than the original's did.
@@ -99,13 +102,17 @@ def read_original_config(
         except UnreadableConfigError:
             # The way to Forgather read it as the converter does; so does the way back.
             config_object = hooks.hf_config(config, None)
-        complete = complete_config(config, config_object)
+        complete = complete_config(config, config_object, hooks)
         stated = stated_dtype(config)
-        fields = hf_config_fields(
-            hooks, hooks.hf_config(complete, None), config, stated or DEFAULT_DTYPE
-        )
+        written = hooks.hf_config(complete, None)
+        fields = hf_config_fields(hooks, written, config, stated or DEFAULT_DTYPE)
+        rope_fields = frozenset(rope_fields_of(written, hooks, config.origin))
     except ForgatherConvertError as error:
         raise damaged(path, "hf_config", str(error).rstrip(".")) from error
     return OriginalConfig(
-        provenance.hf_config, fields, stated is not None, frozenset(provenance.dtypes)
+        provenance.hf_config,
+        fields,
+        stated is not None,
+        frozenset(provenance.dtypes),
+        rope_fields,
     )

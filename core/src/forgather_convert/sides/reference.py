@@ -20,7 +20,7 @@ from forgather_convert.families.rope import (
     ORIGINAL_LENGTH,
     ROPE_FIELDS,
     RopeParameters,
-    in_schema_of_transformers_4,
+    check_transformers_4_knows,
     is_read_otherwise_by_transformers_4,
     read_rope,
 )
@@ -28,6 +28,8 @@ from forgather_convert.source.config_file import SourceConfig
 
 logger = logging.getLogger(__name__)
 
+#: Fields of RoPE that a config class has defaults for.
+_ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor")
 #: Fields of transformers' base class that describe a model, and not a file or its use.
 _BASE_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
 
@@ -37,10 +39,12 @@ class ReferenceClasses:
     """The classes that load a family's Hugging Face directories.
 
     Attributes:
+        hooks: The family.
         config_class: What reads ``config.json``.
         model_class: The causal language model.
     """
 
+    hooks: FamilyHooks
     config_class: Any
     model_class: Any
 
@@ -52,10 +56,10 @@ class ReferenceClasses:
 
         try:
             config_class = CONFIG_MAPPING[hooks.model_type]
-            return cls(config_class, MODEL_FOR_CAUSAL_LM_MAPPING[config_class])
+            return cls(hooks, config_class, MODEL_FOR_CAUSAL_LM_MAPPING[config_class])
         except KeyError:
             # A family that borrows another one's classes, or has a package of its own.
-            return cls(hooks.hf_config_class(), hooks.hf_model_class())
+            return cls(hooks, hooks.hf_config_class(), hooks.hf_model_class())
 
     def read(self, fields: Mapping[str, Any], origin: str) -> Any:
         """The config object that transformers makes of the content of a ``config.json``.
@@ -71,7 +75,7 @@ class ReferenceClasses:
             UnreadableConfigError: The installed transformers cannot read it.
         """
         try:
-            config = self.config_class.from_dict(_in_known_schema(without_dtype(fields), origin))
+            config = self.config_class.from_dict(self._in_known_schema(fields, origin))
             if getattr(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even where it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
@@ -88,16 +92,39 @@ class ReferenceClasses:
             ) from error
         return config
 
+    def _in_known_schema(self, fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        """The fields, with RoPE in a schema that the installed transformers knows."""
+        known = without_dtype(fields)
+        parameters = known.get("rope_parameters")
+        if _knows_rope_parameters() or not isinstance(parameters, Mapping):
+            return known
+        check_transformers_4_knows(parameters, origin)
+        defaults = self.config_class()
+        names = [name for name in _ROPE_DEFAULTS if hasattr(defaults, name)]
+        rope = read_rope({**{name: getattr(defaults, name) for name in names}, **known}, origin)
+        own = self.hooks.rope_fields(rope)
+        if known.get("rope_scaling"):
+            # It has the word where both are given, for all that it is about.
+            own = {name: value for name, value in own.items() if name == LOCAL_BASE}
+        known.update(own)
+        del known["rope_parameters"]
+        return known
+
 
 class UnreadableConfigError(UnsupportedModelError):
     """The installed transformers cannot make a config object from a file."""
 
 
-def complete_config(config: SourceConfig, hf_config: Any) -> SourceConfig:
+def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) -> SourceConfig:
     """The content of a config file, completed with what its config object knows.
 
     The object has the class's defaults and derived fields (a window that is switched off,
     the size of a head). RoPE is written out in the schemas of both transformers versions.
+
+    Args:
+        config: The content of the file.
+        hf_config: The config object.
+        hooks: The family.
     """
     from transformers import PretrainedConfig
 
@@ -107,7 +134,9 @@ def complete_config(config: SourceConfig, hf_config: Any) -> SourceConfig:
     # Other names of its fields, by which another version of transformers may write them.
     others = (*_BASE_FIELDS, *hf_config.attribute_map)
     own |= {name: getattr(hf_config, name) for name in others if hasattr(hf_config, name)}
-    return config.updated({**own, **rope_of(hf_config, config.origin).to_fields()})
+    if hooks.has_rope:
+        own |= rope_of(hf_config, config.origin).to_fields()
+    return config.updated(own)
 
 
 def rope_of(hf_config: Any, origin: str) -> RopeParameters:
@@ -120,6 +149,11 @@ def rope_of(hf_config: Any, origin: str) -> RopeParameters:
         local = RopeParameters("default", getattr(hf_config, LOCAL_BASE), {})
         return replace(rope, by_kind={LOCAL_KIND: local})
     return rope
+
+
+def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> dict[str, Any]:
+    """The fields by which configs of a family say what a config object says of RoPE."""
+    return hooks.rope_fields(rope_of(hf_config, origin)) if hooks.has_rope else {}
 
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
@@ -157,20 +191,6 @@ def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _in_known_schema(fields: dict[str, Any], origin: str) -> dict[str, Any]:
-    """The fields in a RoPE schema that the installed transformers knows."""
-    if _knows_rope_parameters() or not isinstance(fields.get("rope_parameters"), Mapping):
-        return fields
-    known = in_schema_of_transformers_4(fields.pop("rope_parameters"), origin)
-    if fields.get("rope_scaling"):
-        # It has the word where both are given, for all that it is about.
-        known = {name: value for name, value in known.items() if name == LOCAL_BASE}
-    partial = known.pop("partial_rotary_factor", None)
-    if partial is not None:
-        fields.setdefault("partial_rotary_factor", partial)
-    return {**fields, **known}
-
-
 def _knows_rope_parameters() -> bool:
     import transformers
     from packaging.version import Version
@@ -186,6 +206,8 @@ def _settle_rope(config: Any, origin: str) -> None:
 
 def _write_rope(config: Any, rope: RopeParameters) -> None:
     fields = rope.to_fields()
+    if not any(hasattr(config, name) for name in ROPE_FIELDS):
+        return
     if not _knows_rope_parameters():
         del fields["rope_parameters"]
     elif isinstance(getattr(config, "rope_parameters", None), Mapping):

@@ -14,7 +14,7 @@ from forgather_convert.errors import MappingError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.rope import ROPE_FIELDS
 from forgather_convert.sides.provenance import PROVENANCE_FILE
-from forgather_convert.testing.capabilities import attention_implementations, has_rope
+from forgather_convert.testing.capabilities import attention_implementations
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.isolation import IsolatedProcess, isolated_process
@@ -282,7 +282,7 @@ class ConverterConformance:
         back = read_json(written_anew.back / "config.json")
         for config in (read_json(written_anew.fg / "config.json"), back):
             assert {name: config.get(name) for name in _CUSTOM} == _CUSTOM
-            if has_rope(family.reference.config_class):
+            if family.hooks.has_rope:
                 assert [name for name in ROPE_FIELDS if name not in config] == []
         config_class = family.hooks.hf_config_class()
         before, after = (
@@ -463,5 +463,5 @@ class ConverterConformance:
 
 
 def _needs_rope(family: Family) -> None:
-    if not has_rope(family.reference.config_class):
-        pytest.skip(f"{family.reference.config_class.__name__} has no rotary embedding")
+    if not family.hooks.has_rope:
+        pytest.skip(f"{family.hooks.display_name} has no rotary embedding")

@@ -12,14 +12,11 @@ from safetensors.torch import load_file, save_file
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.rope import (
     DEFAULT_THETA,
-    LOCAL_BASE,
-    LOCAL_KIND,
     MAIN_KIND,
     ROPE_FIELDS,
     parameters_by_kind,
 )
-from forgather_convert.sides.reference import ReferenceClasses
-from forgather_convert.testing.capabilities import has_rope
+from forgather_convert.sides.reference import ReferenceClasses, rope_fields_of
 
 State = Mapping[str, torch.Tensor]
 
@@ -46,16 +43,21 @@ def config_content(
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
     for name in ROPE_FIELDS:
         content.pop(name, None)
-    if not has_rope(ReferenceClasses.of(hooks).config_class):
+    if not hooks.has_rope:
         schema = "none"
+    parameters = {**scaling, "rope_type": rope_type, "rope_theta": theta}
+    if kinds:
+        parameters = {MAIN_KIND: parameters, **kinds}
     if schema in ("4", "both"):
+        origin = "the config of a test"
+        config = ReferenceClasses.of(hooks).read({**content, "rope_parameters": parameters}, origin)
+        # Some families have names of their own for it.
+        content |= rope_fields_of(config, hooks, origin)
         content["rope_theta"] = theta
         content["rope_scaling"] = scaling if scaling.keys() - {"rope_type", "type"} else None
-        if LOCAL_KIND in kinds:
-            content[LOCAL_BASE] = kinds[LOCAL_KIND]["rope_theta"]
+        del content["rope_parameters"]
     if schema in ("5", "both"):
-        parameters = {**scaling, "rope_type": rope_type, "rope_theta": theta}
-        content["rope_parameters"] = {MAIN_KIND: parameters, **kinds} if kinds else parameters
+        content["rope_parameters"] = parameters
     if rope_type == "longrope" and _ORIGINAL_LENGTH in scaling:
         # transformers 4 reads it from here only.
         content[_ORIGINAL_LENGTH] = scaling[_ORIGINAL_LENGTH]

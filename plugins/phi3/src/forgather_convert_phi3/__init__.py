@@ -56,6 +56,9 @@ class Phi3Converter(HFConverter):
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
         """Gives exactly three keys, as transformers 4 wants them, and the rest beside."""
+        if rope.rope_type not in ("default", "longrope"):
+            # For the config class to refuse.
+            return rope.to_fields()
         options = dict(rope.options)
         fields: dict[str, Any] = {
             "rope_theta": rope.theta,

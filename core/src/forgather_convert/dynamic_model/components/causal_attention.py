@@ -152,7 +152,7 @@ class CausalAttention(nn.Module):
         **kwargs: Any,
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
-        if self.has_rope:
+        if self.has_rope and position_embeddings is not None:
             query, key = self.rotate(query, key, position_embeddings)
         if past_key_values is not None:
             # transformers 4 needs the position for a static cache; version 5 keeps count itself.
