@@ -19,7 +19,9 @@ from forgather_convert.sides.saved_state import saved_state
 from forgather_convert.tensors.dtypes import tensor_bytes, to_torch
 from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import (
+    BlockScaled,
     Expression,
+    Mxfp4,
     Permute,
     Stored,
     leaves,
@@ -72,6 +74,11 @@ def load_model(
     Raises:
         ValidationError: It does not load.
     """
+    if find_weights(directory) is None:
+        logger.info(
+            "transformers does not read weights like those in %s; they are read for it", directory
+        )
+        return load_tensors(model_class, config, directory, state)
     try:
         if (directory / _CODE_DIRECTORY).exists():
             # transformers 4 runs it without being asked to, where it is local.
@@ -128,7 +135,7 @@ def load_tensors(
             f"The model in {directory} does not load: {type(error).__name__}: {error}. Nothing was "
             "written. Use --no-logit-check to convert all the same."
         ) from error
-    if computed:
+    if any(map(_is_quantized, computed.values())):
         logger.warning(
             "The numbers that the quantized weights in %s stand for are computed for the check as "
             "they are for the result: it proves names and code, and not these numbers",
@@ -140,6 +147,10 @@ def load_tensors(
 def _is_in_a_file(value: Expression) -> bool:
     """Whether a tensor can be mapped from a file, at most with its dimensions in another order."""
     return isinstance(value.value if isinstance(value, Permute) else value, Stored)
+
+
+def _is_quantized(value: Expression) -> bool:
+    return isinstance(value, BlockScaled | Mxfp4) or any(map(_is_quantized, operands(value)))
 
 
 def _value(reader: TensorReader, value: Expression) -> Any:
@@ -231,7 +242,7 @@ def _with_stored_values(
             values[id(tensor)] = _value(reader, value)
     if lacking:
         raise ValidationError(
-            f"The check has no place for the quantized weights{collapse_names(lacking)}\nNothing "
+            f"The check has no place for the weights{collapse_names(lacking)}\nNothing "
             "was written. Use --no-logit-check to convert all the same."
         )
     for module in model.modules():

@@ -9,8 +9,8 @@ from pathlib import Path
 from forgather_convert.errors import SourceError
 from forgather_convert.source.readable_weights import readable_weights
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME, read_trainer_state
-from forgather_convert.weights.checkpoint import Checkpoint, has_weights
-from forgather_convert.weights.formats import OpenWeights, open_core_weights
+from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.formats import OpenWeights, has_weights, open_core_weights
 
 logger = logging.getLogger(__name__)
 

@@ -23,7 +23,7 @@ _TRAINING_STATE = (
     "training_args.bin",
 )
 _DEEPSPEED = ("global_step*", "*_optim_states.pt", "*zero_pp_rank_*", "mp_rank_*_model_states.pt")
-_DISTRIBUTED = ("*.distcp", ".metadata", "*/*.distcp", "*/.metadata", "pytorch_model_fsdp_*")
+_DISTRIBUTED = ("*.distcp", "pytorch_model_fsdp_*")
 _OTHER_FORMATS = (
     "*.safetensors",
     "*.bin",
@@ -98,9 +98,8 @@ def _why_none(directory: Path) -> str:
         )
     if _has(directory, _DISTRIBUTED):
         return (
-            "It holds the shards of a distributed checkpoint (FSDP), which are not read. Merge "
-            "them with 'accelerate merge-weights SHARDS OUTPUT', where SHARDS is the directory of "
-            "the .distcp files."
+            "It holds shards of a distributed checkpoint (FSDP), but no .metadata beside them, "
+            "which is written last: the training was interrupted while it saved."
         )
     state = _matching(directory, _TRAINING_STATE)
     others = [name for name in _matching(directory, _OTHER_FORMATS) if name not in state]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from forgather_convert.errors import MappingError
 from forgather_convert.tensors.dtypes import FLOAT8_DTYPES, SCALE_DTYPES, tensor_bytes
 from forgather_convert.tensors.row_init import RowInit
-from forgather_convert.weights.tensor_ref import TensorRef, format_shape
+from forgather_convert.weights.tensor_ref import JoinedRef, TensorRef, format_shape
 
 Shape = tuple[int, ...]
 
@@ -331,7 +331,12 @@ Expression = (
 
 
 def stored(ref: TensorRef) -> Expression:
-    """A tensor of a file; one that is stored transposed becomes a permutation of what is there."""
+    """A tensor of a file, or of several that have parts of it.
+
+    One that is stored transposed becomes a permutation of what is there.
+    """
+    if isinstance(ref, JoinedRef):
+        return Concatenate(tuple(map(stored, ref.parts)), ref.dim)
     if ref.stride is None:
         return Stored(ref)
     order = sorted(range(len(ref.shape)), key=lambda dim: -ref.stride[dim] if ref.stride else 0)

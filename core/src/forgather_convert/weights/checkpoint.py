@@ -37,7 +37,7 @@ class WeightsFiles:
 
     Attributes:
         directory: Where they are.
-        format: :data:`SAFETENSORS` or :data:`PYTORCH`.
+        format: :data:`SAFETENSORS`, :data:`PYTORCH`, or the name of another format.
         shards: The files.
         index: The index, where there is one.
     """
@@ -71,12 +71,6 @@ class Checkpoint:
     def tensors(self) -> Mapping[str, TensorRef]:
         """Every tensor by its name."""
         return {ref.name: ref for shard in self.shards for ref in shard.tensors}
-
-
-def has_weights(directory: Path) -> bool:
-    """Whether a directory has weights by the names of its files; they may be damaged."""
-    names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
-    return any((directory / name).is_file() for name in names)
 
 
 def find_weights(

@@ -1,59 +1,10 @@
-"""Where the tensors of a PyTorch ``.bin`` file lie.
+"""The tensors of a PyTorch ``.bin`` file."""
 
-The file is an uncompressed zip archive: a pickle that describes the tensors, and one
-entry with the bytes of each storage, ``data/<key>``. The pickle tells which part of
-which storage a tensor is; the archive's directory tells where a storage lies.
-"""
-
-import io
-import pickletools
-import re
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
 
 from forgather_convert.errors import SourceError
-from forgather_convert.tensors.dtypes import dtype_size, from_torch
 from forgather_convert.weights.tensor_ref import TensorRef
-from forgather_convert.weights.zip_archive import ZipEntry, read_zip_entries
-
-if TYPE_CHECKING:
-    import torch
-
-_ZIP_SIGNATURE = b"PK\x03\x04"
-#: A bare pickle begins so, and torch before 1.6 wrote several in a row.
-_PICKLE_SIGNATURE = b"\x80"
-#: As much as the header of a safetensors file may have, in bytes.
-_MAX_PICKLE = 100_000_000
-_PICKLE = "data.pkl"
-_VERSION = "version"
-_STORAGES = "data/"
-#: What a pickle calls to make tensors whose values are not their bytes, by name in torch._utils.
-_UNUSUAL = {
-    "_rebuild_sparse_tensor": "sparse tensors",
-    "_rebuild_qtensor": "quantized tensors",
-    "_rebuild_nested_tensor": "nested tensors",
-    "_rebuild_meta_tensor_no_storage": "tensors without values (of the device 'meta')",
-    "_rebuild_wrapper_subclass": "tensors of a class of their own",
-}
-_SAVE_AGAIN = "Load it with torch where you trust it, and save it again as safetensors."
-
-
-@dataclass(frozen=True)
-class _Archive:
-    """The entries that ``torch.save`` wrote into a file.
-
-    Attributes:
-        pickled: The pickle.
-        version: The version of the format; torch refuses those that it does not know.
-        storages: The place of every storage by its key.
-    """
-
-    pickled: bytes
-    version: bytes
-    storages: Mapping[str, ZipEntry]
+from forgather_convert.weights.torch_archive import describe, locate, open_archive
 
 
 def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
@@ -70,9 +21,9 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
     import torch
 
     with path.open("rb") as file:
-        archive = _open_archive(path, file)
-    _refuse_unusual_kinds(path, archive.pickled)
-    content, storages = _load_without_bytes(path, archive)
+        archive = open_archive(path, file)
+    description = describe(path, archive)
+    content = description.content
     if not isinstance(content, dict) or not content:
         raise SourceError(
             f"{path} does not hold a dictionary of tensors. Save the model's state_dict()."
@@ -84,183 +35,5 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
                 f"{path} holds {type(tensor).__name__} {name!r} beside tensors. A checkpoint "
                 "that also has optimizer state or nested parts is not a model's weights."
             )
-        refs.append(_tensor_ref(path, name, tensor, storages))
+        refs.append(locate(path, name, tensor, description.keys, archive))
     return tuple(refs)
-
-
-def _open_archive(path: Path, file: BinaryIO) -> _Archive:
-    head = file.read(len(_ZIP_SIGNATURE))
-    if head[:1] == _PICKLE_SIGNATURE or (head != _ZIP_SIGNATURE and _is_tar(file)):
-        raise SourceError(
-            f"{path} is in the format of torch before 1.6, or a bare pickle: that cannot be read "
-            f"in parts. {_SAVE_AGAIN}"
-        )
-    if head != _ZIP_SIGNATURE:
-        raise _not_a_checkpoint(path, "it is no zip archive")
-    try:
-        entries = read_zip_entries(file)
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
-        raise _not_a_checkpoint(path, str(error)) from error
-
-    roots = [name.removesuffix(_PICKLE) for name in entries if name.endswith("/" + _PICKLE)]
-    roots = [root for root in roots if root.count("/") == 1]
-    if len(roots) != 1:
-        raise _not_a_checkpoint(path, f"it has {len(roots)} entries {_PICKLE} instead of one")
-    own = {name.removeprefix(roots[0]): entry for name, entry in entries.items()}
-    if "constants.pkl" in own:
-        raise SourceError(
-            f"{path} is a TorchScript archive: a program with its weights. "
-            "Save the state_dict() of the model that it was made from."
-        )
-    storages = {
-        name.removeprefix(_STORAGES): entry
-        for name, entry in own.items()
-        if name.startswith(_STORAGES) and name != _STORAGES
-    }
-    if _VERSION not in own:
-        raise _not_a_checkpoint(path, f"it has no entry {_VERSION}")
-    for entry in (own[_PICKLE], own[_VERSION], *storages.values()):
-        if not entry.is_stored:
-            raise SourceError(
-                f"{path} is compressed or encrypted ({entry.name!r}); torch does not write such "
-                "files, and they cannot be read in parts. Unpack it and pack it again without "
-                "compression (zip -0), or load it with torch and save it again."
-            )
-    for entry in (own[_PICKLE], own[_VERSION]):
-        if entry.size > _MAX_PICKLE:
-            raise _not_a_checkpoint(path, f"its {entry.name!r} takes {entry.size} bytes")
-    _refuse_foreign_byte_order(path, file, own.get("byteorder"))
-    return _Archive(_read(file, own[_PICKLE]), _read(file, own[_VERSION]), storages)
-
-
-def _refuse_foreign_byte_order(path: Path, file: BinaryIO, entry: ZipEntry | None) -> None:
-    """Refuses what is not little-endian; files of torch before 2.1 do not say, and are."""
-    if entry is None:
-        return
-    order = _read(file, entry) if entry.is_stored and entry.size < 16 else b"?"
-    if order != b"little":
-        raise SourceError(
-            f"{path} was written on a machine with another order of bytes ({order!r}). "
-            f"{_SAVE_AGAIN}"
-        )
-
-
-def _refuse_unusual_kinds(path: Path, pickled: bytes) -> None:
-    """Looks through the pickle without running it."""
-    try:
-        names = {arg for code, arg, _ in pickletools.genops(pickled) if code.name == "GLOBAL"}
-    # What it raises for a damaged pickle is not documented.
-    except Exception as error:
-        raise _not_a_checkpoint(path, f"its {_PICKLE} is damaged") from error
-    for function, kind in _UNUSUAL.items():
-        if f"torch._utils {function}" in names:
-            raise SourceError(
-                f"{path} holds {kind}; their values are not plain bytes in the file. {_SAVE_AGAIN}"
-            )
-
-
-def _read(file: BinaryIO, entry: ZipEntry) -> bytes:
-    file.seek(entry.start)
-    return file.read(entry.size)
-
-
-def _is_tar(file: BinaryIO) -> bool:
-    file.seek(257)
-    return file.read(5) == b"ustar"
-
-
-def _load_without_bytes(path: Path, archive: _Archive) -> tuple[Any, Mapping[int, ZipEntry]]:
-    """Loads what the pickle describes, as tensors without bytes.
-
-    torch notes in the storages of such tensors where in the file their bytes lie
-    (documented with ``torch.load`` and FakeTensorMode), but computes it from how it would
-    have written the file itself, which is wrong for a file that was packed again. So it gets
-    the same pickle in an archive with empty storages: the place that it notes there tells which
-    storage it is, and the real archive's directory tells where that lies.
-
-    Returns:
-        The content, and the real storages by what the tensors' storages have noted.
-    """
-    import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    stand_in = io.BytesIO()
-    with zipfile.ZipFile(stand_in, "w") as writer:
-        writer.writestr(f"archive/{_PICKLE}", archive.pickled)
-        writer.writestr(f"archive/{_VERSION}", archive.version)
-        writer.writestr("archive/byteorder", b"little")
-        for key in archive.storages:
-            writer.writestr(f"archive/{_STORAGES}{key}", b"")
-    stand_in.seek(0)
-    try:
-        with FakeTensorMode():
-            content = torch.load(stand_in, map_location="cpu", weights_only=True, mmap=False)
-    # Whatever a file makes the unpickler raise; there is no end to what a damaged or a
-    # hostile one can ask for.
-    except Exception as error:
-        asked_for = re.search(r"GLOBAL (\S+)", str(error))
-        reason = repr(asked_for[1]) if asked_for else type(error).__name__
-        raise SourceError(
-            f"{path} is not a plain dictionary of tensors and was not opened: its pickle asks for "
-            f"code to be run, for something else than tensors, or is damaged ({reason}). "
-            "Convert it to safetensors where you trust it."
-        ) from error
-    places = read_zip_entries(stand_in)
-    prefix = f"archive/{_STORAGES}"
-    return content, {places[prefix + key].start: entry for key, entry in archive.storages.items()}
-
-
-def _tensor_ref(
-    path: Path, name: str, tensor: "torch.Tensor", storages: Mapping[int, ZipEntry]
-) -> TensorRef:
-    import torch
-
-    _refuse_unresolved_bits(path, name, tensor)
-    entry = storages.get(getattr(torch.Tensor.untyped_storage(tensor), "_checkpoint_offset", -1))
-    if entry is None:
-        raise SourceError(f"{path} has no values for '{name}'. {_SAVE_AGAIN}")
-    dtype = from_torch(tensor.dtype)
-    try:
-        item_size = dtype_size(dtype)
-    except KeyError:
-        raise SourceError(
-            f"{path} holds '{name}' as {dtype}, which is not supported. Convert the tensor to "
-            "another type with torch, and save the file again."
-        ) from None
-    # A pickle can give a tensor attributes, and hide methods behind them.
-    shape, stride = tuple(tensor.shape), torch.Tensor.stride(tensor)
-    first = int(torch.Tensor.storage_offset(tensor))
-    steps = [(size - 1) * step for size, step in zip(shape, stride, strict=True)]
-    end = 0 if 0 in shape else (first + sum(steps) + 1) * item_size
-    if end > entry.size:
-        raise SourceError(
-            f"{path} is truncated or damaged: '{name}' would need {end} bytes of its storage, "
-            f"which has {entry.size}. Download it again."
-        )
-    return TensorRef(
-        name=name,
-        dtype=dtype,
-        shape=shape,
-        file=path,
-        offset=entry.start + first * item_size,
-        stride=None if torch.Tensor.is_contiguous(tensor) else stride,
-    )
-
-
-def _refuse_unresolved_bits(path: Path, name: str, tensor: "torch.Tensor") -> None:
-    """Refuses tensors whose values torch computes from their bytes when they are used."""
-    import torch
-
-    bits = {
-        "negates its values (its negative bit is set)": torch.Tensor.is_neg(tensor),
-        "conjugates its values (its conjugate bit is set)": torch.Tensor.is_conj(tensor),
-    }
-    for what, is_set in bits.items():
-        if is_set:
-            raise SourceError(f"{path} holds '{name}' as a view that {what}. {_SAVE_AGAIN}")
-
-
-def _not_a_checkpoint(path: Path, reason: str) -> SourceError:
-    return SourceError(
-        f"{path} is truncated or not a PyTorch checkpoint ({reason}). Download it again."
-    )

@@ -41,6 +41,21 @@ class TensorRef:
         return replace(self, name=name)
 
 
+@dataclass(frozen=True)
+class JoinedRef(TensorRef):
+    """A tensor that does not lie in one place, but in parts, one after the other in a dimension.
+
+    Its file and its offset are those of the first part.
+
+    Attributes:
+        parts: The parts; each may itself be joined from others.
+        dim: The dimension.
+    """
+
+    parts: tuple[TensorRef, ...] = ()
+    dim: int = 0
+
+
 def format_shape(shape: tuple[int, ...]) -> str:
     """``[4096, 11008]``, for messages."""
     return "[" + ", ".join(map(str, shape)) + "]"

@@ -1,0 +1,162 @@
+"""Checkpoints that several processes have written, each its own parts of the tensors.
+
+They are directories with ``.metadata`` and files ``*.distcp``, as torch.distributed.checkpoint
+writes them. Each part is an archive of ``torch.save``, one after the other in a file. Nothing is
+merged on the disk: a tensor is known as the ranges of the files that its parts are.
+"""
+
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+from forgather_convert.errors import SourceError
+from forgather_convert.weights.checkpoint import Checkpoint, Shard, WeightsFiles
+from forgather_convert.weights.distributed_metadata import (
+    METADATA_FILE,
+    SavedChunk,
+    SavedTensor,
+    read_metadata,
+)
+from forgather_convert.weights.file_range import FileRange
+from forgather_convert.weights.tensor_ref import TensorRef, format_shape
+from forgather_convert.weights.tiling import Tile, TilingError, join
+from forgather_convert.weights.torch_archive import Description, describe, locate, open_archive
+
+DISTRIBUTED = "distributed"
+_FILES = "*.distcp"
+#: Where accelerate and transformers' Trainer put a model's parts in their checkpoint.
+_ACCELERATE_DIRECTORY = "pytorch_model_fsdp_*"
+#: The key under which a model is saved beside its optimizer.
+_MODEL_KEY = "model"
+#: What is read at once: an archive has little beside its tensor's bytes.
+_BUFFER = 4096
+_MAX_NAMES = 5
+
+
+def find_distributed(directory: Path) -> WeightsFiles | None:
+    """Finds a distributed checkpoint in a directory, or where accelerate puts it in there.
+
+    Raises:
+        SourceError: There are several.
+    """
+    places = [directory, *sorted(directory.glob(_ACCELERATE_DIRECTORY))]
+    found = [place for place in places if (place / METADATA_FILE).is_file() and _files(place)]
+    if not found:
+        return None
+    if len(found) > 1:
+        names = ", ".join(str(place) for place in found[:_MAX_NAMES])
+        raise SourceError(
+            f"{directory} has the distributed checkpoints of several models: {names}. Choose one "
+            "with --checkpoint-path."
+        )
+    (place,) = found
+    return WeightsFiles(directory, DISTRIBUTED, _files(place), place / METADATA_FILE)
+
+
+def open_distributed(files: WeightsFiles) -> Checkpoint:
+    """Finds the places of all parts of a model's tensors.
+
+    Raises:
+        SourceError: Something is damaged or missing, the parts of a tensor are not the whole of
+            it, or it cannot be told which of the tensors are the model's.
+    """
+    path = files.directory / METADATA_FILE if files.index is None else files.index
+    tensors = _model_tensors(read_metadata(path), path)
+    tiles = _locate_tiles(tensors, path.parent)
+    shards: dict[Path, list[TensorRef]] = {file: [] for file in files.shards}
+    for name, tensor in tensors.items():
+        try:
+            ref = join(tiles[name], tensor.shape)
+        except (TilingError, RecursionError) as error:
+            raise SourceError(
+                f"The parts of '{name}' that {path} lists do not make up a tensor "
+                f"{format_shape(tensor.shape)}: {error}. The checkpoint is damaged; save it again."
+            ) from error
+        shards.setdefault(ref.file, []).append(ref)
+    return Checkpoint(
+        files, tuple(Shard(file, tuple(refs), None) for file, refs in shards.items()), None
+    )
+
+
+def _files(directory: Path) -> tuple[Path, ...]:
+    return tuple(sorted(directory.glob(_FILES)))
+
+
+def _model_tensors(saved: Iterable[SavedTensor], path: Path) -> Mapping[str, SavedTensor]:
+    """The model's tensors by their names, without the keys that lead to the model.
+
+    What is saved may hold an optimizer, too; then the model is what ``model`` leads to.
+    """
+    models: dict[tuple[str, ...], dict[str, SavedTensor]] = defaultdict(dict)
+    for tensor in saved:
+        models[tensor.path[:-1]][tensor.path[-1]] = tensor
+    chosen = [keys for keys in models if keys[-1:] == (_MODEL_KEY,)]
+    if len(models) > 1 and len(chosen) != 1:
+        names = ", ".join(repr(".".join(keys)) for keys in [*models][:_MAX_NAMES])
+        raise SourceError(
+            f"{path} has tensors under several keys ({names}); which are the model's cannot be "
+            f"told. Save the model alone, or as '{_MODEL_KEY}'."
+        )
+    if not models:
+        raise SourceError(f"{path} has no tensors. Save the model's state_dict().")
+    return models[chosen[0]] if len(models) > 1 else next(iter(models.values()))
+
+
+def _locate_tiles(tensors: Mapping[str, SavedTensor], directory: Path) -> Mapping[str, list[Tile]]:
+    """The parts of all tensors, file by file."""
+    by_file: dict[str, list[tuple[str, SavedTensor, SavedChunk]]] = defaultdict(list)
+    for name, tensor in tensors.items():
+        for chunk in tensor.chunks:
+            by_file[chunk.file_name].append((name, tensor, chunk))
+    tiles: dict[str, list[Tile]] = defaultdict(list)
+    reader = _PartReader()
+    for file_name, parts in by_file.items():
+        path = directory / file_name
+        if not path.is_file():
+            raise SourceError(
+                f"{directory / METADATA_FILE} names {file_name}, which does not exist: not all "
+                "processes had saved their parts, or a file was not copied. Copy all of the "
+                "checkpoint's files."
+            )
+        with path.open("rb") as file:
+            for name, tensor, chunk in sorted(parts, key=lambda part: part[2].start):
+                ref = reader.read(path, file, name, chunk)
+                if (ref.dtype, ref.shape) != (tensor.dtype, chunk.shape):
+                    raise SourceError(
+                        f"{path} is not of the same checkpoint as {directory / METADATA_FILE}: a "
+                        f"part of '{name}' is {ref.dtype} {format_shape(ref.shape)} and not "
+                        f"{tensor.dtype} {format_shape(chunk.shape)}. Copy the checkpoint anew."
+                    )
+                tiles[name].append(Tile(chunk.origin, ref))
+    return tiles
+
+
+class _PartReader:
+    """Reads where the bytes of parts are; what equal pickles describe is found out once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[bytes, bytes, tuple[str, ...]], Description] = {}
+
+    def read(self, path: Path, file: BinaryIO, name: str, chunk: SavedChunk) -> TensorRef:
+        import torch
+
+        end = chunk.start + chunk.size
+        size = path.stat().st_size
+        if end > size:
+            raise SourceError(
+                f"{path} is truncated: a part of '{name}' would end at byte {end}, the file has "
+                f"{size}. Copy the checkpoint anew."
+            )
+        archive = open_archive(
+            path,
+            io.BufferedReader(FileRange(file, chunk.start, chunk.size), _BUFFER),
+        )
+        key = (archive.pickled, archive.version, tuple(archive.storages))
+        if key not in self._known:
+            self._known[key] = describe(path, archive)
+        description = self._known[key]
+        if not isinstance(description.content, torch.Tensor):
+            raise SourceError(f"{path} holds no tensor where a part of '{name}' should be.")
+        return locate(path, name, description.content, description.keys, archive, chunk.start)
