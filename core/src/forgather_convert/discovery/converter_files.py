@@ -4,16 +4,15 @@ A file registers its classes with ``@register_converter("type")``. Which files t
 and what they register is read from their text; one runs only when it is needed.
 """
 
-import importlib.util
 import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path
+from threading import RLock
 from typing import TypeVar
 
+from forgather_convert.discovery.converter_imports import import_file
 from forgather_convert.discovery.declarations import read_declarations
 from forgather_convert.discovery.forgather_tree import ROOT_VARIABLE, forgather_tree
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
@@ -38,6 +37,8 @@ class _Registration:
 
 _registrations: list[_Registration] = []
 _loaded_files: dict[Path, list[_Registration]] = {}
+#: What is registered while a file runs is taken for the file's.
+_running = RLock()
 
 
 def register_converter(model_type: str) -> Callable[[Converter], Converter]:
@@ -155,9 +156,10 @@ def load_file(path: Path) -> list[tuple[str, type[HFConverter]]]:
         ConverterError: It fails.
     """
     path = path.resolve()
-    if path not in _loaded_files:
-        _loaded_files[path] = _run(path)
-    return [(found.model_type, found.converter_class) for found in _loaded_files[path]]
+    with _running:
+        if path not in _loaded_files:
+            _loaded_files[path] = _run(path)
+        return [(found.model_type, found.converter_class) for found in _loaded_files[path]]
 
 
 def _registered(model_type: str | None, origin: Origin, path: Path, problem: str) -> FoundConverter:
@@ -180,39 +182,12 @@ def _converter_files(path: Path) -> list[Path]:
 
 
 def _run(path: Path) -> list[_Registration]:
-    # The file's directory becomes a package of a unique name, so that relative imports
-    # work, equal file names do not clash, and sys.path stays as it is.
-    package = "_forgather_converter_" + sha256(str(path.parent).encode()).hexdigest()[:12]
-    if package not in sys.modules:
-        spec = importlib.util.spec_from_loader(package, loader=None, is_package=True)
-        assert spec is not None
-        module = importlib.util.module_from_spec(spec)
-        module.__path__ = [str(path.parent)]
-        sys.modules[package] = module
-    name = f"{package}.{path.stem}"
     before = len(_registrations)
-    modules = set(sys.modules)
-    # A neighbour may have imported it already.
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise ConverterError(
-                f"The converter file {path} is not a Python file. Give it a name that ends in .py."
-            )
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            spec.loader.exec_module(module)
-        # A file that calls sys.exit is a broken converter, not the end of the program.
-        except (Exception, SystemExit) as error:
-            for new in set(sys.modules) - modules:
-                if new.startswith(f"{package}."):
-                    del sys.modules[new]
-            del _registrations[before:]
-            raise ConverterError(
-                f"The converter file {path} cannot be imported: {type(error).__name__}: {error}. "
-                "Correct the file, or install what it needs."
-            ) from error
+    try:
+        name = import_file(path)
+    except ConverterError:
+        del _registrations[before:]
+        raise
     return [
         found
         for position, found in enumerate(_registrations)

@@ -1,0 +1,154 @@
+"""Imports converter files, for which this library is ``forgather.ml.model_conversion``.
+
+The Forgather framework has a package of that name with other contents, which may be imported
+before or after. Which of the two an import statement gives depends on the file that it stands in:
+the modules that are imported here have an ``__import__`` of their own among their builtins, which
+Python calls for their import statements, also for those that run later. Nobody else's imports
+change, in no thread, and the framework's modules stay in ``sys.modules`` as they are.
+
+A file's directory becomes a package of a unique name, so that relative imports work, equal file
+names do not clash, and ``sys.path`` stays as it is.
+"""
+
+import builtins
+import sys
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
+from importlib import import_module
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import module_from_spec, spec_from_file_location, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+
+from forgather_convert.errors import ConverterError
+
+#: The import path of converter files, and the module that they get.
+IMPORT_PATH = "forgather.ml.model_conversion"
+_OURS = "forgather_convert.model_conversion"
+_PACKAGE_PREFIX = "_forgather_converter_"
+
+
+def import_file(path: Path) -> str:
+    """Imports a converter file, unless a neighbour has done so; gives the module's name.
+
+    Raises:
+        ConverterError: It fails.
+    """
+    if _NEIGHBOURS not in sys.meta_path:
+        sys.meta_path.insert(0, _NEIGHBOURS)
+    package = _PACKAGE_PREFIX + sha256(str(path.parent).encode()).hexdigest()[:12]
+    if package not in sys.modules:
+        sys.modules[package] = _package(package, path.parent)
+    name = f"{package}.{path.stem}"
+    if name in sys.modules:
+        return name
+    spec = spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConverterError(
+            f"The converter file {path} is not a Python file. Give it a name that ends in .py."
+        )
+    before = set(sys.modules)
+    module = module_from_spec(_with_own_imports(spec))
+    sys.modules[name] = module
+    try:
+        assert module.__spec__ is not None
+        assert module.__spec__.loader is not None
+        module.__spec__.loader.exec_module(module)
+    # A file that calls sys.exit is a broken converter, not the end of the program.
+    except (Exception, SystemExit) as error:
+        for new in set(sys.modules) - before:
+            if new.startswith(f"{package}."):
+                del sys.modules[new]
+        raise ConverterError(
+            f"The converter file {path} cannot be imported: {type(error).__name__}: {error}. "
+            "Correct the file, or install what it needs."
+        ) from error
+    return name
+
+
+def _package(name: str, directory: Path) -> ModuleType:
+    spec = spec_from_loader(name, loader=None, is_package=True)
+    assert spec is not None
+    module = module_from_spec(spec)
+    module.__path__ = [str(directory)]
+    return module
+
+
+class _Loader(SourceFileLoader):
+    """Runs a file with builtins of its own."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
+        super().exec_module(module)
+
+
+def _with_own_imports(spec: ModuleSpec) -> ModuleSpec:
+    if type(spec.loader) is SourceFileLoader:
+        spec.loader = _Loader(spec.loader.name, spec.loader.path)
+    return spec
+
+
+class _Neighbours(MetaPathFinder):
+    """Finds what converter files import from beside them, and nothing else."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not fullname.startswith(_PACKAGE_PREFIX):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        return None if spec is None else _with_own_imports(spec)
+
+
+_NEIGHBOURS = _Neighbours()
+
+
+class _View(ModuleType):
+    """A package above the import path, with one name of ours and else what is installed there."""
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            package = import_module(self.__name__)
+        except ModuleNotFoundError as error:
+            raise AttributeError(f"module '{self.__name__}' has no attribute '{name}'") from error
+        return getattr(package, name)
+
+
+def _views() -> dict[str, ModuleType]:
+    """The import path's packages and the module, by their names."""
+    modules: dict[str, ModuleType] = {IMPORT_PATH: import_module(_OURS)}
+    parent, _, child = IMPORT_PATH.rpartition(".")
+    while parent:
+        view = _View(parent)
+        setattr(view, child, modules[f"{parent}.{child}"])
+        modules[parent] = view
+        parent, _, child = parent.rpartition(".")
+    return modules
+
+
+def _import(
+    name: str,
+    globals: Mapping[str, object] | None = None,
+    locals: Mapping[str, object] | None = None,
+    fromlist: Sequence[str] | None = (),
+    level: int = 0,
+) -> ModuleType:
+    """What an import statement in a converter file calls, with the arguments of ``__import__``."""
+    root = name.partition(".")[0]
+    if level or root != IMPORT_PATH.partition(".")[0]:
+        return builtins.__import__(name, globals, locals, fromlist or (), level)
+    if name.startswith(f"{IMPORT_PATH}."):
+        raise ModuleNotFoundError(
+            f"No module named '{name}'; '{IMPORT_PATH}' is forgather-convert's here, which is not "
+            "a package",
+            name=name,
+        )
+    views = _views()
+    if name == IMPORT_PATH:
+        return views[name] if fromlist else views[root]
+    theirs = [child for child in fromlist or () if f"{name}.{child}" not in views]
+    if name in views and fromlist and not theirs:
+        return views[name]
+    module = builtins.__import__(name, globals, locals, theirs, 0)
+    return views.get(name, module) if fromlist else views[root]

@@ -1,0 +1,5 @@
+"""A stand-in for the framework's package."""
+
+
+class MetaConfig:
+    """A name that converters of the framework import."""
