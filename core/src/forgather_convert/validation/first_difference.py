@@ -40,29 +40,37 @@ class FirstDifference:
     last_equal: str | None
 
     def __str__(self) -> str:
+        return self.describe("the result")
+
+    def describe(self, result: str) -> str:
+        """Says it in sentences.
+
+        Args:
+            result: What the other model is called, as ``"the result"``.
+        """
         if self.source is None:
             after = f" up to {self.last_equal}" if self.last_equal else ""
             return (
                 f"The components of both give the same{after}: the difference arises after them, "
                 "in what makes logits of their outputs."
             )
+
+        def pair(one: str, other: str | None) -> str:
+            return one if other in (one, None) else f"{one} ({other} in {result})"
+
         where = "outside of the layers" if self.layer is None else f"in layer {self.layer}"
-        text = f"The first difference is {where}, in {_pair(self.source, self.result)}"
-        given = "its input is equal" if self.input_is_equal else "its input differs, too"
+        text = f"The first difference is {where}, in {pair(self.source, self.result)}: "
+        text += "its input is equal" if self.input_is_equal else "its input differs, too"
         if self.first_output is None or self.first_output[0] == self.source:
-            text += f": {given}, its output differs by up to {self.largest:g}."
+            text += f", its output differs by up to {self.largest:g}."
         else:
             text += (
-                f": {given}; the first output in it that differs, by up to {self.largest:g}, is "
-                f"that of {_pair(*self.first_output)}."
+                f"; the first output in it that differs, by up to {self.largest:g}, is that of "
+                f"{pair(*self.first_output)}."
             )
         if self.last_equal is not None:
             text += f" The last equal output before it is that of {self.last_equal}."
         return text
-
-
-def _pair(source: str, result: str | None) -> str:
-    return source if result in (source, None) else f"{source} ({result} in the result)"
 
 
 def find_first_difference(
@@ -168,10 +176,6 @@ def _origin(first: _Compared, region: Sequence[_Compared]) -> _Compared:
 
 
 def _largest(one: Any, other: Any) -> float:
-    """The largest absolute difference of two tensors of a shape."""
-    if one is None or other is None:
-        return float("inf")
-    one, other = one.double(), other.double()
-    differs = (one != other) & ~(one.isnan() & other.isnan())
-    distance = (one - other)[differs].abs().nan_to_num(float("inf"), posinf=float("inf"))
-    return float(distance.max()) if distance.numel() else 0.0
+    from forgather_convert.validation.comparison import largest_difference
+
+    return float("inf") if one is None or other is None else largest_difference(one, other)
