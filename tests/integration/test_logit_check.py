@@ -44,6 +44,7 @@ def check(
     return check_logits(
         side("source", source, family),
         side("result", result, family),
+        mapping=None,
         weights=open_checkpoint(files).tensors.values(),
         dtype=dtype,
         **{"vocabulary": None, "prompt": "The old bridge", "device": "cpu", **kwargs},
@@ -324,7 +325,8 @@ def test_model_that_does_not_run_is_an_error(tmp_path: Path) -> None:
         check_logits(
             side("source", source, "llama"),
             replace(broken, load=load),
-            weights=(),
+            mapping=None,
+            weights={},
             vocabulary=None,
             prompt="x",
             dtype="float32",

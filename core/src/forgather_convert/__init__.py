@@ -1,7 +1,7 @@
 """Converts causal language models between Hugging Face and Forgather, losslessly.
 
-``convert`` and ``plan`` are the Python API; ``HFConverter`` is the base class of
-converters. Names are imported when they are used: ``import forgather_convert`` loads
+``convert``, ``plan``, ``inspect`` and ``verify`` are the Python API; ``HFConverter`` is the base
+class of converters. Names are imported when they are used: ``import forgather_convert`` loads
 neither torch nor transformers.
 """
 
@@ -41,6 +41,8 @@ if TYPE_CHECKING:
         transpose,
         unstack,
     )
+    from forgather_convert.verification.result import Verification
+    from forgather_convert.verification.verify import VerifyOptions, verify
     from forgather_convert.weights.checkpoint import Checkpoint
     from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -78,6 +80,9 @@ _EXPORTS = {
     "STANDARD_HYPERPARAMETERS": "families.converter",
     "register_converter": "discovery.converter_files",
     "SourceConfig": "source.config_file",
+    "Verification": "verification.result",
+    "VerifyOptions": "verification.verify",
+    "verify": "verification.verify",
 }
 
 __all__ = [
@@ -101,6 +106,8 @@ __all__ = [
     "TensorRef",
     "UnsupportedModelError",
     "ValidationError",
+    "Verification",
+    "VerifyOptions",
     "WeightMappingDict",
     "concatenate",
     "convert",
@@ -114,6 +121,7 @@ __all__ = [
     "stacked_experts",
     "transpose",
     "unstack",
+    "verify",
 ]
 
 

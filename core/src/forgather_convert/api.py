@@ -176,6 +176,7 @@ def _check_logits(
             tokenizer_directory=staged,
             hf_config=destination.config_object,
         ),
+        mapping=destination.mapping,
         weights=planned.source_state,
         vocabulary=planned.plan.vocabulary,
         prompt=options.prompt,

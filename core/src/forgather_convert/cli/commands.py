@@ -7,6 +7,7 @@ import click
 
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.cli.converters import converters_group
+from forgather_convert.cli.verify import verify_command
 from forgather_convert.discovery.extensions import find_extensions, load_extension
 from forgather_convert.discovery.found import FoundConverter, Status
 from forgather_convert.errors import ConverterError
@@ -22,6 +23,7 @@ class CoreCommands:
     @hookimpl
     def forgather_commands(self, group: click.Group) -> None:
         group.add_command(convert_command)
+        group.add_command(verify_command)
         group.add_command(converters_group)
 
 

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from forgather_convert.source.plain_text import indented, printable
+from forgather_convert.source.plain_text import indented, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
 _WIDE = 1000
 
@@ -47,9 +48,13 @@ def print_table(
         table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell), (styles or {}).get(cell, "")) for cell in row))
-    console = stdout_console()
     if title is not None:
-        console.print(printable(title), style="bold")
+        stdout_console().print(printable(title), style="bold")
+    _print_rows(table)
+
+
+def _print_rows(table: "Table") -> None:
+    console = stdout_console()
     if console.is_terminal:
         console.print(table)
         return
@@ -58,3 +63,16 @@ def print_table(
     # Columns are filled up with spaces, the last one too.
     for line in captured.get().splitlines():
         console.print(line.rstrip())
+
+
+def print_labelled(rows: Iterable[tuple[str, str]]) -> None:
+    """Prints texts beside their labels; on a terminal, what is too long goes on below itself."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table.grid(padding=(0, 2), pad_edge=False)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for label, text in rows:
+        table.add_row(Text(one_line(label), "bold"), Text(one_line(text)))
+    _print_rows(table)

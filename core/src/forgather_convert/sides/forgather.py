@@ -22,7 +22,7 @@ from forgather_convert.dynamic_model.stored_code import (
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
-from forgather_convert.sides.parameters import RECOMPUTED
+from forgather_convert.sides.parameters import RECOMPUTED, parameters_of
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.reference import complete_config, with_max_length, without_dtype
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
@@ -31,6 +31,7 @@ from forgather_convert.source.detection import Detection
 from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.files import WriteFile, encode_json, sha256
 from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,11 @@ class ForgatherSource(SourceSide):
             self.hooks,
         )
         return self.hooks.project(as_hugging_face, None)
+
+    def parameters(self) -> ModelParameters:
+        standard = load_generated_code(generate_code(self.standard_project))
+        config = self._reference_config(standard.config_class, self.config)
+        return parameters_of(lambda: standard.model_class(config))
 
     def load(self, state: Mapping[str, Expression]) -> Any:
         """Loads the model with its own code, if that is known to be harmless or is trusted.

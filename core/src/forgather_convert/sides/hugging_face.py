@@ -48,6 +48,9 @@ class HuggingFaceSource(SourceSide):
     quantization: Quantization | None
     stored_tensors: Mapping[str, TensorRef]
 
+    def parameters(self) -> ModelParameters:
+        return _parameters(self.classes, self.config_object)
+
     def load(self, state: Mapping[str, Expression]) -> Any:
         config = with_max_length(self.config_object, self.max_length, self.config.origin)
         config = copy.deepcopy(config)
@@ -88,7 +91,7 @@ def read_hugging_face(
         config_object = hooks.hf_config(config, None)
     else:
         warn_of_other_reading(config, classes.config_class)
-    parameters = parameters_of(lambda: classes.model_class(copy.deepcopy(config_object)))
+    parameters = _parameters(classes, config_object)
     unread = [name for name in detection.checkpoint.tensors if parameters.is_unread(name)]
     return HuggingFaceSource(
         hooks=hooks,
@@ -103,6 +106,10 @@ def read_hugging_face(
         quantization=detection.quantization,
         stored_tensors=detection.checkpoint.tensors,
     )
+
+
+def _parameters(classes: ReferenceClasses, config_object: Any) -> ModelParameters:
+    return parameters_of(lambda: classes.model_class(copy.deepcopy(config_object)))
 
 
 def _stored_tensors(detection: Detection) -> dict[str, Expression]:

@@ -89,6 +89,14 @@ class SourceSide(ABC):
     weights_directory: Path
 
     @abstractmethod
+    def parameters(self) -> ModelParameters:
+        """What its checkpoints hold, from the model itself without its memory.
+
+        Raises:
+            UnsupportedModelError: The model refuses its config.
+        """
+
+    @abstractmethod
     def load(self, state: Mapping[str, Expression]) -> Any:
         """Loads the model from its own config, code and weights; see ``DestinationSide.load``.
 

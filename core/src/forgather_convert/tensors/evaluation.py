@@ -74,6 +74,15 @@ class Evaluator:
             yield self._evaluate(expression, box).contiguous()
         self._rows.clear()
 
+    def pairs(
+        self, one: Expression, other: Expression, limit: int = PIECE_BYTES
+    ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
+        """The same elements of two expressions of a shape, as :meth:`pieces` gives those of one."""
+        size = max(_bytes_per_element(one), _bytes_per_element(other))
+        for box in _boxes(one.shape, max(1, limit // size)):
+            yield self._evaluate(one, box).contiguous(), self._evaluate(other, box).contiguous()
+        self._rows.clear()
+
     def value(self, expression: Expression) -> "torch.Tensor":
         """An expression as a whole."""
         return self._evaluate(expression, tuple((0, size) for size in expression.shape))
@@ -300,10 +309,9 @@ def have_equal_bits(one: Expression, other: Expression) -> bool:
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     with Evaluator() as evaluator:
-        pairs = zip(evaluator.pieces(one), evaluator.pieces(other), strict=True)
         return all(
             torch.equal(left.view(-1).view(torch.uint8), right.view(-1).view(torch.uint8))
-            for left, right in pairs
+            for left, right in evaluator.pairs(one, other)
         )
 
 

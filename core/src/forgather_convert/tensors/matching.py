@@ -62,28 +62,35 @@ class _Group:
         return _formatted(self.rule.destinations, {**self.numbers, self.rule.unstacks: str(index)})
 
 
-def match_tensors(
+@dataclass(frozen=True)
+class PartialMatch:
+    """What a mapping makes of tensors, whether or not they fill a model.
+
+    Attributes:
+        expressions: What destination tensors are made of, by their names.
+        places: The names that every source tensor leads to.
+        unmapped: Source tensors that lead to nothing in the destination.
+        missing: What the destination lacks: source tensors that a rule also needs, and destination
+            tensors that nothing leads to.
+    """
+
+    expressions: dict[str, Expression]
+    places: Mapping[str, list[str]]
+    unmapped: list[str]
+    missing: list[str]
+
+
+def match_partially(
     source: Mapping[str, Expression],
     mapping: WeightMapping,
     parameters: ModelParameters,
     config: Mapping[str, Any],
-    origin: str,
-) -> TensorMatch:
-    """Matches a checkpoint with the model it is to fill.
-
-    Args:
-        source: The source's tensors.
-        mapping: From the source's names to the destination's.
-        parameters: What the destination model expects.
-        config: The model's config, for operations that depend on it.
-        origin: The source, for messages.
+) -> PartialMatch:
+    """Applies a mapping as far as it goes; for the arguments see :func:`match_tensors`.
 
     Raises:
-        MappingError: Tensors are left over or missing, or have another shape.
-        UnsupportedModelError: Tensors are quantized.
+        MappingError: An operation does not fit the tensors that it is applied to.
     """
-    _refuse_quantized(source, origin)
-
     groups, unmapped = _group(source, mapping)
     expressions: dict[str, Expression] = {}
     missing: list[str] = []
@@ -111,17 +118,43 @@ def match_tensors(
             continue
         for part, values in zip(destinations, made, strict=True):
             expressions.update(zip(part, values, strict=True))
-    _log_names(source, places, parameters)
-    _check_shapes(expressions, parameters)
-    state = _resolve_tied(source, expressions, parameters, mapping, origin)
-
     missing += [
         name
         for name in parameters.shapes
         if name not in expressions and not any(name in names for names in places.values())
     ]
-    if unmapped or missing:
-        raise MappingError(_mismatch_message(origin, unmapped, missing, source))
+    return PartialMatch(expressions, places, unmapped, missing)
+
+
+def match_tensors(
+    source: Mapping[str, Expression],
+    mapping: WeightMapping,
+    parameters: ModelParameters,
+    config: Mapping[str, Any],
+    origin: str,
+) -> TensorMatch:
+    """Matches a checkpoint with the model it is to fill.
+
+    Args:
+        source: The source's tensors.
+        mapping: From the source's names to the destination's.
+        parameters: What the destination model expects.
+        config: The model's config, for operations that depend on it.
+        origin: The source, for messages.
+
+    Raises:
+        MappingError: Tensors are left over or missing, or have another shape.
+        UnsupportedModelError: Tensors are quantized.
+    """
+    _refuse_quantized(source, origin)
+    match = match_partially(source, mapping, parameters, config)
+    expressions, missing = match.expressions, match.missing
+    _log_names(source, match.places, parameters)
+    _check_shapes(expressions, parameters)
+    state = _resolve_tied(source, expressions, parameters, mapping, origin)
+    missing = [name for name in missing if name not in expressions]
+    if match.unmapped or missing:
+        raise MappingError(_mismatch_message(origin, match.unmapped, missing, source))
     return TensorMatch(
         expressions={name: expressions[name] for name in parameters.shapes},
         source_state=state,

@@ -49,12 +49,21 @@ def compare(expected: torch.Tensor, actual: torch.Tensor) -> Difference:
             num_undefined += one.numel()
         else:
             num_undefined += int(undefined.sum())
-        differs = (one != other) & ~undefined
-        if differs.any():
+        if ((one != other) & ~undefined).any():
             are_equal = False
-            distance = (one - other)[differs].abs().nan_to_num(float("inf"), posinf=float("inf"))
-            largest = max(largest, distance.max().item())
+            largest = max(largest, largest_difference(one, other))
     return Difference(are_equal, largest, num_positions, num_undefined, expected.numel())
+
+
+def largest_difference(one: torch.Tensor, other: torch.Tensor) -> float:
+    """The largest absolute difference of two tensors of a shape, infinite where one is not finite.
+
+    What is not a number in both does not differ.
+    """
+    one, other = one.double(), other.double()
+    differs = (one != other) & ~(one.isnan() & other.isnan())
+    distance = (one - other)[differs].abs().nan_to_num(float("inf"), posinf=float("inf"))
+    return distance.max().item() if distance.numel() else 0.0
 
 
 def find_non_finite_weight(tensors: Mapping[str, Expression]) -> str | None:

@@ -3,11 +3,12 @@
 import gc
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import ValidationError
+from forgather_convert.tensors import WeightMapping
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.validation.positions import (
     Limit,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import torch
 
     from forgather_convert.validation.comparison import Difference
+    from forgather_convert.validation.first_difference import FirstDifference
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +60,7 @@ class LogitComparison:
         num_tokens: How many positions were compared.
         covered: Windows and original lengths that the compared positions go past.
         not_covered: Those that they do not reach.
+        first_difference: Where they begin to differ; ``None`` if they do not.
     """
 
     are_equal: bool
@@ -65,27 +68,28 @@ class LogitComparison:
     num_tokens: int
     covered: tuple[Limit, ...] = ()
     not_covered: tuple[Limit, ...] = ()
+    first_difference: "FirstDifference | None" = None
 
 
 def check_logits(
     source: CheckedModel,
     result: CheckedModel,
     *,
+    mapping: WeightMapping | None,
     weights: Mapping[str, Expression],
     vocabulary: VocabularyChange | None,
     prompt: str,
     dtype: str,
     device: str,
 ) -> LogitComparison:
-    """Runs the same tokens through both models, one model after the other.
+    """Compares the logits of a conversion's source and result; see :func:`compare_logits`.
 
-    Both run in one dtype: where that is not the source's, the source's weights are rounded as
-    the conversion rounds them, so that equality is still exact. Where the vocabulary changes,
-    the logits of the tokens that both have in common are compared.
+    Where the vocabulary changes, the logits of the tokens that both have in common are compared.
 
     Args:
         source: The model that was converted.
         result: The converted model.
+        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
         weights: The source's tensors by their names; read only where logits are not numbers.
         vocabulary: What the conversion changed in the vocabulary.
         prompt: A text.
@@ -95,27 +99,80 @@ def check_logits(
     Raises:
         ValidationError: The logits differ, or are not numbers, or a model does not run.
     """
-    shared = _shared_tokens(vocabulary)
+    comparison = compare_logits(
+        source,
+        result,
+        mapping=mapping,
+        weights=weights,
+        tokens=_shared_tokens(vocabulary),
+        prompt=prompt,
+        dtype=dtype,
+        device=device,
+    )
+    if not comparison.are_equal:
+        raise ValidationError(
+            "Model logits are dissimilar: the result does not compute what the source computes "
+            f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
+            "positions). Nothing was written. Check the names with --debug-params; if the "
+            f"difference is expected, use --no-logit-check.\n{comparison.first_difference}"
+        )
+    logger.info(
+        "Logits are identical over %d positions%s",
+        comparison.num_tokens,
+        describe_limits(comparison),
+    )
+    return comparison
+
+
+def compare_logits(
+    source: CheckedModel,
+    result: CheckedModel,
+    *,
+    mapping: WeightMapping | None,
+    weights: Mapping[str, Expression],
+    tokens: Sequence[int] | None,
+    prompt: str,
+    dtype: str,
+    device: str,
+) -> LogitComparison:
+    """Runs the same tokens through both models, one model after the other.
+
+    Both run in one dtype: where that is not the source's, the source's weights are rounded as
+    the conversion rounds them, so that equality is still exact.
+
+    Args:
+        source: The one model.
+        result: The other.
+        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
+        weights: The source's tensors by their names; read only where logits are not numbers.
+        tokens: The ids whose logits are compared; ``None`` for all.
+        prompt: A text.
+        dtype: The dtype to run in, as ``"bfloat16"``.
+        device: Where to run.
+
+    Raises:
+        ValidationError: The logits are not numbers, or a model does not run.
+    """
     in_source = tokenize(source.tokenizer_directory, source.hf_config, prompt)
     in_result = None
     if in_source is not None:
         in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
 
-    settings = _Settings(dtype, device, shared)
+    settings = _Settings(dtype, device, tokens)
 
     model = source.load()
     limits = limits_of(model.config)
-    tokens = range(model.config.get_text_config().vocab_size) if shared is None else shared
-    ids = choose_ids(in_source, in_result, tokens)
+    usable = range(model.config.get_text_config().vocab_size) if tokens is None else tokens
+    ids = choose_ids(in_source, in_result, usable)
     size = size_of(model)
-    planned = plan_runs(ids, limits, size, device, tokens)
+    planned = plan_runs(ids, limits, size, device, usable)
     expected = _logits(source, model, planned.runs, settings)
     del model
     gc.collect()
     model = result.load()
     actual = _logits(result, model, planned.runs, settings)
     # A window or an original length that only the result has shows in positions past it.
-    with_both = plan_runs(ids, limits | limits_of(model.config), size, device, tokens)
+    with_both = plan_runs(ids, limits | limits_of(model.config), size, device, usable)
     more = [run for run in with_both.runs if run not in planned.runs]
     if more:
         actual += _logits(result, model, more, settings)
@@ -126,11 +183,15 @@ def check_logits(
     del model
     gc.collect()
 
-    comparison = _judge(expected, actual, with_both, weights, dtype)
-    logger.info(
-        "Logits are identical over %d positions%s", comparison.num_tokens, _describe(comparison)
+    comparison, wrong = _judge(expected, actual, with_both, [*planned.runs, *more], weights, dtype)
+    if wrong is None:
+        return comparison
+    from forgather_convert.validation.first_difference import find_first_difference
+
+    first = find_first_difference(
+        source.load(), result.load(), mapping, lambda model: _run(model, wrong, settings)
     )
-    return comparison
+    return replace(comparison, first_difference=first)
 
 
 @dataclass(frozen=True)
@@ -199,10 +260,11 @@ def _judge(
     expected: Sequence["torch.Tensor"],
     actual: Sequence["torch.Tensor"],
     plan: PositionPlan,
+    runs: Sequence[Run],
     weights: Mapping[str, Expression],
     dtype: str,
-) -> LogitComparison:
-    """Says whether the models are the same, or raises."""
+) -> tuple[LogitComparison, Run | None]:
+    """Says whether the models are the same, and for which run they are not."""
     from forgather_convert.validation.comparison import compare
 
     differences = [compare(*pair) for pair in zip(expected, actual, strict=True)]
@@ -214,15 +276,11 @@ def _judge(
         not_covered=plan.not_covered,
     )
     if not comparison.are_equal:
-        raise ValidationError(
-            "Model logits are dissimilar: the result does not compute what the source computes "
-            f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
-            "positions). Nothing was written. Check the names with --debug-params; if the "
-            "difference is expected, use --no-logit-check."
-        )
+        pairs = zip(runs, differences, strict=True)
+        return comparison, next(run for run, difference in pairs if not difference.are_equal)
     if any(difference.num_undefined for difference in differences):
         _judge_undefined(differences, weights, dtype)
-    return comparison
+    return comparison, None
 
 
 def _judge_undefined(
@@ -256,7 +314,7 @@ def _judge_undefined(
     )
 
 
-def _describe(comparison: LogitComparison) -> str:
+def describe_limits(comparison: LogitComparison) -> str:
     """What the compared positions cover: ``", past the window of 8"``."""
     text = ""
     if comparison.covered:

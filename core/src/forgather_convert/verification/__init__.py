@@ -1,0 +1,1 @@
+"""Whether two directories hold the same model."""

@@ -1,0 +1,13 @@
+"""Attention without the norms that it has."""
+
+import torch
+
+from .causal_attention import CausalAttention, Heads
+from .qk_norm_attention import QKNormAttention
+
+
+class Unnormalised(QKNormAttention):
+    """Has the norms, and does not apply them."""
+
+    def project(self, hidden_states: torch.Tensor) -> Heads:
+        return CausalAttention.project(self, hidden_states)
