@@ -13,6 +13,8 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "gemma2": "forgather-convert-gemma2",
     "gemma3_text": "forgather-convert-gemma3-text",
     "glm4": "forgather-convert-glm4",
+    "gpt_neox": "forgather-convert-gpt-neox",
+    "gpt_oss": "forgather-convert-gpt-oss",
     "granite": "forgather-convert-granite",
     "llama": "forgather-convert-llama",
     "mistral": "forgather-convert-mistral",
