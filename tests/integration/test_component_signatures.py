@@ -175,8 +175,9 @@ def test_a_norm_without_an_epsilon_in_the_config(tmp_path: Path) -> None:
 
 
 def test_capabilities_are_class_attributes(tmp_path: Path) -> None:
-    capabilities = Capabilities(supports_sdpa=False)
+    capabilities = Capabilities(supports_sdpa=False, keep_in_fp32_modules=("norm1", "norm2"))
     code = generate_code(Project("vendor", CONFIG, capabilities=capabilities))
     classes = load_generated_code(code)
-    assert Capabilities.of(classes.model_class) == capabilities
+    found = {name: getattr(classes.model_class, name) for name in capabilities.attributes()}
+    assert Capabilities.from_attributes(found) == capabilities
     ast.parse(code.files[f"{code.model_module}.py"])

@@ -1,8 +1,15 @@
 """What transformers may do with a model, as class attributes of its model class say."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
+
+from forgather_convert.dynamic_model.full_precision import translated_modules
+from forgather_convert.tensors.weight_mapping import WeightMapping
+
+#: Names only: transformers takes them for regular expressions.
+_MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}")
 
 
 @dataclass(frozen=True)
@@ -14,31 +21,56 @@ class Capabilities:
         supports_flash_attn: Attention by the flash-attention library.
         supports_flex_attn: Attention by ``torch.nn.attention.flex_attention``.
         supports_attention_backend: Attention by functions that others register.
+        keep_in_fp32_modules: The modules that stay in float32 if the model is loaded in float16.
+        keep_in_fp32_modules_strict: Those that do so in bfloat16, too.
     """
 
     supports_sdpa: bool = True
     supports_flash_attn: bool = True
     supports_flex_attn: bool = True
     supports_attention_backend: bool = True
+    keep_in_fp32_modules: tuple[str, ...] = ()
+    keep_in_fp32_modules_strict: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, model_class: Any) -> "Capabilities":
-        """Those of a class in transformers."""
-        names = cls().attributes()
-        return cls.from_attributes({name: getattr(model_class, name, False) for name in names})
+    def of(cls, model_class: Any, mapping: WeightMapping) -> "Capabilities":
+        """Those of a class in transformers.
+
+        Args:
+            model_class: The class.
+            mapping: The names of its weights, Hugging Face to Forgather.
+        """
+        defaults = cls().attributes()
+        lists = {
+            name: translated_modules(getattr(model_class, name, None) or (), model_class, mapping)
+            for name, default in defaults.items()
+            if isinstance(default, tuple)
+        }
+        flags = {name: bool(getattr(model_class, name, False)) for name in {*defaults} - {*lists}}
+        return cls.from_attributes({**flags, **lists})
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "Capabilities":
-        """From class attributes by their names; those that are absent are as in the default."""
-        known = cls().attributes()
-        return cls(
-            **{
-                name.removeprefix("_"): bool(value)
-                for name, value in attributes.items()
-                if name in known
-            }
-        )
+        """From class attributes by their names.
 
-    def attributes(self) -> dict[str, bool]:
+        Those that are absent, or have a value that they cannot have, are as in the default.
+        """
+        defaults = cls().attributes()
+        values: dict[str, Any] = {
+            name.removeprefix("_"): tuple(value) if isinstance(value, list) else value
+            for name, value in attributes.items()
+            if name in defaults and _is_like(value, defaults[name])
+        }
+        return cls(**values)
+
+    def attributes(self) -> dict[str, bool | tuple[str, ...]]:
         """The names and values of the class attributes."""
         return {f"_{each.name}": getattr(self, each.name) for each in fields(self)}
+
+
+def _is_like(value: object, default: bool | tuple[str, ...]) -> bool:
+    if isinstance(default, bool):
+        return isinstance(value, bool)
+    return isinstance(value, list | tuple) and all(
+        isinstance(each, str) and _MODULE.fullmatch(each) for each in value
+    )

@@ -169,7 +169,7 @@ def _render_model(project: Project, configuration: str, files: ComponentFiles) -
             ),
             assembly=assemble(project, files.components, names),
             kind_fields=KINDS_OF_LAYERS,
-            capabilities=(project.capabilities or Capabilities()).attributes(),
+            capabilities=_capabilities(project.capabilities or Capabilities()),
             has_head_bias="lm_head_bias" in project.config,
             has_router_logits=ROUTER_LOGITS_FIELD in project.config,
             chooses_experts=any(_EXPERTS in text for text in files.sources.values()),
@@ -179,6 +179,15 @@ def _render_model(project: Project, configuration: str, files: ComponentFiles) -
     stand_ins = {symbol: f"_component_{index}" for index, symbol in enumerate(named)}
     reserved = _names_in(render({**stand_ins, **fixed})) | set(dir(builtins))
     return render({**_bound_names(named, reserved), **fixed})
+
+
+def _capabilities(capabilities: Capabilities) -> dict[str, str]:
+    """The class attributes that say what transformers may do, without empty lists."""
+    return {
+        name: literal(value, indent=4, prefix=4 + len(f"{name} = "))
+        for name, value in capabilities.attributes().items()
+        if value != ()
+    }
 
 
 def _names_in(source: str) -> set[str]:

@@ -179,12 +179,12 @@ def _capabilities(stored: StoredCode) -> Capabilities:
     names = set(Capabilities().attributes())
     return Capabilities.from_attributes(
         {
-            member.targets[0].id: bool(member.value.value)
+            member.targets[0].id: _literal(member.value)
             for node in _tree(stored.files[f"{stored.model_module}.py"]).body
             if isinstance(node, ast.ClassDef) and node.name == "DynamicPreTrainedModel"
             for member in node.body
-            if isinstance(member, ast.Assign) and isinstance(member.value, ast.Constant)
-            if isinstance(member.targets[0], ast.Name) and member.targets[0].id in names
+            if isinstance(member, ast.Assign) and isinstance(member.targets[0], ast.Name)
+            if member.targets[0].id in names
         }
     )
 
@@ -218,12 +218,17 @@ def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, Any]]:
     for argument, default in pairs:
         if default is None:
             continue
-        try:
-            value = ast.literal_eval(default)
-        except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
-            continue
+        value = _literal(default)
         if _is_json(value):
             yield argument.arg, value
+
+
+def _literal(node: ast.expr) -> Any:
+    """The value of a literal; of anything else ``Ellipsis``, which is no value of a config."""
+    try:
+        return ast.literal_eval(node)
+    except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
+        return ...
 
 
 def _is_json(value: Any) -> bool:

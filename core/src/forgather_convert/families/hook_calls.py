@@ -157,7 +157,8 @@ class FamilyHooks:
         answer = self._call("create_project_config", src_config=src_config, max_length=max_length)
         project = answer if isinstance(answer, Project) else self._project_from(answer)
         if project.capabilities is None:
-            return replace(project, capabilities=Capabilities.of(self.hf_model_class()))
+            capabilities = Capabilities.of(self.hf_model_class(), self.weight_mapping())
+            return replace(project, capabilities=capabilities)
         return project
 
     def _project_from(self, answer: Any) -> Project:

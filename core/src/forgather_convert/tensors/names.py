@@ -16,6 +16,11 @@ def anonymous(pattern: str) -> str:
     return _PLACEHOLDER.sub("{}", pattern)
 
 
+def numbered(pattern: str) -> str:
+    """A name of the pattern: the one with zeros in it."""
+    return _PLACEHOLDER.sub("0", pattern)
+
+
 def compile_pattern(pattern: str) -> re.Pattern[str]:
     """A regular expression with a group for every placeholder, which stands for a number."""
     parts = _PLACEHOLDER.split(pattern)

@@ -89,7 +89,7 @@ def write_model(
         dtype: The dtype of weights and config.
         schema: The RoPE schema: transformers' ``"4"``, ``"5"`` or ``"both"``.
         shards: Into how many files the weights are divided.
-        state: The model's parameters, by its own names, instead of random ones.
+        state: The model's parameters and buffers, by its own names, instead of random ones.
     """
     directory.mkdir(parents=True, exist_ok=True)
     save_model(directory, hooks, fields, dtype, state)
@@ -122,17 +122,24 @@ def save_model(
     model = classes.model_class(config)
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        for name, parameter in model.named_parameters():
+        for name, tensor in stored_tensors(model).items():
             if state is None:
-                is_norm = parameter.ndim == 1 and not name.endswith("bias")
-                noise = torch.randn(parameter.shape, generator=generator) * 0.3
-                parameter.copy_(noise + (1.0 if is_norm else 0.0))
+                is_norm = tensor.ndim == 1 and not name.endswith("bias")
+                noise = torch.randn(tensor.shape, generator=generator) * 0.3
+                tensor.copy_(noise + (1.0 if is_norm else 0.0))
             else:
-                parameter.copy_(state[name])
+                tensor.copy_(state[name])
     if "rope_scaling" in vars(config):
         # The model computes what version 5 reads; version 4 would save what was written.
         config.rope_scaling = content.get("rope_scaling")
     model.to(getattr(torch, dtype)).save_pretrained(directory)
+
+
+def stored_tensors(model: Any) -> dict[str, torch.Tensor]:
+    """The parameters and buffers that a model is stored with, a tied one once."""
+    stored = model.state_dict()
+    buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
+    return {**dict(model.named_parameters()), **buffers}
 
 
 def write_weights(directory: Path, state: State, shards: int = 1) -> None:

@@ -10,6 +10,7 @@ from transformers import AutoModelForCausalLM
 from forgather_convert.families.rope import parameters_by_kind
 from forgather_convert.sides.reference import ReferenceClasses
 from forgather_convert.source.config_file import read_config
+from forgather_convert.testing.models import stored_tensors
 
 _SHORTEST = 40
 _LONGEST = 512
@@ -146,13 +147,16 @@ def greedy(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tens
 
 
 def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Every parameter's gradient of the loss on a padded prompt, in training mode."""
+    """Every parameter's gradient of the loss on a padded prompt, in training mode.
+
+    Those of buffers, and of what the prompt does not reach, are zero.
+    """
     torch.manual_seed(5)
     model.train()
     model(ids, attention_mask=padding_mask(ids), labels=ids).loss.backward()
     found = {
-        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-        for name, parameter in model.named_parameters()
+        name: torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
+        for name, tensor in stored_tensors(model).items()
     }
     model.zero_grad(set_to_none=True)
     model.eval()

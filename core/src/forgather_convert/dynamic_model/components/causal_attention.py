@@ -55,7 +55,7 @@ class CausalAttention(nn.Module):
     """Attention to the past, by the implementation that the config selects.
 
     Its steps are methods, for attentions that differ in one: ``build_projections``,
-    ``project``, ``rotate`` and ``attend``.
+    ``project``, ``rotate``, ``remember`` and ``attend``.
 
     A config may say which layers have rotary positions, ``no_rope_layers``: 1 for a layer that
     has them, 0 for one that has no positions at all, as transformers writes it.
@@ -92,7 +92,12 @@ class CausalAttention(nn.Module):
         query_size = config.num_attention_heads * self.head_dim
         self.build_projections(config, query_size, config.num_key_value_heads * self.head_dim)
         output_bias = getattr(config, "attention_output_bias", config.attention_bias)
-        self.output_linear = nn.Linear(query_size, config.hidden_size, bias=output_bias)
+        size = config.num_attention_heads * self.value_dim(config)
+        self.output_linear = nn.Linear(size, config.hidden_size, bias=output_bias)
+
+    def value_dim(self, config: Any) -> int:
+        """The size of a value head."""
+        return int(config.head_dim)
 
     def build_projections(self, config: Any, query_size: int, key_value_size: int) -> None:
         """Makes the layers from which ``project`` gets the heads."""
@@ -115,6 +120,22 @@ class CausalAttention(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Puts the positions into query and key, each ``[batch, heads, sequence, head_dim]``."""
         return apply_rotary(query, position_embeddings), apply_rotary(key, position_embeddings)
+
+    def remember(
+        self,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        past_key_values: Any,
+        cache_position: torch.Tensor | None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Puts key and value into the cache, if there is one, and gives all that it has."""
+        if past_key_values is None:
+            return key, value
+        # transformers 4 needs the position for a static cache; version 5 keeps count itself.
+        key, value = past_key_values.update(
+            key, value, self.layer_idx, {"cache_position": cache_position}
+        )
+        return key, value
 
     def attend(
         self,
@@ -154,11 +175,7 @@ class CausalAttention(nn.Module):
         query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
         if self.has_rope and position_embeddings is not None:
             query, key = self.rotate(query, key, position_embeddings)
-        if past_key_values is not None:
-            # transformers 4 needs the position for a static cache; version 5 keeps count itself.
-            key, value = past_key_values.update(
-                key, value, self.layer_idx, {"cache_position": cache_position}
-            )
+        key, value = self.remember(key, value, past_key_values, cache_position)
         output, weights = self.attend(query, key, value, attention_mask, **kwargs)
         output = output.reshape(*hidden_states.shape[:-1], -1).contiguous()
         return self.output_linear(output), weights

@@ -1,0 +1,61 @@
+"""The modules that stay in float32 when a model is loaded in a narrower dtype.
+
+A model class of transformers lists them in ``_keep_in_fp32_modules``, for float16, and in
+``_keep_in_fp32_modules_strict``, for bfloat16 too.
+"""
+
+import re
+from collections.abc import Collection, Iterable
+from typing import Any
+
+from forgather_convert.tensors.names import numbered
+from forgather_convert.tensors.weight_mapping import WeightMapping
+
+#: What a parameter is called by its module, and no module by another.
+_LEAVES = ("weight", "bias")
+
+
+def translated_modules(
+    modules: Iterable[str], model_class: Any, mapping: WeightMapping
+) -> tuple[str, ...]:
+    """What a class lists, by the names that its dynamic model has for the same parameters.
+
+    Where a module's name is enough it is what is given: transformers 4 takes nothing else.
+
+    Args:
+        modules: One of the two lists.
+        model_class: The class that it is from.
+        mapping: The family's mapping, Hugging Face to Forgather.
+    """
+    listed = [_as_transformers_finds(module, model_class) for module in modules]
+    kept: set[str] = set()
+    names: list[str] = []
+    for rule in mapping.rules:
+        destinations = [numbered(pattern) for pattern in rule.destinations]
+        names += destinations
+        if any(find.search(numbered(source)) for find in listed for source in rule.sources):
+            kept.update(destinations)
+    result: list[str] = []
+    # The parameters of modules first: others may be in one of these.
+    for name in sorted(kept, key=lambda name: (name.rpartition(".")[2] not in _LEAVES, name)):
+        if not any(f".{module}." in f".{name}." for module in result):
+            result.append(_shortest(name, kept, names))
+    return tuple(sorted(result))
+
+
+def _as_transformers_finds(module: str, model_class: Any) -> re.Pattern[str]:
+    """What the installed transformers searches in a parameter's name."""
+    if hasattr(model_class, "_get_dtype_plan"):
+        return re.compile(module.replace("*", ".*"))
+    return re.compile(rf"(^|\.){module}($|\.)")
+
+
+def _shortest(name: str, kept: Collection[str], names: Iterable[str]) -> str:
+    """The part of a name by which transformers finds it, and no other that is not kept."""
+    words = re.split(r"\.\d+\.", name)[-1].split(".")
+    modules = [word for word in reversed(words) if word not in _LEAVES]
+    parts = [*modules, *(".".join(words[start:]) for start in reversed(range(len(words) - 1)))]
+    for part in parts:
+        if all(other in kept for other in names if part in other):
+            return part
+    return parts[-1]
