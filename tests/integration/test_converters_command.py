@@ -163,9 +163,9 @@ def test_show() -> None:
 
 
 def test_show_without_a_converter() -> None:
-    result = forgather("converters", "show", "gpt2")
+    result = forgather("converters", "show", "bloom")
     assert result.returncode == 1
-    assert "No converter registered for model type 'gpt2'" in result.stderr
+    assert "No converter registered for model type 'bloom'" in result.stderr
     assert result.stdout == ""
 
 

@@ -106,9 +106,6 @@ class ForgetsHeadNorms(Qwen3Converter):
     """Has no norms of queries and keys."""
 
     components = {}
-    weight_mapping = {
-        hf: fg for hf, fg in Qwen3Converter.weight_mapping.items() if "_norm." not in hf
-    }
 
 
 class IgnoresHeadNorms(Qwen3Converter):

@@ -43,16 +43,25 @@ _ROPE_OBJECTS = ("rope_scaling", "rope_parameters")
 _LARGEST = 2**63 - 1
 
 
-def check_dimensions(config: SourceConfig) -> None:
+def check_dimensions(config: SourceConfig, field_names: Mapping[str, str]) -> None:
     """Refuses a config from which no model can be built.
 
     Only what a model computes with is looked at: ``NaN`` and ``Infinity`` in other fields are
     carried along, as everything is that a family does not know.
 
+    Args:
+        config: A config of either side.
+        field_names: Fields that have another name in the Forgather config, and that name.
+
     Raises:
         UnsupportedModelError: With the field that is wrong.
     """
-    for name in _SIZES:
+    own_names = {name: own for own, name in field_names.items() if own in config}
+
+    def field(name: str) -> str:
+        return own_names.get(name, name)
+
+    for name in map(field, _SIZES):
         value = config.get(name)
         if value is None and (name in _MAY_BE_NULL or name not in config):
             continue
@@ -61,14 +70,14 @@ def check_dimensions(config: SourceConfig) -> None:
         if value > _LARGEST:
             raise _invalid(config, name, "must be less than 2**63")
     for name, may_be_zero in _NUMBERS.items():
-        if config.get(name) is not None:
-            _check_number(config, name, config[name], may_be_zero)
+        if config.get(field(name)) is not None:
+            _check_number(config, field(name), config[field(name)], may_be_zero)
     for name in _FINITE:
         value = config.get(name)
         if isinstance(value, int | float) and not _is_finite(value):
             raise _invalid(config, name, "must be a finite number")
     _check_rope(config)
-    heads, groups = config.get("num_attention_heads"), config.get("num_key_value_heads")
+    heads, groups = config.get(field("num_attention_heads")), config.get("num_key_value_heads")
     if heads and groups and heads % groups:
         raise _invalid(config, "num_key_value_heads", f"must divide the {heads} attention heads")
     vocabulary, padding = config.get("vocab_size"), config.get("pad_token_id")
@@ -78,12 +87,14 @@ def check_dimensions(config: SourceConfig) -> None:
         raise _invalid(
             config, "pad_token_id", f"must be one of the {vocabulary} tokens of the vocabulary"
         )
-    activation = config.get("hidden_act")
+    activation = config.get(field("hidden_act"))
     if activation is not None:
         from transformers.activations import ACT2FN
 
         if not isinstance(activation, str) or activation not in ACT2FN:
-            raise _invalid(config, "hidden_act", "must be an activation that transformers knows")
+            raise _invalid(
+                config, field("hidden_act"), "must be an activation that transformers knows"
+            )
 
 
 def _check_rope(config: SourceConfig) -> None:

@@ -41,6 +41,8 @@ OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
     "layer_types": None,
 }
 
+_LONGEST = "max_position_embeddings"
+
 #: Fields of a Forgather config that mean nothing in a Hugging Face one.
 FORGATHER_FIELDS: tuple[str, ...] = (
     "architectures",
@@ -136,7 +138,7 @@ class HFConverter:
         if self.has_rope:
             config.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
-            config["max_position_embeddings"] = max_length
+            config[_LONGEST] = max_length
         return {
             "model_type": self.model_type,
             "config": config,
@@ -155,11 +157,12 @@ class HFConverter:
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
         fields = {name: value for name, value in src_config.items() if name not in not_hf}
-        if max_length is not None:
-            fields["max_position_embeddings"] = max_length
         for name, own_name in self.field_names.items():
             if own_name in fields:
                 fields.setdefault(name, fields.pop(own_name))
+        if max_length is not None:
+            names = {own_name: name for name, own_name in self.field_names.items()}
+            fields[names.get(_LONGEST, _LONGEST)] = max_length
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name not in self.hyperparameters and fields.get(name) == absent:
                 fields.pop(name, None)
@@ -175,7 +178,7 @@ class HFConverter:
         return config
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
-        check_dimensions(src_config)
+        check_dimensions(src_config, self.field_names)
         own = self.own_hyperparameters(src_config)
         for name, fixed in own.items():
             if direction == "from_forgather" and src_config.get(name, fixed) != fixed:

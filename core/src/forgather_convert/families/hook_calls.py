@@ -189,7 +189,8 @@ class FamilyHooks:
     @property
     def display_name(self) -> str:
         """The family's name in messages, as ``"Llama"``."""
-        return str(self.hf_model_class().__name__).removesuffix("ForCausalLM")
+        name = str(self.hf_model_class().__name__)
+        return name.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
 
     def _call(self, name: str, **arguments: Any) -> Any:
         try:

@@ -41,6 +41,11 @@ STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
                 for kind in ("weight", "bias")
             },
             **{
+                f"self_attn.{name}.{kind}": f"attention.{name}.{kind}"
+                for name in ("q_norm", "k_norm")
+                for kind in ("weight", "bias")
+            },
+            **{
                 f"mlp.{name}.{kind}": f"feedforward.{name}.{kind}"
                 for name in ("gate_proj", "up_proj", "down_proj")
                 for kind in ("weight", "bias")

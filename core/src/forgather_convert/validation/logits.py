@@ -15,6 +15,7 @@ from forgather_convert.validation.positions import (
     PositionPlan,
     Run,
     limits_of,
+    most_positions,
     num_logit_positions,
     plan_runs,
     size_of,
@@ -163,7 +164,7 @@ def compare_logits(
     model = source.load()
     limits = limits_of(model.config)
     usable = range(model.config.get_text_config().vocab_size) if tokens is None else tokens
-    ids = choose_ids(in_source, in_result, usable)
+    ids = choose_ids(in_source, in_result, usable)[: most_positions(model.config)]
     size = size_of(model)
     planned = plan_runs(ids, limits, size, device, usable)
     expected = _logits(source, model, planned.runs, settings)

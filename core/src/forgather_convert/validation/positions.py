@@ -19,6 +19,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forgather_convert.families.rope import ROPE_FIELDS
 from forgather_convert.validation.prompts import fixed_ids
 
 _OPERATIONS = 1e11
@@ -182,6 +183,13 @@ def size_of(model: Any) -> ModelSize:
         heads=heads,
         head_dim=getattr(config, "head_dim", None) or max(1, hidden_size // heads),
     )
+
+
+def most_positions(config: Any) -> int | None:
+    """How many positions a model has; ``None`` where it can rotate by any number of them."""
+    if any(hasattr(config, name) for name in ROPE_FIELDS):
+        return None
+    return getattr(config, "max_position_embeddings", None)
 
 
 def limits_of(config: Any) -> frozenset[Limit]:

@@ -38,8 +38,6 @@ class Gemma3TextConverter(HFConverter):
     field_names: ClassVar[Mapping[str, str]] = {"hidden_activation": "hidden_act"}
     weight_mapping: ClassVar[WeightMappingDict] = {
         **STANDARD_WEIGHT_MAPPING,
-        f"{_HF}.self_attn.q_norm.weight": f"{_FG}.attention.q_norm.weight",
-        f"{_HF}.self_attn.k_norm.weight": f"{_FG}.attention.k_norm.weight",
         f"{_HF}.pre_feedforward_layernorm.weight": f"{_FG}.norm3.weight",
         f"{_HF}.post_feedforward_layernorm.weight": f"{_FG}.norm4.weight",
     }

@@ -32,8 +32,6 @@ class Olmo2Converter(HFConverter):
         },
         f"{_HF}.post_attention_layernorm.weight": f"{_FG}.norm1.weight",
         f"{_HF}.post_feedforward_layernorm.weight": f"{_FG}.norm2.weight",
-        f"{_HF}.self_attn.q_norm.weight": f"{_FG}.attention.q_norm.weight",
-        f"{_HF}.self_attn.k_norm.weight": f"{_FG}.attention.k_norm.weight",
     }
     components: ClassVar[Mapping[str, str]] = {
         "attention": "projection_norm_attention:ProjectionNormAttention",

@@ -17,6 +17,8 @@ _NAMES = {
     "mlp.up_proj": "mlp.fc1",
     "mlp.down_proj": "mlp.fc2",
     "self_attn.o_proj": "self_attn.dense",
+    "self_attn.q_norm": "self_attn.q_layernorm",
+    "self_attn.k_norm": "self_attn.k_layernorm",
     "model.norm": "model.final_layernorm",
 }
 
@@ -51,14 +53,7 @@ class PhiConverter(HFConverter):
         "lm_head_bias": True,
     }
     weight_mapping: ClassVar[WeightMappingDict] = {
-        **{_own_name(name): place for name, place in STANDARD_WEIGHT_MAPPING.items()},
-        **{
-            f"model.layers.{{layer}}.self_attn.{one}_layernorm.{kind}": (
-                f"causal_lm.layer_stack.layers.{{layer}}.attention.{one}_norm.{kind}"
-            )
-            for one in ("q", "k")
-            for kind in ("weight", "bias")
-        },
+        _own_name(name): place for name, place in STANDARD_WEIGHT_MAPPING.items()
     }
     components: ClassVar[Mapping[str, str]] = {
         "norm": "layer_norm:LayerNorm",

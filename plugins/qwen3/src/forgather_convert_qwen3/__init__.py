@@ -3,12 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from forgather_convert import (
-    STANDARD_HYPERPARAMETERS,
-    STANDARD_WEIGHT_MAPPING,
-    HFConverter,
-    WeightMappingDict,
-)
+from forgather_convert import STANDARD_HYPERPARAMETERS, HFConverter
 from forgather_convert_qwen3.tiny_configs import TINY_CONFIGS
 
 
@@ -26,15 +21,6 @@ class Qwen3Converter(HFConverter):
         "max_window_layers",
         "layer_types",
     )
-    weight_mapping: ClassVar[WeightMappingDict] = {
-        **STANDARD_WEIGHT_MAPPING,
-        **{
-            f"model.layers.{{layer}}.self_attn.{name}.weight": (
-                f"causal_lm.layer_stack.layers.{{layer}}.attention.{name}.weight"
-            )
-            for name in ("q_norm", "k_norm")
-        },
-    }
     components: ClassVar[Mapping[str, str]] = {"attention": "qk_norm_attention:QKNormAttention"}
 
     def get_hf_model_class(self) -> Any:

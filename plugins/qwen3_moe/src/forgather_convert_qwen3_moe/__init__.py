@@ -40,8 +40,6 @@ class Qwen3MoeConverter(HFConverter):
     )
     weight_mapping: ClassVar[WeightMappingDict] = {
         **STANDARD_WEIGHT_MAPPING,
-        f"{_HF}.self_attn.q_norm.weight": f"{_FG}.attention.q_norm.weight",
-        f"{_HF}.self_attn.k_norm.weight": f"{_FG}.attention.k_norm.weight",
         f"{_HF}.mlp.gate.weight": f"{_FG}.feedforward.router.weight",
         **stacked_experts(f"{_HF}.mlp.experts.{{expert}}"),
     }

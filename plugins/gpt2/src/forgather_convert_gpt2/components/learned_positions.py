@@ -1,0 +1,29 @@
+"""Positions that are learned, as tokens are."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .input_encoder import InputEncoder
+
+
+class LearnedPositions(InputEncoder):
+    """Adds a vector for its position to that of each token.
+
+    Gehring et al., "Convolutional Sequence to Sequence Learning", 2017.
+    """
+
+    def __init__(self, config: Any, embedding: nn.Module) -> None:
+        super().__init__(config, embedding)
+        self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None,
+        inputs_embeds: torch.Tensor | None,
+        position_ids: torch.Tensor,
+    ) -> torch.Tensor:
+        embedded = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        dropped: torch.Tensor = self.dropout(embedded + self.position_embedding(position_ids))
+        return dropped
