@@ -61,7 +61,7 @@ import sys
 
 sys.argv = ["forgather", *sys.argv[1:], "--help"]
 try:
-    runpy.run_module("forgather_convert.cli.main", run_name="__main__")
+    runpy.run_module("forgather_convert", run_name="__main__")
 except SystemExit as stop:
     assert not stop.code, stop.code
 heavy = {"torch", "transformers", "safetensors"} & set(sys.modules)
