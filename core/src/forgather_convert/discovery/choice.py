@@ -281,7 +281,9 @@ def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHo
     if not (isinstance(loaded, type) and issubclass(loaded, HFConverter)):
         raise ConverterError(
             f"The converter for '{model_type}' of {converter.place} is {loaded!r}, which is not a "
-            "subclass of HFConverter. Correct its registration."
+            "subclass of HFConverter. Correct its registration, and let the class derive from "
+            "forgather_convert.HFConverter: that of forgather.ml.model_conversion is the Forgather "
+            "framework's where that is installed."
         )
     if loaded.model_type != model_type:
         raise ConverterError(
