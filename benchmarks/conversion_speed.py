@@ -62,7 +62,7 @@ def main() -> None:
         root = Path(temporary)
         make_model(root / "hf", options.gigabytes)
         size = sum(path.stat().st_size for path in (root / "hf").iterdir())
-        convert = [sys.executable, "-m", "forgather_convert.cli.main", "convert"]
+        convert = [sys.executable, "-m", "forgather_convert", "convert"]
         out = root / "out"
         command(*convert, root / "hf", root / "fg", "--no-logit-check")()
         contenders = {

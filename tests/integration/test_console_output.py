@@ -114,7 +114,7 @@ def on_terminal(*arguments: str | Path, **environment: str) -> str:
     unset = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     with subprocess.Popen(
-        [sys.executable, "-m", "forgather_convert.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "forgather_convert", *map(str, arguments)],
         env={**kept, "TERM": "xterm-256color", "COLUMNS": "200", **environment},
         stdout=subprocess.DEVNULL,
         stderr=connection,

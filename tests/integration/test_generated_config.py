@@ -119,3 +119,19 @@ def test_ends_of_text_are_kept_in_their_form(pair: Pair, eos: Any, tmp_path: Pat
     config = loaded(edited)
     assert config.eos_token_id == eos
     assert loaded(saved(config, edited, tmp_path / "saved")).eos_token_id == eos
+
+
+@pytest.mark.parametrize("variant", [variant("llama-default")], ids=lambda variant: variant.id)
+@float32
+def test_the_name_that_the_framework_asks_for(pair: Pair, tmp_path: Path) -> None:
+    """It is no field: it cannot differ, is not written, and a field of that name is left alone."""
+    length = content(pair.fg)["max_position_embeddings"]
+    config = loaded(pair.fg)
+    assert config.max_sequence_length == length
+    config.max_position_embeddings = 7
+    assert config.max_sequence_length == 7
+    assert "max_sequence_length" not in content(saved(config, pair.fg, tmp_path / "saved"))
+    other = loaded(with_fields(pair, tmp_path / "other", {"max_sequence_length": 3}))
+    assert (other.max_sequence_length, other.max_position_embeddings) == (3, length)
+    with pytest.raises(AttributeError, match="no_such_field"):
+        config.no_such_field  # noqa: B018 - its reading is the test

@@ -31,7 +31,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(redirection: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
     """Runs ``forgather`` in a shell."""
-    command = [sys.executable, "-m", "forgather_convert.cli.main", *map(str, arguments)]
+    command = [sys.executable, "-m", "forgather_convert", *map(str, arguments)]
     # The status of a pipeline is that of its last command.
     script = f"{{ {shlex.join(command)}; echo $? > status; }} {redirection}"
     return subprocess.run(

@@ -58,7 +58,7 @@ def forgather_process(
 ) -> subprocess.CompletedProcess[str]:
     """Runs ``forgather`` with arguments; output is captured, a failure is not an exception."""
     return subprocess.run(
-        [sys.executable, "-m", "forgather_convert.cli.main", *map(str, arguments)],
+        [sys.executable, "-m", "forgather_convert", *map(str, arguments)],
         env={**os.environ, **environment},
         capture_output=True,
         text=True,

@@ -68,11 +68,15 @@ def write_tree(directory: Path, model_type: str) -> Path:
 
 
 @contextmanager
-def importable_framework() -> Iterator[None]:
-    """Lets this process import the framework, and forget it again."""
+def importable_framework(*paths: Path) -> Iterator[None]:
+    """Lets this process import the framework, and forget it again.
+
+    Args:
+        paths: Where Python looks for it; the stand-in's packages, if none are given.
+    """
     before = _without_framework()
     path = list(sys.path)
-    sys.path.insert(0, str(PACKAGES))
+    sys.path[:0] = map(str, paths or [PACKAGES])
     try:
         yield
     finally:

@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-import venv
 import zipfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,10 +15,12 @@ class WheelEnvironment:
 
     Args:
         work: A directory to work in.
+        variables: More of the environment of all processes.
     """
 
-    def __init__(self, work: Path) -> None:
+    def __init__(self, work: Path, **variables: str) -> None:
         self.work = work
+        self.variables = variables
         self.dist = work / "dist"
         self.environment = work / "environment"
         # Away from the repository: nothing in it may be found by its place.
@@ -32,9 +33,9 @@ class WheelEnvironment:
             command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", self.dist]
             self.run([*command, ROOT / project])
 
-    def create(self) -> None:
-        """Makes the environment, with nothing but pip in it."""
-        venv.create(self.environment, with_pip=True)
+    def create(self, python: str | Path = sys.executable) -> None:
+        """Makes the environment of a Python, with nothing in it."""
+        self.run([python, "-m", "venv", "--without-pip", self.environment])
 
     def wheels(self, prefix: str = "") -> list[Path]:
         return sorted(self.dist.glob(f"{prefix}*.whl"))
@@ -46,7 +47,9 @@ class WheelEnvironment:
             return set(archive.namelist())
 
     def pip(self, *arguments: str | Path) -> None:
-        self.python("-m", "pip", "--disable-pip-version-check", "--quiet", *arguments)
+        """Runs the pip of this Python for the environment."""
+        pip = [sys.executable, "-m", "pip", "--python", self._bin / "python"]
+        self.run([*pip, "--disable-pip-version-check", "--quiet", *arguments])
 
     def python(
         self, *arguments: str | Path, cwd: Path | None = None
@@ -56,7 +59,15 @@ class WheelEnvironment:
     def forgather(
         self, *arguments: str | Path, fails: bool = False
     ) -> subprocess.CompletedProcess[str]:
-        return self.run([self._bin / "forgather", *arguments], fails)
+        return self.script("forgather", *arguments, fails=fails)
+
+    def script(
+        self, name: str, *arguments: str | Path, fails: bool = False
+    ) -> subprocess.CompletedProcess[str]:
+        return self.run([self._bin / name, *arguments], fails)
+
+    def has_script(self, name: str) -> bool:
+        return (self._bin / name).exists()
 
     @property
     def _bin(self) -> Path:
@@ -72,7 +83,12 @@ class WheelEnvironment:
         result = subprocess.run(
             list(map(str, command)),
             cwd=cwd or self.elsewhere,
-            env={**inherited, "PIP_CONSTRAINT": constraints, "HF_HUB_OFFLINE": "1"},
+            env={
+                **inherited,
+                "PIP_CONSTRAINT": constraints,
+                "HF_HUB_OFFLINE": "1",
+                **self.variables,
+            },
             capture_output=True,
             text=True,
             check=False,

@@ -1,7 +1,7 @@
 """What is built is installed alone, and converts; a vendor's distribution does, too.
 
-``tox run -e wheels`` runs these tests. They are not among the others, because the one environment
-that they share has a torch and a transformers of its own. They need the dependency group ``build``.
+``tox run -e wheels`` runs these tests. They are not among the others, because the environment that
+they share has a torch and a transformers of its own. They need the dependency group ``build``.
 
 They run in the order of this file, in which the environment grows: the core; then a vendor's wheel
 beside it; then the plugins in the place of the vendor's wheel.
@@ -61,7 +61,7 @@ import sys
 
 sys.argv = ["forgather", *sys.argv[1:], "--help"]
 try:
-    runpy.run_module("forgather_convert.cli.main", run_name="__main__")
+    runpy.run_module("forgather_convert", run_name="__main__")
 except SystemExit as stop:
     assert not stop.code, stop.code
 heavy = {"torch", "transformers", "safetensors"} & set(sys.modules)

@@ -1,12 +1,14 @@
 """The commands of ``forgather``: core's own, and those of extensions."""
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.cli.converters import converters_group
+from forgather_convert.cli.framework import find_framework
 from forgather_convert.cli.verify import verify_command
 from forgather_convert.discovery.extensions import find_extensions, load_extension
 from forgather_convert.discovery.found import FoundConverter, Status
@@ -31,13 +33,34 @@ class ForgatherGroup(click.Group):
     """A group whose commands are registered through the hook ``forgather_commands``.
 
     Extensions are imported when a command is looked for that core does not have, and for the
-    help: core's own commands do not wait for them.
+    help: core's own commands do not wait for them. The help ends with that of the Forgather
+    framework, where it is installed: :meth:`owns` says what is not left to it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         ExtensionCalls({"core": CoreCommands()}, ()).add_commands(self)
         self._has_extensions = False
+
+    def owns(self, arguments: Sequence[str]) -> bool:
+        """Whether a command line begins with a command or an option of this group, or is empty."""
+        context = click.Context(self, **self.context_settings)
+        options = {name for option in self.get_params(context) for name in option.opts}
+        return (
+            not arguments
+            or arguments[0] in options
+            or self.get_command(context, arguments[0]) is not None
+        )
+
+    def get_help(self, ctx: click.Context) -> str:
+        own = super().get_help(ctx)
+        framework = find_framework()
+        if framework is None:
+            return own
+        return (
+            f"{own}\n\nAll else is handed over to the Forgather framework {framework.version}. Its "
+            f"own help:\n\n{framework.help()}"
+        )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         self._add_extensions()

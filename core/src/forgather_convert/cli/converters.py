@@ -17,12 +17,13 @@ if TYPE_CHECKING:
     from forgather_convert.families.hook_calls import FamilyHooks
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-#: Not looked at by ``list --check`` and by a ``check`` of everything.
+#: Not looked at by ``list --check``.
 _NOT_IMPORTED = (
     Status.DISABLED,
     Status.INCOMPATIBLE,
     Status.MISSING_MODULE,
     Status.UNREADABLE,
+    Status.OF_THE_FRAMEWORK,
 )
 
 
@@ -149,10 +150,16 @@ def check_command(
     """
     _refuse_both(converter, no_plugins)
     if target is None:
-        from forgather_convert.discovery.choice import find_converters
+        from forgather_convert.discovery.choice import find_converters, pass_over
 
         found = find_converters(converter_paths, use_plugins=not no_plugins)
-        loads = _loads(candidate for candidate in found if candidate.status is not Status.DISABLED)
+        others = [found_one for found_one in found if found_one.status is Status.OF_THE_FRAMEWORK]
+        pass_over(others)
+        loads = _loads(
+            candidate
+            for candidate in found
+            if candidate.status is not Status.DISABLED and candidate not in others
+        )
     elif _is_path(target):
         from forgather_convert.discovery.converter_files import find_in_path
 

@@ -3,18 +3,20 @@
 import logging
 import signal
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 import click
 
 from forgather_convert.cli.commands import ForgatherGroup
 from forgather_convert.cli.console import echo_error, echo_usage_error
+from forgather_convert.cli.framework import Framework, FrameworkError, find_framework
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.stop_signals import Stopped, stop_signals
 from forgather_convert.cli.streams import standard_streams
 from forgather_convert.errors import FlushError, ForgatherConvertError
 
-# By name: run as a module, this one is called __main__.
-logger = logging.getLogger("forgather_convert.cli.main")
+logger = logging.getLogger(__name__)
 
 _STOPPED = {
     signal.SIGINT: "Interrupted",
@@ -32,14 +34,27 @@ def forgather() -> None:
 
 
 def main() -> None:
-    """Runs the command line.
+    """Runs the command line, or the framework's if it is for that.
 
     Exits with 0 if all was done, 1 for a reported error, 2 for wrong usage, and as the
     shell expects when a signal ended it.
     """
+    arguments = sys.argv[1:]
+    framework = None if forgather.owns(arguments) else find_framework()
+    if framework is not None:
+        sys.exit(_hand_over(framework, arguments))
     with standard_streams(), stop_signals():
         exit_code = _run(Outcome())
     sys.exit(exit_code)
+
+
+def _hand_over(framework: Framework, arguments: Sequence[str]) -> Any:
+    """Lets the framework's command line do all, as if it had been called; gives what it gives."""
+    try:
+        return framework.run(arguments)
+    except FrameworkError as error:
+        _report(str(error), error)
+        return 1
 
 
 def _run(outcome: Outcome) -> int:
@@ -97,7 +112,3 @@ def _describe_bug(error: BaseException) -> str:
         f"This is a bug in forgather-convert: {f'{name}: {text}' if text else name}. Run it again "
         "with --log-level DEBUG for the traceback, and report it."
     )
-
-
-if __name__ == "__main__":
-    main()

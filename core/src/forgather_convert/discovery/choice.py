@@ -27,6 +27,7 @@ __all__ = [
     "find_converters",
     "installed_converters",
     "load_converter",
+    "pass_over",
     "resolve_converter",
 ]
 
@@ -34,6 +35,8 @@ logger = logging.getLogger(__name__)
 
 #: An installed converter with one of these is passed over where another one can be used.
 _UNUSABLE = (Status.INCOMPATIBLE, Status.MISSING_MODULE)
+#: Another one of the same type, at whatever place, takes the place of one with these.
+_PASSED_OVER = (Status.DISABLED, Status.OF_THE_FRAMEWORK)
 
 
 def installed_converters(use_plugins: bool = True) -> dict[str, list[FoundConverter]]:
@@ -69,7 +72,7 @@ def find_converters(
                 converter = converter.with_problem(Status.CONFLICT, problem)
             found.append(converter)
         for converter in sorted(rank, key=lambda converter: converter.status is not Status.OK):
-            if converter.model_type is not None and converter.status is not Status.DISABLED:
+            if converter.model_type is not None and converter.status not in _PASSED_OVER:
                 winners.setdefault(converter.model_type, converter)
     return found
 
@@ -122,10 +125,17 @@ def load_converter(converter: FoundConverter) -> list[FamilyHooks]:
     if converter.model_type is not None:
         return [_load(converter, converter.model_type, is_ordinary=True)]
     assert isinstance(converter.loadable, Path)
+    _refuse(converter)
     return [
         _handle(converter, model_type, loaded)
         for model_type, loaded in load_file(converter.loadable)
     ]
+
+
+def pass_over(converters: Iterable[FoundConverter]) -> None:
+    """Says of converters why they are not used."""
+    for converter in converters:
+        logger.warning("Passing over %s: %s", converter.place, converter.problem)
 
 
 def _usable(converters: Iterable[FoundConverter], model_type: str | None) -> list[FoundConverter]:
@@ -139,22 +149,20 @@ def _usable(converters: Iterable[FoundConverter], model_type: str | None) -> lis
 def _only_one(model_type: str, converters: Sequence[FoundConverter]) -> FoundConverter | None:
     """The converter among those of one rank; one that cannot be used only if there is no other.
 
+    Those that are not for this tool are never it.
+
     Raises:
         ConverterError: There are several.
     """
-    usable = _usable(converters, model_type)
+    of_type = [converter for converter in converters if converter.model_type == model_type]
+    usable = _usable(of_type, model_type)
     if len(usable) > 1:
         raise ConverterError(_conflict(model_type, usable))
-    broken = [
-        converter
-        for converter in converters
-        if converter.model_type == model_type
-        and converter.status not in (Status.OK, Status.DISABLED)
-    ]
+    broken = [found for found in of_type if found.status not in (Status.OK, *_PASSED_OVER)]
+    pass_over(found for found in of_type if found.status is Status.OF_THE_FRAMEWORK)
     if not usable:
         return broken[0] if broken else None
-    for converter in broken:
-        logger.warning("Passing over %s: %s", converter.place, converter.problem)
+    pass_over(broken)
     return usable[0]
 
 
@@ -164,7 +172,11 @@ def _found_by_running(
     """Runs the files that do not say before what they register."""
     found = []
     for converter in converters:
-        if converter.model_type is None and isinstance(converter.loadable, Path):
+        if converter.model_type is not None or not isinstance(converter.loadable, Path):
+            continue
+        if converter.status is Status.OF_THE_FRAMEWORK:
+            pass_over([converter])
+        else:
             _refuse(converter)
             found += [
                 FoundConverter(registered, Origin.PATH, converter.loadable)
@@ -222,6 +234,10 @@ def _refuse(converter: FoundConverter) -> None:
     """Refuses a converter that is known to be unusable."""
     if converter.status is Status.UNREADABLE:
         raise ConverterError(f"The converter file {converter.problem}")
+    if converter.status is Status.OF_THE_FRAMEWORK:
+        raise ConverterError(
+            f"The converter file {converter.place} cannot be used. {converter.problem}"
+        )
     if converter.status in _UNUSABLE:
         raise ConverterError(
             f"The converter for '{converter.model_type}' of {converter.place} cannot be used. "
@@ -265,7 +281,9 @@ def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHo
     if not (isinstance(loaded, type) and issubclass(loaded, HFConverter)):
         raise ConverterError(
             f"The converter for '{model_type}' of {converter.place} is {loaded!r}, which is not a "
-            "subclass of HFConverter. Correct its registration."
+            "subclass of HFConverter. Correct its registration, and let the class derive from "
+            "forgather_convert.HFConverter: that of forgather.ml.model_conversion is the Forgather "
+            "framework's where that is installed."
         )
     if loaded.model_type != model_type:
         raise ConverterError(

@@ -13,7 +13,7 @@ from threading import RLock
 from typing import TypeVar
 
 from forgather_convert.discovery.converter_imports import import_file
-from forgather_convert.discovery.declarations import read_declarations
+from forgather_convert.discovery.declarations import Declarations, read_declarations
 from forgather_convert.discovery.forgather_tree import ROOT_VARIABLE, forgather_tree
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
 from forgather_convert.errors import ConverterError
@@ -82,7 +82,7 @@ def find_in_tree(source: Path | None = None) -> list[FoundConverter]:
         if not registrations.model_types:
             logger.debug("Ignoring %s: it registers no model type by a literal", path)
         found += [
-            _registered(kind, Origin.TREE, path, registrations.problem)
+            _registered(kind, Origin.TREE, path, registrations)
             for kind in registrations.model_types
         ]
     return found
@@ -128,13 +128,13 @@ def find_in_path(path: Path, source: Path | None = None) -> list[FoundConverter]
             continue
         registrations = read_declarations(file)
         known += [
-            _registered(kind, Origin.PATH, file, registrations.problem)
+            _registered(kind, Origin.PATH, file, registrations)
             for kind in registrations.model_types
         ]
         # The user names it, or its name says what it is.
         is_meant = not registrations.model_types and (file == path or file.name == _FILE_NAME)
         if registrations.may_have_more or is_meant:
-            unknown.append(_registered(None, Origin.PATH, file, registrations.problem))
+            unknown.append(_registered(None, Origin.PATH, file, registrations))
     return known + unknown
 
 
@@ -162,11 +162,21 @@ def load_file(path: Path) -> list[tuple[str, type[HFConverter]]]:
         return [(found.model_type, found.converter_class) for found in _loaded_files[path]]
 
 
-def _registered(model_type: str | None, origin: Origin, path: Path, problem: str) -> FoundConverter:
+def _registered(
+    model_type: str | None, origin: Origin, path: Path, declarations: Declarations
+) -> FoundConverter:
     converter = FoundConverter(model_type, origin, path)
-    if not problem:
-        return converter
-    return converter.with_problem(Status.UNREADABLE, f"{path} {problem}. Correct the file.")
+    if declarations.problem:
+        problem = f"{path} {declarations.problem}. Correct the file."
+        return converter.with_problem(Status.UNREADABLE, problem)
+    if declarations.sign_of_the_framework:
+        problem = (
+            "It is written for the converter classes of the Forgather framework, not for this "
+            f"tool's: {declarations.sign_of_the_framework}. Install a plugin for the family, or "
+            "write a converter for this tool."
+        )
+        return converter.with_problem(Status.OF_THE_FRAMEWORK, problem)
+    return converter
 
 
 def _converter_files(path: Path) -> list[Path]:

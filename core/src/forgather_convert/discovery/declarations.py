@@ -6,6 +6,8 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgather_convert.discovery.framework_converters import sign_of_the_framework
+
 REGISTER = "register_converter"
 #: For files that Python cannot parse: enough to know whether one is needed.
 _REGISTRATION = re.compile(rf"\b{REGISTER}\(\s*['\"]([^'\"]+)['\"]")
@@ -19,11 +21,13 @@ class Declarations:
         model_types: The model types that it registers by a literal.
         may_have_more: Whether only running it would tell what else it registers.
         problem: Why it cannot be run; empty if nothing speaks against it.
+        sign_of_the_framework: What shows that it is not for this tool; empty if nothing does.
     """
 
     model_types: tuple[str, ...]
     may_have_more: bool
     problem: str = ""
+    sign_of_the_framework: str = ""
 
 
 def read_declarations(path: Path) -> Declarations:
@@ -52,7 +56,11 @@ def read_declarations(path: Path) -> Declarations:
     model_types = tuple(dict.fromkeys(kind for kind in literals.values() if kind is not None))
     # The files that it imports may do it for it.
     has_siblings = any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
-    return Declarations(model_types, is_open or (not model_types and has_siblings))
+    return Declarations(
+        model_types,
+        is_open or (not model_types and has_siblings),
+        sign_of_the_framework=sign_of_the_framework(tree, names),
+    )
 
 
 def _names_of_register(tree: ast.Module) -> set[str]:

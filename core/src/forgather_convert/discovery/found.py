@@ -23,6 +23,7 @@ class Status(Enum):
     INCOMPATIBLE = "incompatible"
     MISSING_MODULE = "missing module"
     UNREADABLE = "unreadable"
+    OF_THE_FRAMEWORK = "framework"
     OVERRIDDEN = "overridden"
 
 

@@ -1,0 +1,5 @@
+"""``python -m forgather_convert``, which does what ``forgather`` does."""
+
+from forgather_convert.cli.main import main
+
+main()
