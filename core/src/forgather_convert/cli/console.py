@@ -112,6 +112,14 @@ def set_up_logging(level: str, debug_params: bool = False) -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 
+def keep_quiet() -> None:
+    """Prints nothing: another process tells the user."""
+    logger = logging.getLogger("forgather_convert")
+    logger.handlers = [logging.NullHandler()]
+    logger.propagate = False
+    warnings.simplefilter("ignore")
+
+
 class ProgressBar:
     """A bar that is shown on a terminal only."""
 
