@@ -19,6 +19,7 @@ from forgather_convert.cli.outcome import Outcome
 from forgather_convert.errors import OptionError
 from forgather_convert.execution.rank import Rank, rank_of_environment
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
+from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
 from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
 
@@ -189,6 +190,8 @@ def convert_command(
         _take_part(rank, dry_run)
         return
     set_up_logging(log_level.upper(), debug_params)
+    source_path = resolve_source(source_path)
+    stay_offline()
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
     options = ConvertOptions(
@@ -216,7 +219,6 @@ def convert_command(
     )
     from forgather_convert import api
     from forgather_convert.cli import reports
-    from forgather_convert.execution.executor import execute
 
     if dry_run:
         plan = api.plan(source_path, destination_path, options)
@@ -239,7 +241,7 @@ def convert_command(
             on_plan=on_plan,
             on_progress=bar.advance,
             on_written=outcome.note_written,
-            write=execute if team is None else team.execute,
+            write=None if team is None else team.execute,
         )
     if as_json:
         echo_json(reports.result_object(result))
