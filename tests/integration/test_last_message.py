@@ -155,14 +155,14 @@ def test_reported_error_after_the_result_is_there(
 
 
 def test_late_flush_error(source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flush = commit_module._flush
+    flush = commit_module.flush
 
     def fail_late(path: Path) -> None:
         if path == destination.parent:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         flush(path)
 
-    monkeypatch.setattr(commit_module, "_flush", fail_late)
+    monkeypatch.setattr(commit_module, "flush", fail_late)
     ended = forgather("convert", "--no-logit-check", "--log-level", "ERROR", source, destination)
     assert ended.returncode == 1
     assert ended.stderr.count("The result is complete at") == 1

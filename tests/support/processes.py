@@ -76,6 +76,7 @@ def _fork(
             descriptor = os.open(outputs / f"{rank}.txt", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
             os.dup2(descriptor, 1)
             os.dup2(descriptor, 2)
+            sys.stdout = sys.stderr = os.fdopen(2, "w", encoding="utf-8", buffering=1)
         function(rank)
         code = 0
     except SystemExit as stop:

@@ -31,7 +31,7 @@ if sys.argv[2] == "between the renames":
     atomic_rename.call_renameat2 = lambda source, target, flags: errno.ENOSYS
     commit.rename_to_free = die
 else:
-    commit._flush = lambda path, flush=commit._flush: flush(path) if path.name != "place" else die()
+    commit.flush = lambda path, flush=commit.flush: flush(path) if path.name != "place" else die()
 write_result(Path(sys.argv[1]), overwrite=True)
 """
 

@@ -293,14 +293,14 @@ def test_overwritten_directory_keeps_its_mode(place: Path, mode: int, each_way: 
 def test_flush_that_fails_after_the_rename_says_so(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flush = commit_module._flush
+    flush = commit_module.flush
 
     def fail(path: Path) -> None:
         if path == place.parent:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
         flush(path)
 
-    monkeypatch.setattr(commit_module, "_flush", fail)
+    monkeypatch.setattr(commit_module, "flush", fail)
     written: list[Path] = []
     with pytest.raises(FlushError, match=f"The result is complete at {place}") as caught:
         write_result(place, on_written=written.append)

@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 
 #: Called with the number of bytes that were written since the last call.
 Progress = Callable[[int], None]
+#: Writes the files of a plan into a directory.
+Write = Callable[[ConversionPlan, Path, Progress], None]
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ def convert(
     on_written: OnWritten | None = None,
     *,
     converter: HFConverter | None = None,
+    write: Write | None = None,
 ) -> ConversionResult:
     """Converts a model directory, in the direction that its config tells.
 
@@ -97,6 +100,8 @@ def convert(
         on_written: Called with the destination when the result is in its place. Whatever is
             raised after that, by a signal for example, does not undo it.
         converter: The converter to use; without it, one is looked up by the model's type.
+        write: Writes the files, with other processes as ``Team.execute``; without it, this process
+            does it alone.
 
     Raises:
         FlushError: The result is in its place, but may not survive a power failure.
@@ -115,7 +120,7 @@ def convert(
     with staging_directory(place) as staging:
         # Again: an old model may have been put back there.
         check_destination(source, place, options.overwrite)
-        execute(planned.plan, staging.content, on_progress or _ignore)
+        (write or execute)(planned.plan, staging.content, on_progress or _ignore)
         if options.logit_check:
             logits = _check_logits(planned, staging.content, options)
         if options.generation_test:

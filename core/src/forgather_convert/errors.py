@@ -34,6 +34,10 @@ class DestinationError(ForgatherConvertError):
     """The destination cannot be written."""
 
 
+class ProcessError(ForgatherConvertError):
+    """A process that takes part in a conversion failed, or was lost."""
+
+
 class FlushError(DestinationError):
     """The result is complete in its place, but may not survive a power failure.
 

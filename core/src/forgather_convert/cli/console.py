@@ -108,8 +108,14 @@ def set_up_logging(level: str, debug_params: bool = False) -> None:
     if level != "DEBUG":
         warnings.simplefilter("ignore")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    # Nothing is ever fetched; without this some versions ask the hub about local models.
-    os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+
+def keep_quiet() -> None:
+    """Prints nothing: another process tells the user."""
+    logger = logging.getLogger("forgather_convert")
+    logger.handlers = [logging.NullHandler()]
+    logger.propagate = False
+    warnings.simplefilter("ignore")
 
 
 class ProgressBar:

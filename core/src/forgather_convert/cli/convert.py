@@ -1,5 +1,6 @@
 """``forgather convert``."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,17 +10,21 @@ from forgather_convert.cli.console import (
     LOG_LEVELS,
     echo,
     echo_json,
+    keep_quiet,
     progress_bar,
     set_up_logging,
     stderr_console,
 )
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.errors import OptionError
+from forgather_convert.execution.rank import Rank, rank_of_environment
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
+from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
 from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
 
 if TYPE_CHECKING:
+    from forgather_convert.execution.team import Team
     from forgather_convert.planning.plan import ConversionPlan
 
 
@@ -179,7 +184,14 @@ def convert_command(
     """
     outcome = click.get_current_context().ensure_object(Outcome)
     outcome.destination = destination_path
+    rank = rank_of_environment()
+    if rank is not None and rank.number > 0:
+        keep_quiet()
+        _take_part(rank, dry_run)
+        return
     set_up_logging(log_level.upper(), debug_params)
+    source_path = resolve_source(source_path)
+    stay_offline()
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
     options = ConvertOptions(
@@ -215,7 +227,7 @@ def convert_command(
         else:
             echo(reports.plan_as_text(plan))
         return
-    with progress_bar() as bar:
+    with _team(rank) as team, progress_bar() as bar:
 
         def on_plan(plan: "ConversionPlan") -> None:
             if plan.vocabulary is not None:
@@ -229,8 +241,27 @@ def convert_command(
             on_plan=on_plan,
             on_progress=bar.advance,
             on_written=outcome.note_written,
+            write=None if team is None else team.execute,
         )
     if as_json:
         echo_json(reports.result_object(result))
     elif result.generation is not None:
         echo(reports.generation_as_text(result.generation))
+
+
+def _team(rank: Rank | None) -> "AbstractContextManager[Team | None]":
+    """The processes that torchrun started; nothing where this one is alone."""
+    if rank is None:
+        return nullcontext()
+    from forgather_convert.execution.team import Team
+
+    return Team(rank)
+
+
+def _take_part(rank: Rank, dry_run: bool) -> None:
+    """What all processes but the first do."""
+    if not dry_run:
+        from forgather_convert.execution.team import Team
+
+        with Team(rank) as team:
+            team.take_part()

@@ -11,6 +11,7 @@ from forgather_convert.cli import converter_reports as reports
 from forgather_convert.cli.console import LOG_LEVELS, echo, echo_json, set_up_logging
 from forgather_convert.discovery.found import FoundConverter, Status
 from forgather_convert.errors import ConverterError
+from forgather_convert.source.hub import stay_offline
 
 if TYPE_CHECKING:
     from forgather_convert.converter_tools.check import CheckStep
@@ -29,6 +30,7 @@ _NOT_IMPORTED = (
 
 def _set_log_level(context: click.Context, parameter: click.Parameter, value: str) -> str:
     set_up_logging(value.upper())
+    stay_offline()
     return value
 
 

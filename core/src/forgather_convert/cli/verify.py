@@ -10,6 +10,7 @@ import click
 from forgather_convert.cli.console import LOG_LEVELS, echo_json, set_up_logging
 from forgather_convert.cli.tables import print_labelled, print_line
 from forgather_convert.options import DEFAULT_PROMPT
+from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.names import enumerate_names
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def verify_command(
     and what the models compute. Exits with 0 if all is equal, and with 1 if not.
     """
     set_up_logging(log_level.upper())
+    a, b = resolve_source(a), resolve_source(b)
+    stay_offline()
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
     from forgather_convert.verification.verify import VerifyOptions, verify

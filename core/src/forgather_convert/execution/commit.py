@@ -10,6 +10,7 @@ from forgather_convert.errors import DestinationError, FlushError
 from forgather_convert.execution.atomic_rename import exchange, rename_to_free
 from forgather_convert.execution.deferred_signals import deferred_signals
 from forgather_convert.execution.destination import check_destination, check_replaceable
+from forgather_convert.execution.flush import flush
 from forgather_convert.execution.staging import Staging
 
 OnWritten = Callable[[Path], None]
@@ -35,8 +36,8 @@ def commit(source: Path, staging: Staging, overwrite: bool, on_written: OnWritte
     """
     destination = staging.destination
     for path in staging.content.iterdir():
-        _flush(path)
-    _flush(staging.content)
+        flush(path)
+    flush(staging.content)
     # Not earlier: flushing takes its time, and may be interrupted.
     with deferred_signals():
         try:
@@ -63,7 +64,7 @@ def commit(source: Path, staging: Staging, overwrite: bool, on_written: OnWritte
             ) from error
         on_written(destination.given)
         try:
-            _flush(destination.parent)
+            flush(destination.parent)
         except OSError as error:
             raise FlushError(
                 f"The result is complete at {destination}, but may not survive a power failure: "
@@ -95,11 +96,3 @@ def _replace(staging: Staging) -> None:
     rename_to_free(staging.content, place)
     with suppress(OSError):
         moved_away.rename(staging.content)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -26,11 +26,21 @@ def execute(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
         directory: Where.
         progress: Called with the number of bytes of weights after each part.
     """
-    for shard in plan.shards:
+    write_shards(plan.shards, directory, progress)
+    write_other_files(plan, directory)
+
+
+def write_shards(shards: Iterable[ShardPlan], directory: Path, progress: Progress) -> None:
+    """Writes weights files."""
+    for shard in shards:
         if shard.header is None:
             _write_pytorch_shard(shard, directory / shard.file_name, progress)
         else:
             _write_safetensors_shard(shard, directory / shard.file_name, progress)
+
+
+def write_other_files(plan: ConversionPlan, directory: Path) -> None:
+    """Writes the files without weights, the config last."""
     for copy in plan.copies:
         copy_file(copy.source, directory / copy.name)
     for write in plan.writes:

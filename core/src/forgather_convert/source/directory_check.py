@@ -11,6 +11,7 @@ from typing import Any
 from forgather_convert.errors import SourceError
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.json_file import kind_of, read_json, read_json_object
+from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.source.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
 
 #: No vocabulary is larger: the largest today have some 260,000 tokens.
@@ -66,6 +67,8 @@ def _check_entry(path: Path) -> None:
         raise SourceError(f"{path} is {kind}, not a file. Delete it, or download it again.")
     if kind is None and not os.access(path, os.R_OK):
         raise SourceError(f"{path} cannot be read: Permission denied. Check its permissions.")
+    if is_read:
+        refuse_lfs_pointer(path)
 
 
 def check_json_files(directory: Path) -> None:

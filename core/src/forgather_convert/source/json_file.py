@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
 
 #: How deep lists and objects may be nested. Configs have a few levels; Python's own limit is near
 #: 1000, and what copies and writes a value needs several calls for each.
@@ -124,6 +125,7 @@ def read_text(path: Path) -> str:
                     f"{path} has {status.st_size >> 20} MiB; files of its kind must be at most "
                     f"{limit >> 20} MiB. Correct it, or download it again."
                 )
+        refuse_lfs_pointer(path, data)
         return data.decode("utf-8")
     except OSError as error:
         raise SourceError(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forgather_convert.errors import SourceError
 from forgather_convert.source.json_file import read_json_object, read_text
+from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.source.plain_text import is_plain, one_line
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
@@ -132,6 +133,7 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
 
 
 def _open_shard(path: Path, weights_format: str) -> Shard:
+    refuse_lfs_pointer(path)
     if weights_format == SAFETENSORS:
         header = read_header(path)
         return Shard(path, header.tensors, header)

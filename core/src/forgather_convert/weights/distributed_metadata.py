@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.source.plain_text import is_plain, one_line
 
 METADATA_FILE = ".metadata"
@@ -90,6 +91,7 @@ def read_metadata(path: Path) -> tuple[SavedTensor, ...]:
     Raises:
         SourceError: It is damaged, or asks for anything that torch does not write there.
     """
+    refuse_lfs_pointer(path)
     size = path.stat().st_size
     if size > _MAX_SIZE:
         raise _damaged(path, f"it has {size} bytes")

@@ -1,0 +1,17 @@
+"""Waits until what was written is on the disk."""
+
+import os
+from pathlib import Path
+
+
+def flush(path: Path) -> None:
+    """Flushes a file or a directory to the disk.
+
+    Raises:
+        OSError: It cannot be.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,146 @@
+"""Models by their names on the Hugging Face hub, and in its cache.
+
+The cache's layout, from https://huggingface.co/docs/huggingface_hub/guides/manage-cache: a
+directory ``models--org--name`` has a directory in ``snapshots`` for each revision, by its
+commit, and files in ``refs`` with the commits of branches.
+"""
+
+import logging
+import os
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import SourceError, first_line
+from forgather_convert.weights.formats import open_core_weights
+
+logger = logging.getLogger(__name__)
+
+_OFFLINE = "HF_HUB_OFFLINE"
+_NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@\s]+))?", re.ASCII)
+_CACHED = "models--"
+_SNAPSHOTS = "snapshots"
+_MAIN = Path("refs", "main")
+#: What is not downloaded: folders, and weights in formats that are not read.
+_LEFT_OUT = [
+    "*/*",
+    "*.gguf",
+    "*.ggml",
+    "*.h5",
+    "*.msgpack",
+    "*.onnx",
+    "*.onnx_data",
+    "*.ot",
+    "*.pt",
+    "*.pth",
+    "*.ckpt",
+]
+#: What is downloaded only where there is no safetensors.
+_PYTORCH = ["*.bin", "*.bin.index.json"]
+
+
+def resolve_source(source: Path) -> Path:
+    """The directory that a source names: itself, or a model's snapshot in the hub's cache.
+
+    A name is ``org/name`` or ``org/name@revision``, where no such path exists. A snapshot that is
+    in the cache with all its weights is taken as it is; the hub is asked for others.
+
+    Raises:
+        SourceError: The model is not in the cache and cannot be downloaded, or it cannot be told
+            which of several snapshots is meant.
+    """
+    if os.path.lexists(source):
+        return _snapshot_in(source)
+    match = _NAME.fullmatch(str(source))
+    if match is None:
+        # That it does not exist is said where it is opened.
+        return source
+    name, revision = match["name"], match["revision"]
+    snapshot = _cached(name, revision)
+    if snapshot is None:
+        snapshot = _downloaded(name, revision)
+    logger.info("Using %s of the hub: %s", source, snapshot)
+    return snapshot
+
+
+def stay_offline() -> None:
+    """Lets nothing be fetched from here on; some libraries ask the hub about local models.
+
+    If the user has set ``HF_HUB_OFFLINE``, that counts.
+    """
+    if _OFFLINE in os.environ:
+        return
+    os.environ[_OFFLINE] = "1"
+    constants: Any = sys.modules.get("huggingface_hub.constants")
+    if constants is not None:
+        # It has read the variable when it was imported.
+        constants.HF_HUB_OFFLINE = True
+
+
+def _snapshot_in(directory: Path) -> Path:
+    """The snapshot that is meant by a model's directory in the cache; any other path itself."""
+    snapshots = directory / _SNAPSHOTS
+    if not directory.resolve().name.startswith(_CACHED) or not snapshots.is_dir():
+        return directory
+    found = sorted(path for path in snapshots.iterdir() if path.is_dir())
+    main = directory / _MAIN
+    if main.is_file():
+        commit = main.read_text("utf-8", "replace").strip()
+        chosen = [path for path in found if path.name == commit]
+    else:
+        chosen = found
+    if len(chosen) != 1:
+        names = ", ".join(map(str, found)) or "none"
+        raise SourceError(
+            f"{directory} is a model in the hub's cache, and which of its snapshots is meant "
+            f"cannot be told (there are: {names}). Give the directory of one, or download the "
+            "model again."
+        )
+    return chosen[0]
+
+
+def _cached(name: str, revision: str | None) -> Path | None:
+    """A model's snapshot in the cache, if all its weights are there."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+
+    try:
+        snapshot = Path(snapshot_download(name, revision=revision, local_files_only=True))
+        return snapshot if open_core_weights(snapshot) is not None else None
+    except (LocalEntryNotFoundError, HFValidationError):
+        return None
+    except SourceError as error:
+        logger.debug("The snapshot of %s in the cache is not used: %s", name, error)
+        return None
+
+
+def _downloaded(name: str, revision: str | None) -> Path:
+    from huggingface_hub import constants, snapshot_download
+
+    if constants.HF_HUB_OFFLINE:
+        raise SourceError(
+            f"{_shown(name, revision)} is neither a directory nor a model that is in the hub's "
+            f"cache ({constants.HF_HUB_CACHE}) with all its weights, and nothing is downloaded, as "
+            f"{_OFFLINE} is set. Download the model, or unset {_OFFLINE}."
+        )
+    logger.info("Downloading %s from the hub", _shown(name, revision))
+    try:
+        for left_out in ([*_LEFT_OUT, *_PYTORCH], _LEFT_OUT):
+            snapshot = Path(snapshot_download(name, revision=revision, ignore_patterns=left_out))
+            if open_core_weights(snapshot) is not None:
+                break
+    except SourceError:
+        raise
+    # Whatever the hub's library and the one it uses for HTTP raise.
+    except Exception as error:
+        raise SourceError(
+            f"{_shown(name, revision)} is not a directory, and cannot be downloaded as a model of "
+            f"the hub: {first_line(error)} ({type(error).__name__}). Check the name, your access "
+            "to the model, and the connection."
+        ) from error
+    return snapshot
+
+
+def _shown(name: str, revision: str | None) -> str:
+    return name if revision is None else f"{name}@{revision}"
