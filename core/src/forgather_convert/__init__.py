@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from forgather_convert.families.hookspecs import hookimpl
     from forgather_convert.families.rope import RopeParameters
     from forgather_convert.families.tiny_decoder import TINY_DECODER
+    from forgather_convert.inspection.inspect import inspect
+    from forgather_convert.inspection.result import Inspection
     from forgather_convert.options import ConvertOptions
     from forgather_convert.source.config_file import SourceConfig
     from forgather_convert.tensors import (
@@ -52,7 +54,9 @@ _EXPORTS = {
     "Project": "dynamic_model.project",
     "TensorRef": "weights.tensor_ref",
     "TINY_DECODER": "families.tiny_decoder",
+    "Inspection": "inspection.result",
     "hookimpl": "families.hookspecs",
+    "inspect": "inspection.inspect",
     "convert": "api",
     "plan": "api",
     "ConverterError": "errors",
@@ -97,6 +101,7 @@ __all__ = [
     "FlushError",
     "ForgatherConvertError",
     "HFConverter",
+    "Inspection",
     "MappingError",
     "OptionError",
     "Project",
@@ -113,6 +118,7 @@ __all__ = [
     "convert",
     "deinterleave",
     "hookimpl",
+    "inspect",
     "permute_heads",
     "plan",
     "register_converter",

@@ -9,6 +9,7 @@ import click
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.cli.converters import converters_group
 from forgather_convert.cli.framework import find_framework
+from forgather_convert.cli.inspect import inspect_command
 from forgather_convert.cli.verify import verify_command
 from forgather_convert.discovery.extensions import find_extensions, load_extension
 from forgather_convert.discovery.found import FoundConverter, Status
@@ -25,6 +26,7 @@ class CoreCommands:
     @hookimpl
     def forgather_commands(self, group: click.Group) -> None:
         group.add_command(convert_command)
+        group.add_command(inspect_command)
         group.add_command(verify_command)
         group.add_command(converters_group)
 

@@ -1,8 +1,12 @@
 """Tables on the standard output: for people, and for programs that read lines."""
 
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
+
+import click
 
 from forgather_convert.source.plain_text import indented, one_line, printable
 
@@ -66,13 +70,20 @@ def _print_rows(table: "Table") -> None:
 
 
 def print_labelled(rows: Iterable[tuple[str, str]]) -> None:
-    """Prints texts beside their labels; on a terminal, what is too long goes on below itself."""
-    from rich.table import Table
-    from rich.text import Text
+    """Prints texts beside their labels, a line each.
 
-    table = Table.grid(padding=(0, 2), pad_edge=False)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold")
+    On a terminal, what is too long goes on below itself; no word is divided.
+    """
+    rows = [(one_line(label), one_line(text)) for label, text in rows]
+    indent = " " * (max((len(label) for label, _ in rows), default=0) + 2)
     for label, text in rows:
-        table.add_row(Text(one_line(label), "bold"), Text(one_line(text)))
-    _print_rows(table)
+        line = label.ljust(len(indent)) + text
+        if sys.stdout.isatty():
+            line = textwrap.fill(
+                line,
+                shutil.get_terminal_size().columns,
+                subsequent_indent=indent,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        click.echo(line)

@@ -88,10 +88,7 @@ def detect(
         UnsupportedModelError: Its family is not known and not given.
         OptionError: An option does not fit what was found.
     """
-    if not source.is_dir():
-        what = "is not a directory" if source.exists() else "does not exist"
-        raise SourceError(f"The source {source} {what}. Give the directory of a model.")
-
+    require_directory(source)
     check_entries(source)
     metadata_directory, checkpoint = _find_metadata(source, options, open_weights)
     config = read_config(metadata_directory)
@@ -132,6 +129,17 @@ def detect(
         checkpoint=checkpoint,
         quantization=quantization,
     )
+
+
+def require_directory(source: Path) -> None:
+    """Refuses what is no directory.
+
+    Raises:
+        SourceError: It is not.
+    """
+    if not source.is_dir():
+        what = "is not a directory" if source.exists() else "does not exist"
+        raise SourceError(f"The source {source} {what}. Give the directory of a model.")
 
 
 def _find_metadata(
@@ -191,7 +199,7 @@ def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Directio
     if options.reverse:
         logger.info("Converting from Forgather as --reverse asks; the config does not say so")
         return Direction.FROM_FORGATHER
-    if _model_type_in(config, Direction.TO_FORGATHER) or options.model_type:
+    if model_type_in(config, Direction.TO_FORGATHER) or options.model_type:
         return Direction.TO_FORGATHER
     raise UnsupportedModelError(
         f"Could not auto-detect model type: {config.origin} has neither 'model_type' nor "
@@ -201,7 +209,7 @@ def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Directio
 
 
 def _detect_model_type(config: SourceConfig, direction: Direction, options: ConvertOptions) -> str:
-    found = _model_type_in(config, direction)
+    found = model_type_in(config, direction)
     if options.model_type is not None:
         if found is not None and found != options.model_type:
             logger.warning(
@@ -227,7 +235,8 @@ def _detect_model_type(config: SourceConfig, direction: Direction, options: Conv
     return model_type
 
 
-def _model_type_in(config: SourceConfig, direction: Direction) -> str | None:
+def model_type_in(config: SourceConfig, direction: Direction) -> str | None:
+    """The family that a config names; ``None`` if it names none."""
     model_type = config.get("model_type")
     if direction is Direction.FROM_FORGATHER:
         original = config.get("hf_model_type")

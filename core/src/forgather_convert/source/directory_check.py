@@ -16,13 +16,13 @@ from forgather_convert.source.tokenizer_directory import SPECIAL_TOKENS_FILE, TO
 
 #: No vocabulary is larger: the largest today have some 260,000 tokens.
 MAX_VOCABULARY = 1 << 22
-_TOKENIZER_FILE = "tokenizer.json"
+TOKENIZER_FILE = "tokenizer.json"
 _ADDED_TOKENS_FILE = "added_tokens.json"
 _DECODER = "added_tokens_decoder"
 #: JSON files that transformers or this package reads, apart from the config.
 _OBJECTS = (
     "generation_config.json",
-    _TOKENIZER_FILE,
+    TOKENIZER_FILE,
     TOKENIZER_CONFIG_FILE,
     SPECIAL_TOKENS_FILE,
     _ADDED_TOKENS_FILE,
@@ -71,8 +71,12 @@ def _check_entry(path: Path) -> None:
         refuse_lfs_pointer(path)
 
 
-def check_json_files(directory: Path) -> None:
+def check_json_files(directory: Path, with_tokenizer: bool = True) -> None:
     """Reads every JSON file of a model that transformers will read, and checks its token ids.
+
+    Args:
+        directory: The model.
+        with_tokenizer: Whether ``tokenizer.json`` is read, too, which takes the longest.
 
     Raises:
         SourceError: One is damaged, too large or nested too deep, or has ids that are too
@@ -81,15 +85,15 @@ def check_json_files(directory: Path) -> None:
     contents: dict[str, dict[str, Any]] = {
         name: read_json_object(directory / name)
         for name in _OBJECTS
-        if (directory / name).is_file()
+        if (directory / name).is_file() and (with_tokenizer or name != TOKENIZER_FILE)
     }
     vocabulary = directory / "vocab.json"
     if vocabulary.is_file():
         content = read_json(vocabulary)
         if isinstance(content, dict):
             _check_ids(content.values(), vocabulary)
-    if _TOKENIZER_FILE in contents:
-        _check_tokenizer(contents[_TOKENIZER_FILE], directory / _TOKENIZER_FILE)
+    if TOKENIZER_FILE in contents:
+        _check_tokenizer(contents[TOKENIZER_FILE], directory / TOKENIZER_FILE)
     if _ADDED_TOKENS_FILE in contents:
         _check_ids(contents[_ADDED_TOKENS_FILE].values(), directory / _ADDED_TOKENS_FILE)
     decoder = contents.get(TOKENIZER_CONFIG_FILE, {}).get(_DECODER)

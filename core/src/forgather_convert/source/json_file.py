@@ -31,6 +31,7 @@ _TABLES = (
     "trainer_state.json",
     ".index.json",
 )
+_CONTAINERS = frozenset({dict, list})
 _KINDS = {
     stat.S_IFDIR: "a directory",
     stat.S_IFIFO: "a named pipe",
@@ -160,14 +161,14 @@ def _too_deep(origin: str) -> SourceError:
 
 def _is_too_deep(content: Any) -> bool:
     """Goes down level by level, without recursion, which would have a limit of its own."""
-    level = [content]
+    level = [content] if type(content) in _CONTAINERS else []
     for _ in range(MAX_DEPTH):
+        # Millions of items, in the largest files: what JSON is read as has no subclasses.
         level = [
             item
             for node in level
-            if isinstance(node, dict | list)
-            for item in (node.values() if isinstance(node, dict) else node)
-            if isinstance(item, dict | list)
+            for item in (node.values() if type(node) is dict else node)
+            if type(item) in _CONTAINERS
         ]
         if not level:
             return False

@@ -1,9 +1,10 @@
 """The weights of a directory, or why there are none that can be read and what to do."""
 
+from enum import Enum
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.weights.checkpoint import SINGLE_FILE, Checkpoint
+from forgather_convert.weights.checkpoint import SINGLE_FILE, Checkpoint, has_weights
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -86,31 +87,62 @@ def refuse_adapters(directory: Path) -> None:
         )
 
 
+class Contents(Enum):
+    """What a directory holds, as far as names of files tell."""
+
+    WEIGHTS = "weights"
+    ADAPTERS = "adapters (PEFT)"
+    DEEPSPEED = "DeepSpeed"
+    DISTRIBUTED = "distributed (FSDP)"
+    OTHER_FORMATS = "other formats"
+    TRAINING_STATE = "training state"
+
+
+def contents_of(directory: Path) -> tuple[Contents, ...]:
+    """What a directory holds, by the names in it; nothing if none of them is known."""
+    found = []
+    if has_weights(directory):
+        found.append(Contents.WEIGHTS)
+    for contents, patterns in (
+        (Contents.ADAPTERS, _ADAPTERS),
+        (Contents.DEEPSPEED, _DEEPSPEED),
+        (Contents.DISTRIBUTED, _DISTRIBUTED),
+    ):
+        if _has(directory, patterns):
+            found.append(contents)
+    state = _matching(directory, _TRAINING_STATE)
+    if not found and _others(directory, state):
+        found.append(Contents.OTHER_FORMATS)
+    if state:
+        found.append(Contents.TRAINING_STATE)
+    return tuple(found)
+
+
 def _why_none(directory: Path) -> str:
     """What a directory without weights holds instead, by the names in it, and what to do."""
-    if _has(directory, _ADAPTERS):
+    contents = contents_of(directory)
+    if Contents.ADAPTERS in contents:
         return f"It holds adapters (PEFT) only. {_MERGE}."
-    if _has(directory, _DEEPSPEED):
+    if Contents.DEEPSPEED in contents:
         return (
             "It holds a checkpoint of DeepSpeed, which is not read. Collect its weights with the "
             "script zero_to_fp32.py that DeepSpeed left in it: "
             "python zero_to_fp32.py --safe_serialization . merged, there."
         )
-    if _has(directory, _DISTRIBUTED):
+    if Contents.DISTRIBUTED in contents:
         return (
             "It holds shards of a distributed checkpoint (FSDP), but no .metadata beside them, "
             "which is written last: the training was interrupted while it saved."
         )
-    state = _matching(directory, _TRAINING_STATE)
-    others = [name for name in _matching(directory, _OTHER_FORMATS) if name not in state]
-    if others:
+    if Contents.OTHER_FORMATS in contents:
+        others = _others(directory, _matching(directory, _TRAINING_STATE))
         names = ", ".join(repr(name) for name in others[:_MAX_NAMES])
         more = ", ..." if len(others) > _MAX_NAMES else ""
         return (
             f"Files in other formats or under other names ({names}{more}) are not read: convert "
             "them to one of these, or rename them."
         )
-    if state:
+    if Contents.TRAINING_STATE in contents:
         return (
             "It holds only what a trainer needs to go on (optimizer, schedule): the training was "
             "interrupted while it saved, or does not save the model."
@@ -118,6 +150,11 @@ def _why_none(directory: Path) -> str:
     if not any(directory.iterdir()):
         return "It is empty: perhaps the training was interrupted while it saved."
     return "Download the model's weights in one of these formats."
+
+
+def _others(directory: Path, state: list[str]) -> list[str]:
+    """Files in formats of weights that are not read."""
+    return [name for name in _matching(directory, _OTHER_FORMATS) if name not in state]
 
 
 def _has(directory: Path, patterns: tuple[str, ...]) -> bool:

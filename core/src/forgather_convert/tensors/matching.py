@@ -146,7 +146,7 @@ def match_tensors(
         MappingError: Tensors are left over or missing, or have another shape.
         UnsupportedModelError: Tensors are quantized.
     """
-    _refuse_quantized(source, origin)
+    refuse_quantized(source, origin)
     match = match_partially(source, mapping, parameters, config)
     expressions, missing = match.expressions, match.missing
     _log_names(source, match.places, parameters)
@@ -239,7 +239,12 @@ def _resolve_tied(
     return state
 
 
-def _refuse_quantized(tensors: Mapping[str, Expression], origin: str) -> None:
+def refuse_quantized(tensors: Mapping[str, Expression], origin: str) -> None:
+    """Refuses tensors whose elements are no numbers by themselves.
+
+    Raises:
+        UnsupportedModelError: There are such.
+    """
     quantized = [name for name, value in tensors.items() if value.dtype not in WEIGHT_DTYPES]
     if quantized:
         kinds = ", ".join(sorted({tensors[name].dtype for name in quantized}))

@@ -1,0 +1,362 @@
+"""``forgather inspect``."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from forgather_convert.cli.console import LOG_LEVELS, echo, echo_json, set_up_logging
+from forgather_convert.options import ConvertOptions
+from forgather_convert.source.plain_text import one_line
+from forgather_convert.tensors.dtypes import to_safetensors
+from forgather_convert.weights.tensor_ref import format_shape
+
+if TYPE_CHECKING:
+    from forgather_convert.inspection.result import CheckpointContents, Inspection, Origin
+    from forgather_convert.inspection.tensor_groups import TensorGroup
+
+_MAX_FILES = 12
+
+
+@click.command("inspect")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--tensors", is_flag=True, help="List all tensors, those of the layers as one.")
+@click.option("--reverse", is_flag=True, help="Take it for a Forgather model.")
+@click.option("--model-type", metavar="TYPE", help="The family, if the config does not say.")
+@click.option(
+    "-c",
+    "--checkpoint-path",
+    type=click.Path(path_type=Path),
+    help="Checkpoint of a Forgather model to look at. Default: the latest.",
+)
+@click.option(
+    "--dequantize", is_flag=True, help="Ask whether it can be converted with this option."
+)
+@click.option(
+    "--converter-path",
+    "converter_paths",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="Directory or file to search for converters first. Can be given several times.",
+)
+@click.option(
+    "--converter",
+    metavar="DIST",
+    help="Installed distribution to take the converter from, where several have one.",
+)
+@click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "--log-level",
+    type=click.Choice(LOG_LEVELS, case_sensitive=False),
+    default="WARNING",
+    show_default=True,
+)
+def inspect_command(
+    path: Path,
+    tensors: bool,
+    reverse: bool,
+    model_type: str | None,
+    checkpoint_path: Path | None,
+    dequantize: bool,
+    converter_paths: tuple[Path, ...],
+    converter: str | None,
+    no_plugins: bool,
+    as_json: bool,
+    log_level: str,
+) -> None:
+    """Tells what the model directory PATH holds, and what would stop its conversion.
+
+    Names, JSON files and the headers of weights are read, and no weights.
+    """
+    set_up_logging(log_level.upper())
+    if converter is not None and no_plugins:
+        raise click.UsageError("--converter and --no-plugins exclude each other.")
+    from forgather_convert.inspection.inspect import inspect
+    from forgather_convert.inspection.tensor_groups import group_tensors
+
+    inspection = inspect(
+        path,
+        ConvertOptions(
+            reverse=reverse,
+            model_type=model_type,
+            checkpoint_path=checkpoint_path,
+            dequantize=dequantize,
+            converter=converter,
+            converter_paths=converter_paths,
+            use_plugins=not no_plugins,
+        ),
+    )
+    groups = group_tensors(inspection.tensors) if tensors else ()
+    if as_json:
+        content = inspection_object(inspection)
+        if tensors:
+            content["tensors"] = [_group_object(group) for group in groups]
+        echo_json(content)
+        return
+    from forgather_convert.cli.tables import print_labelled
+
+    print_labelled(_rows(inspection))
+    if groups:
+        echo("\n".join(one_line(_group_line(group)) for group in groups))
+
+
+def inspection_object(inspection: "Inspection") -> dict[str, Any]:
+    """An inspection, for other programs."""
+    rope, window, vocabulary = inspection.rope, inspection.window, inspection.vocabulary
+    origin, converter = inspection.origin, inspection.converter
+    return {
+        "path": str(inspection.path),
+        "format": _format(inspection),
+        "model_type": inspection.model_type,
+        "architectures": list(inspection.architectures),
+        "dtype": inspection.dtype,
+        "quantization": inspection.quantization,
+        "dimensions": dict(inspection.dimensions),
+        "parameters": inspection.parameters,
+        "bytes": inspection.num_bytes,
+        "num_tensors": len(inspection.tensors),
+        "components": {
+            component.name: {"parameters": component.parameters, "bytes": component.num_bytes}
+            for component in inspection.components
+        },
+        "stored_dtypes": dict(inspection.stored_dtypes),
+        "rope": None if rope is None else rope.to_fields()["rope_parameters"],
+        "window": None if window is None else {"length": window.length, "layers": window.layers},
+        "tied": inspection.is_tied,
+        "vocabulary": {
+            "config": vocabulary.config,
+            "rows": vocabulary.rows,
+            "tokens": vocabulary.tokens,
+            "highest_id": vocabulary.highest_id,
+        },
+        "weights": None if inspection.weights is None else str(inspection.weights),
+        "files": [{"name": file.name, "bytes": file.num_bytes} for file in inspection.files],
+        "checkpoints": [
+            {
+                "path": str(checkpoint.path),
+                "step": checkpoint.step,
+                "contents": [contents.value for contents in checkpoint.contents],
+                "bytes": checkpoint.num_bytes,
+                "converted": checkpoint.is_converted,
+            }
+            for checkpoint in inspection.checkpoints
+        ],
+        "provenance": None
+        if origin is None
+        else {
+            "tool": dict(origin.tool),
+            "options": dict(origin.options),
+            "keeps_layout": origin.keeps_layout,
+            "edited": list(origin.edited),
+        },
+        "converter": None
+        if converter is None
+        else {"origin": converter.origin, "class": converter.name},
+        "problems": list(inspection.problems),
+        "remarks": list(inspection.remarks),
+    }
+
+
+def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
+    yield "Directory", str(inspection.path)
+    yield "Model", _model_text(inspection)
+    if inspection.dimensions:
+        yield "Shape", _shape_text(inspection.dimensions)
+    if inspection.tensors:
+        yield from _parameter_rows(inspection)
+    yield "RoPE", _rope_text(inspection)
+    yield "Window", _window_text(inspection)
+    yield "Vocabulary", _vocabulary_text(inspection)
+    yield "Files", _files_text(inspection)
+    label = "Checkpoints"
+    for checkpoint in inspection.checkpoints:
+        yield label, _checkpoint_text(checkpoint)
+        label = ""
+    if inspection.origin is not None:
+        yield "Provenance", _origin_text(inspection.origin)
+    if inspection.converter is not None:
+        yield "Converter", f"{inspection.converter.origin} ({inspection.converter.name})"
+    yield from _conversion_rows(inspection)
+
+
+def _model_text(inspection: "Inspection") -> str:
+    parts = [_format(inspection) or "unknown", inspection.model_type or "unknown family"]
+    parts += inspection.architectures
+    if inspection.quantization is not None:
+        parts.append(f"quantized ({inspection.quantization})")
+    return ", ".join(parts)
+
+
+def _format(inspection: "Inspection") -> str | None:
+    if inspection.is_forgather is None:
+        return None
+    return "Forgather" if inspection.is_forgather else "Hugging Face"
+
+
+def _shape_text(dimensions: Mapping[str, int]) -> str:
+    wording = {
+        "num_hidden_layers": "{} layers",
+        "hidden_size": "hidden size {}",
+        "intermediate_size": "intermediate size {}",
+        "num_attention_heads": "{} heads",
+        "num_key_value_heads": "{} key-value heads",
+        "head_dim": "head size {}",
+        "num_local_experts": "{} experts",
+        "num_experts": "{} experts",
+        "num_experts_per_tok": "{} experts a token",
+        "max_position_embeddings": "{} positions",
+    }
+    return ", ".join(
+        text.format(dimensions[name]) for name, text in wording.items() if name in dimensions
+    )
+
+
+def _parameter_rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
+    dtypes = [
+        dtype if len(inspection.stored_dtypes) == 1 else f"{dtype} ({_bytes(num_bytes)})"
+        for dtype, num_bytes in inspection.stored_dtypes.items()
+    ]
+    stated = inspection.dtype or "no dtype"
+    said = "" if dtypes == [inspection.dtype] else f"; the config says {stated}"
+    yield (
+        "Parameters",
+        f"{_count(inspection.parameters)} in {len(inspection.tensors)} tensors, "
+        f"{_bytes(inspection.num_bytes)}, {', '.join(dtypes)}{said}",
+    )
+    width = max(len(component.name) for component in inspection.components)
+    for component in inspection.components:
+        size = f"{_count(component.parameters):>8}  {_bytes(component.num_bytes):>9}"
+        yield "", f"{component.name:<{width}}  {size}"
+    head = any(component.name == "head" for component in inspection.components)
+    tying = {True: "tied to the embedding", False: "not tied to the embedding", None: "not stated"}
+    text = tying[inspection.is_tied]
+    stored = "stored" if head else "not stored"
+    yield "Head", f"{text}, {stored}"
+
+
+def _rope_text(inspection: "Inspection") -> str:
+    rope = inspection.rope
+    if rope is None:
+        return "not stated"
+
+    def text(kind: str, theta: float, options: Mapping[str, Any]) -> str:
+        more = [
+            f"{name} {'[...]' if isinstance(value, list) else value}"
+            for name, value in options.items()
+        ]
+        return ", ".join([kind, f"theta {theta:g}", *more])
+
+    parts = [text(rope.rope_type, rope.theta, rope.options)]
+    parts += [
+        f"{kind}: {text(own.rope_type, own.theta, own.options)}"
+        for kind, own in rope.by_kind.items()
+    ]
+    return "; ".join(parts)
+
+
+def _window_text(inspection: "Inspection") -> str:
+    window = inspection.window
+    if window is None:
+        return "none"
+    if window.layers is None:
+        return str(window.length)
+    total = inspection.dimensions.get("num_hidden_layers")
+    layers = f"{window.layers} of {total} layers" if total else f"{window.layers} layers"
+    return f"{window.length}, in {layers}"
+
+
+def _vocabulary_text(inspection: "Inspection") -> str:
+    vocabulary = inspection.vocabulary
+    tokens = "no list of tokens"
+    if vocabulary.tokens is not None:
+        tokens = f"{vocabulary.tokens} tokens up to id {vocabulary.highest_id} in the tokenizer"
+    parts = [
+        f"{'?' if vocabulary.config is None else vocabulary.config} in the config",
+        f"{'?' if vocabulary.rows is None else vocabulary.rows} rows",
+        tokens,
+    ]
+    return ", ".join(parts)
+
+
+def _files_text(inspection: "Inspection") -> str:
+    weights = [file for file in inspection.files if file.is_weights]
+    code = [file for file in inspection.files if file.name.endswith(".py")]
+    others = [file for file in inspection.files if not file.is_weights and file not in code]
+    parts = []
+    if weights:
+        size = _bytes(sum(file.num_bytes for file in weights))
+        count = "1 file" if len(weights) == 1 else f"{len(weights)} files"
+        parts.append(f"{count} of weights ({size})")
+    if code:
+        parts.append(f"{len(code)} of Python")
+    parts += [f"{file.name} ({_bytes(file.num_bytes)})" for file in others[:_MAX_FILES]]
+    if len(others) > _MAX_FILES:
+        parts.append(f"{len(others) - _MAX_FILES} more")
+    return ", ".join(parts) or "none"
+
+
+def _checkpoint_text(checkpoint: "CheckpointContents") -> str:
+    contents = ", ".join(contents.value for contents in checkpoint.contents) or "nothing known"
+    chosen = " <- converted" if checkpoint.is_converted else ""
+    return f"{checkpoint.path.name}: {contents} ({_bytes(checkpoint.num_bytes)}){chosen}"
+
+
+def _origin_text(origin: "Origin") -> str:
+    parts = [", ".join(f"{name} {version}" for name, version in origin.tool.items())]
+    if origin.options:
+        options = ", ".join(f"{name} {value}" for name, value in origin.options.items())
+        parts.append(f"with {options}")
+    if not origin.keeps_layout:
+        parts.append("the original files cannot be given back")
+    if origin.edited:
+        parts.append(f"edited or missing: {', '.join(origin.edited)}")
+    return "; ".join(parts)
+
+
+def _conversion_rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
+    if not inspection.problems:
+        yield "Conversion", "nothing stands in its way, as far as headers and configs tell"
+    label = "Stopped by"
+    for problem in inspection.problems:
+        for line in problem.split("\n"):
+            yield label, line
+            label = ""
+    label = "Remarks"
+    for remark in inspection.remarks:
+        yield label, remark
+        label = ""
+
+
+def _group_line(group: "TensorGroup") -> str:
+    """``model.layers.{0..31}.self_attn.q_proj.weight bf16 [4096, 4096]``."""
+    return f"{group.name} {to_safetensors(group.dtype).lower()} {format_shape(group.shape)}"
+
+
+def _group_object(group: "TensorGroup") -> dict[str, Any]:
+    return {
+        "name": group.name,
+        "count": group.count,
+        "dtype": group.dtype,
+        "shape": list(group.shape),
+    }
+
+
+def _count(number: int) -> str:
+    return _scaled(number, ("", "k", "M", "B", "T"), "")
+
+
+def _bytes(number: int) -> str:
+    return _scaled(number, ("B", "kB", "MB", "GB", "TB"), " ")
+
+
+def _scaled(number: int, units: tuple[str, ...], space: str) -> str:
+    size = float(number)
+    unit = units[0]
+    for unit in units:
+        if size < 1000 or unit == units[-1]:
+            break
+        size /= 1000
+    text = str(number) if unit == units[0] else f"{size:.3g}" if size < 100 else f"{size:.1f}"
+    return f"{text}{space if unit else ''}{unit}"

@@ -1,0 +1,72 @@
+"""Which component of a model a parameter belongs to, by its name."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+
+from forgather_convert.inspection.result import ComponentSize
+from forgather_convert.tensors.names import compile_pattern
+from forgather_convert.tensors.weight_mapping import WeightMapping
+from forgather_convert.weights.tensor_ref import TensorRef
+
+EMBEDDING = "embedding"
+_OTHER = "other"
+#: What the names of modules have in them, the first that fits. A norm is one wherever it is: it is
+#: known by the name of the module that the parameter itself belongs to.
+_MODULES = (
+    ("head", r"(?:^|\.)(?:lm_head|embed_out)\."),
+    (EMBEDDING, r"embed|(?:^|\.)w[tp]e\."),
+    ("attention", r"attn|attention"),
+    ("feed-forward", r"mlp|feed_?forward|ffn|moe|expert"),
+)
+_NORM = re.compile(r"norm[^.]*\.[^.]+$|(?:^|\.)ln_[^.]+\.[^.]+$")
+_COMPONENTS = [(name, re.compile(pattern)) for name, pattern in _MODULES]
+_ORDER = (EMBEDDING, "attention", "feed-forward", "norms", "head", _OTHER)
+
+
+def by_component(
+    tensors: Iterable[TensorRef], mapping: WeightMapping | None
+) -> dict[str, list[TensorRef]]:
+    """The parameters of each component that has any.
+
+    Args:
+        tensors: All parameters.
+        mapping: From their names to Forgather's, which are the same for every family; ``None``
+            if they have these, or if it is not known.
+    """
+    forgather_name = (lambda name: name) if mapping is None else _forgather_names(mapping)
+    found: dict[str, list[TensorRef]] = {name: [] for name in _ORDER}
+    for ref in tensors:
+        found[_component(forgather_name(ref.name))].append(ref)
+    return {name: refs for name, refs in found.items() if refs}
+
+
+def component_sizes(components: Mapping[str, Iterable[TensorRef]]) -> tuple[ComponentSize, ...]:
+    """How many parameters each component has, and of how many bytes."""
+    return tuple(
+        ComponentSize(
+            name,
+            sum(ref.num_elements for ref in refs),
+            sum(ref.num_bytes for ref in refs),
+        )
+        for name, refs in components.items()
+    )
+
+
+def _component(name: str) -> str:
+    if _NORM.search(name):
+        return "norms"
+    return next((component for component, pattern in _COMPONENTS if pattern.search(name)), _OTHER)
+
+
+def _forgather_names(mapping: WeightMapping) -> Callable[[str], str]:
+    """Gives a pattern of the names that a tensor leads to; its own name if it leads to none."""
+    patterns = [
+        (compile_pattern(source), rule.destinations[0])
+        for rule in mapping.rules
+        for source in rule.sources
+    ]
+
+    def forgather_name(name: str) -> str:
+        return next((found for pattern, found in patterns if pattern.fullmatch(name)), name)
+
+    return forgather_name

@@ -1,0 +1,48 @@
+"""The files and checkpoints of a directory, by their names."""
+
+import os
+from pathlib import Path
+
+from forgather_convert.inspection.result import CheckpointContents, File
+from forgather_convert.source.checkpoint_choice import numbered_checkpoints
+from forgather_convert.source.readable_weights import contents_of
+from forgather_convert.weights.checkpoint import INDEX_FILE
+
+_WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".distcp", *INDEX_FILE.values())
+
+
+def files_of(directory: Path) -> tuple[File, ...]:
+    """The regular files in a directory; what cannot be looked at is left out."""
+    found = []
+    with os.scandir(directory) as entries:
+        for entry in entries:
+            try:
+                if entry.is_file():
+                    size = entry.stat().st_size
+                    found.append(File(entry.name, size, entry.name.endswith(_WEIGHTS)))
+            except OSError:
+                # A link that leads nowhere or to itself: what needs it says so.
+                continue
+    return tuple(sorted(found, key=lambda file: file.name))
+
+
+def checkpoints_of(directory: Path, converted: Path | None) -> tuple[CheckpointContents, ...]:
+    """The ``checkpoint-N`` of a model.
+
+    Args:
+        directory: The model.
+        converted: The directory of the weights that are converted.
+
+    Raises:
+        SourceError: A directory cannot be listed.
+    """
+    return tuple(
+        CheckpointContents(
+            path=item.path,
+            step=item.number,
+            contents=contents_of(item.path),
+            num_bytes=sum(file.num_bytes for file in files_of(item.path)),
+            is_converted=converted is not None and item.path == converted,
+        )
+        for item in numbered_checkpoints(directory)
+    )

@@ -1,0 +1,294 @@
+"""Finds out what a directory holds, and whether it could be converted."""
+
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.discovery.extensions import load_extensions
+from forgather_convert.errors import ForgatherConvertError, SourceError
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.extensions import Extension, ExtensionCalls
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.rope import ROPE_FIELDS, RopeParameters, read_rope
+from forgather_convert.inspection import config_facts
+from forgather_convert.inspection.components import EMBEDDING, by_component, component_sizes
+from forgather_convert.inspection.directories import checkpoints_of, files_of
+from forgather_convert.inspection.result import Inspection, Origin, UsedConverter
+from forgather_convert.inspection.token_ids import read_token_ids
+from forgather_convert.options import ConvertOptions
+from forgather_convert.planning.plausible_size import check_against_tensors
+from forgather_convert.sides.parameters import RECOMPUTED
+from forgather_convert.source.checkpoint_choice import numbered_checkpoints
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.detection import (
+    Direction,
+    detect,
+    model_type_in,
+    require_directory,
+)
+from forgather_convert.source.dialect import current_config, current_tensors
+from forgather_convert.source.directory_check import TOKENIZER_FILE, check_json_files
+from forgather_convert.source.files import sha256
+from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.readable_weights import contents_of
+from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.matching import refuse_quantized
+from forgather_convert.tensors.names import compile_pattern, enumerate_names
+from forgather_convert.tensors.weight_mapping import WeightMapping
+from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.formats import CORE_FORMATS, OpenWeights
+from forgather_convert.weights.tensor_ref import TensorRef
+
+Value = TypeVar("Value")
+
+#: What checkpoints of a base model leave out in front of their names.
+_BASE = "model."
+
+
+@dataclass
+class _Problems:
+    """What was found to stop a conversion; the rest is looked at all the same."""
+
+    messages: list[str] = field(default_factory=list)
+
+    def attempt(self, find: Callable[[], Value]) -> Value | None:
+        """What a function gives; ``None``, and a message, where it raises."""
+        try:
+            return find()
+        except ForgatherConvertError as error:
+            message = str(error)
+        except OSError as error:
+            message = f"{error.filename or 'A file'} cannot be read: {error.strerror or error}."
+        if message not in self.messages:
+            self.messages.append(message)
+        return None
+
+
+def inspect(
+    path: Path, options: ConvertOptions | None = None, *, converter: HFConverter | None = None
+) -> Inspection:
+    """Finds out what a directory holds, from names, JSON and headers.
+
+    No weights are read, and neither torch nor transformers is imported, if the converter of the
+    family imports neither. What would stop a conversion does not stop the inspection: it is
+    among the result's ``problems``.
+
+    Args:
+        path: The directory of a model, or a checkpoint in one.
+        options: What the conversion would be asked.
+        converter: The converter to use; without it, one is looked up by the model's type.
+
+    Raises:
+        SourceError: There is no directory, or nothing of a model is in it.
+    """
+    path, options = Path(path), options or ConvertOptions()
+    require_directory(path)
+    problems = _Problems()
+    extensions = problems.attempt(lambda: load_extensions(options.use_plugins, path)) or []
+    open_weights = ExtensionCalls(CORE_FORMATS, extensions).open_weights
+    found = _find(path, options, open_weights, problems)
+    hooks = None
+    if found.model_type is not None:
+        model_type = found.model_type
+        hooks = problems.attempt(lambda: _hooks(path, model_type, options, converter, extensions))
+    mapping = None if hooks is None else problems.attempt(hooks.weight_mapping)
+    problems.attempt(lambda: check_json_files(found.metadata, with_tokenizer=False))
+    token_ids = problems.attempt(lambda: read_token_ids(found.metadata / TOKENIZER_FILE))
+    if hooks is not None:
+        _check_conversion(found, hooks, problems)
+    return _describe(path, found, hooks, mapping, token_ids, problems)
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What is known of a directory: all that a conversion needs, or parts of it."""
+
+    metadata: Path
+    config: SourceConfig | None
+    direction: Direction | None
+    model_type: str | None
+    quantization: str | None
+    checkpoint: Checkpoint | None
+    is_complete: bool
+
+    @property
+    def tensors(self) -> Mapping[str, TensorRef]:
+        return {} if self.checkpoint is None else self.checkpoint.tensors
+
+    @property
+    def is_forgather(self) -> bool:
+        return self.direction is Direction.FROM_FORGATHER
+
+
+def _find(
+    path: Path, options: ConvertOptions, open_weights: OpenWeights, problems: _Problems
+) -> _Found:
+    detection = problems.attempt(lambda: detect(path, options, open_weights))
+    if detection is not None:
+        quantization = detection.quantization
+        return _Found(
+            metadata=detection.metadata_directory,
+            config=detection.config,
+            direction=detection.direction,
+            model_type=detection.model_type,
+            quantization=None if quantization is None else quantization.method,
+            checkpoint=detection.checkpoint,
+            is_complete=True,
+        )
+    # What the parts raise has been said, or hides behind what has been said.
+    parts = _Problems()
+    config = parts.attempt(lambda: read_config(path)) if (path / CONFIG_FILE).is_file() else None
+    checkpoint = parts.attempt(lambda: open_weights(path))
+    is_model = config is not None or checkpoint is not None or contents_of(path)
+    if not is_model and not parts.attempt(lambda: numbered_checkpoints(path)):
+        raise SourceError(problems.messages[-1])
+    direction = None
+    if config is not None:
+        is_forgather = options.reverse or is_forgather_config(config)
+        direction = Direction.FROM_FORGATHER if is_forgather else Direction.TO_FORGATHER
+    model_type = options.model_type
+    if model_type is None and config is not None and direction is not None:
+        model_type = model_type_in(config, direction)
+    return _Found(
+        metadata=path,
+        config=config,
+        direction=direction,
+        model_type=model_type,
+        quantization=None if config is None else config_facts.quantization_of(config),
+        checkpoint=checkpoint,
+        is_complete=False,
+    )
+
+
+def _hooks(
+    path: Path,
+    model_type: str,
+    options: ConvertOptions,
+    converter: HFConverter | None,
+    extensions: Sequence[Extension],
+) -> FamilyHooks:
+    if converter is not None:
+        hooks = FamilyHooks(converter, origin="given")
+    else:
+        hooks = resolve_converter(
+            model_type, options.converter_paths, path, options.converter, options.use_plugins
+        )
+    return hooks.with_extensions(extensions)
+
+
+def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) -> None:
+    """Does what planning does without torch."""
+    config, tensors = found.config, found.tensors
+    if config is None:
+        return
+    if tensors:
+        problems.attempt(lambda: check_against_tensors(config, tensors))
+    if found.is_complete and found.quantization is None:
+        origin = str(found.metadata)
+        values = {name: stored(ref) for name, ref in tensors.items()}
+        problems.attempt(lambda: refuse_quantized(values, origin))
+    if not found.is_forgather:
+        problems.attempt(lambda: hooks.validate_source_config(config, "to_forgather"))
+        return
+    from forgather_convert.dynamic_model.stored_code import (
+        complete_with_stored_defaults,
+        read_stored_code,
+    )
+
+    def validate() -> None:
+        completed = complete_with_stored_defaults(config, read_stored_code(found.metadata, config))
+        current = current_config(completed, current_tensors(tensors), hooks.hyperparameters())
+        hooks.validate_source_config(current, "from_forgather")
+
+    problems.attempt(validate)
+
+
+def _describe(
+    path: Path,
+    found: _Found,
+    hooks: FamilyHooks | None,
+    mapping: WeightMapping | None,
+    token_ids: Collection[int] | None,
+    problems: _Problems,
+) -> Inspection:
+    config, checkpoint = found.config, found.checkpoint
+    to_forgather = None if found.is_forgather else mapping
+    components = by_component(found.tensors.values(), to_forgather)
+    weights = None if checkpoint is None else checkpoint.files.directory
+    embeddings = components.get(EMBEDDING, ())
+    is_tied = None if config is None else config.get("tie_word_embeddings")
+    return Inspection(
+        path=path,
+        is_forgather=None if found.direction is None else found.is_forgather,
+        model_type=found.model_type,
+        architectures=() if config is None else config_facts.architectures_of(config),
+        dtype=None if config is None else config_facts.dtype_of(config),
+        quantization=found.quantization,
+        dimensions={} if config is None else config_facts.dimensions_of(config),
+        rope=None if config is None else problems.attempt(lambda: _rope(config)),
+        window=None if config is None else config_facts.window_of(config),
+        is_tied=is_tied if isinstance(is_tied, bool) else None,
+        vocabulary=config_facts.vocabulary_of(config, embeddings, token_ids),
+        weights=weights,
+        tensors=tuple(found.tensors.values()),
+        components=component_sizes(components),
+        files=files_of(path),
+        checkpoints=problems.attempt(lambda: checkpoints_of(path, weights)) or (),
+        origin=problems.attempt(lambda: _origin(found.metadata)) if found.is_forgather else None,
+        converter=None
+        if hooks is None
+        else UsedConverter(hooks.origin, type(hooks.converter).__name__),
+        remarks=_remarks(found, mapping),
+        # The last: what the others find is in it.
+        problems=tuple(problems.messages),
+    )
+
+
+def _rope(config: SourceConfig) -> RopeParameters | None:
+    return read_rope(config, config.origin) if any(map(config.get, ROPE_FIELDS)) else None
+
+
+def _origin(directory: Path) -> Origin | None:
+    from forgather_convert.sides.provenance import read_provenance
+
+    provenance = read_provenance(directory)
+    if provenance is None:
+        return None
+    return Origin(
+        tool=provenance.tool,
+        options=provenance.options,
+        keeps_layout=provenance.weights is not None,
+        edited=tuple(
+            name
+            for name, digest in sorted(provenance.generated.items())
+            if not (directory / name).is_file() or sha256((directory / name).read_bytes()) != digest
+        ),
+    )
+
+
+def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
+    """What only the model's class could tell."""
+    if mapping is None or found.quantization is not None:
+        return ()
+    tensors = found.tensors
+    if found.is_forgather:
+        mapping, tensors = mapping.inverted(), current_tensors(tensors)
+    patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
+    unmapped = [
+        name
+        for name in tensors
+        if not re.search(RECOMPUTED, name)
+        and not any(
+            pattern.fullmatch(known) for pattern in patterns for known in (name, f"{_BASE}{name}")
+        )
+    ]
+    if not unmapped:
+        return ()
+    return (
+        f"The converter's mapping has no place for {len(unmapped)} tensors: "
+        f"{enumerate_names(unmapped)}. They stop a conversion, unless the model's class in "
+        "transformers does not read them either.",
+    )

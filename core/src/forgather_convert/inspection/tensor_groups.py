@@ -1,0 +1,77 @@
+"""Tensors whose names differ in numbers only, as one: those of a model's layers."""
+
+import re
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+
+from forgather_convert.weights.tensor_ref import TensorRef
+
+#: Longer ones are part of a name.
+_NUMBER = re.compile(r"(?<=\.)(?:0|[1-9]\d{0,8})(?=\.)")
+
+
+@dataclass(frozen=True)
+class TensorGroup:
+    """Tensors of one dtype and shape.
+
+    Attributes:
+        name: Their name, with all numbers of a place in braces: ``layers.{0..3,5}.norm.weight``.
+        count: How many they are.
+        dtype: Their dtype.
+        shape: Their shape.
+    """
+
+    name: str
+    count: int
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def group_tensors(tensors: Iterable[TensorRef]) -> tuple[TensorGroup, ...]:
+    """Groups tensors, in the order of the first of each group."""
+    kinds: dict[tuple[str, str, tuple[int, ...]], set[tuple[int, ...]]] = {}
+    for ref in tensors:
+        pattern = "{}".join(_NUMBER.split(ref.name.replace("{", "{{").replace("}", "}}")))
+        numbers = tuple(map(int, _NUMBER.findall(ref.name)))
+        kinds.setdefault((pattern, ref.dtype, ref.shape), set()).add(numbers)
+    return tuple(
+        TensorGroup(pattern.format(*map(_braced, group)), _count(group), dtype, shape)
+        for (pattern, dtype, shape), numbers in kinds.items()
+        for group in _products(numbers)
+    )
+
+
+def _products(numbers: Collection[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
+    """Divides tuples into groups, each all combinations of some numbers for each place."""
+    if () in numbers:
+        return [()]
+    rests: dict[int, set[tuple[int, ...]]] = {}
+    for first, *rest in sorted(numbers):
+        rests.setdefault(first, set()).add(tuple(rest))
+    firsts: dict[frozenset[tuple[int, ...]], list[int]] = {}
+    for first, rest_of_it in rests.items():
+        firsts.setdefault(frozenset(rest_of_it), []).append(first)
+    return [
+        (tuple(group), *product)
+        for rest_of_them, group in firsts.items()
+        for product in _products(rest_of_them)
+    ]
+
+
+def _count(group: Iterable[tuple[int, ...]]) -> int:
+    count = 1
+    for numbers in group:
+        count *= len(numbers)
+    return count
+
+
+def _braced(numbers: tuple[int, ...]) -> str:
+    """``{0..3,5}``; a single number as it is."""
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    text = ",".join(str(low) if low == high else f"{low}..{high}" for low, high in spans)
+    return text if len(numbers) == 1 else "{" + text + "}"
