@@ -19,6 +19,7 @@ from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
 from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS
 from forgather_convert.families.hook_calls import HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.tensors import STANDARD_WEIGHT_MAPPING, WeightMapping
 from forgather_convert.tensors import notation as mapping_notation
 
 pytestmark = pytest.mark.version_independent
@@ -136,6 +137,21 @@ def test_the_tour_names_files_that_exist() -> None:
 def test_every_operation_of_mappings_is_documented(name: str) -> None:
     assert f"| `{name}(" in HOOKS
     assert hasattr(forgather_convert, name)
+
+
+def test_modules_are_documented_as_the_standard_mapping_has_them() -> None:
+    rows = re.findall(r"^\| `([\w.]+)` \| `([\w.]+)` \|$", (DOCS / "adapters.md").read_text(), re.M)
+    rename = WeightMapping.from_dict(STANDARD_WEIGHT_MAPPING, "standard").renamer()
+    modules = {
+        hf.removesuffix(".weight"): str(rename(hf.replace("{layer}", "0"))).removesuffix(".weight")
+        for hf in STANDARD_WEIGHT_MAPPING
+        if hf.endswith(".weight")
+    }
+    for original, forgather_name in rows:
+        ends = {fg for hf, fg in modules.items() if f".{original}" in f".{hf}"}
+        assert ends
+        assert all(forgather_name in fg for fg in ends), original
+    assert len(rows) > len(modules)
 
 
 def test_every_role_and_component_is_documented() -> None:

@@ -5,6 +5,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgather_convert.adapters.adapter_directory import read_adapter
+from forgather_convert.adapters.planner import (
+    options_of_base,
+    plan_adapter,
+    refuse_options_of_models,
+)
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.execution.commit import OnWritten, commit
@@ -27,6 +33,7 @@ from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import CheckedModel, LogitComparison, check_logits
 from forgather_convert.vocabulary.chat_template import read_template
+from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.vocabulary.token_file import read_token_file
 from forgather_convert.weights.formats import CORE_FORMATS
 
@@ -63,7 +70,7 @@ def plan(
     """Plans a conversion: reads headers and configs, and writes nothing.
 
     Args:
-        source: The model's directory.
+        source: The directory of the model; of an adapter, where the options give its base.
         destination: The directory that would be created.
         options: What to do differently from the defaults.
         converter: The converter to use; without it, one is looked up by the model's type.
@@ -71,8 +78,10 @@ def plan(
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
-    place = resolve_destination(Path(destination))
-    planned, _, _ = _plan(Path(source), place, options or ConvertOptions(), converter)
+    place, options = resolve_destination(Path(destination)), options or ConvertOptions()
+    if options.base is not None:
+        return _plan_adapter(Path(source), place, options, options.base, converter)[0]
+    planned, _, _ = _plan(Path(source), place, options, converter)
     return planned.plan
 
 
@@ -87,12 +96,12 @@ def convert(
     converter: HFConverter | None = None,
     write: Write | None = None,
 ) -> ConversionResult:
-    """Converts a model directory, in the direction that its config tells.
+    """Converts a model directory, in the direction that its config tells; or an adapter.
 
     The destination appears when everything is written and checked, or not at all.
 
     Args:
-        source: The model's directory.
+        source: The directory of the model; of an adapter, where the options give its base.
         destination: The directory to create.
         options: What to do differently from the defaults.
         on_plan: Called with the plan before anything is written.
@@ -109,6 +118,18 @@ def convert(
     """
     source, place = Path(source), resolve_destination(Path(destination))
     options = options or ConvertOptions()
+    if options.base is not None:
+        planned_adapter, calls = _plan_adapter(source, place, options, options.base, converter)
+        is_original = planned_adapter.direction is Direction.TO_FORGATHER
+        logger.info("Converting an adapter to %s", "Forgather" if is_original else "HuggingFace")
+        if on_plan is not None:
+            on_plan(planned_adapter)
+        with staging_directory(place) as staging:
+            check_destination(source, place, options.overwrite)
+            check_destination(options.base, place, options.overwrite)
+            execute(planned_adapter, staging.content, on_progress or _ignore)
+            commit(source, staging, options.overwrite, on_written or _ignore)
+        return _finished(ConversionResult(planned_adapter, None, None), place, calls)
     planned, hooks, calls = _plan(source, place, options, converter)
     if planned.plan.direction is Direction.TO_FORGATHER:
         logger.info("Converting HuggingFace model to Forgather format")
@@ -126,8 +147,13 @@ def convert(
         if options.generation_test:
             generation = generate(planned, staging.content, options.prompt, options.device)
         commit(source, staging, options.overwrite, on_written or _ignore)
+    return _finished(ConversionResult(planned.plan, logits, generation), place, calls)
+
+
+def _finished(
+    result: ConversionResult, place: Destination, calls: ExtensionCalls
+) -> ConversionResult:
     logger.info("Conversion complete: %s", place.given)
-    result = ConversionResult(planned.plan, logits, generation)
     calls.conversion_finished(result)
     return result
 
@@ -138,17 +164,44 @@ def _plan(
     tokens = None if options.token_file is None else read_token_file(options.token_file)
     if options.chat_template_path is not None:
         read_template(options.chat_template_path)
-    extensions = load_extensions(options.use_plugins, source)
-    calls = ExtensionCalls(CORE_FORMATS, extensions)
-    detection = detect(source, options, calls.open_weights)
     if options.logit_check or options.generation_test:
         check_device(options.device)
+    request, calls = _request(source, destination, options, converter, tokens)
+    return plan_conversion(request), request.hooks, calls
+
+
+def _plan_adapter(
+    source: Path,
+    destination: Destination,
+    options: ConvertOptions,
+    base: Path,
+    converter: HFConverter | None,
+) -> tuple[ConversionPlan, ExtensionCalls]:
+    refuse_options_of_models(options)
+    adapter = read_adapter(source)
     check_destination(source, destination, options.overwrite)
+    options = options_of_base(options)
+    request, calls = _request(base, destination, options, converter)
+    return plan_adapter(adapter, request), calls
+
+
+def _request(
+    model: Path,
+    destination: Destination,
+    options: ConvertOptions,
+    converter: HFConverter | None,
+    tokens: tuple[TokenRequest, ...] | None = None,
+) -> tuple[PlanRequest, ExtensionCalls]:
+    """Finds out what a model is, and who converts it."""
+    extensions = load_extensions(options.use_plugins, model)
+    calls = ExtensionCalls(CORE_FORMATS, extensions)
+    detection = detect(model, options, calls.open_weights)
+    check_destination(model, destination, options.overwrite)
     if converter is None:
         hooks = resolve_converter(
             detection.model_type,
             options.converter_paths,
-            source,
+            model,
             options.converter,
             options.use_plugins,
         )
@@ -161,7 +214,7 @@ def _plan(
         options=options,
         tokens=tokens,
     )
-    return plan_conversion(request), hooks, calls
+    return request, calls
 
 
 def _check_logits(

@@ -34,6 +34,7 @@ class ConvertOptions:
         dequantize: Convert the numbers that quantized weights stand for.
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
+        base: The model that an adapter was made for; ``None`` if the source is a model.
         token_file: A YAML file with tokens to add.
         skip_default_tokens: Do not add a padding token where the tokenizer has none.
         pad_vocab_to_multiple_of: What the vocabulary's size must be a multiple of.
@@ -59,6 +60,7 @@ class ConvertOptions:
     dequantize: bool = False
     max_length: int | None = None
     checkpoint_path: Path | None = None
+    base: Path | None = None
     token_file: Path | None = None
     skip_default_tokens: bool = False
     pad_vocab_to_multiple_of: int = 1

@@ -79,6 +79,12 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
     help="Checkpoint of a Forgather model to convert. Default: the latest.",
 )
 @click.option(
+    "--base",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Convert an adapter of PEFT: the model that it was made for.",
+)
+@click.option(
     "--add-tokens",
     "token_file",
     metavar="YAML_FILE",
@@ -157,6 +163,7 @@ def convert_command(
     dequantize: bool,
     max_length: int | None,
     checkpoint_path: Path | None,
+    base: Path | None,
     token_file: Path | None,
     skip_default_tokens: bool,
     pad_vocab_to_multiple_of: int,
@@ -180,7 +187,7 @@ def convert_command(
     """Converts the model in SOURCE_PATH and writes it to DESTINATION_PATH.
 
     A Hugging Face model becomes a Forgather model, and the other way round; the source's
-    config tells which it is.
+    config tells which it is. With --base, SOURCE_PATH is an adapter of that model.
     """
     outcome = click.get_current_context().ensure_object(Outcome)
     outcome.destination = destination_path
@@ -201,6 +208,7 @@ def convert_command(
         dequantize=dequantize,
         max_length=max_length,
         checkpoint_path=checkpoint_path,
+        base=base,
         token_file=token_file,
         skip_default_tokens=skip_default_tokens,
         pad_vocab_to_multiple_of=pad_vocab_to_multiple_of,

@@ -10,9 +10,11 @@ from forgather_convert.source.plain_text import one_line
 #: installation: a name made from a model type would be anybody's who publishes it.
 PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "cohere2": "forgather-convert-cohere2",
+    "deepseek_v3": "forgather-convert-deepseek-v3",
     "gemma2": "forgather-convert-gemma2",
     "gemma3_text": "forgather-convert-gemma3-text",
     "glm4": "forgather-convert-glm4",
+    "gpt2": "forgather-convert-gpt2",
     "gpt_neox": "forgather-convert-gpt-neox",
     "gpt_oss": "forgather-convert-gpt-oss",
     "granite": "forgather-convert-granite",

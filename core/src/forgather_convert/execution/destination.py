@@ -6,6 +6,10 @@ from pathlib import Path
 
 from forgather_convert.errors import DestinationError
 from forgather_convert.source.config_file import CONFIG_FILE
+from forgather_convert.source.readable_weights import ADAPTER_CONFIG_FILE
+
+#: What a complete directory of a model or an adapter has.
+_LAST_WRITTEN = (CONFIG_FILE, ADAPTER_CONFIG_FILE)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def check_destination(source: Path, destination: Destination, overwrite: bool) -
 
 
 def check_replaceable(destination: Destination, path: Path) -> None:
-    """Refuses to replace anything but an empty directory, or a model without checkpoints.
+    """Refuses to replace what is no model or adapter without checkpoints, and not empty.
 
     Args:
         destination: What the message names.
@@ -123,7 +127,7 @@ def check_replaceable(destination: Destination, path: Path) -> None:
             "replace it. Give the directory itself, or remove the link."
         )
     is_empty = path.is_dir() and not any(path.iterdir())
-    if not is_empty and not (path / CONFIG_FILE).is_file():
+    if not is_empty and not any((path / name).is_file() for name in _LAST_WRITTEN):
         raise DestinationError(
             f"The destination {destination} is not a model directory (it has no {CONFIG_FILE}), so "
             "that --overwrite does not replace it. Remove it yourself if it is not needed."

@@ -8,10 +8,16 @@ from forgather_convert.weights.checkpoint import SINGLE_FILE, Checkpoint, has_we
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
-_ADAPTERS = ("adapter_model.safetensors", "adapter_model.bin", ADAPTER_CONFIG_FILE)
+ADAPTER_SAFETENSORS_FILE = "adapter_model.safetensors"
+ADAPTER_PYTORCH_FILE = "adapter_model.bin"
+_ADAPTERS = (ADAPTER_SAFETENSORS_FILE, ADAPTER_PYTORCH_FILE, ADAPTER_CONFIG_FILE)
 _MERGE = (
     "Merge them into the model first, with peft's merge_and_unload() and save_pretrained(), and "
     "convert what that saves"
+)
+_CONVERT = (
+    "To convert the adapter as such, give the model that it was made for with --base DIR, and the "
+    "adapter's own directory as the source"
 )
 #: What trainers keep beside a model.
 _TRAINING_STATE = (
@@ -83,7 +89,7 @@ def refuse_adapters(directory: Path) -> None:
             f"{directory} holds adapters (PEFT) beside the model's weights: because of "
             f"{ADAPTER_CONFIG_FILE} transformers loads the adapters and the model that they were "
             f"made for. {_MERGE}; or remove {ADAPTER_CONFIG_FILE} to convert the weights without "
-            "the adapters."
+            f"the adapters. {_CONVERT}."
         )
 
 
@@ -122,7 +128,7 @@ def _why_none(directory: Path) -> str:
     """What a directory without weights holds instead, by the names in it, and what to do."""
     contents = contents_of(directory)
     if Contents.ADAPTERS in contents:
-        return f"It holds adapters (PEFT) only. {_MERGE}."
+        return f"It holds adapters (PEFT) only. {_CONVERT}. Or: {_MERGE[0].lower()}{_MERGE[1:]}."
     if Contents.DEEPSPEED in contents:
         return (
             "It holds a checkpoint of DeepSpeed, which is not read. Collect its weights with the "

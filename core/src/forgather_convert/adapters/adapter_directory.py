@@ -1,0 +1,100 @@
+"""The files of an adapter, as PEFT writes them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import SourceError, UnsupportedModelError
+from forgather_convert.source.directory_check import check_entries
+from forgather_convert.source.json_file import parse_json_object, read_text
+from forgather_convert.source.plain_text import is_plain, one_line
+from forgather_convert.source.readable_weights import (
+    ADAPTER_CONFIG_FILE,
+    ADAPTER_PYTORCH_FILE,
+    ADAPTER_SAFETENSORS_FILE,
+)
+from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
+from forgather_convert.weights.checkpoint import has_weights
+from forgather_convert.weights.pytorch_file import read_tensor_refs
+from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
+from forgather_convert.weights.tensor_ref import TensorRef
+
+
+@dataclass(frozen=True)
+class AdapterDirectory:
+    """An adapter that is read; its tensors are still in their file.
+
+    Attributes:
+        path: The directory.
+        config_text: ``adapter_config.json``, exactly.
+        weights_file: The file with the tensors.
+        tensors: Every tensor by its name.
+        header: What stands before the tensors; ``None`` in a ``.bin`` file.
+    """
+
+    path: Path
+    config_text: str
+    weights_file: Path
+    tensors: Mapping[str, TensorRef]
+    header: SafetensorsHeader | None
+
+    @property
+    def config_path(self) -> Path:
+        return self.path / ADAPTER_CONFIG_FILE
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """The fields of ``adapter_config.json``."""
+        return parse_json_object(self.config_text, str(self.config_path))
+
+
+def read_adapter(directory: Path) -> AdapterDirectory:
+    """Reads an adapter's config and the headers of its tensors.
+
+    Raises:
+        SourceError: It is no adapter, is damaged, or there is more than an adapter.
+        UnsupportedModelError: Its tensors are quantized.
+    """
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        raise SourceError(f"The source {directory} {what}. Give the directory of an adapter.")
+    check_entries(directory)
+    if not (directory / ADAPTER_CONFIG_FILE).is_file():
+        raise SourceError(
+            f"{directory} holds no adapter (it has no {ADAPTER_CONFIG_FILE}), but --base is for "
+            "adapters. Leave it out to convert a model, or give the directory that PEFT's "
+            "save_pretrained() wrote."
+        )
+    if has_weights(directory):
+        raise SourceError(
+            f"{directory} holds a model's weights beside the adapter. Move the adapter's files "
+            f"({ADAPTER_CONFIG_FILE} and adapter_model.*) to a directory of their own."
+        )
+    config_text = read_text(directory / ADAPTER_CONFIG_FILE)
+    path, header = directory / ADAPTER_SAFETENSORS_FILE, None
+    if path.is_file():
+        header = read_header(path)
+        refs = header.tensors
+    else:
+        path = directory / ADAPTER_PYTORCH_FILE
+        if not path.is_file():
+            raise SourceError(
+                f"{directory} has neither {ADAPTER_SAFETENSORS_FILE} nor {ADAPTER_PYTORCH_FILE}: "
+                "the adapter's tensors are missing. Save the adapter again."
+            )
+        refs = read_tensor_refs(path)
+    for ref in refs:
+        if not is_plain(ref.name):
+            raise SourceError(
+                f"{path} has a tensor whose name has control characters: '{one_line(ref.name)}'. "
+                "Save it under another name."
+            )
+        if ref.dtype not in WEIGHT_DTYPES:
+            raise UnsupportedModelError(
+                f"'{ref.name}' in {path} is stored as {ref.dtype}, which is not a type that "
+                f"weights can be converted in. It must be one of {', '.join(WEIGHT_DTYPES)}."
+            )
+    if not refs:
+        raise SourceError(f"{path} has no tensors. Save the adapter again.")
+    return AdapterDirectory(directory, config_text, path, {ref.name: ref for ref in refs}, header)

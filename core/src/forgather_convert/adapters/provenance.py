@@ -1,0 +1,64 @@
+"""``forgather_adapter.json``: what gives back the same adapter, to the byte, on the way back."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from forgather_convert.errors import SourceError
+from forgather_convert.sides.original_weights import Schema, json_object
+from forgather_convert.source.json_file import read_text
+from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_header_text
+
+ADAPTER_PROVENANCE_FILE = "forgather_adapter.json"
+
+
+def _object_text(text: str) -> str:
+    json_object(text)
+    return text
+
+
+def _header_text(text: str) -> str:
+    try:
+        parse_header_text(text, "it")
+    except SourceError as error:
+        raise ValueError("it is not the header of a safetensors file") from error
+    return text
+
+
+class AdapterProvenance(Schema):
+    """The parts of an adapter that names alone do not give back.
+
+    Attributes:
+        format_version: The form of the file.
+        config: The original ``adapter_config.json``, exactly.
+        header: What stood before the tensors; ``None`` if they were in a ``.bin`` file.
+    """
+
+    format_version: Literal[1] = 1
+    config: Annotated[str, pydantic.AfterValidator(_object_text)]
+    header: Annotated[str, pydantic.AfterValidator(_header_text)] | None
+
+    @property
+    def parsed_header(self) -> SafetensorsHeader | None:
+        return None if self.header is None else parse_header_text(self.header, "the header")
+
+
+def read_adapter_provenance(directory: Path) -> AdapterProvenance | None:
+    """Reads where an adapter comes from; ``None`` if it does not say.
+
+    Raises:
+        SourceError: The file is damaged, or of another version.
+    """
+    path = directory / ADAPTER_PROVENANCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        return AdapterProvenance.model_validate_json(read_text(path))
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        key = ".".join(str(part)[:80] for part in first["loc"])
+        problem = first["msg"].removeprefix("Value error, ")
+        raise SourceError(
+            f"{path} is damaged: {key!r}: {problem}. Delete it to convert without it."
+        ) from error

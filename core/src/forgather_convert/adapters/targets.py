@@ -1,0 +1,113 @@
+"""Which modules the fields of an adapter's config mean, by PEFT's rules, and how to name others.
+
+The rules are those of ``check_target_module_exists`` in ``tuners/tuners_utils.py``, and of
+``_set_trainable`` and ``get_pattern_key`` in ``utils/other.py``.
+"""
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from forgather_convert.errors import SourceError
+
+ALL_LINEAR = "all-linear"
+
+#: Whether a name in a config means a module.
+Means = Callable[[str, str], bool]
+
+
+def is_end(name: str, module: str) -> bool:
+    """Whether a name is a module's, or the end of it from a dot on: so targets are named."""
+    return module == name or module.endswith(f".{name}")
+
+
+def is_text_end(name: str, module: str) -> bool:
+    """Whether a module's name ends like this, anywhere: so modules to save are named."""
+    return module.endswith(name)
+
+
+def is_targeted(config: Mapping[str, Any], module: str) -> bool:
+    """Whether a config asks for an adapter of a module."""
+    if _is_one_of(config.get("exclude_modules"), module):
+        return False
+    saved = config.get("modules_to_save") or ()
+    if any(_search(rf"(^|.*\.){name}($|\..*)", module) for name in saved):
+        return False
+    targets = config.get("target_modules")
+    if targets is None or (isinstance(targets, str) and targets.lower() == ALL_LINEAR):
+        return True
+    if not _is_one_of(targets, module):
+        return False
+    # A list that has the whole name is not asked for the number of the layer.
+    return isinstance(targets, str) or module in targets or _is_in_layers(config, module)
+
+
+def _is_one_of(names: str | Sequence[str] | None, module: str) -> bool:
+    """A text is a regular expression, a list has ends of names."""
+    if isinstance(names, str):
+        return bool(names) and _compiled(names).fullmatch(module) is not None
+    return any(is_end(name, module) for name in names or ())
+
+
+def _is_in_layers(config: Mapping[str, Any], module: str) -> bool:
+    numbers = config.get("layers_to_transform")
+    if numbers is None or numbers == []:
+        return True
+    patterns = config.get("layers_pattern") or []
+    patterns = [patterns] if isinstance(patterns, str) else patterns
+    expressions = [rf"(?:^|.*?\.){pattern}\.(\d+)\." for pattern in patterns]
+    for expression in expressions or [r".*?\.[^.]*\.(\d+)\."]:
+        match = _search(expression, module)
+        if match is not None:
+            return int(match[match.lastindex or 0]) in (
+                numbers if isinstance(numbers, list) else [numbers]
+            )
+    return False
+
+
+def key_for(patterns: Iterable[str], module: str) -> str | None:
+    """The key of ``rank_pattern`` or ``alpha_pattern`` that counts for a module."""
+    return next((key for key in patterns if _search(rf"(.*\.)?({key})$", module)), None)
+
+
+def shortest_names(
+    part: Iterable[str], wanted: Collection[str], all_modules: Collection[str], means: Means
+) -> list[str]:
+    """Names that mean modules, as short as they can be without meaning others.
+
+    Args:
+        part: The modules that they must mean.
+        wanted: The modules that they may mean.
+        all_modules: All modules that there are.
+        means: Whether a name means a module.
+    """
+    names: dict[str, None] = {}
+    others = [module for module in all_modules if module not in wanted]
+    for module in part:
+        if any(means(name, module) for name in names):
+            continue
+        ends = (end for end in _ends(module) if not any(means(end, other) for other in others))
+        names[next(ends, module)] = None
+    return list(names)
+
+
+def _ends(module: str) -> Iterator[str]:
+    """The ends of a module's name, the shortest first; none begins with the number of a layer."""
+    parts = module.split(".")
+    for start in reversed(range(len(parts))):
+        if not parts[start].isdecimal():
+            yield ".".join(parts[start:])
+
+
+def _search(expression: str, module: str) -> re.Match[str] | None:
+    return _compiled(expression).match(module)
+
+
+def _compiled(expression: str) -> re.Pattern[str]:
+    try:
+        return re.compile(expression)
+    except (re.error, RecursionError, OverflowError) as error:
+        raise SourceError(
+            f"The adapter's config has {expression[:100]!r} for a pattern of names, which is no "
+            f"regular expression: {error}. Correct adapter_config.json."
+        ) from error
