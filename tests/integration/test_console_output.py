@@ -1,5 +1,6 @@
 """What the user of ``forgather convert`` sees: messages, help, colours, JSON, plans."""
 
+import importlib.metadata
 import json
 import os
 import pty
@@ -14,6 +15,8 @@ import torch
 from safetensors import safe_open
 
 from forgather_convert import convert
+from forgather_convert.cli.convert import OPTION_GROUPS, convert_command
+from forgather_convert.cli.quantities import describe_size
 from support.command import forgather, forgather_process, run_convert
 from support.directories import snapshot
 from support.models import random_state, write_hf_model
@@ -35,15 +38,31 @@ def forgather_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root / "fg"
 
 
+def without_seconds(text: str) -> str:
+    return re.sub(r"in [\d.]+ s, with", "in N s, with", text)
+
+
+def closing_line(result: Path, family: str, source: Path) -> str:
+    """What was written, how much, by what, from what, and what is known of it."""
+    sizes = [path.stat().st_size for path in result.iterdir()]
+    version = importlib.metadata.version(f"forgather-convert-{family}")
+    return (
+        f"Wrote {len(sizes)} files, {describe_size(sum(sizes))}, in N s, with "
+        f"{family.title()}Converter (forgather-convert-{family} {version}), from the weights in "
+        f"{source}. Proven: its logits are the source's, bit for bit, over 32 positions."
+    )
+
+
 def test_console_lines_to_forgather(source: Path, tmp_path: Path) -> None:
     """The lines of the specification, in its order, on stderr; stdout is for data."""
     result = forgather_process("convert", source, tmp_path / "fg")
-    assert result.stderr.splitlines() == [
+    assert without_seconds(result.stderr).splitlines() == [
         "Auto-detected HuggingFace model (type: llama)",
         "Auto-detected dtype from source model: bfloat16",
         "Converting HuggingFace model to Forgather format",
         "Logits are identical over 32 positions",
         f"Conversion complete: {tmp_path / 'fg'}",
+        closing_line(tmp_path / "fg", "llama", source),
     ]
     assert result.stdout == ""
 
@@ -53,41 +72,26 @@ def test_console_lines_to_hugging_face(family: str, name: str, tmp_path: Path) -
     plain = Variant(family, "plain")
     convert(write_hf_model(tmp_path / "hf", plain, dtype="float32"), tmp_path / "fg")
     result = forgather_process("convert", tmp_path / "fg", tmp_path / "back")
-    assert result.stderr.splitlines() == [
+    assert without_seconds(result.stderr).splitlines() == [
         f"Auto-detected Forgather model (original type: {family})",
         "Auto-detected dtype from source model: float32",
         f"Using the weights of {tmp_path / 'fg'} itself; it has no checkpoint-N",
         f"Converting Forgather model to HuggingFace {name}",
         "Logits are identical over 32 positions",
         f"Conversion complete: {tmp_path / 'back'}",
+        closing_line(tmp_path / "back", family, tmp_path / "fg"),
     ]
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["convert", "--help"]])
-def test_help_imports_no_large_library(arguments: list[str]) -> None:
-    """Help must come at once; each of these libraries takes seconds."""
-    code = (
-        "import atexit, sys\n"
-        "large = ('torch', 'transformers', 'safetensors')\n"
-        "atexit.register(lambda: print([name for name in large if name in sys.modules]))\n"
-        "from forgather_convert.cli.main import main\n"
-        "main()\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True
-    )
-    assert "Usage:" in result.stdout
-    assert result.stdout.splitlines()[-1] == "[]"
-
-
 def test_help_names_every_option_of_the_specification() -> None:
-    text = forgather("convert", "--help").stdout
-    assert re.search(r"--model-type \{[\w,]*\bllama,[\w,]*\bmistral,[\w,]*\bqwen3\b", text)
+    names = ",".join(f"forgather-convert-{name}" for name in ("llama", "mistral", "qwen3"))
+    text = forgather("convert", "--help", FORGATHER_CONVERTERS=names).stdout
     for option in (
         "--reverse",
-        "--dtype",
-        "--max-length",
+        "--model-type {llama,mistral,qwen3}",
+        "--dtype {bfloat16,float32,float16}",
+        "--max-length LENGTH",
         "-c, --checkpoint-path",
         "--add-tokens",
         "--skip-default-tokens",
@@ -108,10 +112,47 @@ def test_help_names_every_option_of_the_specification() -> None:
         assert option in text
 
 
+def test_help_stands_in_groups() -> None:
+    """The headings of the documentation, with the same options."""
+    page = (Path(__file__).parents[2] / "docs" / "command-line.md").read_text()
+    text = forgather("convert", "--help", COLUMNS="80").stdout
+    assert all(len(line) <= 80 for line in text.splitlines())
+    for title, names in OPTION_GROUPS.items():
+        (section,) = re.findall(rf"^### {title}\n(.*?)^##", page, re.MULTILINE | re.DOTALL)
+        documented = {
+            re.findall(r"`(--[\w-]+)", row)[0] for row in re.findall(r"^\| `.*", section, re.M)
+        }
+        assert documented == set(names), title
+        assert f"\n{title}:\n" in text
+    assert sum(OPTION_GROUPS.values(), ()).count("--reverse") == 1
+    options = {parameter.opts[-1] for parameter in convert_command.params}
+    assert set(sum(OPTION_GROUPS.values(), ())) == options - {"source_path", "destination_path"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("convert --model-type qwen", "plain,qwen3"),
+        ("convert --converter forgather-convert-mis", "plain,forgather-convert-mistral"),
+        ("convert MODEL -c ", "plain,checkpoint-20\nplain,checkpoint-3"),
+        ("converters show lla", "plain,llama"),
+        ("convert ./", "dir,./"),
+    ],
+)
+def test_completion(words: str, expected: str, tmp_path: Path) -> None:
+    for number in (3, 20):
+        (tmp_path / f"checkpoint-{number}").mkdir()
+    words = "forgather " + words.replace("MODEL", str(tmp_path))
+    count = len(words.split(" ")) - 1
+    variables = {"COMP_WORDS": words, "COMP_CWORD": str(count)}
+    found = forgather(_FORGATHER_COMPLETE="bash_complete", **variables).stdout
+    assert expected in found
+
+
 def on_terminal(*arguments: str | Path, **environment: str) -> str:
     """What ``forgather`` prints to stderr if that is a terminal."""
     terminal, connection = pty.openpty()
-    unset = ("NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
+    unset = ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
     kept = {name: value for name, value in os.environ.items() if name not in unset}
     with subprocess.Popen(
         [sys.executable, "-m", "forgather_convert", *map(str, arguments)],
@@ -140,15 +181,57 @@ def test_terminal_has_colours_unless_they_are_not_wanted(tmp_path: Path) -> None
     assert colour.search(on_terminal(*arguments))
 
 
-def test_terminal_shows_progress_and_a_pipe_does_not(source: Path, tmp_path: Path) -> None:
-    options = ("--no-logit-check", source)
-    assert "Writing weights" in on_terminal("convert", *options, tmp_path / "terminal")
-    result = forgather_process("convert", *options, tmp_path / "pipe")
-    assert result.returncode == 0, result.stderr
-    for text in (result.stdout, result.stderr):
-        assert "\x1b" not in text
-        assert "\r" not in text
-        assert "Writing weights" not in text
+PHASES = ("read", "plan", "write", "check", "commit")
+
+
+def screen(printed: str) -> list[str]:
+    """The lines that are left on a terminal: a cursor that goes up writes over them."""
+    lines, row = [""], 0
+    for part in re.split(r"(\r\n|\r|\x1b\[1A|\x1b\[2K|\x1b\[[\d;?]*[a-zA-Z])", printed):
+        if part == "\r\n":
+            row += 1
+        elif part == "\x1b[1A":
+            row -= 1
+        elif part == "\x1b[2K":
+            lines[row] = ""
+        elif not part.startswith(("\r", "\x1b")):
+            lines += [""] * (row + 1 - len(lines))
+            lines[row] += part
+    return [line.rstrip() for line in lines]
+
+
+def test_phases_on_a_terminal_and_not_in_a_pipe(source: Path, tmp_path: Path) -> None:
+    """Every line of a pipe is whole on the terminal, and the phases have ended below them."""
+    printed = on_terminal("convert", source, tmp_path / "fg", COLUMNS="500")
+    found = screen(printed)
+    in_pipe = forgather("convert", "--overwrite", source, tmp_path / "fg").stderr
+    assert "\x1b" not in in_pipe
+    assert "\r" not in in_pipe
+    phases = [line for line in found if line.startswith("✓")]
+    assert without_seconds("\n".join(line for line in found if line and line not in phases)) == (
+        without_seconds(in_pipe).strip()
+    )
+    assert [line.split()[1] for line in phases] == list(PHASES)
+    assert all("100 % of" in line for line in phases[2:])
+    # Before the imports that take seconds, and before the first message.
+    assert 0 < printed.index("read") < printed.index("plan") < printed.index("Converting")
+
+
+def test_narrow_terminal_breaks_lines_between_words(source: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a-name-that-is-longer-than-a-line-of-the-terminal"
+    found = screen(on_terminal("convert", "--dtype", "float16", source, target, COLUMNS="48"))
+    text = " ".join(" ".join(found).split())
+    for name in (str(target), str(source), "forgather-convert-llama", "LlamaConverter", "float16"):
+        assert name in text
+    assert all(len(line) <= 48 or str(tmp_path) in line for line in found)
+
+
+def test_no_line_is_drawn_again_in_a_build(source: Path, tmp_path: Path) -> None:
+    refused = ("convert", source, tmp_path)
+    assert "\x1b[2K" in on_terminal(*refused)
+    for variable in ({"CI": "true"}, {"TERM": "dumb"}):
+        assert "\x1b[2K" not in on_terminal(*refused, **variable)
+    assert "\x1b[2K" not in on_terminal(*refused, "-q")
 
 
 def test_debug_params_prints_the_names_of_both_sides(source: Path, tmp_path: Path) -> None:
@@ -167,12 +250,54 @@ def test_debug_params_prints_the_names_of_both_sides(source: Path, tmp_path: Pat
         assert re.search(rf"{re.escape(fg)} .*-> {re.escape(hf)}", back)
 
 
+def test_errors_as_json(source: Path, tmp_path: Path) -> None:
+    """Of every kind, wrong usage too."""
+    for arguments, code, kind, message in (
+        ([tmp_path / "nowhere", tmp_path / "fg"], 1, "SourceError", "does not exist"),
+        ([source], 2, "MissingParameter", "DESTINATION_PATH"),
+        ([source, tmp_path / "fg", "--no-such-option"], 2, "NoSuchOption", "--no-such-option"),
+    ):
+        result = forgather("convert", "--json", *arguments)
+        content = json.loads(result.stdout)
+        assert result.returncode == code
+        assert content["error"]["type"] == kind
+        assert message in content["error"]["message"]
+        assert message in result.stderr
+        assert (content["written"], content["warnings"]) == (None, [])
+
+
+def test_model_type_that_nothing_can_convert(tmp_path: Path) -> None:
+    """The message names all that can be converted, and where their converters are."""
+    path = tmp_path / "mine" / "converter.py"
+    path.parent.mkdir()
+    path.write_text("@register_converter('mine')\nclass Mine: 0\n")
+    arguments = ("--model-type", "other", "--converter-path", path.parent, "source", "result")
+    result = forgather("convert", *arguments, FORGATHER_ROOT=str(Path(__file__).parents[2]))
+    assert result.returncode == 2
+    for names in ("'llama'", "(installed)", "'mine' (--converter-path)", "'ministral' (examples)"):
+        assert names in result.stderr
+
+
 def test_log_levels(source: Path, tmp_path: Path) -> None:
     quiet = run_convert("--log-level", "error", "--no-logit-check", source, tmp_path / "quiet")
     assert (quiet.stdout, quiet.stderr) == ("", "")
-    loud = run_convert("--log-level", "DEBUG", "--dry-run", source, tmp_path / "loud")
-    assert "Auto-detected" in loud.stderr
-    assert "Converter for 'llama'" in loud.stderr
+    assert run_convert("-q", "--no-logit-check", source, tmp_path / "q").stderr == ""
+    wrong = forgather("convert", "-q", "-v", source, tmp_path / "both")
+    assert wrong.returncode == 2
+    assert "--quiet, --verbose and --log-level exclude each other" in wrong.stderr
+
+
+def test_debug_shows_discovery_mapping_and_loading(source: Path, tmp_path: Path) -> None:
+    loud = run_convert("-v", source, tmp_path / "loud").stderr
+    for text in (
+        "Auto-detected HuggingFace model",
+        "has 'mistral': ok",
+        "Converter for 'llama'",
+        "Mapping model.layers.{layer}.mlp.up_proj.weight -> ",
+        "Writing lm_head.weight: a copy of lm_head.weight in",
+        f"Loading LlamaForCausalLM from {source}",
+    ):
+        assert text in loud
 
 
 def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None:
@@ -187,7 +312,14 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
         "positions": 32,
         "past": [],
         "not_past": [],
+        "cast": None,
     }
+    assert content["version"] == importlib.metadata.version("forgather-convert")
+    assert content["converter"].startswith("LlamaConverter (forgather-convert-llama ")
+    assert content["checkpoint"] == str(source)
+    assert list(content["seconds"]) == ["read", "plan", "write", "check", "commit"]
+    assert [content[name] for name in ("error", "hashes", "generation", "vocabulary")] == [None] * 4
+    assert content["warnings"] == []
     assert content["files"] == sorted(path.name for path in (tmp_path / "fg").iterdir())
     assert "Conversion complete" in result.stderr
 

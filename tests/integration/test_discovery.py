@@ -151,3 +151,21 @@ def test_no_package_in_the_source_is_imported(source: Path, tmp_path: Path) -> N
     assert result.returncode == 1
     assert "No converter registered for model type 'my_model'" in result.stderr
     assert imported(source) == set()
+
+
+def test_author_of_a_converter_is_told_what_was_passed_over(source: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    write_converter(mine / "my_model.py")
+    write_converter(mine / "other_converter.py", EXAMPLE.replace('"my_model"', '"other"'))
+    write_converter(mine / "empty_converter.py", "x = 1\n")
+    (tmp_path / "nothing").mkdir()
+    paths = ("--converter-path", mine, "--converter-path", tmp_path / "nothing")
+    result = forgather("convert", *paths, source, tmp_path / "fg")
+    assert result.returncode == 1
+    for line in (
+        f"{mine / 'my_model.py'} is passed over: it is not called converter.py or *_converter.py",
+        f"{mine / 'other_converter.py'} registers 'other'",
+        f"{mine / 'empty_converter.py'} is passed over: it registers no model type",
+        f"{tmp_path / 'nothing'} has no converter.py and no *_converter.py",
+    ):
+        assert f"\n  {line}\n" in result.stderr.replace(" Nothing was written.", "")

@@ -119,6 +119,61 @@ def test_source_is_rounded_as_the_conversion_rounds(
     assert result.logits.are_equal
 
 
+def test_a_cast_is_told_from_a_wrong_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it costs is measured, and a failure says how much of the difference is the cast's."""
+    source = write_hf_model(tmp_path / "hf", PLAIN, "float32")
+    with logged() as messages:
+        logits = convert(source, tmp_path / "fg", ConvertOptions(dtype="bfloat16")).logits
+    assert logits is not None
+    cast = logits.cast
+    assert cast is not None
+    assert (cast.stored_dtype, cast.dtype) == ("float32", "bfloat16")
+    assert cast.result == cast.plain_cast
+    assert cast.result.num_positions == logits.num_tokens
+    assert 0 < cast.result.mean_divergence < cast.result.max_divergence
+    assert 0 < cast.result.mean_difference < cast.result.max_difference
+    stored, rounded = (
+        load_hf(source, "llama", dtype=dtype)(torch.tensor([choose_fixed()])).logits
+        for dtype in ("float32", "bfloat16")
+    )
+    difference = (stored.double() - rounded.double()).abs()
+    assert cast.result.max_difference == difference.max().item()
+    assert cast.result.mean_difference == pytest.approx(difference.mean().item())
+    same = int((stored.argmax(-1) == rounded.argmax(-1)).sum())
+    assert cast.result.num_same_choice == same
+    (message,) = [text for text in messages if text.startswith("The cast from float32 to bfloat16")]
+    assert str(cast.result) in message
+
+    execute = api.execute
+
+    def execute_badly(plan: Any, staged: Path, progress: Any) -> None:
+        execute(plan, staged, progress)
+        weights = staged / "model.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 0x40
+        weights.write_bytes(data)
+
+    monkeypatch.setattr(api, "execute", execute_badly)
+    with pytest.raises(ValidationError, match="Model logits are dissimilar") as caught:
+        convert(source, tmp_path / "bad", ConvertOptions(dtype="bfloat16"))
+    text = str(caught.value)
+    assert f"the source, its weights cast: {cast.plain_cast}" in text
+    assert "the result: " in text
+    assert f"the result: {cast.plain_cast}" not in text
+
+
+def choose_fixed() -> list[int]:
+    """What a model without a tokenizer is checked with."""
+    return prompts.fixed_ids(range(160))
+
+
+def test_nothing_is_said_of_a_cast_that_keeps_every_value(tmp_path: Path) -> None:
+    source = write_hf_model(tmp_path / "hf", PLAIN, "bfloat16")
+    logits = convert(source, tmp_path / "fg", ConvertOptions(dtype="float32")).logits
+    assert logits is not None
+    assert logits.cast is None
+
+
 # Windows and original lengths
 
 

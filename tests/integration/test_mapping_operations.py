@@ -12,8 +12,10 @@ from forgather_convert.execution.executor import execute
 from forgather_convert.planning.layout import packed_layout
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
 from forgather_convert.source.detection import Direction
-from forgather_convert.tensors import (
-    WeightMapping,
+from forgather_convert.tensors.byte_ranges import byte_ranges
+from forgather_convert.tensors.expressions import cast, stored
+from forgather_convert.tensors.matching import TensorMatch, match_tensors
+from forgather_convert.tensors.notation import (
     concatenate,
     deinterleave,
     permute_heads,
@@ -22,10 +24,8 @@ from forgather_convert.tensors import (
     transpose,
     unstack,
 )
-from forgather_convert.tensors.byte_ranges import byte_ranges
-from forgather_convert.tensors.expressions import cast, stored
-from forgather_convert.tensors.matching import TensorMatch, match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 
 pytestmark = pytest.mark.version_independent
@@ -65,7 +65,17 @@ def apply(
     weights_format = options.get("weights_format", "safetensors")
     layout = packed_layout(tensors, weights_format, None)
     plan = ConversionPlan(
-        source, target, Direction.TO_FORGATHER, "any", dtype, layout.shards, (), (), ()
+        source,
+        target,
+        Direction.TO_FORGATHER,
+        "any",
+        dtype,
+        layout.shards,
+        (),
+        (),
+        (),
+        source,
+        "any",
     )
     execute(plan, target, lambda count: None)
     if weights_format == "pytorch":

@@ -163,6 +163,24 @@ def test_a_checkpoint_with_files_of_its_own(place: str, source: Path, fg: Path) 
     assert all(name in listed for name in ("optimizer.pt", "trainer_state.json", "notes.txt"))
 
 
+@pytest.mark.parametrize("place", ["checkpoint-5", "checkpoints/checkpoint-5"])
+def test_the_checkpoint_that_is_converted_is_not_listed(place: str, source: Path, fg: Path) -> None:
+    """Only what lies beside its weights, and the checkpoints that are not converted."""
+    for name in (place, place.replace("5", "4")):
+        (fg / name).mkdir(parents=True)
+        shutil.copy(fg / "model.safetensors", fg / name)
+    (fg / place / "optimizer.pt").write_text("")
+    with logged() as messages:
+        convert(fg, fg.with_name("back"), WITHOUT_CHECK)
+    assert differences(source, fg.with_name("back")) == []
+    (listed,) = [text for text in messages if text.startswith("Not carried along: ")]
+    names = {f"{place}/optimizer.pt", place.replace("5", "4"), "model.safetensors"}
+    listed = listed.removeprefix("Not carried along: ")
+    assert names <= set(listed.split(", "))
+    assert place not in listed.split(", ")
+    assert f"{place}/model.safetensors" not in listed
+
+
 def test_a_checkpoint_that_is_a_model_in_a_directory_that_is_none(fg: Path) -> None:
     """What lies around it is listed, but not the checkpoint itself."""
     output = fg.with_name("output")

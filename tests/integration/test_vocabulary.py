@@ -82,6 +82,25 @@ def test_if_missing(tmp_path: Path) -> None:
     assert load_tokenizer(added).pad_token == "<|pad|>"
 
 
+def test_if_missing_changes_nothing_that_is_there(tmp_path: Path) -> None:
+    """Neither ids that the config gives otherwise, nor rows; an ``init`` is for a new token."""
+    source = write_model(
+        tmp_path / "hf", lambda path: write_byte_level_bpe(path, "<unk>"), pad_token_id=7
+    )
+    yaml = "pad_token: {token: </s>, init: zero, if_missing: true}\n"
+    yaml += "special_tokens: [{token: <s>, init: zero, if_missing: true}]\n"
+    there = add_tokens(source, tmp_path / "kept", yaml)
+    assert config(there)["pad_token_id"] == 7
+    assert torch.equal(weights(there)[EMBEDDING], weights(source)[HF_EMBEDDING])
+    convert(there, tmp_path / "back", ConvertOptions(logit_check=False))
+    assert differences(source, tmp_path / "back") == []
+
+    bare = write_model(tmp_path / "bare", write_byte_level_bpe)
+    moved = add_tokens(bare, tmp_path / "moved", yaml)
+    assert (load_tokenizer(moved).pad_token, config(moved)["pad_token_id"]) == ("</s>", 2)
+    assert torch.equal(weights(moved)[EMBEDDING], weights(bare)[HF_EMBEDDING])
+
+
 def test_replacing_eos_keeps_the_other_ends(tmp_path: Path) -> None:
     source = write_model(tmp_path / "hf", write_byte_level_bpe, eos_token_id=[2, 5])
     result = add_tokens(source, tmp_path / "fg", "eos_token: <|end|>\n")

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from forgather_convert import ConvertOptions, convert, plan
 from support.command import forgather
+from support.log import logged
 from support.tokenizers import write_byte_level_bpe
 from support.vocabulary import config, write_model
 
@@ -87,3 +89,23 @@ def test_a_dry_run_shows_the_tokens(source: Path, tmp_path: Path) -> None:
     assert f"vocabulary: {size} -> {size + 3} rows" in result.stdout
     assert f"token=<|begin|> id={size} role=bos_token action=added init=mean" in result.stdout
     assert not (tmp_path / "fg").exists()
+
+
+def test_the_default_padding_token_is_no_reason_for_a_warning(tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    with logged(level=30) as warnings:
+        result = convert(source, tmp_path / "fg")
+    assert warnings == []
+    assert result.plan.vocabulary is not None
+    assert result.plan.vocabulary.is_default
+
+
+@pytest.mark.parametrize(("init", "is_said"), [("", True), (", init: zero", False)])
+def test_copy_is_suggested_where_the_user_chose_no_init(
+    init: str, is_said: bool, source: Path, tmp_path: Path
+) -> None:
+    path = tmp_path / "tokens.yaml"
+    path.write_text(f"eos_token: {{token: <|end|>{init}}}\n")
+    with logged() as messages:
+        plan(source, tmp_path / "fg", ConvertOptions(token_file=path))
+    assert any("init: {copy:" in text for text in messages) == is_said

@@ -10,8 +10,9 @@ from forgather_convert.adapters.config import convert_config
 from forgather_convert.adapters.parameter_links import ParameterLinks
 from forgather_convert.adapters.tensors import Counterpart, convert_tensors
 from forgather_convert.source.detection import Direction
-from forgather_convert.tensors import (
-    WeightMapping,
+from forgather_convert.tensors.evaluation import Evaluator
+from forgather_convert.tensors.expressions import Constant, Expression
+from forgather_convert.tensors.notation import (
     concatenate,
     deinterleave,
     permute_heads,
@@ -19,9 +20,8 @@ from forgather_convert.tensors import (
     stack,
     transpose,
 )
-from forgather_convert.tensors.evaluation import Evaluator
-from forgather_convert.tensors.expressions import Constant, Expression
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.weight_mapping import WeightMapping
 
 pytestmark = pytest.mark.version_independent
 

@@ -19,8 +19,8 @@ from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
 from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS
 from forgather_convert.families.hook_calls import HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
-from forgather_convert.tensors import STANDARD_WEIGHT_MAPPING, WeightMapping
 from forgather_convert.tensors import notation as mapping_notation
+from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
 
 pytestmark = pytest.mark.version_independent
 

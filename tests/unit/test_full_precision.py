@@ -5,7 +5,7 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from forgather_convert import STANDARD_WEIGHT_MAPPING, split
 from forgather_convert.dynamic_model.full_precision import translated_modules
-from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.weight_mapping import WeightMapping
 
 #: Whether transformers searches what is listed anywhere in a name, as version 5 does.
 IS_SEARCHED = hasattr(PreTrainedModel, "_get_dtype_plan")

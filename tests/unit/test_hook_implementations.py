@@ -19,7 +19,7 @@ from forgather_convert.converter_tools.hook_signatures import signature_problems
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks, _Implementations
 from forgather_convert.families.hookspecs import ConverterHooks
-from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from support.distributions import SPECIFICATION, write
 
 pytestmark = pytest.mark.usefixtures("own_tree")

@@ -66,8 +66,9 @@ def test_two_names_may_share_a_token(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ("pad_token: <p>\nbos_tokn: <b>\n", 2, "unknown key 'bos_tokn'"),
-        ("pad_token:\n  token: <p>\n  inti: zero\n", 3, "unknown key 'inti'"),
+        ("pad_token: <p>\nbos_tokn: <b>\n", 2, "unknown key 'bos_tokn'. Did you mean 'bos_token'?"),
+        ("pad_token:\n  token: <p>\n  inti: zero\n", 3, "unknown key 'inti'. Did you mean 'init'?"),
+        ("pad_token: <p>\nxyz: 1\n", 2, "unknown key 'xyz'. There are bos_token, eos_token, "),
         ("pad_token:\n  token: <p>\n  init: random\n", 3, "'random' is not an init"),
         ("pad_token:\n  token: <p>\n  init: {clone: x}\n", 3, "an init is one of"),
         ("pad_token:\n  token: <p>\n  init: {copy: [a]}\n", 3, "'copy' takes one token"),

@@ -30,19 +30,20 @@ if TYPE_CHECKING:
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.result import Inspection
     from forgather_convert.options import ConvertOptions
+    from forgather_convert.progress import Phase, Progress
     from forgather_convert.source.config_file import SourceConfig
-    from forgather_convert.tensors import (
-        STANDARD_WEIGHT_MAPPING,
+    from forgather_convert.tensors.expert_mapping import stacked_experts
+    from forgather_convert.tensors.notation import (
         WeightMappingDict,
         concatenate,
         deinterleave,
         permute_heads,
         split,
         stack,
-        stacked_experts,
         transpose,
         unstack,
     )
+    from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING
     from forgather_convert.verification.result import Verification
     from forgather_convert.verification.verify import VerifyOptions, verify
     from forgather_convert.weights.checkpoint import Checkpoint
@@ -68,18 +69,20 @@ _EXPORTS = {
     "SourceError": "errors",
     "UnsupportedModelError": "errors",
     "ValidationError": "errors",
-    "STANDARD_WEIGHT_MAPPING": "tensors",
-    "WeightMappingDict": "tensors",
-    "concatenate": "tensors",
-    "deinterleave": "tensors",
-    "permute_heads": "tensors",
-    "split": "tensors",
-    "stack": "tensors",
-    "stacked_experts": "tensors",
-    "transpose": "tensors",
-    "unstack": "tensors",
+    "STANDARD_WEIGHT_MAPPING": "tensors.weight_mapping",
+    "WeightMappingDict": "tensors.notation",
+    "concatenate": "tensors.notation",
+    "deinterleave": "tensors.notation",
+    "permute_heads": "tensors.notation",
+    "split": "tensors.notation",
+    "stack": "tensors.notation",
+    "stacked_experts": "tensors.expert_mapping",
+    "transpose": "tensors.notation",
+    "unstack": "tensors.notation",
     "RopeParameters": "families.rope",
     "ConvertOptions": "options",
+    "Phase": "progress",
+    "Progress": "progress",
     "HFConverter": "families.converter",
     "STANDARD_HYPERPARAMETERS": "families.converter",
     "register_converter": "discovery.converter_files",
@@ -104,6 +107,8 @@ __all__ = [
     "Inspection",
     "MappingError",
     "OptionError",
+    "Phase",
+    "Progress",
     "Project",
     "RopeParameters",
     "SourceConfig",

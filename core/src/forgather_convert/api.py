@@ -1,16 +1,10 @@
 """The library's entry points: what the command line calls, too."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.adapters.adapter_directory import read_adapter
-from forgather_convert.adapters.planner import (
-    options_of_base,
-    plan_adapter,
-    refuse_options_of_models,
-)
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.execution.commit import OnWritten, commit
@@ -20,29 +14,27 @@ from forgather_convert.execution.destination import (
     resolve_destination,
 )
 from forgather_convert.execution.executor import execute
-from forgather_convert.execution.staging import staging_directory
+from forgather_convert.execution.hashing import hash_files
+from forgather_convert.execution.staging import Staging, staging_directory
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
-from forgather_convert.planning.planner import plan_conversion
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
+from forgather_convert.progress import Phase, Progress, TimedProgress
 from forgather_convert.source.detection import Direction, detect
+from forgather_convert.tensors.dtypes import lossy_cast_from
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
 from forgather_convert.validation.logits import CheckedModel, LogitComparison, check_logits
-from forgather_convert.vocabulary.chat_template import read_template
 from forgather_convert.vocabulary.requests import TokenRequest
-from forgather_convert.vocabulary.token_file import read_token_file
 from forgather_convert.weights.formats import CORE_FORMATS
 
 logger = logging.getLogger(__name__)
 
-#: Called with the number of bytes that were written since the last call.
-Progress = Callable[[int], None]
-#: Writes the files of a plan into a directory.
-Write = Callable[[ConversionPlan, Path, Progress], None]
+#: Writes the files of a plan into a directory, and tells the number of bytes after each part.
+Write = Callable[[ConversionPlan, Path, Callable[[int], None]], None]
 
 
 @dataclass(frozen=True)
@@ -53,17 +45,22 @@ class ConversionResult:
         plan: What was written.
         logits: The result of the logit check; ``None`` if it was not asked for.
         generation: The result of the generation test; ``None`` if it was not asked for.
+        seconds: How long each phase took.
+        hashes: The SHA-256 of every file, by name; ``None`` if they were not asked for.
     """
 
     plan: ConversionPlan
     logits: LogitComparison | None
     generation: Generation | None
+    seconds: Mapping[Phase, float]
+    hashes: Mapping[str, str] | None
 
 
 def plan(
     source: Path,
     destination: Path,
     options: ConvertOptions | None = None,
+    progress: Progress | None = None,
     *,
     converter: HFConverter | None = None,
 ) -> ConversionPlan:
@@ -73,16 +70,20 @@ def plan(
         source: The directory of the model; of an adapter, where the options give its base.
         destination: The directory that would be created.
         options: What to do differently from the defaults.
+        progress: Is told what goes on.
         converter: The converter to use; without it, one is looked up by the model's type.
 
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
     place, options = resolve_destination(Path(destination)), options or ConvertOptions()
+    progress = progress or Progress()
     if options.base is not None:
-        return _plan_adapter(Path(source), place, options, options.base, converter)[0]
-    planned, _, _ = _plan(Path(source), place, options, converter)
-    return planned.plan
+        plan = _plan_adapter(Path(source), place, options, options.base, converter, progress)[0]
+    else:
+        plan = _plan(Path(source), place, options, converter, progress)[0].plan
+    progress.finish()
+    return plan
 
 
 def convert(
@@ -90,7 +91,7 @@ def convert(
     destination: Path,
     options: ConvertOptions | None = None,
     on_plan: Callable[[ConversionPlan], None] | None = None,
-    on_progress: Progress | None = None,
+    progress: Progress | None = None,
     on_written: OnWritten | None = None,
     *,
     converter: HFConverter | None = None,
@@ -105,7 +106,7 @@ def convert(
         destination: The directory to create.
         options: What to do differently from the defaults.
         on_plan: Called with the plan before anything is written.
-        on_progress: Called as bytes of weights are written.
+        progress: Is told what goes on.
         on_written: Called with the destination when the result is in its place. Whatever is
             raised after that, by a signal for example, does not undo it.
         converter: The converter to use; without it, one is looked up by the model's type.
@@ -118,36 +119,76 @@ def convert(
     """
     source, place = Path(source), resolve_destination(Path(destination))
     options = options or ConvertOptions()
+    timed = TimedProgress(progress or Progress())
     if options.base is not None:
-        planned_adapter, calls = _plan_adapter(source, place, options, options.base, converter)
-        is_original = planned_adapter.direction is Direction.TO_FORGATHER
-        logger.info("Converting an adapter to %s", "Forgather" if is_original else "HuggingFace")
-        if on_plan is not None:
-            on_plan(planned_adapter)
-        with staging_directory(place) as staging:
-            check_destination(source, place, options.overwrite)
-            check_destination(options.base, place, options.overwrite)
-            execute(planned_adapter, staging.content, on_progress or _ignore)
-            commit(source, staging, options.overwrite, on_written or _ignore)
-        return _finished(ConversionResult(planned_adapter, None, None), place, calls)
-    planned, hooks, calls = _plan(source, place, options, converter)
+        return _convert_adapter(
+            source, place, options, options.base, on_plan, timed, on_written, converter
+        )
+    planned, hooks, calls = _plan(source, place, options, converter, timed)
     if planned.plan.direction is Direction.TO_FORGATHER:
         logger.info("Converting HuggingFace model to Forgather format")
     else:
         logger.info("Converting Forgather model to HuggingFace %s", hooks.display_name)
     if on_plan is not None:
         on_plan(planned.plan)
-    logits = generation = None
+    logits = generation = hashes = None
     with staging_directory(place) as staging:
         # Again: an old model may have been put back there.
         check_destination(source, place, options.overwrite)
-        (write or execute)(planned.plan, staging.content, on_progress or _ignore)
+        timed.start(Phase.WRITE, planned.plan.num_bytes)
+        (write or execute)(planned.plan, staging.content, timed.advance)
         if options.logit_check:
-            logits = _check_logits(planned, staging.content, options)
+            timed.start(Phase.CHECK)
+            logits = _check_logits(planned, staging.content, options, timed)
         if options.generation_test:
+            timed.start(Phase.GENERATE)
             generation = generate(planned, staging.content, options.prompt, options.device)
-        commit(source, staging, options.overwrite, on_written or _ignore)
-    return _finished(ConversionResult(planned.plan, logits, generation), place, calls)
+        if options.hashes:
+            timed.start(Phase.HASH, _size(staging.content))
+            hashes = hash_files(staging.content, timed.advance)
+        _commit(source, staging, options, on_written, timed)
+    result = ConversionResult(planned.plan, logits, generation, timed.seconds(), hashes)
+    return _finished(result, place, calls)
+
+
+def _convert_adapter(
+    source: Path,
+    place: Destination,
+    options: ConvertOptions,
+    base: Path,
+    on_plan: Callable[[ConversionPlan], None] | None,
+    progress: TimedProgress,
+    on_written: OnWritten | None,
+    converter: HFConverter | None,
+) -> ConversionResult:
+    plan, calls = _plan_adapter(source, place, options, base, converter, progress)
+    is_original = plan.direction is Direction.TO_FORGATHER
+    logger.info("Converting an adapter to %s", "Forgather" if is_original else "HuggingFace")
+    if on_plan is not None:
+        on_plan(plan)
+    with staging_directory(place) as staging:
+        check_destination(source, place, options.overwrite)
+        check_destination(base, place, options.overwrite)
+        progress.start(Phase.WRITE, plan.num_bytes)
+        execute(plan, staging.content, progress.advance)
+        _commit(source, staging, options, on_written, progress)
+    return _finished(ConversionResult(plan, None, None, progress.seconds(), None), place, calls)
+
+
+def _commit(
+    source: Path,
+    staging: Staging,
+    options: ConvertOptions,
+    on_written: OnWritten | None,
+    progress: Progress,
+) -> None:
+    progress.start(Phase.COMMIT, _size(staging.content))
+    commit(source, staging, options.overwrite, on_written or _ignore, progress.advance)
+    progress.finish()
+
+
+def _size(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.iterdir())
 
 
 def _finished(
@@ -159,14 +200,22 @@ def _finished(
 
 
 def _plan(
-    source: Path, destination: Destination, options: ConvertOptions, converter: HFConverter | None
+    source: Path,
+    destination: Destination,
+    options: ConvertOptions,
+    converter: HFConverter | None,
+    progress: Progress,
 ) -> tuple[PlannedConversion, FamilyHooks, ExtensionCalls]:
-    tokens = None if options.token_file is None else read_token_file(options.token_file)
-    if options.chat_template_path is not None:
-        read_template(options.chat_template_path)
+    # What is quickly refused comes first: the imports of the planner and of torch take seconds.
+    progress.start(Phase.READ)
+    check_destination(source, destination, options.overwrite)
+    tokens = _read_files_of_the_user(options)
+    request, calls = _request(source, destination, options, converter, tokens)
+    progress.start(Phase.PLAN)
     if options.logit_check or options.generation_test:
         check_device(options.device)
-    request, calls = _request(source, destination, options, converter, tokens)
+    from forgather_convert.planning.planner import plan_conversion
+
     return plan_conversion(request), request.hooks, calls
 
 
@@ -176,12 +225,22 @@ def _plan_adapter(
     options: ConvertOptions,
     base: Path,
     converter: HFConverter | None,
+    progress: Progress,
 ) -> tuple[ConversionPlan, ExtensionCalls]:
+    from forgather_convert.adapters.adapter_directory import read_adapter
+    from forgather_convert.adapters.planner import (
+        options_of_base,
+        plan_adapter,
+        refuse_options_of_models,
+    )
+
+    progress.start(Phase.READ)
     refuse_options_of_models(options)
     adapter = read_adapter(source)
     check_destination(source, destination, options.overwrite)
     options = options_of_base(options)
     request, calls = _request(base, destination, options, converter)
+    progress.start(Phase.PLAN)
     return plan_adapter(adapter, request), calls
 
 
@@ -217,8 +276,22 @@ def _request(
     return request, calls
 
 
+def _read_files_of_the_user(options: ConvertOptions) -> tuple[TokenRequest, ...] | None:
+    """The tokens to add; the chat template is looked at, too."""
+    tokens = None
+    if options.token_file is not None:
+        from forgather_convert.vocabulary.token_file import read_token_file
+
+        tokens = read_token_file(options.token_file)
+    if options.chat_template_path is not None:
+        from forgather_convert.vocabulary.chat_template import read_template
+
+        read_template(options.chat_template_path)
+    return tokens
+
+
 def _check_logits(
-    planned: PlannedConversion, staged: Path, options: ConvertOptions
+    planned: PlannedConversion, staged: Path, options: ConvertOptions, progress: Progress
 ) -> LogitComparison:
     source, destination = planned.source, planned.destination
     return check_logits(
@@ -240,7 +313,17 @@ def _check_logits(
         prompt=options.prompt,
         dtype=planned.plan.dtype,
         device=options.device,
+        cast_from=_cast_from(planned, options),
+        progress=progress,
     )
+
+
+def _cast_from(planned: PlannedConversion, options: ConvertOptions) -> str | None:
+    """The dtype that the weights have before they are rounded; ``None`` if they are not."""
+    if options.dtype is None:
+        return None
+    stored = {value.dtype for value in planned.source_state.values()}
+    return lossy_cast_from(stored, planned.plan.dtype)
 
 
 def _ignore(_: object) -> None:

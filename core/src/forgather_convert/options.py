@@ -6,7 +6,7 @@ from pathlib import Path
 
 from forgather_convert.errors import OptionError
 from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
-from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
+from forgather_convert.weights.file_names import PYTORCH, SAFETENSORS
 
 DEFAULT_PROMPT = "The old bridge crosses the river where"
 DEFAULT_MAX_SHARD_SIZE = 5_000_000_000
@@ -52,6 +52,7 @@ class ConvertOptions:
         trust_remote_code: Let the check run a Forgather source's own code where it is not,
             byte for byte, what the generator writes.
         logit_check: Compare the logits of source and result before the result appears.
+        hashes: Compute the SHA-256 of every file of the result. All of it is read once more.
     """
 
     reverse: bool = False
@@ -76,6 +77,7 @@ class ConvertOptions:
     overwrite: bool = False
     trust_remote_code: bool = False
     logit_check: bool = True
+    hashes: bool = False
 
     def __post_init__(self) -> None:
         if self.dtype is not None and self.dtype not in OUTPUT_DTYPES:

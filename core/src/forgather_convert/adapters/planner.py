@@ -131,6 +131,8 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> ConversionP
         writes=tuple(writes),
         copies=files.copies,
         left_out=files.left_out,
+        checkpoint=adapter.path,
+        converter=request.hooks.name,
     )
 
 

@@ -1,18 +1,23 @@
-"""What the user sees: logs and progress on stderr, data on stdout.
+"""What the user sees: messages and progress on stderr, data on stdout.
 
 Everything that is printed goes through this module. Names, values and errors that come from a
 source may hold what a terminal obeys; here, and nowhere else, it is shown as escapes. Of a log
 message with arguments the line breaks are ours where they stand in the message, and escaped in
 an argument; the further lines of an error are set in, so that none can be taken for a message.
+
+There is one console for messages and progress, so that neither writes over the other. On a
+terminal lines are wrapped between words; in a pipe a message is a line.
 """
 
 import io
 import json
 import logging
 import os
-import warnings
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+import shutil
+import sys
+import textwrap
+import warnings as python_warnings
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import click
@@ -23,22 +28,42 @@ from forgather_convert.source.plain_text import indented, one_line, printable
 if TYPE_CHECKING:
     from rich.console import Console
 
-LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 #: The names of all parameters, for ``--debug-params``.
 PARAMETERS_LOGGER = "forgather_convert.parameters"
 _STYLES = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red", "DEBUG": "dim"}
 
 
-def stderr_console() -> "Console":
+def is_terminal() -> bool:
+    """Whether messages go to a terminal."""
+    return sys.stderr.isatty()
+
+
+def can_be_redrawn() -> bool:
+    """Whether lines on stderr can be written again: not in a pipe, nor in a log of a build."""
+    is_build = os.environ.get("CI", "").lower() not in ("", "0", "false")
+    return is_terminal() and not is_build and os.environ.get("TERM") not in ("dumb", "unknown")
+
+
+def messages_console(width: int | None = None) -> "Console":
     """A console on stderr; it has colours on a terminal, unless NO_COLOR is set."""
     from rich.console import Console
 
-    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
+    return Console(
+        stderr=True,
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=width,
+        force_terminal=is_terminal(),
+    )
 
 
 def echo(text: str, err: bool = False) -> None:
     """Prints text of several lines, on the standard output or on the standard error."""
-    click.echo(printable(text), err=err)
+    text = printable(text)
+    if (sys.stderr if err else sys.stdout).isatty():
+        text = wrapped(text, shutil.get_terminal_size().columns)
+    click.echo(text, err=err)
 
 
 def echo_error(message: str) -> None:
@@ -77,12 +102,16 @@ def _printable_argument(value: object) -> object:
     )
 
 
-class _ConsoleHandler(logging.Handler):
-    """Prints messages with the level in front where it is not INFO."""
+class MessageHandler(logging.Handler):
+    """Prints messages with the level in front where it is not INFO.
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._console = stderr_console()
+    Attributes:
+        console: Where they go if that is a terminal; what else is printed there uses it, too.
+    """
+
+    def __init__(self, level: str) -> None:
+        super().__init__(level)
+        self.console = messages_console() if is_terminal() else None
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
@@ -90,24 +119,69 @@ class _ConsoleHandler(logging.Handler):
         except Exception:
             self.handleError(record)
             return
-        style = _STYLES.get(record.levelname)
         prefix = "" if record.levelno == logging.INFO else f"{record.levelname}: "
         # The traceback, if there is one, is in the text now.
         text = printable(indented(prefix + message))
-        self._console.print(text, style=style, markup=False)
+        if self.console is None:
+            echo(text, err=True)
+        else:
+            self.console.print(
+                wrapped(text, self.console.width),
+                style=_STYLES.get(record.levelname),
+                soft_wrap=True,
+            )
 
 
-def set_up_logging(level: str, debug_params: bool = False) -> None:
-    """Sends the library's messages to stderr, and keeps other libraries quiet."""
+def wrapped(text: str, width: int) -> str:
+    """Breaks lines between words; a name that is longer than a line is left to the terminal."""
+    lines: list[str] = []
+    for line in text.split("\n"):
+        indent = line[: len(line) - len(line.lstrip(" "))]
+        lines += textwrap.wrap(
+            line,
+            width,
+            subsequent_indent=f"{indent}  ",
+            expand_tabs=False,
+            replace_whitespace=False,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ) or [""]
+    return "\n".join(lines)
+
+
+class WarningCollector(logging.Handler):
+    """Keeps the texts of warnings, for the JSON."""
+
+    def __init__(self, warnings: list[str]) -> None:
+        super().__init__(logging.WARNING)
+        self._warnings = warnings
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.levelno == logging.WARNING:
+            self._warnings.append(record.getMessage())
+
+
+def set_up_logging(
+    level: str, debug_params: bool = False, warnings: list[str] | None = None
+) -> MessageHandler:
+    """Sends the library's messages to stderr, and keeps other libraries quiet.
+
+    Args:
+        level: The least that is printed.
+        debug_params: Whether the names of parameters are printed.
+        warnings: Gets the texts of all warnings, printed or not.
+    """
     logger = logging.getLogger("forgather_convert")
     logging.setLogRecordFactory(_PrintableRecord)
-    logger.handlers = [_ConsoleHandler()]
-    logger.setLevel(level)
+    handler = MessageHandler(level)
+    logger.handlers = [handler, WarningCollector([] if warnings is None else warnings)]
+    logger.setLevel(min(handler.level, logging.WARNING))
     logger.propagate = False
     logging.getLogger(PARAMETERS_LOGGER).setLevel("INFO" if debug_params else "WARNING")
     if level != "DEBUG":
-        warnings.simplefilter("ignore")
+        python_warnings.simplefilter("ignore")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    return handler
 
 
 def keep_quiet() -> None:
@@ -115,53 +189,4 @@ def keep_quiet() -> None:
     logger = logging.getLogger("forgather_convert")
     logger.handlers = [logging.NullHandler()]
     logger.propagate = False
-    warnings.simplefilter("ignore")
-
-
-class ProgressBar:
-    """A bar that is shown on a terminal only."""
-
-    def __init__(self) -> None:
-        from rich.progress import (
-            BarColumn,
-            DownloadColumn,
-            Progress,
-            TextColumn,
-            TimeRemainingColumn,
-            TransferSpeedColumn,
-        )
-
-        console = stderr_console()
-        self._progress = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            DownloadColumn(),
-            TransferSpeedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._progress.add_task("Writing weights", total=None)
-
-    def start(self, total: int) -> None:
-        """Shows the bar, for a number of bytes."""
-        self._progress.update(self._task, total=total)
-        self._progress.start()
-
-    def advance(self, count: int) -> None:
-        self._progress.advance(self._task, count)
-        if self._progress.finished:
-            self._progress.stop()
-
-    def stop(self) -> None:
-        self._progress.stop()
-
-
-@contextmanager
-def progress_bar() -> Iterator[ProgressBar]:
-    bar = ProgressBar()
-    try:
-        yield bar
-    finally:
-        bar.stop()
+    python_warnings.simplefilter("ignore")

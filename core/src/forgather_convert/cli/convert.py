@@ -1,5 +1,6 @@
 """``forgather convert``."""
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -7,81 +8,108 @@ from typing import TYPE_CHECKING
 import click
 
 from forgather_convert.cli.console import (
-    LOG_LEVELS,
+    MessageHandler,
+    can_be_redrawn,
     echo,
     echo_json,
     keep_quiet,
-    progress_bar,
     set_up_logging,
-    stderr_console,
 )
+from forgather_convert.cli.help import GroupedCommand
 from forgather_convert.cli.outcome import Outcome
-from forgather_convert.errors import OptionError
+from forgather_convert.cli.parameters import (
+    CheckpointParameter,
+    DirectoryParameter,
+    DistributionParameter,
+    ModelTypeOption,
+    ModelTypeParameter,
+    SizeParameter,
+    check_model_type,
+)
+from forgather_convert.cli.verbosity import verbosity_options
 from forgather_convert.execution.rank import Rank, rank_of_environment
-from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions, parse_size
+from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
+from forgather_convert.progress import Progress
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
-from forgather_convert.weights.checkpoint import PYTORCH, SAFETENSORS
+from forgather_convert.weights.file_names import PYTORCH, SAFETENSORS
 
 if TYPE_CHECKING:
     from forgather_convert.execution.team import Team
     from forgather_convert.planning.plan import ConversionPlan
 
+logger = logging.getLogger(__name__)
 
-class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
-    """A model type; the installed ones are shown in the help."""
+OPTION_GROUPS = {
+    "What the source is": ("--reverse", "--model-type", "--checkpoint-path", "--base"),
+    "Which converter is used": ("--converter-path", "--converter", "--no-plugins"),
+    "What the result is": (
+        "--dtype",
+        "--dequantize",
+        "--max-length",
+        "--chat-template-path",
+        "--format",
+        "--max-shard-size",
+        "--overwrite",
+    ),
+    "The vocabulary": ("--add-tokens", "--skip-default-tokens", "--pad-vocab-to-multiple-of"),
+    "Checks": (
+        "--trust-remote-code",
+        "--no-logit-check",
+        "--device",
+        "--prompt",
+        "--generation-test",
+    ),
+    "Output": (
+        "--dry-run",
+        "--json",
+        "--hashes",
+        "--debug-params",
+        "--quiet",
+        "--verbose",
+        "--log-level",
+    ),
+}
 
-    name = "model-type"
 
-    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
-        from forgather_convert.discovery.choice import installed_converters
-
-        installed = sorted(installed_converters())
-        return "{" + ",".join(installed) + "}" if installed else "TYPE"
-
-
-class SizeParameter(click.ParamType):  # type: ignore[type-arg]
-    """A size in bytes, with a unit."""
-
-    name = "size"
-
-    def convert(
-        self, value: object, param: click.Parameter | None, ctx: click.Context | None
-    ) -> int:
-        try:
-            return parse_size(str(value))
-        except OptionError as error:
-            self.fail(str(error), param, ctx)
-
-
-@click.command("convert")
-@click.argument("source_path", type=click.Path(path_type=Path))
-@click.argument("destination_path", type=click.Path(path_type=Path))
+@click.command(
+    "convert",
+    cls=GroupedCommand,
+    option_groups=OPTION_GROUPS,
+    short_help="Convert a model, in either direction.",
+)
+@click.argument("source_path", type=DirectoryParameter(path_type=Path))
+@click.argument("destination_path", type=DirectoryParameter(path_type=Path))
 @click.option("--reverse", is_flag=True, help="Convert from Forgather to Hugging Face, always.")
 @click.option(
     "--model-type",
+    cls=ModelTypeOption,
     type=ModelTypeParameter(),
     help="The model's family, if the config does not say. Default: llama, for Forgather models.",
 )
 @click.option(
     "--dtype",
+    metavar="{" + ",".join(OUTPUT_DTYPES) + "}",
     type=click.Choice(OUTPUT_DTYPES),
     help="Data type of the output. Default: the source's, else bfloat16.",
 )
 @click.option(
     "--dequantize", is_flag=True, help="Convert what FP8 or MXFP4 weights stand for to the dtype."
 )
-@click.option("--max-length", type=click.IntRange(min=1), help="Maximum sequence length.")
+@click.option(
+    "--max-length", metavar="LENGTH", type=click.IntRange(min=1), help="Maximum sequence length."
+)
 @click.option(
     "-c",
     "--checkpoint-path",
-    type=click.Path(path_type=Path),
+    metavar="PATH",
+    type=CheckpointParameter(path_type=Path),
     help="Checkpoint of a Forgather model to convert. Default: the latest.",
 )
 @click.option(
     "--base",
     metavar="DIR",
-    type=click.Path(path_type=Path),
+    type=DirectoryParameter(path_type=Path),
     help="Convert an adapter of PEFT: the model that it was made for.",
 )
 @click.option(
@@ -103,7 +131,9 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
     default=1,
     help="Grow the vocabulary to a multiple of this.",
 )
-@click.option("--device", default="cpu", show_default=True, help="Where the checks run.")
+@click.option(
+    "--device", metavar="DEVICE", default="cpu", show_default=True, help="Where the checks run."
+)
 @click.option("-g", "--generation-test", is_flag=True, help="Continue a prompt with the result.")
 @click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text for the checks.")
 @click.option("--debug-params", is_flag=True, help="Print the names of all parameters.")
@@ -123,6 +153,7 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--converter",
     metavar="DIST",
+    type=DistributionParameter(),
     help="Installed distribution to take the converter from, where several have one.",
 )
 @click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
@@ -130,6 +161,7 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
 @click.option(
     "--format",
     "weights_format",
+    metavar=f"{{{SAFETENSORS},{PYTORCH}}}",
     type=click.Choice((SAFETENSORS, PYTORCH)),
     default=SAFETENSORS,
     show_default=True,
@@ -149,11 +181,9 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="INFO",
-    show_default=True,
+    "--hashes", is_flag=True, help="With --json: the SHA-256 of every file, read once more."
 )
+@verbosity_options("INFO")
 def convert_command(
     source_path: Path,
     destination_path: Path,
@@ -182,7 +212,8 @@ def convert_command(
     no_logit_check: bool,
     trust_remote_code: bool,
     as_json: bool,
-    log_level: str,
+    hashes: bool,
+    level: str,
 ) -> None:
     """Converts the model in SOURCE_PATH and writes it to DESTINATION_PATH.
 
@@ -196,11 +227,13 @@ def convert_command(
         keep_quiet()
         _take_part(rank, dry_run)
         return
-    set_up_logging(log_level.upper(), debug_params)
+    messages = set_up_logging(level, debug_params, outcome.warnings)
     source_path = resolve_source(source_path)
     stay_offline()
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
+    if model_type is not None:
+        check_model_type(model_type, converter_paths, use_plugins=not no_plugins)
     options = ConvertOptions(
         reverse=reverse,
         model_type=model_type,
@@ -224,37 +257,52 @@ def convert_command(
         overwrite=overwrite,
         trust_remote_code=trust_remote_code,
         logit_check=not no_logit_check,
+        hashes=hashes,
     )
-    from forgather_convert import api
-    from forgather_convert.cli import reports
-
     if dry_run:
-        plan = api.plan(source_path, destination_path, options)
+        with _phases(messages) as progress:
+            from forgather_convert import api
+
+            plan = api.plan(source_path, destination_path, options, progress)
+        from forgather_convert.cli import reports
+
         if as_json:
-            echo_json(reports.plan_object(plan))
+            echo_json(reports.plan_object(plan, outcome.warnings))
         else:
             echo(reports.plan_as_text(plan))
         return
-    with _team(rank) as team, progress_bar() as bar:
+    with _team(rank) as team, _phases(messages) as progress:
+        from forgather_convert import api
+        from forgather_convert.cli import reports
 
         def on_plan(plan: "ConversionPlan") -> None:
             if plan.vocabulary is not None:
-                stderr_console().print(reports.vocabulary_table(plan.vocabulary), soft_wrap=False)
-            bar.start(sum(shard.num_bytes for shard in plan.shards))
+                reports.print_vocabulary(plan.vocabulary, messages.console)
 
         result = api.convert(
             source_path,
             destination_path,
             options,
             on_plan=on_plan,
-            on_progress=bar.advance,
+            progress=progress,
             on_written=outcome.note_written,
             write=None if team is None else team.execute,
         )
+    logger.info(reports.closing_line(result))
     if as_json:
-        echo_json(reports.result_object(result))
+        echo_json(reports.result_object(result, outcome.warnings))
     elif result.generation is not None:
         echo(reports.generation_as_text(result.generation))
+
+
+def _phases(messages: MessageHandler) -> AbstractContextManager[Progress]:
+    """Shows the phases on a terminal; nothing in a pipe, or where only warnings are wanted."""
+    if messages.console is None or messages.level > logging.INFO or not can_be_redrawn():
+        return nullcontext(Progress())
+    # Before the imports that take seconds.
+    from forgather_convert.cli.phases import PhaseLines
+
+    return PhaseLines(messages.console)
 
 
 def _team(rank: Rank | None) -> "AbstractContextManager[Team | None]":

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from forgather_convert.cli import converter_reports as reports
-from forgather_convert.cli.console import LOG_LEVELS, echo, echo_json, set_up_logging
+from forgather_convert.cli.console import echo, echo_json, set_up_logging
+from forgather_convert.cli.outcome import Outcome
+from forgather_convert.cli.parameters import DistributionParameter, ModelTypeParameter
+from forgather_convert.cli.verbosity import verbosity_options
 from forgather_convert.discovery.found import FoundConverter, Status
 from forgather_convert.errors import ConverterError
 from forgather_convert.source.hub import stay_offline
@@ -28,12 +31,6 @@ _NOT_IMPORTED = (
 )
 
 
-def _set_log_level(context: click.Context, parameter: click.Parameter, value: str) -> str:
-    set_up_logging(value.upper())
-    stay_offline()
-    return value
-
-
 _PATHS = click.option(
     "--converter-path",
     "converter_paths",
@@ -44,40 +41,43 @@ _PATHS = click.option(
 _CONVERTER = click.option(
     "--converter",
     metavar="DIST",
+    type=DistributionParameter(),
     help="Installed distribution to take the converter from, where several have one.",
 )
 _NO_PLUGINS = click.option(
     "--no-plugins", is_flag=True, help="Use no converter of installed distributions."
 )
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-_LOG_LEVEL = click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="WARNING",
-    show_default=True,
-    callback=_set_log_level,
-    expose_value=False,
-)
 
 
-@click.group("converters")
+def _start(level: str) -> None:
+    outcome = click.get_current_context().ensure_object(Outcome)
+    set_up_logging(level, warnings=outcome.warnings)
+    stay_offline()
+
+
+_VERBOSITY = verbosity_options("WARNING")
+
+
+@click.group("converters", short_help="List, show, check and create converters.")
 def converters_group() -> None:
     """Lists, shows, checks and creates converters of model families."""
 
 
-@converters_group.command("list")
+@converters_group.command("list", short_help="All converters.")
 @_PATHS
 @_NO_PLUGINS
 @click.option("--check", is_flag=True, help="Import each, in a process of its own.")
 @_JSON
-@_LOG_LEVEL
+@_VERBOSITY
 def list_command(
-    converter_paths: tuple[Path, ...], no_plugins: bool, check: bool, as_json: bool
+    converter_paths: tuple[Path, ...], no_plugins: bool, check: bool, as_json: bool, level: str
 ) -> None:
     """Lists all converters: what each converts, where it is, and whether it can be used.
 
     Nothing is imported, unless --check asks for it.
     """
+    _start(level)
     from forgather_convert.discovery.choice import find_converters
     from forgather_convert.discovery.extensions import find_extensions
 
@@ -102,21 +102,23 @@ def list_command(
     _exit_if(any(checked.values()))
 
 
-@converters_group.command("show")
-@click.argument("model_type", metavar="TYPE")
+@converters_group.command("show", short_help="One converter: classes, hooks, mapping.")
+@click.argument("model_type", metavar="TYPE", type=ModelTypeParameter())
 @_PATHS
 @_CONVERTER
 @_NO_PLUGINS
 @_JSON
-@_LOG_LEVEL
+@_VERBOSITY
 def show_command(
     model_type: str,
     converter_paths: tuple[Path, ...],
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
+    level: str,
 ) -> None:
     """Shows the converter of the model type TYPE: classes, hooks, components, mapping."""
+    _start(level)
     _refuse_both(converter, no_plugins)
     from forgather_convert.converter_tools.description import describe
     from forgather_convert.discovery.choice import resolve_converter
@@ -131,25 +133,27 @@ def show_command(
         reports.print_description(description)
 
 
-@converters_group.command("check")
+@converters_group.command("check", short_help="Check converters, with tiny models.")
 @click.argument("target", metavar="[TYPE|PATH]", required=False)
 @_PATHS
 @_CONVERTER
 @_NO_PLUGINS
 @_JSON
-@_LOG_LEVEL
+@_VERBOSITY
 def check_command(
     target: str | None,
     converter_paths: tuple[Path, ...],
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
+    level: str,
 ) -> None:
     """Checks the converter of a model type, those of a file or directory, or all.
 
     Each is imported; its hooks are compared with the specifications and its mapping with
     both models; and a tiny model is converted both ways.
     """
+    _start(level)
     _refuse_both(converter, no_plugins)
     if target is None:
         from forgather_convert.discovery.choice import find_converters, pass_over
@@ -195,7 +199,7 @@ def check_command(
     _exit_if(not all(result["ok"] for result in results))
 
 
-@converters_group.command("new")
+@converters_group.command("new", short_help="Write a distribution with a converter.")
 @click.argument("name")
 @click.option("--model-type", metavar="TYPE", help="What it converts. Default: NAME.")
 @click.option(
@@ -215,15 +219,17 @@ def check_command(
     default=Path(),
     help="Where to create it. Default: the current directory.",
 )
-@_LOG_LEVEL
+@_VERBOSITY
 def new_command(
     name: str,
     model_type: str | None,
     hf_class: str | None,
     known_as: str | None,
     directory: Path,
+    level: str,
 ) -> None:
     """Writes a new distribution, forgather-convert-NAME, with a converter, tests and a README."""
+    _start(level)
     from forgather_convert.converter_tools.new import create_distribution
 
     echo(str(create_distribution(directory, name, model_type, hf_class, known_as)))

@@ -6,7 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forgather_convert.cli.console import LOG_LEVELS, echo, echo_json, set_up_logging
+from forgather_convert.cli.console import echo, echo_json, set_up_logging
+from forgather_convert.cli.outcome import Outcome
+from forgather_convert.cli.parameters import (
+    CheckpointParameter,
+    DirectoryParameter,
+    DistributionParameter,
+    ModelTypeParameter,
+)
+from forgather_convert.cli.verbosity import verbosity_options
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.plain_text import one_line
 from forgather_convert.tensors.dtypes import to_safetensors
@@ -19,15 +27,21 @@ if TYPE_CHECKING:
 _MAX_FILES = 12
 
 
-@click.command("inspect")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.command("inspect", short_help="Tell what a model directory holds.")
+@click.argument("path", type=DirectoryParameter(path_type=Path))
 @click.option("--tensors", is_flag=True, help="List all tensors, those of the layers as one.")
 @click.option("--reverse", is_flag=True, help="Take it for a Forgather model.")
-@click.option("--model-type", metavar="TYPE", help="The family, if the config does not say.")
+@click.option(
+    "--model-type",
+    metavar="TYPE",
+    type=ModelTypeParameter(),
+    help="The family, if the config does not say.",
+)
 @click.option(
     "-c",
     "--checkpoint-path",
-    type=click.Path(path_type=Path),
+    metavar="PATH",
+    type=CheckpointParameter(path_type=Path),
     help="Checkpoint of a Forgather model to look at. Default: the latest.",
 )
 @click.option(
@@ -43,16 +57,12 @@ _MAX_FILES = 12
 @click.option(
     "--converter",
     metavar="DIST",
+    type=DistributionParameter(),
     help="Installed distribution to take the converter from, where several have one.",
 )
 @click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-@click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="WARNING",
-    show_default=True,
-)
+@verbosity_options("WARNING")
 def inspect_command(
     path: Path,
     tensors: bool,
@@ -64,13 +74,14 @@ def inspect_command(
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
-    log_level: str,
+    level: str,
 ) -> None:
     """Tells what the model directory PATH holds, and what would stop its conversion.
 
     Names, JSON files and the headers of weights are read, and no weights.
     """
-    set_up_logging(log_level.upper())
+    outcome = click.get_current_context().ensure_object(Outcome)
+    set_up_logging(level, warnings=outcome.warnings)
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
     from forgather_convert.inspection.inspect import inspect

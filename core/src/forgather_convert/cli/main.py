@@ -9,11 +9,11 @@ from typing import Any
 import click
 
 from forgather_convert.cli.commands import ForgatherGroup
-from forgather_convert.cli.console import echo_error, echo_usage_error
+from forgather_convert.cli.console import echo_error, echo_json, echo_usage_error
 from forgather_convert.cli.framework import Framework, FrameworkError, find_framework
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.stop_signals import Stopped, stop_signals
-from forgather_convert.cli.streams import standard_streams
+from forgather_convert.cli.streams import OutputError, standard_streams
 from forgather_convert.errors import FlushError, ForgatherConvertError
 
 logger = logging.getLogger(__name__)
@@ -27,7 +27,10 @@ _STOPPED = {
 _LONGEST = 500
 
 
-@click.group(cls=ForgatherGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=ForgatherGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(package_name="forgather-convert")
 def forgather() -> None:
     """Converts models between Hugging Face and Forgather, losslessly."""
@@ -44,7 +47,7 @@ def main() -> None:
     if framework is not None:
         sys.exit(_hand_over(framework, arguments))
     with standard_streams(), stop_signals():
-        exit_code = _run(Outcome())
+        exit_code = _run(Outcome(as_json="--json" in sys.argv))
     sys.exit(exit_code)
 
 
@@ -53,51 +56,65 @@ def _hand_over(framework: Framework, arguments: Sequence[str]) -> Any:
     try:
         return framework.run(arguments)
     except FrameworkError as error:
-        _report(str(error), error)
+        _report(str(error), error, Outcome())
         return 1
 
 
 def _run(outcome: Outcome) -> int:
     """Runs the command, and reports what it raises; gives the exit code."""
     try:
-        result = forgather.main(standalone_mode=False, obj=outcome)
+        result = forgather.main(prog_name="forgather", standalone_mode=False, obj=outcome)
         sys.stdout.flush()
     except click.ClickException as error:
         echo_usage_error(error)
+        _print_as_json(error, error.format_message(), outcome)
         return error.exit_code
     except FlushError as error:
-        _report(str(error), error)
+        _report(str(error), error, outcome)
         return 1
     except ForgatherConvertError as error:
         message = str(error) if outcome.written is None else outcome.after_error(str(error))
-        _report(message, error)
+        _report(message, error, outcome)
         return 1
     except OSError as error:
-        _report(outcome.after_error(_describe(error)), error)
+        _report(outcome.after_error(_describe(error)), error, outcome)
         return 1
     except Stopped as stop:
-        _report(outcome.after_stop(_STOPPED[signal.Signals(stop.number)]), stop)
+        _report(outcome.after_stop(_STOPPED[signal.Signals(stop.number)]), stop, outcome)
         return 128 + stop.number
     except (click.Abort, KeyboardInterrupt) as stop:
-        _report(outcome.after_stop(_STOPPED[signal.SIGINT]), stop)
+        _report(outcome.after_stop(_STOPPED[signal.SIGINT]), stop, outcome)
         return 128 + signal.SIGINT
     except SystemExit:
         raise
     except BaseException as error:
         # Not Exception: a panic of a library that is written in Rust is none.
-        _report(outcome.after_error(_describe_bug(error)), error)
+        _report(outcome.after_error(_describe_bug(error)), error, outcome)
         return 1
     # What a command ends with by click's own means, 0 after --help.
     return result if isinstance(result, int) else 0
 
 
-def _report(message: str, error: BaseException) -> None:
+def _report(message: str, error: BaseException, outcome: Outcome) -> None:
     """Prints an error; with its traceback if the log level is DEBUG."""
     root = logging.getLogger("forgather_convert")
     if root.handlers:
         logger.error(message, exc_info=error if root.isEnabledFor(logging.DEBUG) else None)
     else:
         echo_error(message)
+    _print_as_json(error, message, outcome)
+
+
+def _print_as_json(error: BaseException, message: str, outcome: Outcome) -> None:
+    """Prints an error on the standard output, if that is what other programs read."""
+    if not outcome.as_json or isinstance(error, OutputError):
+        return
+    try:
+        echo_json(outcome.error_object(error, message))
+        sys.stdout.flush()
+    except OutputError:
+        # The error itself has been reported.
+        return
 
 
 def _describe(error: OSError) -> str:

@@ -1,7 +1,8 @@
 """How far a command has come: what its last message has to say."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass
@@ -11,10 +12,14 @@ class Outcome:
     Attributes:
         destination: What the command was asked to write; ``None`` if it writes no model.
         written: The same, once the result is in its place.
+        as_json: Whether the result, or the error, is printed as JSON.
+        warnings: The texts of all warnings.
     """
 
     destination: Path | None = None
     written: Path | None = None
+    as_json: bool = False
+    warnings: list[str] = field(default_factory=list)
 
     def note_written(self, path: Path) -> None:
         self.written = path
@@ -27,6 +32,18 @@ class Outcome:
                 f"{message}"
             )
         return message if self.destination is None else f"{message} Nothing was written."
+
+    def error_object(self, error: BaseException, message: str) -> dict[str, Any]:
+        """What stopped the command, for other programs."""
+        # Its metadata takes a while to be found.
+        from forgather_convert.discovery.installed import core_version
+
+        return {
+            "version": core_version(),
+            "error": {"type": type(error).__name__, "message": message},
+            "written": None if self.written is None else str(self.written),
+            "warnings": list(self.warnings),
+        }
 
     def after_stop(self, what: str) -> str:
         """The message when something from outside ends the command."""

@@ -1,12 +1,13 @@
 """Plans and results as text and as JSON."""
 
-from typing import Any
-
-from rich.console import JustifyMethod
-from rich.table import Table
-from rich.text import Text
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.api import ConversionResult
+from forgather_convert.cli.quantities import describe_seconds, describe_size
+from forgather_convert.cli.tables import print_message_table
+from forgather_convert.discovery.installed import core_version
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
 from forgather_convert.source.plain_text import one_line
 from forgather_convert.tensors.expressions import describe
@@ -14,34 +15,42 @@ from forgather_convert.validation.generation import Generation
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.weights.tensor_ref import format_shape
 
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from forgather_convert.validation.logits import LogitComparison
+
 
 def plan_as_text(plan: ConversionPlan) -> str:
     """Every file and every tensor, a line each."""
     lines = [
         f"{plan.source} -> {plan.destination}",
         f"direction: {plan.direction.value}, model type: {plan.model_type}, dtype: {plan.dtype}, "
-        f"{_size(plan.num_bytes)}",
+        f"{describe_size(plan.num_bytes)}",
+        f"converter: {plan.converter}",
+        f"weights: {plan.checkpoint}",
     ]
     if plan.vocabulary is not None:
         lines.append(f"vocabulary: {plan.vocabulary.size_before} -> {plan.vocabulary.size} rows")
         lines += [
-            "  " + " ".join(f"{name}={value}" for name, value in row.items() if value != "")
+            "  " + " ".join(f"{name}={value}" for name, value in row.items() if value is not None)
             for row in _vocabulary_rows(plan.vocabulary)
         ]
     for shard in plan.shards:
-        lines.append(f"write {shard.file_name} ({_size(shard.num_bytes)})")
+        lines.append(f"write {shard.file_name} ({describe_size(shard.num_bytes)})")
         lines += [f"  {_tensor_line(tensor)}" for tensor in shard.tensors]
-    lines += [f"write {write.name} ({_size(len(write.content))})" for write in plan.writes]
+    lines += [f"write {write.name} ({describe_size(len(write.content))})" for write in plan.writes]
     lines += [f"copy {copy.name} from {copy.source}" for copy in plan.copies]
     lines += [f"leave out {name}" for name in plan.left_out]
     lines.append("Nothing was written: this is a dry run.")
     return "\n".join(map(one_line, lines))
 
 
-def plan_object(plan: ConversionPlan) -> dict[str, Any]:
+def plan_object(plan: ConversionPlan, warnings: Sequence[str]) -> dict[str, Any]:
     """The plan, for other programs."""
     return {
         **_summary(plan),
+        "warnings": list(warnings),
         "shards": [
             {
                 "file": shard.file_name,
@@ -56,45 +65,73 @@ def plan_object(plan: ConversionPlan) -> dict[str, Any]:
     }
 
 
-def result_object(result: ConversionResult) -> dict[str, Any]:
+def result_object(result: ConversionResult, warnings: Sequence[str]) -> dict[str, Any]:
     """The result of a conversion, for other programs."""
-    content = _summary(result.plan)
-    content["files"] = sorted(
-        [shard.file_name for shard in result.plan.shards]
-        + [write.name for write in result.plan.writes]
-        + [copy.name for copy in result.plan.copies]
-    )
-    content["left_out"] = list(result.plan.left_out)
-    content["logits"] = None
-    if result.logits is not None:
-        content["logits"] = {
-            "equal": result.logits.are_equal,
-            "max_difference": result.logits.max_difference,
-            "positions": result.logits.num_tokens,
-            "past": [str(limit) for limit in result.logits.covered],
-            "not_past": [str(limit) for limit in result.logits.not_covered],
-        }
-    content["generation"] = None
-    if result.generation is not None:
-        content["generation"] = {
-            "prompt": result.generation.prompt,
-            "text": result.generation.text,
-            "token_ids": list(result.generation.token_ids),
-        }
-    return content
+    generation = result.generation
+    return {
+        **_summary(result.plan),
+        "files": sorted(result.plan.file_names),
+        "hashes": None if result.hashes is None else dict(result.hashes),
+        "left_out": list(result.plan.left_out),
+        "seconds": {phase.value: round(value, 3) for phase, value in result.seconds.items()},
+        "logits": None if result.logits is None else _logits_object(result.logits),
+        "generation": None
+        if generation is None
+        else {
+            "prompt": generation.prompt or None,
+            "text": generation.text or None,
+            "token_ids": list(generation.token_ids),
+        },
+        "warnings": list(warnings),
+    }
 
 
-def vocabulary_table(change: VocabularyChange) -> Table:
-    """What was added, reused or moved, a row for each token."""
-    table = Table(
-        title=f"Vocabulary: {change.size_before} -> {change.size} rows", title_justify="left"
+def _logits_object(logits: "LogitComparison") -> dict[str, Any]:
+    return {
+        "equal": logits.are_equal,
+        "max_difference": logits.max_difference,
+        "positions": logits.num_tokens,
+        "past": [str(limit) for limit in logits.covered],
+        "not_past": [str(limit) for limit in logits.not_covered],
+        "cast": None if logits.cast is None else asdict(logits.cast),
+    }
+
+
+def closing_line(result: ConversionResult) -> str:
+    """What was written, from what, by what, and what is known of it."""
+    plan = result.plan
+    return one_line(
+        f"Wrote {len(plan.file_names)} files, {describe_size(plan.num_bytes)}, in "
+        f"{describe_seconds(sum(result.seconds.values()))}, with {plan.converter}, from the "
+        f"weights in {plan.checkpoint}. {_proof(result)}"
     )
-    for column in ("token", "id", "role", "action", "init", "instead of"):
-        justify: JustifyMethod = "right" if column == "id" else "left"
-        table.add_column(column, justify=justify, overflow="fold")
-    for row in _vocabulary_rows(change):
-        table.add_row(*(Text(one_line(str(value))) for value in row.values()))
-    return table
+
+
+def _proof(result: ConversionResult) -> str:
+    logits, vocabulary = result.logits, result.plan.vocabulary
+    if logits is None:
+        return "Nothing was proven: the logits were not compared."
+    whose = "the source's"
+    if logits.cast is not None:
+        whose += f", its weights cast to {logits.cast.dtype}"
+    tokens = ""
+    if vocabulary is not None and len(vocabulary.untouched_rows) != vocabulary.size:
+        tokens = f" and {len(vocabulary.untouched_rows)} tokens"
+    where = f"over {logits.num_tokens} positions{tokens}"
+    return f"Proven: its logits are {whose}, bit for bit, {where}."
+
+
+def print_vocabulary(change: VocabularyChange, console: "Console | None") -> None:
+    """What was added, reused or moved, a row for each token, among the messages."""
+    print_message_table(
+        ("token", "id", "role", "action", "init", "instead of"),
+        (
+            [one_line("" if value is None else str(value)) for value in row.values()]
+            for row in _vocabulary_rows(change)
+        ),
+        f"Vocabulary: {change.size_before} -> {change.size} rows",
+        console,
+    )
 
 
 def _vocabulary_rows(change: VocabularyChange) -> list[dict[str, Any]]:
@@ -105,7 +142,7 @@ def _vocabulary_rows(change: VocabularyChange) -> list[dict[str, Any]]:
             "role": token.role.value,
             "action": token.action.value,
             "init": token.init,
-            "replaced": token.replaced or "",
+            "replaced": token.replaced or None,
         }
         for token in change.tokens
     ]
@@ -120,11 +157,15 @@ def generation_as_text(generation: Generation) -> str:
 
 def _summary(plan: ConversionPlan) -> dict[str, Any]:
     return {
+        "version": core_version(),
+        "error": None,
         "source": str(plan.source),
         "destination": str(plan.destination),
         "direction": plan.direction.value,
         "model_type": plan.model_type,
         "dtype": plan.dtype,
+        "converter": plan.converter,
+        "checkpoint": str(plan.checkpoint),
         "bytes": plan.num_bytes,
         "num_tensors": len(plan.tensors),
         "vocabulary": None
@@ -160,12 +201,3 @@ def _tensor_object(tensor: TensorPlan) -> dict[str, Any]:
 
 def _operation(tensor: TensorPlan) -> str:
     return describe(tensor.expression) or "move"
-
-
-def _size(count: int) -> str:
-    size = float(count)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if size < 1000 or unit == "TB":
-            break
-        size /= 1000
-    return f"{count} B" if unit == "B" else f"{size:.1f} {unit}"

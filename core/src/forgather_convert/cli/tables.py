@@ -1,13 +1,14 @@
-"""Tables on the standard output: for people, and for programs that read lines."""
+"""Tables: for people, and for programs that read lines."""
 
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
+from forgather_convert.cli.console import messages_console
 from forgather_convert.source.plain_text import indented, one_line, printable
 
 if TYPE_CHECKING:
@@ -21,8 +22,14 @@ def stdout_console() -> "Console":
     """A console for data. In a pipe nothing is wrapped; NO_COLOR is respected."""
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else _WIDE
-    return Console(highlight=False, markup=False, emoji=False, width=width)
+    is_terminal = sys.stdout.isatty()
+    return Console(
+        highlight=False,
+        markup=False,
+        emoji=False,
+        width=None if is_terminal else _WIDE,
+        force_terminal=is_terminal,
+    )
 
 
 def print_line(text: str = "") -> None:
@@ -36,7 +43,7 @@ def print_table(
     title: str | None = None,
     styles: Mapping[str, str] | None = None,
 ) -> None:
-    """Prints rows below their headings.
+    """Prints rows below their headings, as data.
 
     Args:
         columns: The headings.
@@ -44,6 +51,50 @@ def print_table(
         title: A line above the table.
         styles: The style of cells with certain texts.
     """
+    _print(stdout_console(), tuple(columns), [tuple(row) for row in rows], title, styles or {})
+
+
+def print_message_table(
+    columns: Iterable[str], rows: Iterable[Iterable[str]], title: str, console: "Console | None"
+) -> None:
+    """Prints rows among the messages; ``console`` is theirs, if they go to a terminal."""
+    console = console or messages_console(width=_WIDE)
+    _print(console, tuple(columns), [tuple(row) for row in rows], title, {})
+
+
+def _print(
+    console: "Console",
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    title: str | None,
+    styles: Mapping[str, str],
+) -> None:
+    if title is not None:
+        console.print(printable(title), style="bold")
+    table = _table(columns, rows, styles)
+    unlimited = console.options.update(max_width=_WIDE)
+    if not console.is_terminal:
+        with console.capture() as captured:
+            console.print(table)
+        # Columns are filled up with spaces, the last one too.
+        for line in captured.get().splitlines():
+            console.print(line.rstrip(), soft_wrap=True)
+    elif console.measure(table, options=unlimited).minimum <= console.width:
+        console.print(table)
+    else:
+        # A name would be broken in the middle.
+        for row in rows:
+            for column, cell in zip(columns, row, strict=True):
+                if not cell:
+                    continue
+                text = f"{column}: {printable(cell)}" if column else printable(cell)
+                console.print(text, style=styles.get(cell), soft_wrap=True)
+            console.print()
+
+
+def _table(
+    columns: Sequence[str], rows: Iterable[Sequence[str]], styles: Mapping[str, str]
+) -> "Table":
     from rich.table import Table
     from rich.text import Text
 
@@ -51,22 +102,8 @@ def print_table(
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(printable(cell), (styles or {}).get(cell, "")) for cell in row))
-    if title is not None:
-        stdout_console().print(printable(title), style="bold")
-    _print_rows(table)
-
-
-def _print_rows(table: "Table") -> None:
-    console = stdout_console()
-    if console.is_terminal:
-        console.print(table)
-        return
-    with console.capture() as captured:
-        console.print(table)
-    # Columns are filled up with spaces, the last one too.
-    for line in captured.get().splitlines():
-        console.print(line.rstrip())
+        table.add_row(*(Text(printable(cell), styles.get(cell, "")) for cell in row))
+    return table
 
 
 def print_labelled(rows: Iterable[tuple[str, str]]) -> None:

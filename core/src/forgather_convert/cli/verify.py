@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forgather_convert.cli.console import LOG_LEVELS, echo_json, set_up_logging
+from forgather_convert.cli.console import echo_json, set_up_logging
+from forgather_convert.cli.outcome import Outcome
+from forgather_convert.cli.parameters import DirectoryParameter, DistributionParameter
 from forgather_convert.cli.tables import print_labelled, print_line
+from forgather_convert.cli.verbosity import verbosity_options
 from forgather_convert.options import DEFAULT_PROMPT
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.names import enumerate_names
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
 _DIFFERENT = 1
 
 
-@click.command("verify")
-@click.argument("a", metavar="A", type=click.Path(path_type=Path))
-@click.argument("b", metavar="B", type=click.Path(path_type=Path))
+@click.command("verify", short_help="Tell whether two directories hold the same model.")
+@click.argument("a", metavar="A", type=DirectoryParameter(path_type=Path))
+@click.argument("b", metavar="B", type=DirectoryParameter(path_type=Path))
 @click.option("--device", default="cpu", show_default=True, help="Where the logits are computed.")
 @click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text to compare on.")
 @click.option("--no-logit-check", is_flag=True, help="Do not compare the logits.")
@@ -48,16 +51,12 @@ _DIFFERENT = 1
 @click.option(
     "--converter",
     metavar="DIST",
+    type=DistributionParameter(),
     help="Installed distribution to take the converter from, where several have one.",
 )
 @click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option(
-    "--log-level",
-    type=click.Choice(LOG_LEVELS, case_sensitive=False),
-    default="WARNING",
-    show_default=True,
-)
+@verbosity_options("WARNING")
 def verify_command(
     a: Path,
     b: Path,
@@ -70,7 +69,7 @@ def verify_command(
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
-    log_level: str,
+    level: str,
 ) -> int:
     """Tells whether A and B hold the same model.
 
@@ -78,7 +77,8 @@ def verify_command(
     by what they mean, weights through the mapping of their names, then what the tokenizers read
     and what the models compute. Exits with 0 if all is equal, and with 1 if not.
     """
-    set_up_logging(log_level.upper())
+    outcome = click.get_current_context().ensure_object(Outcome)
+    set_up_logging(level, warnings=outcome.warnings)
     a, b = resolve_source(a), resolve_source(b)
     stay_offline()
     if converter is not None and no_plugins:

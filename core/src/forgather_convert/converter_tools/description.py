@@ -9,7 +9,7 @@ from forgather_convert.converter_tools.tiny_models import project_of, tiny_cases
 from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS
 from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks
 from forgather_convert.families.hookspecs import ConverterHooks
-from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.weight_mapping import WeightMapping
 
 logger = logging.getLogger(__name__)
 

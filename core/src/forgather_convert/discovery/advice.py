@@ -32,14 +32,19 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "starcoder2": "forgather-convert-starcoder2",
 }
 _LONGEST_NAME = 80
+#: How much is told of a search.
+_MOST_LINES = 12
 
 
-def no_converter_message(model_type: str, installed: Sequence[FoundConverter]) -> str:
+def no_converter_message(
+    model_type: str, installed: Sequence[FoundConverter], searched: Sequence[str] = ()
+) -> str:
     """An error message; the model type may come from a download, and is only quoted.
 
     Args:
         model_type: What there is no converter for.
         installed: The converters of installed distributions.
+        searched: What was found elsewhere, and what was passed over, a line each.
     """
     enabled = sorted(
         {
@@ -61,7 +66,10 @@ def no_converter_message(model_type: str, installed: Sequence[FoundConverter]) -
     similar = difflib.get_close_matches(shown, enabled, n=1, cutoff=0.75)
     if similar:
         message += f"Did you mean '{similar[0]}'? Then use --model-type. "
-    return (
-        f"{message}Install a plugin for the family if you know one that you trust, or name the "
-        "directory of a converter with --converter-path."
+    message += (
+        "Install a plugin for the family if you know one that you trust, or name the directory of "
+        "a converter with --converter-path."
     )
+    more = len(searched) - _MOST_LINES
+    lines = [*searched[:_MOST_LINES], *([f"and {more} more"] if more > 0 else [])]
+    return "\n".join([f"{message} Searched:" if lines else message, *map(one_line, lines)])

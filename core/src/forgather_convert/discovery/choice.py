@@ -11,12 +11,20 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from packaging.utils import canonicalize_name
-
 from forgather_convert.discovery.advice import no_converter_message
-from forgather_convert.discovery.converter_files import find_in_path, find_in_tree, load_file
+from forgather_convert.discovery.converter_files import (
+    describe_search,
+    find_in_path,
+    find_in_tree,
+    load_file,
+)
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
-from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP, find_installed
+from forgather_convert.discovery.installed import (
+    ALLOW_VARIABLE,
+    ENTRY_POINT_GROUP,
+    canonical_name,
+    find_installed,
+)
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
@@ -25,7 +33,6 @@ __all__ = [
     "ENTRY_POINT_GROUP",
     "FoundConverter",
     "find_converters",
-    "installed_converters",
     "load_converter",
     "pass_over",
     "resolve_converter",
@@ -37,15 +44,6 @@ logger = logging.getLogger(__name__)
 _UNUSABLE = (Status.INCOMPATIBLE, Status.MISSING_MODULE)
 #: Another one of the same type, at whatever place, takes the place of one with these.
 _PASSED_OVER = (Status.DISABLED, Status.OF_THE_FRAMEWORK)
-
-
-def installed_converters(use_plugins: bool = True) -> dict[str, list[FoundConverter]]:
-    """The installed converters that are not switched off, by model type; imports nothing."""
-    found: dict[str, list[FoundConverter]] = {}
-    for converter in find_installed(use_plugins):
-        if converter.status is not Status.DISABLED:
-            found.setdefault(str(converter.model_type), []).append(converter)
-    return found
 
 
 def find_converters(
@@ -97,7 +95,10 @@ def resolve_converter(
         UnsupportedModelError: There is none.
         ConverterError: There are two of the same rank, or it cannot be loaded.
     """
+    converter_paths = list(converter_paths)
     installed = find_installed(use_plugins, source)
+    for one in installed:
+        logger.debug("%s has '%s': %s", one.place, one.model_type, one.status.value)
     candidates = [found for found in installed if found.model_type == model_type]
     if converter is not None:
         return _load(_chosen(converter, model_type, candidates), model_type, is_ordinary=False)
@@ -112,7 +113,8 @@ def resolve_converter(
     found = _only_one(model_type, find_in_tree(source))
     if found is not None:
         return _load(found, model_type, is_ordinary=False)
-    raise UnsupportedModelError(no_converter_message(model_type, installed))
+    searched = [line for path in converter_paths for line in describe_search(Path(path))]
+    raise UnsupportedModelError(no_converter_message(model_type, installed, searched))
 
 
 def load_converter(converter: FoundConverter) -> list[FamilyHooks]:
@@ -190,7 +192,7 @@ def _chosen(name: str, model_type: str, candidates: Sequence[FoundConverter]) ->
     of_name = [
         candidate
         for candidate in candidates
-        if canonicalize_name(str(candidate.distribution)) == canonicalize_name(name)
+        if canonical_name(str(candidate.distribution)) == canonical_name(name)
     ]
     if not of_name:
         names = _enumerate(candidate.place for candidate in candidates) or "no distribution"

@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from threading import RLock
 from typing import TypeVar
@@ -24,6 +25,8 @@ logger = logging.getLogger(__name__)
 _STANDARD_PLACES = "examples/models/*/src/converter.py"
 _FILE_NAME = "converter.py"
 _FILE_NAME_END = "_converter.py"
+#: How many files are looked at to explain that nothing was found.
+_MOST_LOOKED_AT = 500
 
 Converter = TypeVar("Converter", bound=type[HFConverter])
 
@@ -127,6 +130,7 @@ def find_in_path(path: Path, source: Path | None = None) -> list[FoundConverter]
             logger.warning("Ignoring %s: it lies in the source", file)
             continue
         registrations = read_declarations(file)
+        logger.debug("%s registers: %s", file, ", ".join(registrations.model_types) or "not known")
         known += [
             _registered(kind, Origin.PATH, file, registrations)
             for kind in registrations.model_types
@@ -136,6 +140,25 @@ def find_in_path(path: Path, source: Path | None = None) -> list[FoundConverter]
         if registrations.may_have_more or is_meant:
             unknown.append(_registered(None, Origin.PATH, file, registrations))
     return known + unknown
+
+
+def describe_search(path: Path) -> list[str]:
+    """What a search of a path finds, and which files it passes over and why; none of them runs."""
+    lines = [
+        f"{found.target} registers {repr(found.model_type) if found.model_type else 'no name'}"
+        for found in find_in_path(path)
+    ]
+    searched = set(_converter_files(path))
+    for file in islice(sorted(path.rglob("*.py")) if path.is_dir() else [], _MOST_LOOKED_AT):
+        registrations = read_declarations(file)
+        is_converter = bool(registrations.model_types or registrations.may_have_more)
+        if file not in searched and registrations.model_types:
+            lines.append(
+                f"{file} is passed over: it is not called {_FILE_NAME} or *{_FILE_NAME_END}"
+            )
+        elif file in searched and not is_converter and file.name != _FILE_NAME:
+            lines.append(f"{file} is passed over: it registers no model type")
+    return lines or [f"{path} has no {_FILE_NAME} and no *{_FILE_NAME_END}"]
 
 
 def lies_in(path: Path, source: Path | None) -> bool:

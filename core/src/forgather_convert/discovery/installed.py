@@ -7,14 +7,12 @@ that they convert.
 import importlib.util
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from importlib.metadata import version as installed_version
 from pathlib import Path
-
-from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import canonicalize_name
 
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
 
@@ -25,6 +23,24 @@ EXTENSION_GROUP = "forgather.extensions"
 #: Names the only distributions whose converters may be used, separated by commas.
 ALLOW_VARIABLE = "FORGATHER_CONVERTERS"
 CORE = "forgather-convert"
+
+
+def canonical_name(name: str) -> str:
+    """The form in which names of distributions are compared (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def installed_model_types() -> list[str]:
+    """The names of all converters that are not switched off; they may be unusable."""
+    allowed = _allowed_distributions()
+    return sorted(
+        {
+            entry_point.name
+            for name in _names_in_group(ENTRY_POINT_GROUP)
+            if allowed is None or canonical_name(name) in allowed
+            for entry_point in distribution(name).entry_points.select(group=ENTRY_POINT_GROUP)
+        }
+    )
 
 
 def find_installed(
@@ -48,7 +64,7 @@ def find_installed(
             if not use_plugins:
                 problem = "--no-plugins switches it off."
                 found.append(converter.with_problem(Status.DISABLED, problem))
-            elif allowed is not None and canonicalize_name(name) not in allowed:
+            elif allowed is not None and canonical_name(name) not in allowed:
                 problem = f"{ALLOW_VARIABLE} does not name {name}."
                 found.append(converter.with_problem(Status.DISABLED, problem))
             else:
@@ -61,7 +77,7 @@ def _allowed_distributions() -> set[str] | None:
     listed = os.environ.get(ALLOW_VARIABLE)
     if listed is None:
         return None
-    return {canonicalize_name(name.strip()) for name in listed.split(",") if name.strip()}
+    return {canonical_name(name.strip()) for name in listed.split(",") if name.strip()}
 
 
 def _names_in_group(group: str) -> set[str]:
@@ -69,7 +85,7 @@ def _names_in_group(group: str) -> set[str]:
     for candidate in distributions():
         try:
             if candidate.entry_points.select(group=group):
-                names.setdefault(canonicalize_name(candidate.name), candidate.name)
+                names.setdefault(canonical_name(candidate.name), candidate.name)
         except Exception as error:
             # Damaged metadata of one package, whichever it is, must not disturb the others.
             logger.debug("Ignoring a package with damaged metadata: %r", error)
@@ -93,7 +109,7 @@ def _checked(converter: FoundConverter, installed: Distribution) -> FoundConvert
     unsatisfied = _unsatisfied_requirement(installed)
     if unsatisfied is not None:
         problem = (
-            f"It requires {unsatisfied}, but {CORE} {_core_version()} is installed. "
+            f"It requires {unsatisfied}, but {CORE} {core_version()} is installed. "
             "Upgrade the older of the two."
         )
         return converter.with_problem(Status.INCOMPATIBLE, problem)
@@ -106,7 +122,10 @@ def _checked(converter: FoundConverter, installed: Distribution) -> FoundConvert
 
 def _unsatisfied_requirement(installed: Distribution) -> str | None:
     """What a distribution requires of the core, if the installed core is not that."""
-    version = _core_version()
+    # Here: the help does not wait for it.
+    from packaging.requirements import InvalidRequirement, Requirement
+
+    version = core_version()
     for text in installed.requires or ():
         try:
             requirement = Requirement(text)
@@ -116,13 +135,14 @@ def _unsatisfied_requirement(installed: Distribution) -> str | None:
                 return text
             continue
         applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        is_core = canonicalize_name(requirement.name) == CORE
+        is_core = canonical_name(requirement.name) == CORE
         if is_core and applies and not requirement.specifier.contains(version, prereleases=True):
             return f"{requirement.name}{requirement.specifier}"
     return None
 
 
-def _core_version() -> str:
+def core_version() -> str:
+    """The version of this package; ``"0"`` where it is not installed."""
     try:
         return installed_version(CORE)
     except PackageNotFoundError:  # run from its sources

@@ -16,7 +16,13 @@ from forgather_convert.execution.staging import Staging
 OnWritten = Callable[[Path], None]
 
 
-def commit(source: Path, staging: Staging, overwrite: bool, on_written: OnWritten) -> None:
+def commit(
+    source: Path,
+    staging: Staging,
+    overwrite: bool,
+    on_written: OnWritten,
+    progress: Callable[[int], None] = lambda count: None,
+) -> None:
     """Moves a complete directory to its place, when all of it is on the disk.
 
     The destination is checked as it was at the start. Where the system can exchange two
@@ -29,6 +35,7 @@ def commit(source: Path, staging: Staging, overwrite: bool, on_written: OnWritte
         staging: The directory with the result.
         overwrite: Whether a model at the destination is replaced.
         on_written: Called when the result is in its place, with the path that the user gave.
+        progress: Called with the number of bytes that are on the disk since the last call.
 
     Raises:
         DestinationError: The destination may not or cannot be written; it is as it was.
@@ -37,6 +44,7 @@ def commit(source: Path, staging: Staging, overwrite: bool, on_written: OnWritte
     destination = staging.destination
     for path in staging.content.iterdir():
         flush(path)
+        progress(path.stat().st_size)
     flush(staging.content)
     # Not earlier: flushing takes its time, and may be interrupted.
     with deferred_signals():

@@ -1,5 +1,6 @@
 """Writes the files of a plan, one tensor at a time."""
 
+import logging
 from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,8 +11,11 @@ from forgather_convert.execution.file_copy import copy_file
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
+from forgather_convert.tensors.expressions import describe
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[int], None]
 
@@ -24,10 +28,11 @@ def execute(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
     Args:
         plan: What to write.
         directory: Where.
-        progress: Called with the number of bytes of weights after each part.
+        progress: Called with the number of bytes after each part; all together they are the
+            plan's ``num_bytes``.
     """
     write_shards(plan.shards, directory, progress)
-    write_other_files(plan, directory)
+    write_other_files(plan, directory, progress)
 
 
 def write_shards(shards: Iterable[ShardPlan], directory: Path, progress: Progress) -> None:
@@ -39,17 +44,21 @@ def write_shards(shards: Iterable[ShardPlan], directory: Path, progress: Progres
             _write_safetensors_shard(shard, directory / shard.file_name, progress)
 
 
-def write_other_files(plan: ConversionPlan, directory: Path) -> None:
+def write_other_files(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
     """Writes the files without weights, the config last."""
     for copy in plan.copies:
         copy_file(copy.source, directory / copy.name)
+        progress((directory / copy.name).stat().st_size)
     for write in plan.writes:
         (directory / write.name).write_bytes(write.content)
+        progress(len(write.content))
 
 
 def _write_safetensors_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
     with path.open("wb") as file:
-        file.write(shard.header or b"")
+        header = shard.header or b""
+        file.write(header)
+        progress(len(header))
         _write_tensors(shard.tensors, file, progress)
 
 
@@ -69,6 +78,12 @@ def _write_tensors(tensors: Iterable[TensorPlan], file: BinaryIO, progress: Prog
         pending: list[ByteRange] = []
         for tensor in tensors:
             ranges = byte_ranges(tensor.expression)
+            logger.debug(
+                "Writing %s: %s of %s",
+                tensor.name,
+                describe(tensor.expression) or "a copy",
+                ", ".join(f"{ref.name} in {ref.file}" for ref in tensor.sources) or "nothing",
+            )
             if ranges is not None:
                 pending += ranges
                 continue

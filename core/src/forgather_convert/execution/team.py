@@ -140,7 +140,7 @@ class Team:
         Args:
             plan: What to write.
             directory: Where; all processes must see the same directory.
-            progress: Called with the number of bytes of weights after each part.
+            progress: Called with the number of bytes after each part.
 
         Raises:
             ProcessError: Another process failed or was lost.
@@ -163,7 +163,7 @@ class Team:
             self._write(shares[0], directory, show)
             self._wait(self._have_all_written, show)
             _check_files(plan, directory)
-            write_other_files(plan, directory)
+            write_other_files(plan, directory, progress)
         except BaseException as error:
             self._stop(error)
             self._wait_for_the_end_of_writing()

@@ -17,7 +17,7 @@ from forgather_convert.families.extensions import Extension, plugin_manager
 from forgather_convert.families.hookspecs import ConverterHooks, hookimpl
 from forgather_convert.families.rope import RopeParameters
 from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.weight_mapping import WeightMapping
 
 
 class _Implementations:

@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from forgather_convert.families.rope import RopeParameters
-from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.tensors import WeightMappingDict
-
 if TYPE_CHECKING:
     import click
 
     from forgather_convert.api import ConversionResult
     from forgather_convert.dynamic_model.project import Project
+    from forgather_convert.families.rope import RopeParameters
+    from forgather_convert.source.config_file import SourceConfig
+    from forgather_convert.tensors.notation import WeightMappingDict
     from forgather_convert.weights.checkpoint import Checkpoint
 
 PROJECT_NAME = "forgather_convert"
@@ -34,7 +33,7 @@ class ConverterHooks:
     """The specifications; the first answer that is not ``None`` counts."""
 
     @hookspec(firstresult=True)
-    def get_weight_mapping(self, direction: str) -> WeightMappingDict:
+    def get_weight_mapping(self, direction: str) -> "WeightMappingDict":
         """The names of the weights, as a bijection.
 
         Args:
@@ -54,7 +53,7 @@ class ConverterHooks:
 
     @hookspec(firstresult=True)
     def create_project_config(
-        self, src_config: SourceConfig, max_length: int | None
+        self, src_config: "SourceConfig", max_length: int | None
     ) -> "Project | Mapping[str, Any]":
         """The dynamic model for a Hugging Face config.
 
@@ -75,7 +74,7 @@ class ConverterHooks:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def create_hf_config(self, src_config: SourceConfig, max_length: int | None) -> Any:
+    def create_hf_config(self, src_config: "SourceConfig", max_length: int | None) -> Any:
         """The Hugging Face config object for a config of either side.
 
         Args:
@@ -159,7 +158,7 @@ class ConverterHooks:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
-    def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
+    def get_rope_fields(self, rope: "RopeParameters") -> Mapping[str, Any]:
         """The fields of a Hugging Face config that describe a rotary embedding.
 
         For families whose config class wants them in a form of its own.
@@ -194,7 +193,7 @@ class ConverterHooks:
         raise NotImplementedError
 
     @hookspec
-    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
+    def validate_source_config(self, src_config: "SourceConfig", direction: str) -> None:
         """Refuses what the family cannot express, before anything is written.
 
         All implementations are called, the base class's too.

@@ -6,7 +6,7 @@ from pathlib import Path
 from forgather_convert.inspection.result import CheckpointContents, File
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
 from forgather_convert.source.readable_weights import contents_of
-from forgather_convert.weights.checkpoint import INDEX_FILE
+from forgather_convert.weights.file_names import INDEX_FILE
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".distcp", *INDEX_FILE.values())
 

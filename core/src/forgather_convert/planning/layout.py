@@ -9,7 +9,8 @@ from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.source.files import WriteFile
 from forgather_convert.source.json_file import parse_json_object
-from forgather_convert.weights.checkpoint import INDEX_FILE, SAFETENSORS, SINGLE_FILE, Checkpoint
+from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.file_names import INDEX_FILE, SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
 #: transformers 4 does not load a file without it.

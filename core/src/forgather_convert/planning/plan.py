@@ -85,6 +85,8 @@ class ConversionPlan:
         writes: The files whose content is made.
         copies: The files that are copied.
         left_out: Names in the source directory that have no place in the destination.
+        checkpoint: The directory of the weights that are converted.
+        converter: The converter's class and where it comes from.
         vocabulary: What changes in the vocabulary; ``None`` if nothing does.
     """
 
@@ -97,6 +99,8 @@ class ConversionPlan:
     writes: tuple[WriteFile, ...]
     copies: tuple[CopyFile, ...]
     left_out: tuple[str, ...]
+    checkpoint: Path
+    converter: str
     vocabulary: VocabularyChange | None = None
 
     def __post_init__(self) -> None:

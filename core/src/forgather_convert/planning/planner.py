@@ -70,6 +70,8 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         writes=(*_index(layout), *files.writes, *destination.files(written)),
         copies=files.copies,
         left_out=files.left_out,
+        checkpoint=request.checkpoint.files.directory,
+        converter=request.hooks.name,
         vocabulary=vocabulary,
     )
     return PlannedConversion(plan, source, destination, match.source_state)

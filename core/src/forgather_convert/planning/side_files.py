@@ -10,7 +10,7 @@ from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.files import CopyFile, WriteFile
 from forgather_convert.vocabulary.chat_template import template_write
-from forgather_convert.weights.checkpoint import INDEX_FILE
+from forgather_convert.weights.file_names import INDEX_FILE
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +77,9 @@ def plan_side_files(
             raise SourceError(
                 f"{path} is a link to a file that does not exist. Download it again, or remove it."
             )
-        if not path.is_file() or path.name in rules.unused or _is_other_weights(path):
+        if path.is_dir() or path.name in rules.unused or _is_other_weights(path):
+            left_out += _unused_names(path, directory, weights_files)
+        elif not path.is_file():
             left_out.append(path.name)
         else:
             copies.append(CopyFile(path.name, path))
@@ -100,6 +102,22 @@ def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[P
         path.name
         for path in sorted(source.iterdir())
         if path.resolve() not in used and not (directory / path.name).exists()
+    ]
+
+
+def _unused_names(path: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
+    """A file or directory that is left out; of one with the weights, what is beside them."""
+    holds_weights = path.is_dir() and any(
+        path.resolve() in weights.resolve().parents for weights in weights_files
+    )
+    if not holds_weights:
+        return [path.relative_to(directory).as_posix()]
+    used = {weights.resolve() for weights in weights_files}
+    return [
+        name
+        for inner in sorted(path.iterdir())
+        if inner.resolve() not in used and not (directory / inner.name).is_file()
+        for name in _unused_names(inner, directory, weights_files)
     ]
 
 

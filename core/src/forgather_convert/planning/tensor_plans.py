@@ -10,7 +10,7 @@ from forgather_convert.tensors.expressions import ResizeRows, cast
 from forgather_convert.tensors.matching import TensorMatch
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.vocabulary.change import VocabularyChange
-from forgather_convert.weights.checkpoint import SAFETENSORS
+from forgather_convert.weights.file_names import SAFETENSORS
 
 logger = logging.getLogger(__name__)
 

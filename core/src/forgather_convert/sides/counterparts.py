@@ -34,7 +34,7 @@ from forgather_convert.source.detection import (
 )
 from forgather_convert.source.json_file import read_text
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
-from forgather_convert.weights.checkpoint import SAFETENSORS
+from forgather_convert.weights.file_names import SAFETENSORS
 
 logger = logging.getLogger(__name__)
 

@@ -74,6 +74,7 @@ def load_model(
     Raises:
         ValidationError: It does not load.
     """
+    logger.debug("Loading %s from %s", model_class.__name__, directory)
     if find_weights(directory) is None:
         logger.info(
             "transformers does not read weights like those in %s; they are read for it", directory

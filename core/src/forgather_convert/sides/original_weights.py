@@ -14,7 +14,8 @@ from forgather_convert.errors import SourceError
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
 from forgather_convert.tensors.names import enumerate_names
-from forgather_convert.weights.checkpoint import SAFETENSORS, SINGLE_FILE, Checkpoint
+from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.file_names import SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_header_text
 from forgather_convert.weights.tensor_ref import TensorRef
 

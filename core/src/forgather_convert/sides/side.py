@@ -4,17 +4,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.sides.original_weights import OriginalWeights
-from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.files import WriteFile
-from forgather_convert.tensors import WeightMapping
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.tensor_ref import TensorRef
+
+if TYPE_CHECKING:
+    # What reads provenance takes a while to be imported; a refusal does not need it.
+    from forgather_convert.sides.original_weights import OriginalWeights
+    from forgather_convert.sides.side_file_rules import SideFileRules
 
 
 @dataclass(frozen=True)
@@ -51,8 +54,8 @@ class DestinationSide(ABC):
     parameters: ModelParameters
     mapping: WeightMapping
     config_object: Any
-    original: OriginalWeights | None
-    side_files: SideFileRules
+    original: "OriginalWeights | None"
+    side_files: "SideFileRules"
 
     @abstractmethod
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:

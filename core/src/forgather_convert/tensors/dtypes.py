@@ -4,7 +4,7 @@ One name is used throughout, torch's without its module: ``"bfloat16"``.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import OptionError
@@ -40,6 +40,8 @@ _SIZES = dict(_SAFETENSORS.values())
 OUTPUT_DTYPES = ("bfloat16", "float32", "float16")
 #: What a weight may be stored as; anything else is quantized.
 WEIGHT_DTYPES = (*OUTPUT_DTYPES, "float64")
+#: The types all of whose values another one has, too.
+_HELD = {"float32": ("bfloat16", "float16")}
 #: What the elements of scaled blocks are stored as, and the scales.
 FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2")
 SCALE_DTYPES = ("float32", "bfloat16", "float16", "float8_e8m0fnu", "uint8")
@@ -53,6 +55,23 @@ def dtype_size(dtype: str) -> int:
 def tensor_bytes(dtype: str, shape: Sequence[int]) -> int:
     """The size of a tensor without gaps, in bytes."""
     return math.prod(shape) * dtype_size(dtype)
+
+
+def lossy_cast_from(stored: Collection[str], dtype: str) -> str | None:
+    """The type that holds all values of weights whose cast to another type loses some.
+
+    Args:
+        stored: The types that the weights are stored as.
+        dtype: What they are cast to.
+
+    Returns:
+        The type; ``None`` if the cast keeps every value.
+    """
+    if set(stored) <= {dtype, *_HELD.get(dtype, ())}:
+        return None
+    if len(set(stored)) == 1:
+        return next(iter(stored))
+    return "float64" if "float64" in stored else "float32"
 
 
 def from_safetensors(code: str) -> str | None:

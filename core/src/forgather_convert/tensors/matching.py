@@ -16,6 +16,7 @@ from forgather_convert.tensors.weight_mapping import Rule, WeightMapping
 from forgather_convert.weights.tensor_ref import format_shape
 
 #: Tells the names on both sides, for ``--debug-params``.
+logger = logging.getLogger(__name__)
 parameter_logger = logging.getLogger("forgather_convert.parameters")
 
 
@@ -91,6 +92,13 @@ def match_partially(
     Raises:
         MappingError: An operation does not fit the tensors that it is applied to.
     """
+    for rule in mapping.rules:
+        logger.debug(
+            "Mapping %s -> %s%s",
+            ", ".join(rule.sources),
+            ", ".join(rule.destinations),
+            "".join(f" {operation}" for operation in rule.operations),
+        )
     groups, unmapped = _group(source, mapping)
     expressions: dict[str, Expression] = {}
     missing: list[str] = []

@@ -9,8 +9,8 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from forgather_convert.tensors import WeightMapping
 from forgather_convert.tensors.names import compile_pattern
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.validation.trace import Trace
 
 _TO_FIRST_NUMBER = re.compile(r"(.*?\.)?(\d+)(?=\.|$)")

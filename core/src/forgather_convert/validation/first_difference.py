@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgather_convert.tensors import WeightMapping
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.validation.alignment import Alignment, align
 from forgather_convert.validation.trace import ModuleCall, Trace, output_of, trace
 

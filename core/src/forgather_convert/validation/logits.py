@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import ValidationError
-from forgather_convert.tensors import WeightMapping
+from forgather_convert.progress import Phase, Progress
 from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.validation.positions import (
     Limit,
     PositionPlan,
@@ -26,6 +27,7 @@ from forgather_convert.vocabulary.change import VocabularyChange
 if TYPE_CHECKING:
     import torch
 
+    from forgather_convert.validation.cast_cost import CastCost
     from forgather_convert.validation.comparison import Difference
     from forgather_convert.validation.first_difference import FirstDifference
 
@@ -62,6 +64,7 @@ class LogitComparison:
         covered: Windows and original lengths that the compared positions go past.
         not_covered: Those that they do not reach.
         first_difference: Where they begin to differ; ``None`` if they do not.
+        cast: What the cast of the weights costs; ``None`` if they keep their values.
     """
 
     are_equal: bool
@@ -70,6 +73,7 @@ class LogitComparison:
     covered: tuple[Limit, ...] = ()
     not_covered: tuple[Limit, ...] = ()
     first_difference: "FirstDifference | None" = None
+    cast: "CastCost | None" = None
 
 
 def check_logits(
@@ -82,10 +86,13 @@ def check_logits(
     prompt: str,
     dtype: str,
     device: str,
+    cast_from: str | None = None,
+    progress: Progress | None = None,
 ) -> LogitComparison:
     """Compares the logits of a conversion's source and result; see :func:`compare_logits`.
 
     Where the vocabulary changes, the logits of the tokens that both have in common are compared.
+    Where the conversion rounds the weights, what that costs is measured besides.
 
     Args:
         source: The model that was converted.
@@ -96,6 +103,8 @@ def check_logits(
         prompt: A text.
         dtype: The dtype to run in, as ``"bfloat16"``.
         device: Where to run.
+        cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        progress: Is told of the parameters that are read, in the phase ``CHECK``.
 
     Raises:
         ValidationError: The logits differ, or are not numbers, or a model does not run.
@@ -109,6 +118,8 @@ def check_logits(
         prompt=prompt,
         dtype=dtype,
         device=device,
+        cast_from=cast_from,
+        progress=progress,
     )
     if not comparison.are_equal:
         raise ValidationError(
@@ -116,12 +127,20 @@ def check_logits(
             f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
             "positions). Nothing was written. Check the names with --debug-params; if the "
             f"difference is expected, use --no-logit-check.\n{comparison.first_difference}"
+            f"{_beside_the_cast(comparison.cast)}"
         )
     logger.info(
         "Logits are identical over %d positions%s",
         comparison.num_tokens,
         describe_limits(comparison),
     )
+    if comparison.cast is not None:
+        logger.info(
+            "The cast from %s to %s costs what a plain cast of the source costs: %s",
+            comparison.cast.stored_dtype,
+            comparison.cast.dtype,
+            comparison.cast.result,
+        )
     return comparison
 
 
@@ -135,6 +154,8 @@ def compare_logits(
     prompt: str,
     dtype: str,
     device: str,
+    cast_from: str | None = None,
+    progress: Progress | None = None,
 ) -> LogitComparison:
     """Runs the same tokens through both models, one model after the other.
 
@@ -150,6 +171,8 @@ def compare_logits(
         prompt: A text.
         dtype: The dtype to run in, as ``"bfloat16"``.
         device: Where to run.
+        cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        progress: Is told of the parameters that are read, in the phase ``CHECK``.
 
     Raises:
         ValidationError: The logits are not numbers, or a model does not run.
@@ -159,7 +182,8 @@ def compare_logits(
     if in_source is not None:
         in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
 
-    settings = _Settings(dtype, device, tokens)
+    passes = _Passes(progress or Progress())
+    settings = _Settings(dtype, device, tokens, passes.progress.advance)
 
     model = source.load()
     limits = limits_of(model.config)
@@ -167,30 +191,44 @@ def compare_logits(
     ids = choose_ids(in_source, in_result, usable)[: most_positions(model.config)]
     size = size_of(model)
     planned = plan_runs(ids, limits, size, device, usable)
+    # The result's size is not known yet, and is as good as the source's.
+    passes.expect(model, (3 if cast_from else 2) * len(planned.runs))
+    stored = None
+    if cast_from is not None:
+        stored = _logits(source, model, planned.runs, replace(settings, dtype=cast_from))
     expected = _logits(source, model, planned.runs, settings)
+    passes.expect(model, -len(planned.runs))
     del model
     gc.collect()
     model = result.load()
+    passes.expect(model, len(planned.runs))
     actual = _logits(result, model, planned.runs, settings)
+    cast = None
+    if stored is not None and cast_from is not None:
+        cast = _cast_cost(stored, expected, actual, cast_from, dtype)
     # A window or an original length that only the result has shows in positions past it.
     with_both = plan_runs(ids, limits | limits_of(model.config), size, device, usable)
     more = [run for run in with_both.runs if run not in planned.runs]
     if more:
+        passes.expect(model, len(more))
         actual += _logits(result, model, more, settings)
         del model
         gc.collect()
         model = source.load()
+        passes.expect(model, len(more))
         expected += _logits(source, model, more, settings)
     del model
     gc.collect()
 
     comparison, wrong = _judge(expected, actual, with_both, [*planned.runs, *more], weights, dtype)
+    comparison = replace(comparison, cast=cast)
     if wrong is None:
         return comparison
     from forgather_convert.validation.first_difference import find_first_difference
 
+    quiet = replace(settings, advance=_ignore)
     first = find_first_difference(
-        source.load(), result.load(), mapping, lambda model: _run(model, wrong, settings)
+        source.load(), result.load(), mapping, lambda model: _run(model, wrong, quiet)
     )
     return replace(comparison, first_difference=first)
 
@@ -202,6 +240,22 @@ class _Settings:
     dtype: str
     device: str
     tokens: Sequence[int] | None
+    advance: Callable[[int], None]
+
+
+class _Passes:
+    """How many bytes of parameters will be read, as far as is known."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._total = 0
+
+    def expect(self, model: Any, count: int) -> None:
+        """Adds runs of a model, or takes them back."""
+        from forgather_convert.validation.streamed_parameters import stored_bytes
+
+        self._total += count * stored_bytes(model)
+        self.progress.start(Phase.CHECK, self._total)
 
 
 def _shared_tokens(vocabulary: VocabularyChange | None) -> Sequence[int] | None:
@@ -209,7 +263,8 @@ def _shared_tokens(vocabulary: VocabularyChange | None) -> Sequence[int] | None:
     if vocabulary is None:
         return None
     if vocabulary.size != vocabulary.size_before:
-        logger.warning(
+        logger.log(
+            logging.INFO if vocabulary.is_default else logging.WARNING,
             "Vocab size mismatch: the source has %d tokens, the result %d; "
             "comparing the logits of the shared ones",
             vocabulary.size_before,
@@ -248,7 +303,11 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         positions = torch.arange(len(run.ids), device=settings.device) + run.first_position
         arguments["position_ids"] = positions.unsqueeze(0)
     selection = LogitSelection(tokens, kept)
-    with torch.no_grad(), streamed(model, to_torch(settings.dtype), settings.device, selection):
+    dtype = to_torch(settings.dtype)
+    with (
+        torch.no_grad(),
+        streamed(model, dtype, settings.device, selection, settings.advance),
+    ):
         logits: torch.Tensor = model(**arguments).logits
         logits = logits[:, -kept:].cpu()
     if tokens is not None and logits.shape[-1] != num_tokens:
@@ -282,6 +341,32 @@ def _judge(
     if any(difference.num_undefined for difference in differences):
         _judge_undefined(differences, weights, dtype)
     return comparison, None
+
+
+def _cast_cost(
+    stored: Sequence["torch.Tensor"],
+    expected: Sequence["torch.Tensor"],
+    actual: Sequence["torch.Tensor"],
+    cast_from: str,
+    dtype: str,
+) -> "CastCost | None":
+    from forgather_convert.validation.cast_cost import CastCost, logit_statistics
+
+    result, plain_cast = logit_statistics(stored, actual), logit_statistics(stored, expected)
+    if result is None or plain_cast is None:
+        return None
+    return CastCost(cast_from, dtype, result, plain_cast)
+
+
+def _beside_the_cast(cast: "CastCost | None") -> str:
+    """For a failure: that the cast is not what makes the difference."""
+    if cast is None:
+        return ""
+    return (
+        f"\nThis is not the cast to {cast.dtype}. From the source in {cast.stored_dtype} differ"
+        f"\n  the result: {cast.result}"
+        f"\n  the source, its weights cast: {cast.plain_cast}"
+    )
 
 
 def _judge_undefined(
@@ -325,3 +410,7 @@ def describe_limits(comparison: LogitComparison) -> str:
         verb = "were" if len(comparison.not_covered) > 1 else "was"
         text += f" ({limits} {verb} not reached: too long for a check of this size)"
     return text
+
+
+def _ignore(_: object) -> None:
+    pass

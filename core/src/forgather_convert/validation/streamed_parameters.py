@@ -72,9 +72,19 @@ class LogitSelection:
     positions: int | None = None
 
 
+def stored_bytes(model: Any) -> int:
+    """The size of a model's parameters as they are stored; a tied one counts once."""
+    unique = {id(parameter): parameter for parameter in model.parameters()}
+    return sum(parameter.nbytes for parameter in unique.values())
+
+
 @contextlib.contextmanager
 def streamed(
-    model: Any, dtype: torch.dtype, device: str, selection: LogitSelection | None = None
+    model: Any,
+    dtype: torch.dtype,
+    device: str,
+    selection: LogitSelection | None = None,
+    progress: Callable[[int], None] = lambda count: None,
 ) -> Iterator[None]:
     """Lets a model run from the files that its parameters are mapped from.
 
@@ -88,6 +98,8 @@ def streamed(
         device: The device to run on.
         selection: Which logits to compute; all, if ``None``. Where a model does not compute its
             logits as the product with its output embeddings, it is not followed.
+        progress: Called with the stored size of each parameter when it is first used, and at the
+            end for those that were not: all together they are :func:`stored_bytes`.
     """
     target = torch.device(device)
     with contextlib.ExitStack() as stack:
@@ -102,9 +114,10 @@ def streamed(
             for name, parameter in model.named_parameters(remove_duplicate=False)
         }
         head = getattr(model.get_output_embeddings(), "weight", None)
-        mode = _StreamingMode(parameters, head, selection or LogitSelection())
+        mode = _StreamingMode(parameters, head, selection or LogitSelection(), progress)
         with mode:
             yield
+        mode.finish()
 
 
 @dataclass(frozen=True)
@@ -158,13 +171,24 @@ class _StreamingMode(TorchFunctionMode):
     """Replaces parameters by their copies in every call of torch."""
 
     def __init__(
-        self, parameters: dict[int, _Parameter], head: Any, selection: LogitSelection
+        self,
+        parameters: dict[int, _Parameter],
+        head: Any,
+        selection: LogitSelection,
+        progress: Callable[[int], None],
     ) -> None:
         super().__init__()
         self._parameters = parameters
+        self._unused = {key: parameter.stored.nbytes for key, parameter in parameters.items()}
+        self._progress = progress
         self._head = head
         self._selection = selection
         self._values = _Values()
+
+    def finish(self) -> None:
+        """Accounts for what the run had no use for, such as experts that no token was sent to."""
+        self._progress(sum(self._unused.values()))
+        self._unused.clear()
 
     def __torch_function__(
         self,
@@ -198,7 +222,8 @@ class _StreamingMode(TorchFunctionMode):
             return functional.linear(*self._copied((input, weight, bias)))
         if self._selection.positions is not None:
             input = input[..., -self._selection.positions :, :]
-        matrix = self._parameters[id(weight)]
+        matrix = self._find(weight)
+        assert matrix is not None
         rows = torch.arange(matrix.stored.shape[0])
         if self._selection.tokens is not None:
             rows = torch.as_tensor(self._selection.tokens)
@@ -225,7 +250,10 @@ class _StreamingMode(TorchFunctionMode):
         return parameter.copied(self._values.of(parameter)[ids])
 
     def _find(self, value: Any) -> _Parameter | None:
-        return self._parameters.get(id(value))
+        parameter = self._parameters.get(id(value))
+        if parameter is not None and id(value) in self._unused:
+            self._progress(self._unused.pop(id(value)))
+        return parameter
 
     def _uses_parameter(self, values: Any) -> bool:
         return any(

@@ -45,6 +45,7 @@ class VocabularyChange:
         rows: What rows become that are new or set anew.
         named_ids: The ids of named roles that change, and what they were.
         writes: The tokenizer files that change.
+        is_default: Whether the user asked for none of it.
     """
 
     tokens: tuple[TokenChange, ...]
@@ -54,6 +55,7 @@ class VocabularyChange:
     rows: Mapping[int, RowInit]
     named_ids: Mapping[Role, tuple[int | None, int]]
     writes: tuple[WriteFile, ...]
+    is_default: bool = False
 
     @property
     def changes_matrices(self) -> bool:

@@ -220,8 +220,10 @@ def _plan(
         for change in changes
         if change.role.is_named and change.action in (Action.ADDED, Action.MOVED)
     }
+    with_default_init = {request.role for request in active if request.init is None}
     for change in named.values():
-        if change.action is Action.ADDED and change.replaced is not None:
+        is_added = change.action is Action.ADDED and change.replaced is not None
+        if is_added and change.role in with_default_init:
             logger.info(
                 "%s '%s' replaces '%s' and begins as %s; 'init: {copy: \"%s\"}' would keep what "
                 "the old one has learnt",
@@ -254,6 +256,7 @@ def _plan(
         rows=rows,
         named_ids=_named_ids(requests, changes, view),
         writes=writes,
+        is_default=multiple == 1 and all(request.is_default for request in requests),
     )
 
 

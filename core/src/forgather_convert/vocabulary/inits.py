@@ -18,10 +18,13 @@ def inits_of(
 ) -> dict[str, Init]:
     """How the tokens begin; where two roles share a new one, the first role's default counts.
 
-    A token that nobody asked for leaves a spare row as it is: it may hold a value.
+    A token that nobody asked for leaves a spare row as it is: it may hold a value. One that is
+    only wanted if it is missing leaves the row that it has.
     """
     inits: dict[str, Init] = {}
     for request in requests:
+        if request.if_missing and request.token not in new:
+            continue
         if request.init is not None:
             inits[request.token] = request.init
         elif request.token in new and not (request.is_default and request.token in spare):

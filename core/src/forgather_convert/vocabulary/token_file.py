@@ -3,6 +3,7 @@
 The schema is declared with pydantic; YAML's own tree tells the lines for the messages.
 """
 
+import difflib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -226,15 +227,23 @@ def _describe(error: pydantic.ValidationError, path: Path, lines: Mapping[_Key, 
         name = ".".join(map(str, problem["loc"])) or "the file"
         match problem["type"]:
             case "extra_forbidden":
-                text = f"unknown key '{problem['loc'][-1]}'"
+                text = f"unknown key '{problem['loc'][-1]}'. {_advice(problem['loc'])}"
             case "string_too_short":
-                text = f"{name}: a token must not be empty"
+                text = f"{name}: a token must not be empty."
             case "value_error":
-                text = f"{name}: {problem['ctx']['error']}"
+                text = f"{name}: {problem['ctx']['error']}."
             case _:
-                text = f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}"
-        messages.append(f"{path}:{lines[key]}: {text}.")
+                text = f"{name}: {problem['msg'][0].lower()}{problem['msg'][1:]}."
+        messages.append(f"{path}:{lines[key]}: {text}")
     return "\n".join(messages)
+
+
+def _advice(key: _Key) -> str:
+    """Which keys there are instead of an unknown one: ``"Did you mean 'init'?"``."""
+    schema: type[pydantic.BaseModel] = _FileSchema if len(key) == 1 else _TokenSchema
+    known = list(schema.model_fields)
+    similar = difflib.get_close_matches(str(key[-1]), known, n=1)
+    return f"Did you mean '{similar[0]}'?" if similar else f"There are {', '.join(known)}."
 
 
 def _requests(schema: _FileSchema, path: Path, lines: Mapping[_Key, int]) -> Iterator[TokenRequest]:

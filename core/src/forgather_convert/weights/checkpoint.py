@@ -8,19 +8,10 @@ from forgather_convert.errors import SourceError
 from forgather_convert.source.json_file import read_json_object, read_text
 from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.source.plain_text import is_plain, one_line
+from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
 from forgather_convert.weights.tensor_ref import TensorRef
-
-#: Weights formats in the order in which transformers looks for them: the name of the
-#: only file, of the index, and how a shard's name is built.
-SAFETENSORS = "safetensors"
-PYTORCH = "pytorch"
-SINGLE_FILE = {SAFETENSORS: "model.safetensors", PYTORCH: "pytorch_model.bin"}
-INDEX_FILE = {
-    SAFETENSORS: "model.safetensors.index.json",
-    PYTORCH: "pytorch_model.bin.index.json",
-}
 
 
 @dataclass(frozen=True)

@@ -4,20 +4,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from forgather_convert.families.hookspecs import hookimpl
-from forgather_convert.weights.checkpoint import (
-    INDEX_FILE,
-    PYTORCH,
-    SAFETENSORS,
-    SINGLE_FILE,
-    Checkpoint,
-    find_weights,
-    open_checkpoint,
-)
+from forgather_convert.weights.checkpoint import Checkpoint, find_weights, open_checkpoint
 from forgather_convert.weights.distributed_checkpoint import (
     DISTRIBUTED,
     find_distributed,
     open_distributed,
 )
+from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSORS, SINGLE_FILE
 
 #: Opens the weights of a directory; ``None`` if there are none of a known format.
 OpenWeights = Callable[[Path], Checkpoint | None]

@@ -1,0 +1,120 @@
+"""The phases of a conversion on a terminal: a line for each, the last one moving."""
+
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
+from rich.progress import Progress as Lines
+from rich.table import Column
+from rich.text import Text
+
+from forgather_convert.cli.quantities import describe_seconds, describe_size
+from forgather_convert.progress import Phase, Progress
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+#: On a narrower terminal there is no bar.
+_WIDTH_FOR_BAR = 60
+
+
+class PhaseLines(Progress):
+    """Shows the phases while it is entered; they stay if nothing is raised.
+
+    Args:
+        console: The one that messages are printed on, too: they come above.
+    """
+
+    def __init__(self, console: "Console") -> None:
+        is_wide = console.width >= _WIDTH_FOR_BAR
+        columns: list[ProgressColumn] = [
+            SpinnerColumn(finished_text="✓"),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, width=8)),
+            *([_Bar(bar_width=None, table_column=Column(ratio=1))] if is_wide else []),
+            _Bytes(justify="right"),
+            *([_Rate(justify="right")] if is_wide else []),
+            _Time(justify="right"),
+        ]
+        # What is printed on stdout meanwhile is data, and must not be taken to stderr.
+        self._lines = Lines(*columns, console=console, expand=is_wide, redirect_stdout=False)
+        self._phase: Phase | None = None
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> "PhaseLines":
+        self._lines.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lines.live.transient = error is not None
+        self.finish()
+
+    def start(self, phase: Phase, total: int = 0) -> None:
+        if phase is not self._phase:
+            self._complete()
+            self._phase = phase
+            self._task = self._lines.add_task(phase.value, total=None, counts=False)
+        if total and self._task is not None:
+            self._lines.update(self._task, total=total, counts=True)
+
+    def advance(self, count: int) -> None:
+        if self._task is not None:
+            self._lines.advance(self._task, count)
+
+    def finish(self) -> None:
+        """Ends the last phase; nothing moves any more."""
+        self._complete()
+        self._lines.stop()
+
+    def _complete(self) -> None:
+        if self._task is None:
+            return
+        if not self._lines.tasks[self._task].fields["counts"]:
+            # One without a total is done when it ends.
+            self._lines.update(self._task, total=1, completed=1)
+        self._task = None
+        self._lines.refresh()
+
+
+class _Column(ProgressColumn):
+    """A column of texts that are never broken."""
+
+    def __init__(self, justify: str) -> None:
+        super().__init__(Column(no_wrap=True, justify=justify))  # type: ignore[arg-type]
+
+
+class _Bar(BarColumn):
+    def render(self, task: Task) -> object:  # type: ignore[override]
+        return super().render(task) if task.fields["counts"] else Text()
+
+
+class _Bytes(_Column):
+    def render(self, task: Task) -> Text:
+        if not task.fields["counts"]:
+            return Text()
+        done, total = int(task.completed), int(task.total or 0)
+        percentage = min(100 * done // max(total, 1), 100)
+        return Text(f"{percentage:3d} % of {describe_size(total)}")
+
+
+class _Rate(_Column):
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        if not task.fields["counts"] or not speed:
+            return Text()
+        return Text(f"{describe_size(int(speed))}/s")
+
+
+class _Time(_Column):
+    """How long a phase took; before it ends, how long it still takes, if that is known."""
+
+    def render(self, task: Task) -> Text:
+        if task.finished:
+            return Text(describe_seconds(task.finished_time or 0.0))
+        if task.fields["counts"] and task.time_remaining is not None:
+            return Text(f"{describe_seconds(task.time_remaining)} left")
+        return Text(describe_seconds(task.elapsed or 0.0))

@@ -1,0 +1,27 @@
+"""The hashes of what was written."""
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+_CHUNK = 8 << 20
+
+
+def hash_files(directory: Path, progress: Callable[[int], None]) -> dict[str, str]:
+    """The SHA-256 of every file in a directory, in hexadecimal, by name.
+
+    All bytes are read again: those that the kernel copied have not been in this process.
+
+    Args:
+        directory: Holds files only.
+        progress: Called with the number of bytes after each part.
+    """
+    hashes = {}
+    for path in sorted(directory.iterdir()):
+        digest = hashlib.sha256()
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+                progress(len(chunk))
+        hashes[path.name] = digest.hexdigest()
+    return hashes
