@@ -4,8 +4,8 @@ from enum import Enum
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.weights.checkpoint import SINGLE_FILE, Checkpoint, has_weights
-from forgather_convert.weights.formats import OpenWeights, open_core_weights
+from forgather_convert.weights.checkpoint import SINGLE_FILE, Checkpoint
+from forgather_convert.weights.formats import OpenWeights, has_weights, open_core_weights
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_SAFETENSORS_FILE = "adapter_model.safetensors"
