@@ -127,7 +127,7 @@ def convert(
         with staging_directory(place) as staging:
             check_destination(source, place, options.overwrite)
             check_destination(options.base, place, options.overwrite)
-            execute(planned_adapter, staging.content, on_progress or _ignore)
+            (write or execute)(planned_adapter, staging.content, on_progress or _ignore)
             commit(source, staging, options.overwrite, on_written or _ignore)
         return _finished(ConversionResult(planned_adapter, None, None), place, calls)
     planned, hooks, calls = _plan(source, place, options, converter)

@@ -198,6 +198,7 @@ def convert_command(
         return
     set_up_logging(log_level.upper(), debug_params)
     source_path = resolve_source(source_path)
+    base = None if base is None else resolve_source(base)
     stay_offline()
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
