@@ -109,7 +109,11 @@ FILES: dict[str, tuple[Damage, type[Exception], str]] = {
         MappingError,
         "but not 'model.layers.0.*lora_B",
     ),
-    "another base": (in_half_the_ranks, MappingError, "Check that adapter and base model belong"),
+    "another base": (
+        in_half_the_ranks,
+        MappingError,
+        "Check that the adapter and .* belong together",
+    ),
     "no tensors": (
         lambda adapter: (adapter / TENSORS).unlink(),
         SourceError,

@@ -122,7 +122,7 @@ def convert(
     timed = TimedProgress(progress or Progress())
     if options.base is not None:
         return _convert_adapter(
-            source, place, options, options.base, on_plan, timed, on_written, converter
+            source, place, options, options.base, on_plan, timed, on_written, converter, write
         )
     planned, hooks, calls = _plan(source, place, options, converter, timed)
     if planned.plan.direction is Direction.TO_FORGATHER:
@@ -160,6 +160,7 @@ def _convert_adapter(
     progress: TimedProgress,
     on_written: OnWritten | None,
     converter: HFConverter | None,
+    write: Write | None,
 ) -> ConversionResult:
     plan, calls = _plan_adapter(source, place, options, base, converter, progress)
     is_original = plan.direction is Direction.TO_FORGATHER
@@ -170,7 +171,7 @@ def _convert_adapter(
         check_destination(source, place, options.overwrite)
         check_destination(base, place, options.overwrite)
         progress.start(Phase.WRITE, plan.num_bytes)
-        execute(plan, staging.content, progress.advance)
+        (write or execute)(plan, staging.content, progress.advance)
         _commit(source, staging, options, on_written, progress)
     return _finished(ConversionResult(plan, None, None, progress.seconds(), None), place, calls)
 

@@ -229,6 +229,7 @@ def convert_command(
         return
     messages = set_up_logging(level, debug_params, outcome.warnings)
     source_path = resolve_source(source_path)
+    base = None if base is None else resolve_source(base)
     stay_offline()
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
