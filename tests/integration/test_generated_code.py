@@ -39,6 +39,7 @@ def test_only_the_components_in_use_are_there(directory: Path) -> None:
     family = next(name for name in names if name.startswith("modeling_")).removeprefix("modeling_")
     expected = {
         "attention_masks",
+        "cache_arguments",
         "causal_attention",
         f"configuration_{family}",
         "gated_feedforward",

@@ -36,9 +36,7 @@ def test_layers_without_positions_do_not_look_at_them() -> None:
     hidden_states = torch.randn(1, 6, 32, generator=torch.Generator().manual_seed(0))
     for layer_idx, has_rope in enumerate(CONFIG.no_rope_layers):
         attention = CausalAttention(CONFIG, layer_idx)
-        outputs = [
-            attention(hidden_states, positions(RotaryEmbedding, 0, step))[0] for step in (1, 3)
-        ]
+        outputs = [attention(hidden_states, positions(RotaryEmbedding, 0, step)) for step in (1, 3)]
         assert torch.equal(*outputs) is not bool(has_rope)
 
 

@@ -26,12 +26,27 @@ MAKE_NORM = "make_norm"
 _LINE_LENGTH = 100
 #: Roles of which every layer has its own.
 _IN_LAYERS = (*KINDS_OF_LAYERS, *ROLES_ON_REQUEST)
-#: Where a role's module is in the model; the linear layers of these may be divided.
+#: Styles of tensor parallelism that transformers 4 knows, too.
+_STYLES_SINCE_4 = ("colwise", "rowwise", "colwise_rep", "rowwise_rep")
+#: Where a role's module is in the model; the parts of these may be divided.
 _PLACES = {
     "embedding": "input_encoder.embedding",
     "attention": "layer_stack.layers.*.attention",
     "feedforward": "layer_stack.layers.*.feedforward",
 }
+
+
+@dataclass(frozen=True)
+class TensorParallelPlan:
+    """How parts of a model are divided among devices: a style for each name in the base model.
+
+    Attributes:
+        config: What the config's ``base_model_tp_plan`` has.
+        model: What the model class adds, for transformers 5 only.
+    """
+
+    config: Mapping[str, str]
+    model: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -119,14 +134,17 @@ def assemble(
 
 def tensor_parallel_plan(
     components: Mapping[str, Mapping[str | None, Component]],
-) -> dict[str, str]:
-    """How the components say that their linear layers are divided, by names in the model."""
-    return {
+) -> TensorParallelPlan:
+    """How the components say that they are divided."""
+    plan = {
         f"{place}.{name}": style
         for role, place in _PLACES.items()
         for component in components[role].values()
         for name, style in component.source.tp_plan.items()
     }
+    common = {name: style for name, style in plan.items() if style in _STYLES_SINCE_4}
+    others = {name: style for name, style in plan.items() if name not in common}
+    return TensorParallelPlan(common, others)
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,12 @@ def generate_code(project: Project) -> GeneratedCode:
                 "AutoConfig": f"{configuration}{suffix}.DynamicCausalLMConfig",
                 "AutoModel": f"{modeling}{suffix}.DynamicCausalModel",
                 "AutoModelForCausalLM": f"{modeling}{suffix}.DynamicCausalLM",
+                "AutoModelForSequenceClassification": (
+                    f"{modeling}{suffix}.DynamicForSequenceClassification"
+                ),
+                "AutoModelForTokenClassification": (
+                    f"{modeling}{suffix}.DynamicForTokenClassification"
+                ),
             }
         ),
         config_module=configuration + suffix,
@@ -120,7 +126,7 @@ def _render_configuration(project: Project, components: ComponentFiles) -> str:
             model_type=project.dynamic_model_type,
             hyperparameters=parameters,
             base_fields=_BASE_CONFIG_FIELDS,
-            tp_plan=tensor_parallel_plan(components.components),
+            tp_plan=tensor_parallel_plan(components.components).config,
             has_rope=project.has_rope,
         )
 
@@ -168,6 +174,7 @@ def _render_model(project: Project, configuration: str, files: ComponentFiles) -
                 {component.symbol.name for component in files.components["layer"].values()}
             ),
             assembly=assemble(project, files.components, names),
+            tp_plan=tensor_parallel_plan(files.components).model,
             kind_fields=KINDS_OF_LAYERS,
             capabilities=_capabilities(project.capabilities or Capabilities()),
             has_head_bias="lm_head_bias" in project.config,

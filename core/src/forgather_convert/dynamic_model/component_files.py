@@ -15,7 +15,12 @@ from forgather_convert.errors import ConverterError
 _STANDARD_COMPONENTS = Path(__file__).resolve().parent / "components"
 
 #: What every model uses besides the components that fill its roles.
-_FUNCTIONS = (("attention_masks", "create_attention_masks"),)
+_FUNCTIONS = (
+    ("attention_masks", "attention_types"),
+    ("attention_masks", "create_attention_masks"),
+    ("cache_arguments", "CACHE"),
+    ("cache_arguments", "NEEDS_CACHE_POSITION"),
+)
 #: What a model uses, too, whose config says whether routers give their logits.
 ROUTER_LOGITS_FIELD = "output_router_logits"
 _ROUTER_FUNCTIONS = (

@@ -1,10 +1,21 @@
 """Which positions each layer may attend to."""
 
 import inspect
+from collections.abc import Iterable
 from typing import Any
 
 import torch
 from transformers.masking_utils import create_causal_mask, create_sliding_window_causal_mask
+
+from .cache_arguments import CACHE, NEEDS_CACHE_POSITION
+
+_FUNCTIONS = {
+    "full_attention": create_causal_mask,
+    "sliding_attention": create_sliding_window_causal_mask,
+}
+# Versions of transformers name the argument differently.
+_PARAMETERS = inspect.signature(create_causal_mask).parameters
+_INPUTS_EMBEDS = "inputs_embeds" if "inputs_embeds" in _PARAMETERS else "input_embeds"
 
 
 def attention_types(config: Any) -> list[str]:
@@ -22,37 +33,28 @@ def attention_types(config: Any) -> list[str]:
 
 def create_attention_masks(
     config: Any,
+    kinds: Iterable[str],
     inputs_embeds: torch.Tensor,
     attention_mask: Any,
     past_key_values: Any,
     position_ids: torch.Tensor,
-    cache_position: torch.Tensor,
+    cache_position: torch.Tensor | None,
 ) -> dict[str, Any]:
     """A mask for each kind of attention in the model, in the form its implementation wants.
 
     ``attention_mask`` is ``[batch, sequence]`` with 0 at padding, a mask that is ready
-    for use, a dictionary of such masks, or ``None``.
+    for use, a dictionary of such masks, or ``None``. ``cache_position`` is needed where
+    ``NEEDS_CACHE_POSITION`` says so.
     """
-    kinds = set(attention_types(config))
     if isinstance(attention_mask, dict):
         return attention_mask
     arguments = {
         "config": config,
-        "inputs_embeds": inputs_embeds,
-        "input_embeds": inputs_embeds,
+        _INPUTS_EMBEDS: inputs_embeds,
         "attention_mask": attention_mask,
-        "past_key_values": past_key_values,
-        "cache": past_key_values,
+        CACHE: past_key_values,
         "position_ids": position_ids,
-        "cache_position": cache_position,
     }
-    functions = {
-        "full_attention": create_causal_mask,
-        "sliding_attention": create_sliding_window_causal_mask,
-    }
-    masks = {}
-    for kind in sorted(kinds):
-        # Versions of transformers name the arguments differently.
-        accepted = inspect.signature(functions[kind]).parameters
-        masks[kind] = functions[kind](**{k: v for k, v in arguments.items() if k in accepted})
-    return masks
+    if NEEDS_CACHE_POSITION:
+        arguments["cache_position"] = cache_position
+    return {kind: _FUNCTIONS[kind](**arguments) for kind in kinds}

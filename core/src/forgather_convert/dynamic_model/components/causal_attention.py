@@ -147,8 +147,9 @@ class CausalAttention(nn.Module):
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
         """What the values come to, ``[batch, sequence, heads, head_dim]``, and the weights."""
         attend: Callable[..., Any] = self.eager
-        if self.config._attn_implementation != "eager":
-            attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        implementation = self.config._attn_implementation
+        if implementation != "eager":
+            attend = ALL_ATTENTION_FUNCTIONS[implementation]
         output, weights = attend(
             self,
             query,
@@ -170,12 +171,18 @@ class CausalAttention(nn.Module):
         attention_mask: Any = None,
         past_key_values: Any = None,
         cache_position: torch.Tensor | None = None,
+        all_attentions: list[torch.Tensor | None] | None = None,
         **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
+    ) -> torch.Tensor:
+        """Gives ``[batch, sequence, hidden]``, and adds the weights to ``all_attentions``."""
+        query, key, value = self.project(hidden_states)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         if self.has_rope and position_embeddings is not None:
             query, key = self.rotate(query, key, position_embeddings)
         key, value = self.remember(key, value, past_key_values, cache_position)
         output, weights = self.attend(query, key, value, attention_mask, **kwargs)
+        if all_attentions is not None:
+            all_attentions.append(weights)
         output = output.reshape(*hidden_states.shape[:-1], -1).contiguous()
-        return self.output_linear(output), weights
+        projected: torch.Tensor = self.output_linear(output)
+        return projected

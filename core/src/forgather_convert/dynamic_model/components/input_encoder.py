@@ -17,7 +17,8 @@ class InputEncoder(nn.Module):
         super().__init__()
         self.embedding = embedding
         self.multiplier = getattr(config, "embedding_multiplier", None)
-        self.dropout = nn.Dropout(getattr(config, "embedding_dropout", 0.0))
+        probability = getattr(config, "embedding_dropout", 0.0)
+        self.dropout = nn.Dropout(probability) if probability else None
 
     def forward(
         self,
@@ -26,8 +27,11 @@ class InputEncoder(nn.Module):
         position_ids: torch.Tensor,
     ) -> torch.Tensor:
         """Gives ``[batch, sequence, hidden]`` from token ids or from their vectors."""
-        hidden_states = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        hidden_states: torch.Tensor = (
+            self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
+        )
         if self.multiplier is not None:
             hidden_states = hidden_states * self.multiplier
-        dropped: torch.Tensor = self.dropout(hidden_states)
-        return dropped
+        if self.dropout is not None:
+            hidden_states = self.dropout(hidden_states)
+        return hidden_states

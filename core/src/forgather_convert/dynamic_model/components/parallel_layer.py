@@ -21,7 +21,8 @@ class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         self.attention = attention
         self.feedforward = feedforward
         self.norm1 = norm1
-        self.dropout = nn.Dropout(getattr(config, "residual_dropout", 0.0))
+        probability = getattr(config, "residual_dropout", 0.0)
+        self.dropout = nn.Dropout(probability) if probability else None
 
     def add(
         self, hidden_states: torch.Tensor, attended: torch.Tensor, transformed: torch.Tensor
@@ -29,12 +30,12 @@ class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         """Adds what both blocks give. The order of the sum decides the last bit."""
         return hidden_states + attended + transformed
 
-    def forward(
-        self, hidden_states: torch.Tensor, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Gives the new hidden states, and the attention weights if there are any."""
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         normalized = self.norm1(hidden_states)
-        attended, weights = self.attention(normalized, **kwargs)
-        attended = self.dropout(attended)
-        transformed = self.dropout(self.feedforward(normalized))
-        return self.add(hidden_states, attended, transformed), weights
+        attended = self.attention(normalized, **kwargs)
+        if self.dropout is not None:
+            attended = self.dropout(attended)
+        transformed = self.feedforward(normalized)
+        if self.dropout is not None:
+            transformed = self.dropout(transformed)
+        return self.add(hidden_states, attended, transformed)

@@ -30,20 +30,18 @@ class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         self.norm1 = norm1
         self.norm2 = norm2
         self.multiplier = getattr(config, "residual_multiplier", None)
-        self.dropout = nn.Dropout(getattr(config, "residual_dropout", 0.0))
+        probability = getattr(config, "residual_dropout", 0.0)
+        self.dropout = nn.Dropout(probability) if probability else None
 
     def add(self, hidden_states: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
         """Adds what a block gives to what it got."""
-        added = self.dropout(added)
+        if self.dropout is not None:
+            added = self.dropout(added)
         if self.multiplier is not None:
             added = added * self.multiplier
         return hidden_states + added
 
-    def forward(
-        self, hidden_states: torch.Tensor, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Gives the new hidden states, and the attention weights if there are any."""
-        attended, weights = self.attention(self.norm1(hidden_states), **kwargs)
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        attended = self.attention(self.norm1(hidden_states), **kwargs)
         hidden_states = self.add(hidden_states, attended)
-        hidden_states = self.add(hidden_states, self.feedforward(self.norm2(hidden_states)))
-        return hidden_states, weights
+        return self.add(hidden_states, self.feedforward(self.norm2(hidden_states)))

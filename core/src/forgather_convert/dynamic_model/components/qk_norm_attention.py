@@ -1,7 +1,7 @@
 """Attention whose query and key heads are normalised before they are rotated."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -14,6 +14,15 @@ class QKNormAttention(CausalAttention):
 
     Henry et al., "Query-Key Normalization for Transformers", 2020.
     """
+
+    tp_plan: ClassVar[dict[str, str]] = {
+        "query_linear": "colwise",
+        "key_linear": "colwise",
+        "value_linear": "colwise",
+        "q_norm": "replicated_with_grad_allreduce",
+        "k_norm": "replicated_with_grad_allreduce",
+        "output_linear": "rowwise",
+    }
 
     def __init__(self, config: Any, layer_idx: int, make_norm: Callable[[int], nn.Module]) -> None:
         super().__init__(config, layer_idx)

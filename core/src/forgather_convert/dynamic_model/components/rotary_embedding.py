@@ -154,45 +154,55 @@ ROPE_TYPES: dict[str, Callable[..., Frequencies]] = {
 class RotaryFrequencies:
     """The frequencies of one rotary embedding, as far as a sequence goes.
 
-    They are derived when they are needed and are not a buffer: nothing is saved, cast with the
-    model or lost on the meta device.
+    They are not a buffer: nothing is saved, cast with the model or lost on the meta device.
     """
 
     def __init__(self, rope: Rope) -> None:
         self.rope = rope
-        self.frequencies = ROPE_TYPES[rope.rope_type]
-        self._cache: dict[tuple[str, torch.device], Frequencies] = {}
+        self.rope_type = rope.rope_type
+        self._tables = {"short": self._derived()}
+        if self.rope_type == "longrope":
+            self._tables["long"] = self._derived(rope.original_length + 1)
+        self._elsewhere: dict[tuple[str, torch.device], torch.Tensor] = {}
         # The longest sequence seen by "dynamic": its frequencies stay in use until
         # a sequence fits the original context again.
         self._longest: int | torch.Tensor = rope.longest
 
     def select(self, position_ids: torch.Tensor, device: torch.device) -> Frequencies:
         """The frequencies for a batch of positions."""
-        if self.rope.rope_type == "dynamic":
-            return self._dynamic(position_ids.max() + 1, device)
-        if self.rope.rope_type == "longrope":
-            original = self.rope.original_length
-            if position_ids.max() + 1 > original:
-                return self._cached("long", device, original + 1)
-        return self._cached("short", device)
+        key = "short"
+        if self.rope_type == "dynamic":
+            key = self._dynamic(position_ids.max() + 1)
+        elif self.rope_type == "longrope" and position_ids.max() + 1 > self.rope.original_length:
+            key = "long"
+        inv_freq, scale = self._tables[key]
+        if inv_freq.device != device:
+            inv_freq = self._on(device, key)
+        return inv_freq, scale
 
-    def _cached(self, key: str, device: torch.device, seq_len: Any = None) -> Frequencies:
-        if (key, device) not in self._cache:
-            with torch.device("cpu"):
-                inv_freq, scale = self.frequencies(self.rope, seq_len)
-            self._cache[key, device] = inv_freq.to(device), scale
-        return self._cache[key, device]
+    def _derived(self, seq_len: Any = None) -> Frequencies:
+        # Models are built on the meta device.
+        with torch.device("cpu"):
+            return ROPE_TYPES[self.rope_type](self.rope, seq_len)
 
-    def _dynamic(self, seq_len: torch.Tensor, device: torch.device) -> Frequencies:
+    def _on(self, device: torch.device, key: str) -> torch.Tensor:
+        moved = self._elsewhere.get((key, device))
+        if moved is None:
+            moved = self._tables[key][0].to(device)
+            # What is traced is no tensor that could be kept.
+            if not torch.compiler.is_compiling():
+                self._elsewhere[key, device] = moved
+        return moved
+
+    def _dynamic(self, seq_len: torch.Tensor) -> str:
         original = self.rope.longest
         if seq_len > self._longest:
             self._longest = seq_len
-            self._cache.pop(("long", device), None)
+            self._tables["long"] = self._derived(seq_len.cpu())
+            self._elsewhere.clear()
         if seq_len < original:
             self._longest = original
-        if self._longest == original:
-            return self._cached("short", device)
-        return self._cached("long", device, torch.as_tensor(self._longest).cpu())
+        return "short" if self._longest == original else "long"
 
 
 class RotaryEmbedding(nn.Module):
@@ -219,15 +229,15 @@ class RotaryEmbedding(nn.Module):
         """An angle for each dimension that is rotated, from one for each pair."""
         return torch.cat((angles, angles), dim=-1)
 
-    @torch.no_grad()
     def forward(
         self, hidden_states: torch.Tensor, position_ids: torch.Tensor
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Gives cos and sin, ``[batch, sequence, rotary_dim]``, in the hidden states' dtype."""
+        """Gives cos and sin, ``[batch, 1, sequence, rotary_dim]``, in the hidden states' dtype."""
+        positions = position_ids[:, None, :, None].float()
         tables = []
         for embedding in self.embeddings:
             inv_freq, scale = embedding.select(position_ids, hidden_states.device)
-            angles = self.join(position_ids[..., None].float() * inv_freq)
+            angles = self.join(positions * inv_freq)
             cos, sin = angles.cos() * scale, angles.sin() * scale
             tables.append((cos.to(hidden_states.dtype), sin.to(hidden_states.dtype)))
         return {kind: tables[index] for kind, index in self.kinds.items()}
@@ -262,9 +272,10 @@ def apply_rotary(
     Where there are angles for the first dimensions only, the others stay as they are. ``turn``
     is the rotation by a right angle: :func:`rotate_pairs` for interleaved angles.
     """
-    cos, sin = (table.unsqueeze(1) for table in position_embeddings)
-    rotated = heads[..., : cos.shape[-1]]
+    cos, sin = position_embeddings
+    size = cos.shape[-1]
+    if size == heads.shape[-1]:
+        return (heads * cos) + (turn(heads) * sin)
+    rotated = heads[..., :size]
     rotated = (rotated * cos) + (turn(rotated) * sin)
-    if cos.shape[-1] == heads.shape[-1]:
-        return rotated
-    return torch.cat((rotated, heads[..., cos.shape[-1] :]), dim=-1)
+    return torch.cat((rotated, heads[..., size:]), dim=-1)

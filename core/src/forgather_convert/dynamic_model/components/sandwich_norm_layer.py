@@ -30,11 +30,9 @@ class SandwichNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         self.norm3 = norm3
         self.norm4 = norm4
 
-    def forward(
-        self, hidden_states: torch.Tensor, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Gives the new hidden states, and the attention weights if there are any."""
-        attended, weights = self.attention(self.norm1(hidden_states), **kwargs)
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        attended = self.attention(self.norm1(hidden_states), **kwargs)
         hidden_states = hidden_states + self.norm2(attended)
         transformed = self.feedforward(self.norm3(hidden_states))
-        return hidden_states + self.norm4(transformed), weights
+        added: torch.Tensor = self.norm4(transformed)
+        return hidden_states + added

@@ -1,6 +1,6 @@
 """The table of token vectors."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -8,6 +8,8 @@ from torch import nn
 
 class TokenEmbedding(nn.Module):
     """Looks token ids up: ``[batch, sequence]`` -> ``[batch, sequence, hidden]``."""
+
+    tp_plan: ClassVar[dict[str, str]] = {"word_embedding": "embedding_rowwise"}
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -25,5 +25,5 @@ class LearnedPositions(InputEncoder):
         position_ids: torch.Tensor,
     ) -> torch.Tensor:
         embedded = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        dropped: torch.Tensor = self.dropout(embedded + self.position_embedding(position_ids))
-        return dropped
+        hidden_states: torch.Tensor = embedded + self.position_embedding(position_ids)
+        return hidden_states if self.dropout is None else self.dropout(hidden_states)

@@ -25,12 +25,13 @@ class NeoXLayer(PreNormLayer):
         super().__init__(config, attention, feedforward, norm1, norm2)
         self.is_parallel = config.use_parallel_residual
 
-    def forward(
-        self, hidden_states: torch.Tensor, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         if not self.is_parallel:
             return super().forward(hidden_states, **kwargs)
-        attended, weights = self.attention(self.norm1(hidden_states), **kwargs)
-        attended = self.dropout(attended)
-        transformed = self.dropout(self.feedforward(self.norm2(hidden_states)))
-        return transformed + attended + hidden_states, weights
+        attended = self.attention(self.norm1(hidden_states), **kwargs)
+        if self.dropout is not None:
+            attended = self.dropout(attended)
+        transformed: torch.Tensor = self.feedforward(self.norm2(hidden_states))
+        if self.dropout is not None:
+            transformed = self.dropout(transformed)
+        return transformed + attended + hidden_states

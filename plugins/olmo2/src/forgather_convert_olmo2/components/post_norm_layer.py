@@ -22,10 +22,7 @@ class PostNormLayer(GradientCheckpointingLayer):
         self.norm1 = norm1
         self.norm2 = norm2
 
-    def forward(
-        self, hidden_states: torch.Tensor, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Gives the new hidden states, and the attention weights if there are any."""
-        attended, weights = self.attention(hidden_states, **kwargs)
-        hidden_states = hidden_states + self.norm1(attended)
-        return hidden_states + self.norm2(self.feedforward(hidden_states)), weights
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        hidden_states = hidden_states + self.norm1(self.attention(hidden_states, **kwargs))
+        added: torch.Tensor = self.norm2(self.feedforward(hidden_states))
+        return hidden_states + added
