@@ -79,7 +79,7 @@ class ReferenceClasses:
             if getattr(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even where it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
-            if not isinstance(getattr(config, "rope_parameters", None), Mapping):
+            if self.hooks.has_rope:
                 _settle_rope(config, origin)
         except UnsupportedModelError:
             raise
@@ -96,7 +96,9 @@ class ReferenceClasses:
         """The fields, with RoPE in a schema that the installed transformers knows."""
         known = without_dtype(fields)
         parameters = known.get("rope_parameters")
-        if _knows_rope_parameters() or not isinstance(parameters, Mapping):
+        if _knows_rope_parameters() or not self.hooks.has_rope:
+            return known
+        if not isinstance(parameters, Mapping):
             return known
         check_transformers_4_knows(parameters, origin)
         defaults = self.config_class()
@@ -200,7 +202,7 @@ def _knows_rope_parameters() -> bool:
 
 def _settle_rope(config: Any, origin: str) -> None:
     """Makes transformers 4 compute RoPE as version 5 does, where they read different fields."""
-    if getattr(config, "rope_scaling", None):
+    if not _knows_rope_parameters() and getattr(config, "rope_scaling", None):
         _write_rope(config, rope_of(config, origin))
 
 
