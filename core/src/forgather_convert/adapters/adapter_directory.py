@@ -15,7 +15,7 @@ from forgather_convert.source.readable_weights import (
     ADAPTER_SAFETENSORS_FILE,
 )
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
-from forgather_convert.weights.checkpoint import has_weights
+from forgather_convert.weights.formats import has_weights
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
 from forgather_convert.weights.tensor_ref import TensorRef

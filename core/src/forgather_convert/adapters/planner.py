@@ -29,7 +29,7 @@ from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.source.readable_weights import ADAPTER_CONFIG_FILE, ADAPTER_SAFETENSORS_FILE
 from forgather_convert.tensors.expressions import Expression, stored
-from forgather_convert.weights.checkpoint import has_weights
+from forgather_convert.weights.formats import has_weights
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
 logger = logging.getLogger(__name__)

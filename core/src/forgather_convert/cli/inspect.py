@@ -8,6 +8,7 @@ import click
 
 from forgather_convert.cli.console import LOG_LEVELS, echo, echo_json, set_up_logging
 from forgather_convert.options import ConvertOptions
+from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.source.plain_text import one_line
 from forgather_convert.tensors.dtypes import to_safetensors
 from forgather_convert.weights.tensor_ref import format_shape
@@ -71,6 +72,9 @@ def inspect_command(
     Names, JSON files and the headers of weights are read, and no weights.
     """
     set_up_logging(log_level.upper())
+    # First: to look at a model, none is downloaded.
+    stay_offline()
+    path = resolve_source(path)
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
     from forgather_convert.inspection.inspect import inspect

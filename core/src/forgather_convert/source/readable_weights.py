@@ -4,7 +4,7 @@ from enum import Enum
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.weights.checkpoint import SINGLE_FILE, Checkpoint, has_weights
+from forgather_convert.weights.checkpoint import INDEX_FILE, SINGLE_FILE, Checkpoint
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
@@ -107,7 +107,8 @@ class Contents(Enum):
 def contents_of(directory: Path) -> tuple[Contents, ...]:
     """What a directory holds, by the names in it; nothing if none of them is known."""
     found = []
-    if has_weights(directory):
+    names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
+    if any((directory / name).is_file() for name in names):
         found.append(Contents.WEIGHTS)
     for contents, patterns in (
         (Contents.ADAPTERS, _ADAPTERS),
