@@ -191,6 +191,31 @@ def test_what_would_stop_the_conversion_does_not_stop_the_inspection(
     assert found.is_forgather is False
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("architectures", -1),
+        ("num_attention_heads", "\x1b[2J"),
+        ("rope_parameters", {"full_attention": {"rope_type": []}}),
+        ("rope_theta", [1]),
+        ("max_position_embeddings", float("nan")),
+        ("vocab_size", 10**30),
+        ("layer_types", {"a": 1}),
+        ("auto_map", 7),
+    ],
+)
+def test_values_of_any_type_are_no_bug(
+    hf: Path, fg: Path, tmp_path: Path, name: str, value: object
+) -> None:
+    for model in (hf, fg):
+        directory = Path(shutil.copytree(model, tmp_path / model.name))
+        edit_config(directory, **{name: value})
+        result = forgather("inspect", directory)
+        assert result.returncode == 0
+        assert result.stderr == ""
+        assert "\x1b" not in result.stdout
+
+
 def test_quantized_model_is_described(tmp_path: Path) -> None:
     directory = write_sparse_llama(tmp_path / "hf", num_layers=2, is_quantized=True)
     found = inspect(directory)

@@ -16,6 +16,7 @@ from forgather_convert.cli.parameters import (
 )
 from forgather_convert.cli.verbosity import verbosity_options
 from forgather_convert.options import ConvertOptions
+from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.source.plain_text import one_line
 from forgather_convert.tensors.dtypes import to_safetensors
 from forgather_convert.weights.tensor_ref import format_shape
@@ -82,6 +83,9 @@ def inspect_command(
     """
     outcome = click.get_current_context().ensure_object(Outcome)
     set_up_logging(level, warnings=outcome.warnings)
+    # First: to look at a model, none is downloaded.
+    stay_offline()
+    path = resolve_source(path)
     if converter is not None and no_plugins:
         raise click.UsageError("--converter and --no-plugins exclude each other.")
     from forgather_convert.inspection.inspect import inspect

@@ -136,7 +136,7 @@ def _read_one(config: Mapping[str, Any], written: Mapping[str, Any], origin: str
     theta = options.pop("rope_theta", config.get("rope_theta"))
     old_type = options.pop("type", None)
     rope_type = options.pop("rope_type", old_type or "default")
-    if rope_type not in _REQUIRED:
+    if not isinstance(rope_type, str) or rope_type not in _REQUIRED:
         raise UnsupportedModelError(
             f"The RoPE type '{rope_type}' in {origin} is not known. Known are: "
             f"{', '.join(_REQUIRED)}."

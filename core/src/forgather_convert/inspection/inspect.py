@@ -9,6 +9,7 @@ from typing import TypeVar
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import ForgatherConvertError, SourceError
+from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
@@ -228,7 +229,7 @@ def _describe(
         dtype=None if config is None else config_facts.dtype_of(config),
         quantization=found.quantization,
         dimensions={} if config is None else config_facts.dimensions_of(config),
-        rope=None if config is None else problems.attempt(lambda: _rope(config)),
+        rope=None if config is None else problems.attempt(lambda: _rope(config, hooks)),
         window=None if config is None else config_facts.window_of(config),
         is_tied=is_tied if isinstance(is_tied, bool) else None,
         vocabulary=config_facts.vocabulary_of(config, embeddings, token_ids),
@@ -247,7 +248,8 @@ def _describe(
     )
 
 
-def _rope(config: SourceConfig) -> RopeParameters | None:
+def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | None:
+    check_dimensions(config, {} if hooks is None else hooks.field_names())
     return read_rope(config, config.origin) if any(map(config.get, ROPE_FIELDS)) else None
 
 

@@ -58,7 +58,8 @@ def current_tensors(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
 
 def _is_of_the_framework(config: SourceConfig) -> bool:
     """Whether the Forgather framework's own converter wrote a config, and not this tool."""
-    architectures = config.get("architectures") or ()
+    given = config.get("architectures")
+    architectures = given if isinstance(given, list) else ()
     if _OLD_ARCHITECTURE in architectures:
         return True
     return "DynamicCausalLM" not in architectures and "code_generator" in config

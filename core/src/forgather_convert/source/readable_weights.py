@@ -5,8 +5,8 @@ from pathlib import Path
 
 from forgather_convert.errors import SourceError
 from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.file_names import SINGLE_FILE
-from forgather_convert.weights.formats import OpenWeights, has_weights, open_core_weights
+from forgather_convert.weights.file_names import INDEX_FILE, SINGLE_FILE
+from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 ADAPTER_CONFIG_FILE = "adapter_config.json"
 ADAPTER_SAFETENSORS_FILE = "adapter_model.safetensors"
@@ -108,7 +108,8 @@ class Contents(Enum):
 def contents_of(directory: Path) -> tuple[Contents, ...]:
     """What a directory holds, by the names in it; nothing if none of them is known."""
     found = []
-    if has_weights(directory):
+    names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
+    if any((directory / name).is_file() for name in names):
         found.append(Contents.WEIGHTS)
     for contents, patterns in (
         (Contents.ADAPTERS, _ADAPTERS),
