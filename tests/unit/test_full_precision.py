@@ -9,6 +9,7 @@ from forgather_convert.tensors.weight_mapping import WeightMapping
 
 #: Whether transformers searches what is listed anywhere in a name, as version 5 does.
 IS_SEARCHED = hasattr(PreTrainedModel, "_get_dtype_plan")
+ALL_NORMS = ("k_norm", "layer_norm", "norm1", "norm2", "q_norm")
 MAPPING = {
     **STANDARD_WEIGHT_MAPPING,
     "model.layers.{layer}.mlp.gate.weight": "causal_lm.layers.{layer}.router.weight",
@@ -32,8 +33,11 @@ MAPPING = {
         (["gate.weight", "gate.correction"], ("router",)),
         (["correction"], ("correction",)),
         (["both"], ("one", "other")),
-        (["norm"], ("layer_norm", "norm1", "norm2") if IS_SEARCHED else ("layer_norm",)),
-        (["norm", "input_layernorm", "post_attention_layernorm"], ("layer_norm", "norm1", "norm2")),
+        (["norm"], ALL_NORMS if IS_SEARCHED else ("layer_norm",)),
+        (
+            ["norm", "input_layernorm", "post_attention_layernorm"],
+            ALL_NORMS if IS_SEARCHED else ("layer_norm", "norm1", "norm2"),
+        ),
     ],
 )
 def test_names_in_the_dynamic_model(modules: list[str], expected: tuple[str, ...]) -> None:
