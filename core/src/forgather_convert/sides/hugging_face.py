@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.errors import MappingError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.dequantized_loading import load_dequantized
 from forgather_convert.sides.loading import load_model, written_state
@@ -25,7 +26,9 @@ from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json
 from forgather_convert.source.quantization import Quantization
+from forgather_convert.tensors import WeightMapping
 from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.names import collapse_names, compile_pattern
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -76,6 +79,7 @@ def read_hugging_face(
 
     Raises:
         UnsupportedModelError: The family cannot express it, or no config object can be made.
+        MappingError: Its weights are not in the form of a checkpoint.
     """
     config = detection.config
     hooks.validate_source_config(config, "to_forgather")
@@ -92,6 +96,7 @@ def read_hugging_face(
     else:
         warn_of_other_reading(config, classes.config_class)
     parameters = _parameters(classes, config_object)
+    _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
     unread = [name for name in detection.checkpoint.tensors if parameters.is_unread(name)]
     return HuggingFaceSource(
         hooks=hooks,
@@ -125,6 +130,27 @@ def _stored_tensors(detection: Detection) -> dict[str, Expression]:
         detection.dtype,
     )
     return dequantized_tensors(tensors, quantization, detection.dtype)
+
+
+def _refuse_loaded_form(
+    detection: Detection, parameters: ModelParameters, mapping: WeightMapping
+) -> None:
+    """Refuses what transformers 5 saves if it is told not to give weights their stored form."""
+    patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
+    loaded = [
+        name
+        for name in detection.checkpoint.tensors
+        if name in parameters.loaded_names
+        and not any(pattern.fullmatch(name) for pattern in patterns)
+    ]
+    if loaded:
+        raise MappingError(
+            f"{detection.checkpoint.files.directory} has {len(loaded)} tensors as transformers has "
+            f"them in memory, and not as checkpoints have them:{collapse_names(loaded)}\n"
+            "Save the model with save_pretrained and without save_original_format=False. A model "
+            "that was loaded from files of this form is saved in it again: load its state_dict() "
+            "into a new model of its class and config, and save that."
+        )
 
 
 def _current_tensors(

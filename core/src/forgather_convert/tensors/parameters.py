@@ -17,6 +17,8 @@ class ModelParameters:
             the base model, without the dot; empty if there is no such difference.
         unread: What is found in the names of tensors that a checkpoint may have beside them, and
             that the model does not read.
+        loaded_names: What the model in memory calls parameters that checkpoints have by other
+            names, or in several tensors.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -24,6 +26,7 @@ class ModelParameters:
     vocabulary_tensors: tuple[str, ...]
     base_prefix: str = ""
     unread: re.Pattern[str] | None = None
+    loaded_names: frozenset[str] = frozenset()
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes or name in self.tied
