@@ -1,11 +1,15 @@
 """A converted model trains as the original does, bit for bit, and what it becomes can be kept."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import transformers
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 
 from support.models import load_forgather, padding_mask, prompt
 from support.pairs import Pair, every_attention, every_dtype, every_family, every_variant
@@ -153,6 +157,27 @@ def test_trainer(pair: Pair, checkpointing: bool, tmp_path: Path) -> None:
     assert torch.equal(checkpoint(prompt()).logits, expected)
 
 
+@pytest.mark.parametrize("variant", [variant("llama-tied")], ids=lambda variant: variant.id)
+@float32
+def test_label_smoothing(pair: Pair, tmp_path: Path) -> None:
+    """The Trainer has its own loss then, and must know that labels are the next tokens."""
+    losses = []
+    models = pair.load()
+    for model, name in zip(models, ("hf", "fg"), strict=True):
+        trainer = make_trainer(
+            model,
+            tmp_path / name,
+            label_smoothing_factor=0.2,
+            max_grad_norm=0.0,
+            logging_steps=1,
+        )
+        trainer.train()
+        losses.append([entry["loss"] for entry in trainer.state.log_history if "loss" in entry])
+    assert len(losses[0]) == 2
+    assert losses[0] == losses[1]
+    assert_equal_by_name(pair, *(dict(model.named_parameters()) for model in models))
+
+
 def python_files(directory: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in directory.glob("*.py")}
 
@@ -175,6 +200,69 @@ def test_save_pretrained(pair: Pair, tmp_path: Path) -> None:
         for directory in (pair.fg, tmp_path / "second")
     ]
     assert configs[0] == configs[1]
+
+
+@pytest.fixture
+def process_group(tmp_path: Path) -> Iterator[None]:
+    """The group of this process alone."""
+    torch.distributed.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+@pytest.mark.parametrize("variant", [variant("llama-tied")], ids=lambda variant: variant.id)
+@float32
+@pytest.mark.usefixtures("process_group")
+@torch.no_grad()
+def test_saving_what_is_sharded(pair: Pair, tmp_path: Path) -> None:
+    """``fully_shard`` exchanges the class for one in a module of torch."""
+    _, model = pair.load()
+    expected = model(prompt()).logits
+    mesh = init_device_mesh("cpu", (1,))
+    for module in (*model.causal_lm.layer_stack.layers, model):
+        fully_shard(module, mesh=mesh)
+    assert torch.equal(model(prompt()).logits, expected)
+
+    whole = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True))
+    model.save_pretrained(tmp_path / "saved", state_dict=whole)
+    assert python_files(tmp_path / "saved") == python_files(pair.fg)
+    loaded = load_forgather(tmp_path / "saved", dtype=torch.float32)
+    assert torch.equal(loaded(prompt()).logits, expected)
+
+
+@pytest.mark.parametrize("variant", [variant("qwen3-tied")], ids=lambda variant: variant.id)
+@float32
+@pytest.mark.parametrize("task", ["SequenceClassification", "TokenClassification"])
+def test_classification(pair: Pair, task: str, tmp_path: Path) -> None:
+    """A new head on the transformer: the same one for the same seed."""
+    auto_class = getattr(transformers, f"AutoModelFor{task}")
+    ids, attention_mask = prompt(), padding_mask(prompt())
+    labels = torch.arange(len(ids)) if task.startswith("Sequence") else ids % 3
+    gradients, logits = [], []
+    for directory in (pair.hf, pair.fg):
+        torch.manual_seed(3)
+        model = auto_class.from_pretrained(
+            directory, trust_remote_code=True, num_labels=3, dtype=torch.float32
+        ).eval()
+        output = model(ids, attention_mask=attention_mask, labels=labels)
+        output.loss.backward()
+        logits.append(output.logits)
+        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+    assert torch.equal(*logits)
+    heads = [{name: each.pop(name) for name in list(each) if "score" in name} for each in gradients]
+    assert heads[0].keys() == heads[1].keys()
+    assert all(torch.equal(heads[0][name], heads[1][name]) for name in heads[0])
+    assert_equal_by_name(pair, *gradients)
+
+    model.save_pretrained(tmp_path / "trained")
+    again = auto_class.from_pretrained(
+        tmp_path / "trained", trust_remote_code=True, dtype=torch.float32
+    ).eval()
+    assert torch.equal(again(ids, attention_mask=attention_mask).logits, logits[1])
 
 
 @pytest.mark.parametrize(
