@@ -63,7 +63,9 @@ def _hand_over(framework: Framework, arguments: Sequence[str]) -> Any:
 def _run(outcome: Outcome) -> int:
     """Runs the command, and reports what it raises; gives the exit code."""
     try:
-        result = forgather.main(prog_name="forgather", standalone_mode=False, obj=outcome)
+        result = forgather.main(
+            standalone_mode=False, obj=outcome, complete_var="_FORGATHER_COMPLETE"
+        )
         sys.stdout.flush()
     except click.ClickException as error:
         echo_usage_error(error)
