@@ -319,6 +319,19 @@ def test_command_exits_with_1_for_a_difference_and_locates_it(
     assert content["config"] == [{"field": "rope_parameters.rope_theta", "a": 5e5, "b": 1e4}]
 
 
+def test_code_that_does_not_run_is_named_once(
+    hf: Path, fg: Path, copied: Callable[[Path], Path]
+) -> None:
+    """However often the model is loaded: here, to find where it differs, too."""
+    other = copied(fg)
+    edit_config(other, rms_norm_eps=0.5)
+    code = next(other.glob("modeling_*.py"))
+    code.write_text(code.read_text() + "\n# Edited.\n")
+    result = forgather("verify", hf, other)
+    assert result.stderr.count(f"The model code in {other} was edited") == 1
+    assert "in layer 0, in model.layers.0.input_layernorm" in result.stdout
+
+
 def test_command_reports_what_is_no_model(hf: Path, tmp_path: Path) -> None:
     result = forgather("verify", hf, tmp_path / "nothing")
     assert result.returncode == 1

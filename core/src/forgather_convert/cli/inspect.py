@@ -254,7 +254,7 @@ def _parameter_rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
 def _rope_text(inspection: "Inspection") -> str:
     rope = inspection.rope
     if rope is None:
-        return "not stated"
+        return "unknown" if inspection.problems else "not stated"
 
     def text(kind: str, theta: float, options: Mapping[str, Any]) -> str:
         more = [
@@ -313,7 +313,8 @@ def _files_text(inspection: "Inspection") -> str:
 
 
 def _checkpoint_text(checkpoint: "CheckpointContents") -> str:
-    contents = ", ".join(contents.value for contents in checkpoint.contents) or "nothing known"
+    unknown = "nothing known" if checkpoint.num_bytes else "empty"
+    contents = ", ".join(contents.value for contents in checkpoint.contents) or unknown
     chosen = " <- converted" if checkpoint.is_converted else ""
     return f"{checkpoint.path.name}: {contents} ({_bytes(checkpoint.num_bytes)}){chosen}"
 

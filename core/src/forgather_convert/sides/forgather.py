@@ -5,6 +5,7 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class ForgatherSource(SourceSide):
     trusts_code: bool
     max_length: int | None
 
-    @property
+    @cached_property
     def standard_project(self) -> Project:
         """The dynamic model that the family has for this config today."""
         as_hugging_face = complete_config(
@@ -64,7 +65,7 @@ class ForgatherSource(SourceSide):
         return self.hooks.project(as_hugging_face, None)
 
     def parameters(self) -> ModelParameters:
-        standard = load_generated_code(generate_code(self.standard_project))
+        standard = self._standard_classes
         config = self._reference_config(standard.config_class, self.config)
         return parameters_of(lambda: standard.model_class(config))
 
@@ -74,12 +75,11 @@ class ForgatherSource(SourceSide):
         Its code is known if it is, byte for byte, what the generator writes. Code that is not
         runs only where the user trusts it; otherwise the standard code stands in for it.
         """
-        project = self.standard_project
-        own = self._own_classes(project)
+        own = self._own_classes
         if own is not None:
             config = self._reference_config(own.config_class, self.written_config)
             return load_model(own.model_class, config, self.weights_directory, state)
-        standard = load_generated_code(generate_code(project))
+        standard = self._standard_classes
         config = self._reference_config(standard.config_class, self.config)
         return load_tensors(standard.model_class, config, self.weights_directory, state)
 
@@ -87,10 +87,16 @@ class ForgatherSource(SourceSide):
         config = config_class.from_dict(without_dtype(fields))
         return with_max_length(config, self.max_length, self.config.origin)
 
-    def _own_classes(self, project: Project) -> DynamicModelClasses | None:
+    @cached_property
+    def _standard_classes(self) -> DynamicModelClasses:
+        return load_generated_code(generate_code(self.standard_project))
+
+    @cached_property
+    def _own_classes(self) -> DynamicModelClasses | None:
+        """The classes of the model's own code; ``None``, with a warning, if it must not run."""
         if self.stored_code is None:
             return None
-        differing = differs_from_generated(self.stored_code, project)
+        differing = differs_from_generated(self.stored_code, self.standard_project)
         if not differing or self.trusts_code:
             return load_stored_code(self.stored_code)
         logger.warning(
