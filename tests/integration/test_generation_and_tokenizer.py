@@ -1,6 +1,7 @@
 """What is done with a model's tokenizer: generation, the check's prompt, chat templates."""
 
 import json
+import logging
 import shutil
 from pathlib import Path
 
@@ -12,7 +13,9 @@ from forgather_convert import ConvertOptions, convert
 from forgather_convert.source.plain_text import printable
 from support.command import run_convert
 from support.directories import differences
+from support.log import logged
 from support.models import load_forgather, write_hf_model
+from support.tokenizers import write_sentencepiece
 from support.variants import Variant, variant
 from support.vocabulary import read_json
 
@@ -83,6 +86,36 @@ def test_tokenizer_is_taken_along(model_with_tokenizer: Path, tmp_path: Path) ->
     content = (model_with_tokenizer / "tokenizer.json").read_bytes()
     assert (tmp_path / "fg" / "tokenizer.json").read_bytes() == content
     assert differences(model_with_tokenizer, tmp_path / "back") == []
+
+
+def test_the_tokenizer_needs_no_trust(model_with_tokenizer: Path, tmp_path: Path) -> None:
+    """The advice for those whom transformers 5 asks about the model's code."""
+    convert(model_with_tokenizer, tmp_path / "fg", ConvertOptions(skip_default_tokens=True))
+    expected = AutoTokenizer.from_pretrained(model_with_tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(tmp_path / "fg", trust_remote_code=False)
+    assert tokenizer(TEXT)["input_ids"] == expected(TEXT)["input_ids"]
+
+
+def test_a_tokenizer_that_the_model_type_selects(tmp_path: Path) -> None:
+    """Equal ids or a warning, and what the docs advise then."""
+    prompt = "  Two  spaces"
+    source = write_hf_model(tmp_path / "hf", Variant("mistral", "words", {"vocab_size": 32000}))
+    write_sentencepiece(source)
+    options = ConvertOptions(skip_default_tokens=True, prompt=prompt)
+    with logged(level=logging.WARNING) as messages:
+        convert(source, tmp_path / "fg", options)
+    expected = AutoTokenizer.from_pretrained(source)
+    ids = expected(prompt)["input_ids"]
+
+    def result_ids() -> object:
+        result = AutoTokenizer.from_pretrained(tmp_path / "fg", trust_remote_code=False)
+        return result(prompt)["input_ids"]
+
+    is_reported = any("read the prompt differently" in message for message in messages)
+    assert is_reported == (result_ids() != ids)
+    path = tmp_path / "fg" / "tokenizer_config.json"
+    path.write_text(json.dumps({**read_json(path), "tokenizer_class": type(expected).__name__}))
+    assert result_ids() == ids
 
 
 @pytest.mark.parametrize("place", ["tokenizer_config.json", "chat_template.jinja", "none"])
