@@ -138,8 +138,13 @@ def test_merged_and_then_converted(pair: Pair, adapter: Path, tmp_path: Path) ->
     merged.save_pretrained(tmp_path / "hf")
     one = load_forgather(convert_unchecked(tmp_path / "hf", tmp_path / "fg"))
     other = with_adapter(load_forgather(pair.fg), to_base(adapter, tmp_path / "adapter", pair.hf))
-    merged_there = other.merge_and_unload().state_dict()
-    assert [n for n, t in one.state_dict().items() if not torch.equal(t, merged_there[n])] == []
+    merged_there = other.merge_and_unload()
+    state = merged_there.state_dict()
+    assert [n for n, t in one.state_dict().items() if not torch.equal(t, state[n])] == []
+
+    merged_there.save_pretrained(tmp_path / "merged")
+    back = load_hf(convert_unchecked(tmp_path / "merged", tmp_path / "back"), "llama").state_dict()
+    assert [n for n, t in merged.state_dict().items() if not torch.equal(t, back[n])] == []
 
 
 def test_an_adapter_that_was_trained_on_the_forgather_model(pair: Pair, tmp_path: Path) -> None:

@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from forgather_convert.tensors.dtypes import tensor_bytes
+
 
 @dataclass(frozen=True)
 class TensorRef:
@@ -33,9 +35,6 @@ class TensorRef:
     @property
     def num_bytes(self) -> int:
         """The size of its elements, in bytes."""
-        # Not above: tensors are made of these, so that this module must not need that package.
-        from forgather_convert.tensors.dtypes import tensor_bytes
-
         return tensor_bytes(self.dtype, self.shape)
 
     def renamed(self, name: str) -> "TensorRef":
