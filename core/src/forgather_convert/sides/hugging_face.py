@@ -26,10 +26,10 @@ from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json
 from forgather_convert.source.quantization import Quantization
-from forgather_convert.tensors import WeightMapping
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import collapse_names, compile_pattern
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
@@ -141,6 +141,7 @@ def _refuse_loaded_form(
         name
         for name in detection.checkpoint.tensors
         if name in parameters.loaded_names
+        and not parameters.is_unread(name)
         and not any(pattern.fullmatch(name) for pattern in patterns)
     ]
     if loaded:
