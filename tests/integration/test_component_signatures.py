@@ -175,9 +175,12 @@ def test_a_norm_without_an_epsilon_in_the_config(tmp_path: Path) -> None:
 
 
 def test_capabilities_are_class_attributes(tmp_path: Path) -> None:
-    capabilities = Capabilities(supports_sdpa=False, keep_in_fp32_modules=("norm1", "norm2"))
+    lists = {"keep_in_fp32_modules": ("norm1", "nowhere"), "keep_in_fp32_modules_strict": ("no.w",)}
+    capabilities = Capabilities(supports_sdpa=False, **lists)
     code = generate_code(Project("vendor", CONFIG, capabilities=capabilities))
     classes = load_generated_code(code)
     found = {name: getattr(classes.model_class, name) for name in capabilities.attributes()}
     assert Capabilities.from_attributes(found) == capabilities
+    # Also where there is no such module, which transformers 4 refuses.
+    classes.model_class(classes.config_class())
     ast.parse(code.files[f"{code.model_module}.py"])

@@ -141,6 +141,7 @@ def _refuse_loaded_form(
         name
         for name in detection.checkpoint.tensors
         if name in parameters.loaded_names
+        and not parameters.is_unread(name)
         and not any(pattern.fullmatch(name) for pattern in patterns)
     ]
     if loaded:

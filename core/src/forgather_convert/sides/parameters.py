@@ -43,7 +43,7 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
         vocabulary_tensors=(embedding, *(() if is_tied else (head,)), *biases),
         base_prefix=model.base_model_prefix,
         unread=_unread_names(model, saved.shapes),
-        loaded_names=frozenset(model.state_dict()) - frozenset(saved.shapes),
+        loaded_names=saved.loaded_names,
     )
 
 

@@ -22,10 +22,12 @@ class SavedState:
         shapes: Their shapes, by their names in the checkpoint.
         names: The names in the checkpoint of the model's parameters and buffers, by their names
             in the model. Those that the checkpoint has in another form are not among them.
+        loaded_names: The names in the model that are none in the checkpoint.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
     names: Mapping[str, str]
+    loaded_names: frozenset[str]
 
 
 def saved_state(model: Any) -> SavedState:
@@ -43,6 +45,7 @@ def saved_state(model: Any) -> SavedState:
     return SavedState(
         shapes={name: tuple(tensor.shape) for name, tensor in written.items()},
         names={name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names},
+        loaded_names=frozenset(state) - frozenset(written),
     )
 
 
