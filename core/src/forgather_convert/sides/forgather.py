@@ -25,7 +25,7 @@ from forgather_convert.sides.loading import load_model, load_tensors, written_st
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
 from forgather_convert.sides.parameters import RECOMPUTED, parameters_of
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
-from forgather_convert.sides.reference import complete_config, with_max_length, without_dtype
+from forgather_convert.sides.reference import complete_config, config_object, with_max_length
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import Detection
@@ -84,7 +84,7 @@ class ForgatherSource(SourceSide):
         return load_tensors(standard.model_class, config, self.weights_directory, state)
 
     def _reference_config(self, config_class: Any, fields: SourceConfig) -> Any:
-        config = config_class.from_dict(without_dtype(fields))
+        config = config_object(config_class, fields, fields.origin)
         return with_max_length(config, self.max_length, self.config.origin)
 
     @cached_property
@@ -192,7 +192,8 @@ class ForgatherDestination(DestinationSide):
 
     def load(self, directory: Path) -> Any:
         classes = load_generated_code(self.code)
-        config = classes.config_class.from_dict(without_dtype(read_config(directory)))
+        fields = read_config(directory)
+        config = config_object(classes.config_class, fields, fields.origin)
         state = written_state(directory, self.parameters)
         return load_model(classes.model_class, config, directory, state)
 

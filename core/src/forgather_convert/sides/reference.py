@@ -8,7 +8,8 @@ knows none for the model type.
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -74,22 +75,13 @@ class ReferenceClasses:
         Raises:
             UnreadableConfigError: The installed transformers cannot read it.
         """
-        try:
+        with _readable(origin):
             config = self.config_class.from_dict(self._in_known_schema(fields, origin))
             if getattr(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even where it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
             if self.hooks.has_rope:
                 _settle_rope(config, origin)
-        except UnsupportedModelError:
-            raise
-        # Each config class has checks and errors of its own.
-        except Exception as error:
-            raise UnreadableConfigError(
-                f"The installed transformers cannot read {origin}: {type(error).__name__}: "
-                f"{first_line(error).rstrip('.')}. Correct the file, or install another version of "
-                "transformers."
-            ) from error
         return config
 
     def _in_known_schema(self, fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
@@ -115,6 +107,36 @@ class ReferenceClasses:
 
 class UnreadableConfigError(UnsupportedModelError):
     """The installed transformers cannot make a config object from a file."""
+
+
+def config_object(config_class: Any, fields: Mapping[str, Any], origin: str) -> Any:
+    """The config object that a class makes of the content of a ``config.json``.
+
+    Args:
+        config_class: A class of transformers, or of a dynamic model's own code.
+        fields: The content.
+        origin: The file, for messages.
+
+    Raises:
+        UnreadableConfigError: The class refuses the content.
+    """
+    with _readable(origin):
+        return config_class.from_dict(without_dtype(fields))
+
+
+@contextmanager
+def _readable(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except UnsupportedModelError:
+        raise
+    # Each config class has checks and errors of its own.
+    except Exception as error:
+        raise UnreadableConfigError(
+            f"The installed transformers cannot read {origin}: {type(error).__name__}: "
+            f"{first_line(error).rstrip('.')}. Correct the file, or install another version of "
+            "transformers."
+        ) from error
 
 
 def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) -> SourceConfig:

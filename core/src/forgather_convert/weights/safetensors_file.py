@@ -68,7 +68,21 @@ def read_header(path: Path) -> SafetensorsHeader:
                 f"{length} bytes, the file has {size}. Download it again."
             )
         raw = file.read(length)
-    return parse_header(raw, path, size)
+    header = parse_header(raw, path, size)
+    _check_with_the_reference(path)
+    return header
+
+
+def _check_with_the_reference(path: Path) -> None:
+    """What the reference implementation cannot read, no user can load."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        # For NumPy it reads no tensor, and does not import torch.
+        with safe_open(path, framework="np"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise _damaged(str(path), f"safetensors says '{one_line(str(error))}'") from error
 
 
 def parse_header(raw: bytes, path: Path, file_size: int) -> SafetensorsHeader:
