@@ -15,12 +15,12 @@ from forgather_convert.cli.console import (
     keep_quiet,
     set_up_logging,
 )
+from forgather_convert.cli.converter_options import converter_options
 from forgather_convert.cli.help import GroupedCommand
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import (
     CheckpointParameter,
     DirectoryParameter,
-    DistributionParameter,
     ModelTypeOption,
     ModelTypeParameter,
     SizeParameter,
@@ -143,20 +143,7 @@ OPTION_GROUPS = {
     type=click.Path(path_type=Path),
     help="Jinja template to store as the tokenizer's chat template.",
 )
-@click.option(
-    "--converter-path",
-    "converter_paths",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Directory or file to search for converters first. Can be given several times.",
-)
-@click.option(
-    "--converter",
-    metavar="DIST",
-    type=DistributionParameter(),
-    help="Installed distribution to take the converter from, where several have one.",
-)
-@click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
+@converter_options
 @click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
 @click.option(
     "--format",
@@ -231,8 +218,6 @@ def convert_command(
     source_path = resolve_source(source_path)
     base = None if base is None else resolve_source(base)
     stay_offline()
-    if converter is not None and no_plugins:
-        raise click.UsageError("--converter and --no-plugins exclude each other.")
     if model_type is not None:
         check_model_type(model_type, converter_paths, use_plugins=not no_plugins)
     options = ConvertOptions(

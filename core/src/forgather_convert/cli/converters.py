@@ -9,8 +9,13 @@ import click
 
 from forgather_convert.cli import converter_reports as reports
 from forgather_convert.cli.console import echo, echo_json, set_up_logging
+from forgather_convert.cli.converter_options import (
+    CONVERTER_PATHS,
+    NO_PLUGINS,
+    converter_options,
+)
 from forgather_convert.cli.outcome import Outcome
-from forgather_convert.cli.parameters import DistributionParameter, ModelTypeParameter
+from forgather_convert.cli.parameters import ModelTypeParameter
 from forgather_convert.cli.verbosity import verbosity_options
 from forgather_convert.discovery.found import FoundConverter, Status
 from forgather_convert.errors import ConverterError
@@ -31,22 +36,6 @@ _NOT_IMPORTED = (
 )
 
 
-_PATHS = click.option(
-    "--converter-path",
-    "converter_paths",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Directory or file to search for converters first. Can be given several times.",
-)
-_CONVERTER = click.option(
-    "--converter",
-    metavar="DIST",
-    type=DistributionParameter(),
-    help="Installed distribution to take the converter from, where several have one.",
-)
-_NO_PLUGINS = click.option(
-    "--no-plugins", is_flag=True, help="Use no converter of installed distributions."
-)
 _JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -65,8 +54,8 @@ def converters_group() -> None:
 
 
 @converters_group.command("list", short_help="All converters.")
-@_PATHS
-@_NO_PLUGINS
+@CONVERTER_PATHS
+@NO_PLUGINS
 @click.option("--check", is_flag=True, help="Import each, in a process of its own.")
 @_JSON
 @_VERBOSITY
@@ -104,9 +93,7 @@ def list_command(
 
 @converters_group.command("show", short_help="One converter: classes, hooks, mapping.")
 @click.argument("model_type", metavar="TYPE", type=ModelTypeParameter())
-@_PATHS
-@_CONVERTER
-@_NO_PLUGINS
+@converter_options
 @_JSON
 @_VERBOSITY
 def show_command(
@@ -119,7 +106,6 @@ def show_command(
 ) -> None:
     """Shows the converter of the model type TYPE: classes, hooks, components, mapping."""
     _start(level)
-    _refuse_both(converter, no_plugins)
     from forgather_convert.converter_tools.description import describe
     from forgather_convert.discovery.choice import resolve_converter
 
@@ -135,9 +121,7 @@ def show_command(
 
 @converters_group.command("check", short_help="Check converters, with tiny models.")
 @click.argument("target", metavar="[TYPE|PATH]", required=False)
-@_PATHS
-@_CONVERTER
-@_NO_PLUGINS
+@converter_options
 @_JSON
 @_VERBOSITY
 def check_command(
@@ -154,7 +138,6 @@ def check_command(
     both models; and a tiny model is converted both ways.
     """
     _start(level)
-    _refuse_both(converter, no_plugins)
     if target is None:
         from forgather_convert.discovery.choice import find_converters, pass_over
 
@@ -278,11 +261,6 @@ def _is_path(target: str) -> bool:
         return True
     is_type = any(converter.model_type == target for converter in find_converters())
     return not is_type and Path(target).exists()
-
-
-def _refuse_both(converter: str | None, no_plugins: bool) -> None:
-    if converter is not None and no_plugins:
-        raise click.UsageError("--converter and --no-plugins exclude each other.")
 
 
 def _exit_if(has_failed: bool) -> None:

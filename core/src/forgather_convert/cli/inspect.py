@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forgather_convert.cli.console import echo, echo_json, set_up_logging
+from forgather_convert.cli.converter_options import converter_options
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import (
     CheckpointParameter,
     DirectoryParameter,
-    DistributionParameter,
     ModelTypeParameter,
 )
 from forgather_convert.cli.verbosity import verbosity_options
@@ -48,20 +48,7 @@ _MAX_FILES = 12
 @click.option(
     "--dequantize", is_flag=True, help="Ask whether it can be converted with this option."
 )
-@click.option(
-    "--converter-path",
-    "converter_paths",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Directory or file to search for converters first. Can be given several times.",
-)
-@click.option(
-    "--converter",
-    metavar="DIST",
-    type=DistributionParameter(),
-    help="Installed distribution to take the converter from, where several have one.",
-)
-@click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
+@converter_options
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @verbosity_options("WARNING")
 def inspect_command(
@@ -86,8 +73,6 @@ def inspect_command(
     # First: to look at a model, none is downloaded.
     stay_offline()
     path = resolve_source(path)
-    if converter is not None and no_plugins:
-        raise click.UsageError("--converter and --no-plugins exclude each other.")
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.tensor_groups import group_tensors
 

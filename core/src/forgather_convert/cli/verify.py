@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forgather_convert.cli.console import echo_json, set_up_logging
+from forgather_convert.cli.converter_options import converter_options
 from forgather_convert.cli.outcome import Outcome
-from forgather_convert.cli.parameters import DirectoryParameter, DistributionParameter
+from forgather_convert.cli.parameters import DirectoryParameter
 from forgather_convert.cli.tables import print_labelled, print_line
 from forgather_convert.cli.verbosity import verbosity_options
 from forgather_convert.options import DEFAULT_PROMPT
@@ -41,20 +42,7 @@ _DIFFERENT = 1
     is_flag=True,
     help="Let a Forgather model's own code run where it was edited.",
 )
-@click.option(
-    "--converter-path",
-    "converter_paths",
-    multiple=True,
-    type=click.Path(path_type=Path),
-    help="Directory or file to search for converters first. Can be given several times.",
-)
-@click.option(
-    "--converter",
-    metavar="DIST",
-    type=DistributionParameter(),
-    help="Installed distribution to take the converter from, where several have one.",
-)
-@click.option("--no-plugins", is_flag=True, help="Use no converter of installed distributions.")
+@converter_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @verbosity_options("WARNING")
 def verify_command(
@@ -81,8 +69,6 @@ def verify_command(
     set_up_logging(level, warnings=outcome.warnings)
     a, b = resolve_source(a), resolve_source(b)
     stay_offline()
-    if converter is not None and no_plugins:
-        raise click.UsageError("--converter and --no-plugins exclude each other.")
     from forgather_convert.verification.verify import VerifyOptions, verify
 
     options = VerifyOptions(
