@@ -1,11 +1,11 @@
-# The two commands of the README. Each needs Python >= 3.10 with venv, and nothing else.
+# The commands of the README. Each needs Python >= 3.10 with venv, and nothing else.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test clean
+.PHONY: bench demo test clean
 
 # Options for the demonstration: make demo DEMO=--offline
 DEMO ?=
@@ -15,6 +15,12 @@ test: $(VENV)/tox.ready
 
 demo: $(VENV)/demo.ready
 	@$(BIN)/python scripts/demo.py $(DEMO)
+
+# Options for the benchmarks: make bench BENCH="--sizes 1B"
+BENCH ?=
+
+bench: $(VENV)/demo.ready
+	@$(BIN)/python benchmarks/bench.py $(BENCH)
 
 $(VENV)/ready:
 	@$(PYTHON) -c 'import sys; assert sys.version_info >= (3, 10), "Python 3.10 or later is needed"'
