@@ -16,7 +16,7 @@ from safetensors import safe_open
 
 from forgather_convert import convert
 from forgather_convert.cli.convert import OPTION_GROUPS, convert_command
-from forgather_convert.cli.quantities import describe_size
+from forgather_convert.quantities import describe_size
 from support.command import forgather, forgather_process, run_convert
 from support.directories import snapshot
 from support.models import random_state, write_hf_model

@@ -8,8 +8,8 @@ from rich.progress import Progress as Lines
 from rich.table import Column
 from rich.text import Text
 
-from forgather_convert.cli.quantities import describe_seconds, describe_size
 from forgather_convert.progress import Phase, Progress
+from forgather_convert.quantities import describe_seconds, describe_size
 
 if TYPE_CHECKING:
     from rich.console import Console
