@@ -142,7 +142,8 @@ def convert(
             logits = _check_logits(planned, staging.content, options, timed)
         if options.generation_test:
             timed.start(Phase.GENERATE)
-            generation = generate(planned, staging.content, options.prompt, options.device)
+            source_dtype = _cast_from(planned, options) or planned.plan.dtype
+            generation = generate(planned, staging.content, options, source_dtype, timed)
         hashes = _hash(staging, options, timed)
         _commit(source, staging, options, on_written, timed)
     result = ConversionResult(planned.plan, logits, generation, timed.seconds(), hashes)

@@ -59,6 +59,7 @@ OPTION_GROUPS = {
         "--device",
         "--prompt",
         "--generation-test",
+        "--chat",
     ),
     "Output": (
         "--dry-run",
@@ -136,6 +137,9 @@ OPTION_GROUPS = {
     "--device", metavar="DEVICE", default="cpu", show_default=True, help="Where the checks run."
 )
 @click.option("-g", "--generation-test", is_flag=True, help="Continue a prompt with the result.")
+@click.option(
+    "--chat", is_flag=True, help="With -g: give the prompt as a message, in the chat template."
+)
 @click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text for the checks.")
 @click.option("--debug-params", is_flag=True, help="Print the names of all parameters.")
 @click.option(
@@ -194,6 +198,7 @@ def convert_command(
     pad_vocab_to_multiple_of: int,
     device: str,
     generation_test: bool,
+    chat: bool,
     prompt: str,
     debug_params: bool,
     chat_template_path: Path | None,
@@ -235,6 +240,8 @@ def convert_command(
 
         models = (source_path, destination_path, checkpoint_path, base)
         check_place(report_path, [model for model in models if model is not None])
+    if chat and not generation_test:
+        raise click.UsageError("--chat needs --generation-test.")
     if model_type is not None:
         check_model_type(model_type, converter_paths, use_plugins=not no_plugins)
     options = ConvertOptions(
@@ -251,6 +258,7 @@ def convert_command(
         chat_template_path=chat_template_path,
         device=device,
         generation_test=generation_test,
+        chat=chat,
         prompt=prompt,
         converter=converter,
         converter_paths=converter_paths,

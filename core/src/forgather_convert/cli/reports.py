@@ -67,9 +67,10 @@ def print_vocabulary(change: VocabularyChange, console: "Console | None") -> Non
 
 def generation_as_text(generation: Generation) -> str:
     """The prompt with its continuation, or the token ids without a tokenizer."""
-    if generation.text or generation.prompt:
-        return f"Generation test: {generation.prompt}{generation.text}"
-    return f"Generation test (no tokenizer): {' '.join(map(str, generation.token_ids))}"
+    if generation.text:
+        return f"Generation test: {generation.text}"
+    ids = " ".join(map(str, generation.result.token_ids))
+    return f"Generation test (no tokenizer): {ids}"
 
 
 def _tensor_line(tensor: TensorPlan) -> str:

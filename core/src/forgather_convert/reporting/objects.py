@@ -11,6 +11,7 @@ from forgather_convert.tensors.expressions import describe
 from forgather_convert.vocabulary.change import VocabularyChange
 
 if TYPE_CHECKING:
+    from forgather_convert.validation.generation import Continuation, Generation
     from forgather_convert.validation.logits import LogitComparison
 
 
@@ -35,7 +36,6 @@ def plan_object(plan: ConversionPlan, warnings: Sequence[str]) -> dict[str, Any]
 
 def result_object(result: ConversionResult, warnings: Sequence[str]) -> dict[str, Any]:
     """The result of a conversion, for other programs."""
-    generation = result.generation
     return {
         **_summary(result.plan),
         "files": sorted(result.plan.file_names),
@@ -43,14 +43,25 @@ def result_object(result: ConversionResult, warnings: Sequence[str]) -> dict[str
         "left_out": list(result.plan.left_out),
         "seconds": {phase.value: round(value, 3) for phase, value in result.seconds.items()},
         "logits": None if result.logits is None else _logits_object(result.logits),
-        "generation": None
-        if generation is None
-        else {
-            "prompt": generation.prompt or None,
-            "text": generation.text or None,
-            "token_ids": list(generation.token_ids),
-        },
+        "generation": None if result.generation is None else _generation(result.generation),
         "warnings": list(warnings),
+    }
+
+
+def _generation(generation: "Generation") -> dict[str, Any]:
+    return {
+        "prompt": generation.prompt or None,
+        "chat": generation.is_chat,
+        **_continuation(generation.result),
+        "source": _continuation(generation.source),
+    }
+
+
+def _continuation(found: "Continuation") -> dict[str, Any]:
+    return {
+        "text": found.text or None,
+        "token_ids": list(found.token_ids),
+        "tokens_per_second": round(found.tokens_per_second, 3),
     }
 
 
