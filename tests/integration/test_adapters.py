@@ -133,6 +133,18 @@ def test_there_and_back(pair: Pair, case: str, tmp_path: Path) -> None:
     assert differences(hf, to_base(fg, tmp_path / "back", pair.fg)) == []
 
 
+def test_report_of_an_adapter(pair: Pair, adapter: Path, tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    run_convert("--report", report, "--base", pair.hf, adapter, tmp_path / "fg")
+    content = json.loads(report.read_text())
+    assert content["hashes"].keys() == {path.name for path in (tmp_path / "fg").iterdir()}
+    assert content["config"] == []
+    assert content["components"].keys() == {"attention"}
+    run_convert(
+        "--report", tmp_path / "report.html", "--base", pair.fg, tmp_path / "fg", tmp_path / "hf"
+    )
+
+
 def test_merged_and_then_converted(pair: Pair, adapter: Path, tmp_path: Path) -> None:
     merged = with_adapter(load_hf(pair.hf, "llama"), adapter).merge_and_unload()
     merged.save_pretrained(tmp_path / "hf")

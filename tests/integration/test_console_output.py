@@ -1,6 +1,7 @@
 """What the user of ``forgather convert`` sees: messages, help, colours, JSON, plans."""
 
 import importlib.metadata
+import io
 import json
 import os
 import pty
@@ -12,11 +13,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from safetensors import safe_open
 
 from forgather_convert import convert
 from forgather_convert.cli.convert import OPTION_GROUPS, convert_command
-from forgather_convert.cli.quantities import describe_size
+from forgather_convert.cli.phases import PhaseLines
+from forgather_convert.progress import Phase
+from forgather_convert.quantities import describe_size
 from support.command import forgather, forgather_process, run_convert
 from support.directories import snapshot
 from support.models import random_state, write_hf_model
@@ -215,6 +219,22 @@ def test_phases_on_a_terminal_and_not_in_a_pipe(source: Path, tmp_path: Path) ->
     assert all("100 % of" in line for line in phases[2:])
     # Before the imports that take seconds, and before the first message.
     assert 0 < printed.index("read") < printed.index("plan") < printed.index("Converting")
+
+
+def test_generated_text_is_shown_below_the_phases_while_it_grows() -> None:
+    stream = io.StringIO()
+
+    def lines() -> list[str]:
+        return screen(stream.getvalue().replace("\n", "\r\n"))
+
+    console = Console(file=stream, force_terminal=True, width=80, _environ={"TERM": "xterm"})
+    with PhaseLines(console) as phases:
+        phases.start(Phase.GENERATE)
+        phases.generated("result", "The old\x1b[2J", 12.34)
+        phases.generated("result", "The old\x1b[2J bridge", 12.34)
+        assert lines()[1] == r"result, 12.3 tokens/s: The old\x1b[2J bridge"
+    assert "result" not in "".join(lines())
+    assert lines()[0].startswith("✓ generate")
 
 
 def test_narrow_terminal_breaks_lines_between_words(source: Path, tmp_path: Path) -> None:

@@ -1,17 +1,21 @@
 """What is done with a model's tokenizer: generation, the check's prompt, chat templates."""
 
+import itertools
 import json
 import logging
+import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from tokenizers import ByteLevelBPETokenizer
-from transformers import AutoTokenizer, PreTrainedTokenizerFast
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
-from forgather_convert import ConvertOptions, convert
+from forgather_convert import ConvertOptions, OptionError, Progress, ValidationError, convert
 from forgather_convert.source.plain_text import printable
-from support.command import run_convert
+from support.command import forgather, run_convert
 from support.directories import differences
 from support.log import logged
 from support.models import load_forgather, write_hf_model
@@ -68,6 +72,107 @@ def test_generation_test_without_tokenizer(source: Path, tmp_path: Path) -> None
     ids = json.loads(result.stdout)["generation"]["token_ids"]
     assert ids
     assert all(0 <= number < 160 for number in ids)
+
+
+class _Texts(Progress):
+    """Keeps what is told of the generated text."""
+
+    def __init__(self) -> None:
+        self.told: dict[str, list[str]] = {}
+
+    def generated(self, model: str, text: str, tokens_per_second: float) -> None:
+        assert tokens_per_second >= 0
+        self.told.setdefault(model, []).append(text)
+
+
+def greedy(directory: Path, text: str, dtype: torch.dtype, **options: Any) -> list[int]:
+    """How a Hugging Face model goes on after a text, without this tool."""
+    tokenizer = AutoTokenizer.from_pretrained(directory)
+    model = AutoModelForCausalLM.from_pretrained(directory, dtype=dtype)
+    ids = tokenizer(text, return_tensors="pt", **options)["input_ids"]
+    mask = torch.ones_like(ids)
+    output = model.generate(ids, attention_mask=mask, max_new_tokens=40, do_sample=False)
+    return [int(token) for token in output[0, ids.shape[1] :]]
+
+
+def test_both_models_continue_the_prompt_and_their_texts_are_streamed(
+    model_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    """With a cast they need not say the same."""
+    words, texts = "The old bridge", _Texts()
+    options = ConvertOptions(
+        generation_test=True, prompt=words, dtype="bfloat16", logit_check=False
+    )
+    found = convert(model_with_tokenizer, tmp_path / "fg", options, progress=texts).generation
+    assert found is not None
+    for name, one, dtype in (
+        ("result", found.result, torch.bfloat16),
+        ("source", found.source, torch.float32),
+    ):
+        assert list(one.token_ids) == greedy(model_with_tokenizer, words, dtype)
+        assert texts.told[name][-1] == f"{words}{one.text}"
+        assert len(set(texts.told[name])) > 3
+        for before, after in itertools.pairwise(texts.told[name]):
+            assert after.startswith(before)
+    assert found.result.token_ids != found.source.token_ids
+
+
+def test_the_source_is_told_beside_the_result(model_with_tokenizer: Path, tmp_path: Path) -> None:
+    same = run_convert("-g", "--json", model_with_tokenizer, tmp_path / "same")
+    assert re.search(
+        r"^Generated \d+ tokens at [\d.]+ tokens/s; .* generates the same$", same.stderr, re.M
+    )
+    content = json.loads(same.stdout)["generation"]
+    assert content["source"]["token_ids"] == content["token_ids"]
+    assert content["tokens_per_second"] > 0
+    cast = run_convert(
+        "-g", "--json", "--dtype", "bfloat16", model_with_tokenizer, tmp_path / "cast"
+    )
+    assert "; the source goes on in another way: " in cast.stderr
+
+
+def test_a_model_that_prefers_beams_continues_greedily(
+    model_with_tokenizer: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "hf"
+    shutil.copytree(model_with_tokenizer, source)
+    path = source / "generation_config.json"
+    path.write_text(json.dumps({**read_json(path), "num_beams": 3}))
+    run_convert("-g", "--no-logit-check", source, tmp_path / "fg")
+
+
+def test_chat_gives_the_prompt_as_a_message(model_with_tokenizer: Path, tmp_path: Path) -> None:
+    template = tmp_path / "chat.jinja"
+    template.write_text(
+        "{{ bos_token }}{% for message in messages %}the {{ message.content }}{% endfor %}"
+        "{% if add_generation_prompt %} stands{% endif %}"
+    )
+    arguments = ("-g", "--chat", "--prompt", "river", "-t", template, model_with_tokenizer)
+    report = tmp_path / "report.json"
+    result = run_convert("--report", report, *arguments, tmp_path / "fg")
+    ids = greedy(
+        model_with_tokenizer, "<s>the river stands", torch.float32, add_special_tokens=False
+    )
+    answer = AutoTokenizer.from_pretrained(tmp_path / "fg").decode(ids, skip_special_tokens=True)
+    assert result.stdout == f"Generation test: river\n{printable(answer)}\n"
+    generation = json.loads(report.read_text())["generation"]
+    assert generation["token_ids"] == generation["source"]["token_ids"] == ids
+    assert (generation["prompt"], generation["chat"]) == ("river", True)
+
+
+def test_chat_without_a_template_is_an_error(model_with_tokenizer: Path, tmp_path: Path) -> None:
+    options = ConvertOptions(generation_test=True, chat=True, logit_check=False)
+    with pytest.raises(ValidationError, match=r"no chat template .* --chat-template-path"):
+        convert(model_with_tokenizer, tmp_path / "fg", options)
+    assert not (tmp_path / "fg").exists()
+
+
+def test_chat_is_of_the_generation_test() -> None:
+    with pytest.raises(OptionError, match="Add --generation-test"):
+        ConvertOptions(chat=True)
+    failed = forgather("convert", "--chat", "hf", "fg")
+    assert failed.returncode == 2
+    assert "--chat needs --generation-test" in failed.stderr
 
 
 def test_logit_check_runs_on_the_prompt(model_with_tokenizer: Path, tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         ForgatherConvertError,
         MappingError,
         OptionError,
+        ReportError,
         SourceError,
         UnsupportedModelError,
         ValidationError,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from forgather_convert.inspection.result import Inspection
     from forgather_convert.options import ConvertOptions
     from forgather_convert.progress import Phase, Progress
+    from forgather_convert.reporting.write import write_report
     from forgather_convert.source.config_file import SourceConfig
     from forgather_convert.tensors.expert_mapping import stacked_experts
     from forgather_convert.tensors.notation import (
@@ -66,6 +68,7 @@ _EXPORTS = {
     "ForgatherConvertError": "errors",
     "MappingError": "errors",
     "OptionError": "errors",
+    "ReportError": "errors",
     "SourceError": "errors",
     "UnsupportedModelError": "errors",
     "ValidationError": "errors",
@@ -90,6 +93,7 @@ _EXPORTS = {
     "Verification": "verification.result",
     "VerifyOptions": "verification.verify",
     "verify": "verification.verify",
+    "write_report": "reporting.write",
 }
 
 __all__ = [
@@ -110,6 +114,7 @@ __all__ = [
     "Phase",
     "Progress",
     "Project",
+    "ReportError",
     "RopeParameters",
     "SourceConfig",
     "SourceError",
@@ -133,6 +138,7 @@ __all__ = [
     "transpose",
     "unstack",
     "verify",
+    "write_report",
 ]
 
 

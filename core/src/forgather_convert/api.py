@@ -131,7 +131,7 @@ def convert(
         logger.info("Converting Forgather model to HuggingFace %s", hooks.display_name)
     if on_plan is not None:
         on_plan(planned.plan)
-    logits = generation = hashes = None
+    logits = generation = None
     with staging_directory(place) as staging:
         # Again: an old model may have been put back there.
         check_destination(source, place, options.overwrite)
@@ -142,10 +142,9 @@ def convert(
             logits = _check_logits(planned, staging.content, options, timed)
         if options.generation_test:
             timed.start(Phase.GENERATE)
-            generation = generate(planned, staging.content, options.prompt, options.device)
-        if options.hashes:
-            timed.start(Phase.HASH, _size(staging.content))
-            hashes = hash_files(staging.content, timed.advance)
+            source_dtype = _cast_from(planned, options) or planned.plan.dtype
+            generation = generate(planned, staging.content, options, source_dtype, timed)
+        hashes = _hash(staging, options, timed)
         _commit(source, staging, options, on_written, timed)
     result = ConversionResult(planned.plan, logits, generation, timed.seconds(), hashes)
     return _finished(result, place, calls)
@@ -172,8 +171,18 @@ def _convert_adapter(
         check_destination(base, place, options.overwrite)
         progress.start(Phase.WRITE, plan.num_bytes)
         (write or execute)(plan, staging.content, progress.advance)
+        hashes = _hash(staging, options, progress)
         _commit(source, staging, options, on_written, progress)
-    return _finished(ConversionResult(plan, None, None, progress.seconds(), None), place, calls)
+    return _finished(ConversionResult(plan, None, None, progress.seconds(), hashes), place, calls)
+
+
+def _hash(
+    staging: Staging, options: ConvertOptions, progress: Progress
+) -> Mapping[str, str] | None:
+    if not options.hashes:
+        return None
+    progress.start(Phase.HASH, _size(staging.content))
+    return hash_files(staging.content, progress.advance)
 
 
 def _commit(

@@ -50,6 +50,10 @@ class FlushError(DestinationError):
         self.written = written
 
 
+class ReportError(ForgatherConvertError):
+    """The report of a conversion cannot be written."""
+
+
 class ValidationError(ForgatherConvertError):
     """The converted model does not compute what the source computes."""
 

@@ -40,7 +40,8 @@ class ConvertOptions:
         pad_vocab_to_multiple_of: What the vocabulary's size must be a multiple of.
         chat_template_path: A file with a Jinja template for the output's tokenizer.
         device: Where the logit check and the generation test run, as torch names it.
-        generation_test: Generate a continuation of the prompt with the result.
+        generation_test: Generate a continuation of the prompt with the result and the source.
+        chat: Give the generation test the prompt as a message, in the result's chat template.
         prompt: The text that the checks run on.
         converter: The installed distribution to take the converter from, by its name.
         converter_paths: Directories and files to search for converters first.
@@ -68,6 +69,7 @@ class ConvertOptions:
     chat_template_path: Path | None = None
     device: str = "cpu"
     generation_test: bool = False
+    chat: bool = False
     prompt: str = DEFAULT_PROMPT
     converter: str | None = None
     converter_paths: tuple[Path, ...] = ()
@@ -94,6 +96,11 @@ class ConvertOptions:
             raise OptionError(
                 f"The converter of '{self.converter}' cannot be used without plugins. Leave out "
                 "--no-plugins or --converter."
+            )
+        if self.chat and not self.generation_test:
+            raise OptionError(
+                "A chat template is used by the generation test only. Add --generation-test, or "
+                "leave out --chat."
             )
         for name, most in _LARGEST.items():
             value = getattr(self, name)

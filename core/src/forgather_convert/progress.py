@@ -36,6 +36,15 @@ class Progress:
     def advance(self, count: int) -> None:
         """The phase has dealt with so many bytes more; all together they are its total."""
 
+    def generated(self, model: str, text: str, tokens_per_second: float) -> None:
+        """A model of the generation test has gone on.
+
+        Args:
+            model: Which one: ``"result"`` or ``"source"``.
+            text: The prompt, and all that was generated so far.
+            tokens_per_second: How fast that was.
+        """
+
     def finish(self) -> None:
         """The last phase is over."""
 
@@ -57,6 +66,9 @@ class TimedProgress(Progress):
 
     def advance(self, count: int) -> None:
         self._progress.advance(count)
+
+    def generated(self, model: str, text: str, tokens_per_second: float) -> None:
+        self._progress.generated(model, text, tokens_per_second)
 
     def finish(self) -> None:
         self._note()

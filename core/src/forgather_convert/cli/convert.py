@@ -59,10 +59,12 @@ OPTION_GROUPS = {
         "--device",
         "--prompt",
         "--generation-test",
+        "--chat",
     ),
     "Output": (
         "--dry-run",
         "--json",
+        "--report",
         "--hashes",
         "--debug-params",
         "--quiet",
@@ -135,6 +137,9 @@ OPTION_GROUPS = {
     "--device", metavar="DEVICE", default="cpu", show_default=True, help="Where the checks run."
 )
 @click.option("-g", "--generation-test", is_flag=True, help="Continue a prompt with the result.")
+@click.option(
+    "--chat", is_flag=True, help="With -g: give the prompt as a message, in the chat template."
+)
 @click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text for the checks.")
 @click.option("--debug-params", is_flag=True, help="Print the names of all parameters.")
 @click.option(
@@ -170,6 +175,13 @@ OPTION_GROUPS = {
 @click.option(
     "--hashes", is_flag=True, help="With --json: the SHA-256 of every file, read once more."
 )
+@click.option(
+    "--report",
+    "report_path",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Write what was done as a page (.html) or as data (.json), with the hashes.",
+)
 @verbosity_options("INFO")
 def convert_command(
     source_path: Path,
@@ -186,6 +198,7 @@ def convert_command(
     pad_vocab_to_multiple_of: int,
     device: str,
     generation_test: bool,
+    chat: bool,
     prompt: str,
     debug_params: bool,
     chat_template_path: Path | None,
@@ -200,6 +213,7 @@ def convert_command(
     trust_remote_code: bool,
     as_json: bool,
     hashes: bool,
+    report_path: Path | None,
     level: str,
 ) -> None:
     """Converts the model in SOURCE_PATH and writes it to DESTINATION_PATH.
@@ -215,9 +229,19 @@ def convert_command(
         _take_part(rank, dry_run)
         return
     messages = set_up_logging(level, debug_params, outcome.warnings)
+    if report_path is not None and dry_run:
+        raise click.UsageError("--report and --dry-run exclude each other.")
     source_path = resolve_source(source_path)
     base = None if base is None else resolve_source(base)
     stay_offline()
+    if report_path is not None:
+        # Before the work. All that takes long comes with what writes it.
+        from forgather_convert.reporting.place import check_place
+
+        models = (source_path, destination_path, checkpoint_path, base)
+        check_place(report_path, [model for model in models if model is not None])
+    if chat and not generation_test:
+        raise click.UsageError("--chat needs --generation-test.")
     if model_type is not None:
         check_model_type(model_type, converter_paths, use_plugins=not no_plugins)
     options = ConvertOptions(
@@ -234,6 +258,7 @@ def convert_command(
         chat_template_path=chat_template_path,
         device=device,
         generation_test=generation_test,
+        chat=chat,
         prompt=prompt,
         converter=converter,
         converter_paths=converter_paths,
@@ -243,7 +268,7 @@ def convert_command(
         overwrite=overwrite,
         trust_remote_code=trust_remote_code,
         logit_check=not no_logit_check,
-        hashes=hashes,
+        hashes=hashes or report_path is not None,
     )
     if dry_run:
         with _phases(messages) as progress:
@@ -251,15 +276,17 @@ def convert_command(
 
             plan = api.plan(source_path, destination_path, options, progress)
         from forgather_convert.cli import reports
+        from forgather_convert.reporting import objects
 
         if as_json:
-            echo_json(reports.plan_object(plan, outcome.warnings))
+            echo_json(objects.plan_object(plan, outcome.warnings))
         else:
             echo(reports.plan_as_text(plan))
         return
     with _team(rank) as team, _phases(messages) as progress:
         from forgather_convert import api
         from forgather_convert.cli import reports
+        from forgather_convert.reporting import objects
 
         def on_plan(plan: "ConversionPlan") -> None:
             if plan.vocabulary is not None:
@@ -274,9 +301,13 @@ def convert_command(
             on_written=outcome.note_written,
             write=None if team is None else team.execute,
         )
+    if report_path is not None:
+        from forgather_convert.reporting.write import write_report
+
+        write_report(result, report_path, outcome.warnings)
     logger.info(reports.closing_line(result))
     if as_json:
-        echo_json(reports.result_object(result, outcome.warnings))
+        echo_json(objects.result_object(result, outcome.warnings))
     elif result.generation is not None:
         echo(reports.generation_as_text(result.generation))
 

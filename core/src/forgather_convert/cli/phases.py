@@ -1,18 +1,20 @@
 """The phases of a conversion on a terminal: a line for each, the last one moving."""
 
+from collections.abc import Iterable
 from types import TracebackType
 from typing import TYPE_CHECKING
 
 from rich.progress import BarColumn, ProgressColumn, SpinnerColumn, Task, TaskID, TextColumn
-from rich.progress import Progress as Lines
+from rich.progress import Progress as ProgressLines
 from rich.table import Column
 from rich.text import Text
 
-from forgather_convert.cli.quantities import describe_seconds, describe_size
 from forgather_convert.progress import Phase, Progress
+from forgather_convert.quantities import describe_seconds, describe_size
+from forgather_convert.source.plain_text import printable
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from rich.console import Console, RenderableType
 
 #: On a narrower terminal there is no bar.
 _WIDTH_FOR_BAR = 60
@@ -36,7 +38,7 @@ class PhaseLines(Progress):
             _Time(justify="right"),
         ]
         # What is printed on stdout meanwhile is data, and must not be taken to stderr.
-        self._lines = Lines(*columns, console=console, expand=is_wide, redirect_stdout=False)
+        self._lines = _Lines(*columns, console=console, expand=is_wide, redirect_stdout=False)
         self._phase: Phase | None = None
         self._task: TaskID | None = None
 
@@ -65,6 +67,10 @@ class PhaseLines(Progress):
         if self._task is not None:
             self._lines.advance(self._task, count)
 
+    def generated(self, model: str, text: str, tokens_per_second: float) -> None:
+        self._lines.below = f"{model}, {tokens_per_second:.1f} tokens/s: {printable(text)}"
+        self._lines.refresh()
+
     def finish(self) -> None:
         """Ends the last phase; nothing moves any more."""
         self._complete()
@@ -77,7 +83,19 @@ class PhaseLines(Progress):
             # One without a total is done when it ends.
             self._lines.update(self._task, total=1, completed=1)
         self._task = None
+        self._lines.below = ""
         self._lines.refresh()
+
+
+class _Lines(ProgressLines):
+    """The lines, and below them a text that is being written."""
+
+    below = ""
+
+    def get_renderables(self) -> "Iterable[RenderableType]":
+        yield from super().get_renderables()
+        if self.below:
+            yield Text(self.below, style="dim")
 
 
 class _Column(ProgressColumn):

@@ -20,7 +20,7 @@ _MODULES = (
 )
 _NORM = re.compile(r"norm[^.]*\.[^.]+$|(?:^|\.)ln_[^.]+\.[^.]+$")
 _COMPONENTS = [(name, re.compile(pattern)) for name, pattern in _MODULES]
-_ORDER = (EMBEDDING, "attention", "feed-forward", "norms", "head", _OTHER)
+COMPONENTS = (EMBEDDING, "attention", "feed-forward", "norms", "head", _OTHER)
 
 
 def by_component(
@@ -34,9 +34,9 @@ def by_component(
             if they have these, or if it is not known.
     """
     forgather_name = (lambda name: name) if mapping is None else _forgather_names(mapping)
-    found: dict[str, list[TensorRef]] = {name: [] for name in _ORDER}
+    found: dict[str, list[TensorRef]] = {name: [] for name in COMPONENTS}
     for ref in tensors:
-        found[_component(forgather_name(ref.name))].append(ref)
+        found[component_of(forgather_name(ref.name))].append(ref)
     return {name: refs for name, refs in found.items() if refs}
 
 
@@ -52,7 +52,8 @@ def component_sizes(components: Mapping[str, Iterable[TensorRef]]) -> tuple[Comp
     )
 
 
-def _component(name: str) -> str:
+def component_of(name: str) -> str:
+    """The component that a parameter belongs to, by its Forgather name or one like it."""
     if _NORM.search(name):
         return "norms"
     return next((component for component, pattern in _COMPONENTS if pattern.search(name)), _OTHER)

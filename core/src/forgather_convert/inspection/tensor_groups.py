@@ -3,11 +3,23 @@
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-
-from forgather_convert.weights.tensor_ref import TensorRef
+from typing import Protocol
 
 #: Longer ones are part of a name.
 _NUMBER = re.compile(r"(?<=\.)(?:0|[1-9]\d{0,8})(?=\.)")
+
+
+class Tensor(Protocol):
+    """A tensor in a file, or one that is planned."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
 
 
 @dataclass(frozen=True)
@@ -27,11 +39,11 @@ class TensorGroup:
     shape: tuple[int, ...]
 
 
-def group_tensors(tensors: Iterable[TensorRef]) -> tuple[TensorGroup, ...]:
+def group_tensors(tensors: Iterable[Tensor]) -> tuple[TensorGroup, ...]:
     """Groups tensors, in the order of the first of each group."""
     kinds: dict[tuple[str, str, tuple[int, ...]], set[tuple[int, ...]]] = {}
     for ref in tensors:
-        pattern = "{}".join(_NUMBER.split(ref.name.replace("{", "{{").replace("}", "}}")))
+        pattern = name_pattern(ref.name)
         numbers = tuple(map(int, _NUMBER.findall(ref.name)))
         kinds.setdefault((pattern, ref.dtype, ref.shape), set()).add(numbers)
     return tuple(
@@ -39,6 +51,11 @@ def group_tensors(tensors: Iterable[TensorRef]) -> tuple[TensorGroup, ...]:
         for (pattern, dtype, shape), numbers in kinds.items()
         for group in _products(numbers)
     )
+
+
+def name_pattern(name: str) -> str:
+    """A name with ``{}`` for each of its numbers; its own braces are doubled."""
+    return "{}".join(_NUMBER.split(name.replace("{", "{{").replace("}", "}}")))
 
 
 def _products(numbers: Collection[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:

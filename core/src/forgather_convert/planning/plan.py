@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.planning.config_fields import ConfigField
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import CopyFile, WriteFile, check_file_name
 from forgather_convert.tensors.dtypes import tensor_bytes
@@ -88,6 +89,7 @@ class ConversionPlan:
         checkpoint: The directory of the weights that are converted.
         converter: The converter's class and where it comes from.
         vocabulary: What changes in the vocabulary; ``None`` if nothing does.
+        config_fields: What becomes of the fields of the model's config; none for an adapter.
     """
 
     source: Path
@@ -102,6 +104,7 @@ class ConversionPlan:
     checkpoint: Path
     converter: str
     vocabulary: VocabularyChange | None = None
+    config_fields: tuple[ConfigField, ...] = ()
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(self.file_names).items() if count > 1]

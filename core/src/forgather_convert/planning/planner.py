@@ -1,5 +1,9 @@
 """Makes the plan of a conversion from its two sides."""
 
+import json
+from collections.abc import Mapping
+
+from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ConversionPlan
@@ -59,6 +63,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         source_dtypes=frozenset(ref.dtype for ref in match.source_state.values()),
         dtypes=frozenset(tensor.dtype for tensor in tensors),
     )
+    own_files = destination.files(written)
     plan = ConversionPlan(
         source=detection.source,
         destination=request.destination,
@@ -67,12 +72,15 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         dtype=detection.dtype,
         shards=layout.shards,
         # The config comes last: a directory without one is not mistaken for a model.
-        writes=(*_index(layout), *files.writes, *destination.files(written)),
+        writes=(*_index(layout), *files.writes, *own_files),
         copies=files.copies,
         left_out=files.left_out,
         checkpoint=request.checkpoint.files.directory,
         converter=request.hooks.name,
         vocabulary=vocabulary,
+        config_fields=match_config_fields(
+            detection.config, json.loads(own_files[-1].content), _field_names(request)
+        ),
     )
     return PlannedConversion(plan, source, destination, match.source_state)
 
@@ -98,6 +106,14 @@ def _vocabulary_writes(
     if vocabulary is None:
         return ()
     return (*vocabulary.writes, *generation_config_writes(source.directory, vocabulary))
+
+
+def _field_names(request: PlanRequest) -> Mapping[str, str]:
+    """From the source's names of fields to the destination's, where they differ."""
+    names = request.hooks.field_names()
+    if request.detection.direction is Direction.TO_FORGATHER:
+        return names
+    return {own_name: name for name, own_name in names.items()}
 
 
 def _index(layout: Layout) -> tuple[WriteFile, ...]:

@@ -25,6 +25,9 @@ class LogitStatistics:
         mean_divergence: The divergence of the two distributions, the mean over all positions.
         max_divergence: The same at the position where it is largest.
         num_same_choice: At how many positions both have the same most likely token.
+        difference_counts: How many logits differ by how much: for each power of two that
+            occurs, how many absolute differences are below it and not below its half. The first
+            is 0.0, for those that do not differ.
     """
 
     num_positions: int
@@ -33,6 +36,7 @@ class LogitStatistics:
     mean_divergence: float
     max_divergence: float
     num_same_choice: int
+    difference_counts: tuple[tuple[float, int], ...]
 
     def __str__(self) -> str:
         return (
@@ -69,6 +73,7 @@ def logit_statistics(
         The statistics over all positions; ``None`` if there is none whose logits are numbers.
     """
     differences, divergences, num_same_choice = _Mean(), _Mean(), 0
+    sizes = _Sizes()
     for expected, actual in zip(reference, logits, strict=True):
         if expected.shape != actual.shape:
             return None
@@ -79,6 +84,7 @@ def logit_statistics(
                 continue
             finite = one.isfinite() & other.isfinite()
             distance = (one - other)[finite].abs()
+            sizes.add(distance)
             differences.add(distance.sum().item(), distance.numel(), distance.max().item())
             divergence = _divergence(one, other)
             divergences.add(divergence, 1, divergence)
@@ -92,6 +98,7 @@ def logit_statistics(
         mean_divergence=divergences.value,
         max_divergence=divergences.largest,
         num_same_choice=num_same_choice,
+        difference_counts=sizes.counts(),
     )
 
 
@@ -111,6 +118,29 @@ class _Mean:
         self._sum += total
         self.count += count
         self.largest = max(self.largest, largest)
+
+
+class _Sizes:
+    """Counts numbers by their exponents."""
+
+    #: What makes the least exponent of a float64 an index.
+    _OFFSET = 1074
+
+    def __init__(self) -> None:
+        self._num_zero = 0
+        self._counts = torch.zeros(self._OFFSET + 1025, dtype=torch.int64)
+
+    def add(self, values: torch.Tensor) -> None:
+        """Counts numbers that are finite and not negative."""
+        self._num_zero += int((values == 0).sum())
+        values = values[values > 0]
+        exponents = torch.frexp(values).exponent.long() + self._OFFSET
+        self._counts += torch.bincount(exponents, minlength=len(self._counts))
+
+    def counts(self) -> tuple[tuple[float, int], ...]:
+        indices = self._counts.nonzero()[:, 0].tolist()
+        found = [(2.0 ** (index - self._OFFSET), int(self._counts[index])) for index in indices]
+        return ((0.0, self._num_zero), *found)
 
 
 def _is_distribution(logits: torch.Tensor) -> bool:

@@ -1,0 +1,40 @@
+"""The numbers of a report's plots, as lengths."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar of a plot.
+
+    Attributes:
+        label: What it stands for.
+        value: The number.
+        length: Its length, in parts of a thousand of the longest.
+        share: Its share of all, in percent.
+    """
+
+    label: str
+    value: int
+    length: int
+    share: float
+
+
+def component_bars(components: Mapping[str, Mapping[str, int]]) -> tuple[Bar, ...]:
+    """The parameters of each component."""
+    return _bars([(name, size["parameters"]) for name, size in components.items()])
+
+
+def difference_bars(counts: Sequence[tuple[float, int]]) -> tuple[Bar, ...]:
+    """How many logits differ by how much; see ``LogitStatistics.difference_counts``."""
+    return _bars([("0" if not size else f"< {size:.2g}", count) for size, count in counts])
+
+
+def _bars(values: Sequence[tuple[str, int]]) -> tuple[Bar, ...]:
+    largest = max((value for _, value in values), default=0) or 1
+    total = sum(value for _, value in values) or 1
+    return tuple(
+        Bar(label, value, round(1000 * value / largest), 100 * value / total)
+        for label, value in values
+    )

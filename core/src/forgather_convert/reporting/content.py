@@ -1,0 +1,67 @@
+"""The content of a report."""
+
+import math
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.api import ConversionResult
+from forgather_convert.inspection.components import COMPONENTS, component_of
+from forgather_convert.planning.plan import ConversionPlan, TensorPlan
+from forgather_convert.reporting.objects import result_object
+from forgather_convert.reporting.proof import describe_proof
+from forgather_convert.reporting.tensor_table import tensor_table
+from forgather_convert.source.detection import Direction
+
+_PACKAGES = ("forgather-convert", "torch", "transformers", "safetensors")
+_HUB_PREFIX = "models--"
+
+
+def report_content(result: ConversionResult, warnings: Sequence[str]) -> dict[str, Any]:
+    """What a report says, as JSON has it: :func:`result_object` and more.
+
+    Of directories only the names are in it: a report is made to be published.
+    """
+    plan = result.plan
+    return {
+        **result_object(result, warnings),
+        "source": model_name(plan.source),
+        "destination": plan.destination.name,
+        "checkpoint": model_name(plan.checkpoint),
+        "proof": describe_proof(result),
+        "versions": {
+            **{package: version(package) for package in _PACKAGES},
+            "python": platform.python_version(),
+        },
+        "components": _components(plan),
+        "config": [asdict(field) for field in plan.config_fields],
+        "tensors": [asdict(row) for row in tensor_table(plan.tensors)],
+    }
+
+
+def model_name(directory: Path) -> str:
+    """What a model is called: the directory's name, or ``org/name@commit`` in the hub's cache."""
+    directory = directory.absolute()
+    model = directory.parent.parent.name
+    if directory.parent.name == "snapshots" and model.startswith(_HUB_PREFIX):
+        return f"{model.removeprefix(_HUB_PREFIX).replace('--', '/')}@{directory.name}"
+    return directory.name
+
+
+def _components(plan: ConversionPlan) -> dict[str, dict[str, int]]:
+    """The parameters and bytes of each component of the result that has any."""
+    found = {name: {"parameters": 0, "bytes": 0} for name in COMPONENTS}
+    for tensor in plan.tensors:
+        size = found[component_of(_forgather_name(tensor, plan.direction))]
+        size["parameters"] += math.prod(tensor.shape)
+        size["bytes"] += tensor.num_bytes
+    return {name: size for name, size in found.items() if size["parameters"]}
+
+
+def _forgather_name(tensor: TensorPlan, direction: Direction) -> str:
+    if direction is Direction.FROM_FORGATHER and tensor.sources:
+        return tensor.sources[0].name
+    return tensor.name

@@ -1,0 +1,61 @@
+"""The page of a report: one HTML file that loads nothing and runs nothing.
+
+All that it shows may come from a source that somebody else has made. The template escapes it for
+HTML, and control characters are shown as escapes here.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup, escape
+
+from forgather_convert.quantities import describe_seconds, describe_size
+from forgather_convert.reporting.charts import component_bars, difference_bars
+from forgather_convert.source.plain_text import one_line, printable
+from forgather_convert.weights.tensor_ref import format_shape
+
+_TEMPLATES = Path(__file__).parent / "templates"
+#: A longer value of a config is cut.
+_LONGEST_VALUE = 200
+
+
+def render_page(content: Mapping[str, Any]) -> str:
+    """The page for the content of a report, as ``report_content`` gives it."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        undefined=jinja2.StrictUndefined,
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        finalize=_plain,
+    )
+    environment.filters.update(
+        lines=_lines,
+        value=_value,
+        size=describe_size,
+        duration=describe_seconds,
+        shape=lambda shape: format_shape(tuple(shape)),
+        number="{:,}".format,
+        component_bars=component_bars,
+        difference_bars=difference_bars,
+    )
+    return environment.get_template("report.html.j2").render(report=content)
+
+
+def _plain(value: object) -> object:
+    # What is markup already has been through this.
+    return one_line(value) if type(value) is str else value
+
+
+def _lines(text: str) -> Markup:
+    """A text whose line breaks stay."""
+    return escape(printable(text))
+
+
+def _value(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}..."
