@@ -73,6 +73,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         checkpoint=request.checkpoint.files.directory,
         converter=request.hooks.name,
         vocabulary=vocabulary,
+        weights_states=request.checkpoint.files.states,
     )
     return PlannedConversion(plan, source, destination, match.source_state)
 
