@@ -31,6 +31,8 @@ if sys.argv[2] == "between the renames":
     atomic_rename.call_renameat2 = lambda source, target, flags: errno.ENOSYS
     commit.rename_to_free = die
 else:
+    if sys.argv[2] == "after the renames":
+        atomic_rename.call_renameat2 = lambda source, target, flags: errno.ENOSYS
     commit.flush = lambda path, flush=commit.flush: flush(path) if path.name != "place" else die()
 write_result(Path(sys.argv[1]), overwrite=True)
 """
@@ -74,8 +76,8 @@ def kill_while_overwriting(destination: Path, moment: str) -> None:
 
     Args:
         destination: A model, in a directory that is called ``place``.
-        moment: ``"between the renames"`` on a system that cannot exchange directories, or
-            ``"after the exchange"``.
+        moment: ``"between the renames"`` or ``"after the renames"`` on a system that cannot
+            exchange directories, or ``"after the exchange"``.
     """
     script = [sys.executable, "-c", _OVERWRITE_AND_DIE, str(destination), moment]
     tests = str(Path(__file__).parents[1])

@@ -26,6 +26,7 @@ pytestmark = pytest.mark.version_independent
 
 BETWEEN = "between the renames"
 AFTER = "after the exchange"
+AFTER_RENAMES = "after the renames"
 
 _CONTEND = """
 import os, sys, time
@@ -100,16 +101,27 @@ def test_old_model_is_kept_if_its_place_is_taken(
     assert snapshot(kept / "out") == OLD
 
 
-def test_replaced_model_is_removed_by_the_next_conversion(place: Path) -> None:
+@pytest.mark.parametrize(("moment", "where"), [(AFTER, "model"), (AFTER_RENAMES, "replaced/out")])
+def test_replaced_model_is_removed_by_the_next_conversion(
+    place: Path, moment: str, where: str
+) -> None:
     """The new one is in its place; the old one was replaced on purpose."""
-    kill_while_overwriting(write_model(place, OLD), AFTER)
+    kill_while_overwriting(write_model(place, OLD), moment)
     assert snapshot(place) == NEW
-    (leftover,) = place.parent.glob(".out.partial-*/model")
+    (leftover,) = place.parent.glob(f".out.partial-*/{where}")
     assert snapshot(leftover) == OLD
     with staging_directory(resolve_destination(place)) as staging:
         assert list(staging.content.iterdir()) == []
     assert snapshot(place) == NEW
     assert not list(place.parent.glob(".*"))
+
+
+def test_replaced_model_is_put_back_if_its_place_is_empty(place: Path) -> None:
+    """Somebody has moved the new model away: the old one is all that there is."""
+    kill_while_overwriting(write_model(place, OLD), AFTER_RENAMES)
+    place.rename(place.with_name("kept"))
+    write_result(place.with_name("another"))
+    assert snapshot(place) == OLD
 
 
 def test_checkpoints_in_a_leftover_are_kept(place: Path) -> None:

@@ -14,6 +14,7 @@ from forgather_convert.execution.destination import (
     resolve_destination,
 )
 from forgather_convert.execution.executor import execute
+from forgather_convert.execution.free_space import check_free_space
 from forgather_convert.execution.hashing import hash_files
 from forgather_convert.execution.staging import Staging, staging_directory
 from forgather_convert.families.converter import HFConverter
@@ -24,6 +25,7 @@ from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.progress import Phase, Progress, TimedProgress
 from forgather_convert.source.detection import Direction, detect
+from forgather_convert.source.file_state import check_unchanged
 from forgather_convert.tensors.dtypes import lossy_cast_from
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
@@ -135,8 +137,7 @@ def convert(
     with staging_directory(place) as staging:
         # Again: an old model may have been put back there.
         check_destination(source, place, options.overwrite)
-        timed.start(Phase.WRITE, planned.plan.num_bytes)
-        (write or execute)(planned.plan, staging.content, timed.advance)
+        _write(planned.plan, staging, write or execute, timed)
         if options.logit_check:
             timed.start(Phase.CHECK)
             logits = _check_logits(planned, staging.content, options, timed)
@@ -145,7 +146,7 @@ def convert(
             source_dtype = _cast_from(planned, options) or planned.plan.dtype
             generation = generate(planned, staging.content, options, source_dtype, timed)
         hashes = _hash(staging, options, timed)
-        _commit(source, staging, options, on_written, timed)
+        _commit(planned.plan, staging, options, on_written, timed)
     result = ConversionResult(planned.plan, logits, generation, timed.seconds(), hashes)
     return _finished(result, place, calls)
 
@@ -169,10 +170,9 @@ def _convert_adapter(
     with staging_directory(place) as staging:
         check_destination(source, place, options.overwrite)
         check_destination(base, place, options.overwrite)
-        progress.start(Phase.WRITE, plan.num_bytes)
-        (write or execute)(plan, staging.content, progress.advance)
+        _write(plan, staging, write or execute, progress)
         hashes = _hash(staging, options, progress)
-        _commit(source, staging, options, on_written, progress)
+        _commit(plan, staging, options, on_written, progress)
     return _finished(ConversionResult(plan, None, None, progress.seconds(), hashes), place, calls)
 
 
@@ -185,15 +185,25 @@ def _hash(
     return hash_files(staging.content, progress.advance)
 
 
+def _write(plan: ConversionPlan, staging: Staging, write: Write, progress: Progress) -> None:
+    check_free_space(plan, staging)
+    progress.start(Phase.WRITE, plan.num_bytes)
+    write(plan, staging.content, progress.advance)
+    # Before the checks, which map the source's files: touching what is cut off ends the process.
+    check_unchanged(plan.source_states)
+
+
 def _commit(
-    source: Path,
+    plan: ConversionPlan,
     staging: Staging,
     options: ConvertOptions,
     on_written: OnWritten | None,
     progress: Progress,
 ) -> None:
+    # Again: the checks may have taken their time, and have read the source, too.
+    check_unchanged(plan.source_states)
     progress.start(Phase.COMMIT, _size(staging.content))
-    commit(source, staging, options.overwrite, on_written or _ignore, progress.advance)
+    commit(plan.source, staging, options.overwrite, on_written or _ignore, progress.advance)
     progress.finish()
 
 

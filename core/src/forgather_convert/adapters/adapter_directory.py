@@ -7,6 +7,7 @@ from typing import Any
 
 from forgather_convert.errors import SourceError, UnsupportedModelError
 from forgather_convert.source.directory_check import check_entries
+from forgather_convert.source.file_state import FileState, states_of
 from forgather_convert.source.json_file import parse_json_object, read_text
 from forgather_convert.source.plain_text import is_plain, one_line
 from forgather_convert.source.readable_weights import (
@@ -20,6 +21,8 @@ from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
 from forgather_convert.weights.tensor_ref import TensorRef
 
+_WEIGHTS_FILES = (ADAPTER_SAFETENSORS_FILE, ADAPTER_PYTORCH_FILE)
+
 
 @dataclass(frozen=True)
 class AdapterDirectory:
@@ -29,6 +32,7 @@ class AdapterDirectory:
         path: The directory.
         config_text: ``adapter_config.json``, exactly.
         weights_file: The file with the tensors.
+        weights_states: What it was before it was read.
         tensors: Every tensor by its name.
         header: What stands before the tensors; ``None`` in a ``.bin`` file.
     """
@@ -36,6 +40,7 @@ class AdapterDirectory:
     path: Path
     config_text: str
     weights_file: Path
+    weights_states: Mapping[Path, FileState]
     tensors: Mapping[str, TensorRef]
     header: SafetensorsHeader | None
 
@@ -73,6 +78,7 @@ def read_adapter(directory: Path) -> AdapterDirectory:
         )
     config_text = read_text(directory / ADAPTER_CONFIG_FILE)
     path, header = directory / ADAPTER_SAFETENSORS_FILE, None
+    states = states_of(directory / name for name in _WEIGHTS_FILES)
     if path.is_file():
         header = read_header(path)
         refs = header.tensors
@@ -97,4 +103,11 @@ def read_adapter(directory: Path) -> AdapterDirectory:
             )
     if not refs:
         raise SourceError(f"{path} has no tensors. Save the adapter again.")
-    return AdapterDirectory(directory, config_text, path, {ref.name: ref for ref in refs}, header)
+    return AdapterDirectory(
+        path=directory,
+        config_text=config_text,
+        weights_file=path,
+        weights_states={path: states[path]},
+        tensors={ref.name: ref for ref in refs},
+        header=header,
+    )

@@ -133,6 +133,7 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> ConversionP
         left_out=files.left_out,
         checkpoint=adapter.path,
         converter=request.hooks.name,
+        weights_states=adapter.weights_states,
     )
 
 

@@ -3,7 +3,6 @@
 import os
 import stat
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from forgather_convert.errors import DestinationError, FlushError
@@ -102,5 +101,3 @@ def _replace(staging: Staging) -> None:
     # If anything fails from here on, the staging directory's end puts the old model back.
     check_replaceable(staging.destination, moved_away)
     rename_to_free(staging.content, place)
-    with suppress(OSError):
-        moved_away.rename(staging.content)

@@ -5,7 +5,7 @@ import logging
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,7 +48,7 @@ class Staging:
     def moved_away(self) -> Path:
         """Where the old model is while its place is empty, if it cannot be exchanged at once.
 
-        What is here is never removed, only put back.
+        It is put back, unless the new model has left :attr:`content` for its place.
         """
         return self.directory / _MOVED_AWAY / self.destination.name
 
@@ -87,12 +87,13 @@ def staging_directory(destination: Destination) -> Iterator[Staging]:
             _create_content(staging)
         yield staging
     finally:
-        with deferred_signals():
-            if is_ours:
-                _dispose(staging)
+        # The last comes first, and each of them whatever becomes of the others.
+        with deferred_signals(), ExitStack() as stack:
+            stack.callback(_remove_empty, created)
             if lock is not None:
-                lock.release()
-            _remove_empty(created)
+                stack.callback(lock.release)
+            if is_ours:
+                stack.callback(_dispose, staging)
 
 
 def _take(staging: Staging) -> LockedDirectory:
@@ -169,18 +170,38 @@ def _put_back_neighbours(staging: Staging) -> None:
 def _put_back(directory: Path) -> None:
     """Moves a model that was taken from its place back to there.
 
+    If the new model is in its place, the old one was replaced: it takes the new one's place among
+    what is removed.
+
     Raises:
-        FileExistsError: The place is taken.
+        FileExistsError: The place is taken by something else.
         OSError: The model cannot be moved.
     """
     moved_away = directory / _MOVED_AWAY
     if not moved_away.is_dir():
         return
+    content = directory / _CONTENT
     for model in moved_away.iterdir():
         place = directory.parent / model.name
+        if not _exists(content) and _exists(place):
+            rename_to_free(model, content)
+            continue
         rename_to_free(model, place)
         logger.warning("The old model is back at %s; a conversion did not replace it.", place)
     moved_away.rmdir()
+
+
+def _exists(path: Path) -> bool:
+    """Unlike ``os.path.lexists``, does not take what cannot be found out for no.
+
+    Raises:
+        OSError: It cannot be found out.
+    """
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _dispose(staging: Staging) -> None:
@@ -189,20 +210,26 @@ def _dispose(staging: Staging) -> None:
         _put_back(staging.directory)
     except OSError as error:
         logger.error(
-            "The old model cannot be put back to %s: %s. It is in %s.",
-            staging.destination,
+            "%s cannot be removed: %s. If there is a model in %s, it is the old one that belongs "
+            "to %s.",
+            staging.directory,
             error.strerror,
             staging.directory / _MOVED_AWAY,
+            staging.destination,
         )
     else:
         _remove(staging.content)
 
 
 def _remove(path: Path) -> None:
-    if path.is_symlink() or path.is_file():
-        path.unlink()
-    shutil.rmtree(path, ignore_errors=True)
-    if os.path.lexists(path):
+    try:
+        if path.is_symlink() or path.is_file():
+            path.unlink()
+        shutil.rmtree(path, ignore_errors=True)
+        is_left = os.path.lexists(path)
+    except OSError:
+        is_left = True
+    if is_left:
         logger.warning("%s cannot be removed completely. Remove it yourself.", path)
 
 

@@ -7,10 +7,13 @@ is still there.
 
 import errno
 import fcntl
+import logging
 import os
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+
+logger = logging.getLogger(__name__)
 
 _LOCK_FILE = ".lock"
 #: What is reported by file systems that have no locks.
@@ -45,9 +48,12 @@ class LockedDirectory:
             if not self.content():
                 (self.path / _LOCK_FILE).unlink()
                 self.path.rmdir()
-        except OSError:
-            # Somebody has put something into it, or has taken it over.
-            pass
+        except OSError as error:
+            # Somebody may have put something into it, or have taken it over.
+            if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
+                logger.warning(
+                    "%s cannot be removed: %s. Remove it yourself.", self.path, error.strerror
+                )
         finally:
             os.close(self.descriptor)
 

@@ -1,12 +1,14 @@
 """The plan of a conversion, as a value."""
 
 from collections import Counter
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
 from forgather_convert.planning.config_fields import ConfigField
 from forgather_convert.source.detection import Direction
+from forgather_convert.source.file_state import FileState
 from forgather_convert.source.files import CopyFile, WriteFile, check_file_name
 from forgather_convert.tensors.dtypes import tensor_bytes
 from forgather_convert.tensors.expressions import Expression, leaves
@@ -90,6 +92,7 @@ class ConversionPlan:
         converter: The converter's class and where it comes from.
         vocabulary: What changes in the vocabulary; ``None`` if nothing does.
         config_fields: What becomes of the fields of the model's config; none for an adapter.
+        weights_states: What the source's weights files were before anything in them was read.
     """
 
     source: Path
@@ -105,6 +108,7 @@ class ConversionPlan:
     converter: str
     vocabulary: VocabularyChange | None = None
     config_fields: tuple[ConfigField, ...] = ()
+    weights_states: Mapping[Path, FileState] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(self.file_names).items() if count > 1]
@@ -124,6 +128,11 @@ class ConversionPlan:
         )
 
     @property
+    def source_states(self) -> Mapping[Path, FileState]:
+        """What the files were whose bytes are read while the plan is carried out."""
+        return {**self.weights_states, **{copy.source: copy.state for copy in self.copies}}
+
+    @property
     def tensors(self) -> tuple[TensorPlan, ...]:
         return tuple(tensor for shard in self.shards for tensor in shard.tensors)
 
@@ -133,5 +142,5 @@ class ConversionPlan:
         return (
             sum(shard.num_bytes for shard in self.shards)
             + sum(len(write.content) for write in self.writes)
-            + sum(copy.source.stat().st_size for copy in self.copies)
+            + sum(copy.state.size for copy in self.copies)
         )

@@ -81,6 +81,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         config_fields=match_config_fields(
             detection.config, json.loads(own_files[-1].content), _field_names(request)
         ),
+        weights_states=request.checkpoint.files.states,
     )
     return PlannedConversion(plan, source, destination, match.source_state)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from forgather_convert.errors import SourceError
 from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE
+from forgather_convert.source.file_state import FileState
 from forgather_convert.source.files import CopyFile, WriteFile
 from forgather_convert.vocabulary.chat_template import template_write
 from forgather_convert.weights.file_names import INDEX_FILE
@@ -82,7 +83,7 @@ def plan_side_files(
         elif not path.is_file():
             left_out.append(path.name)
         else:
-            copies.append(CopyFile(path.name, path))
+            copies.append(CopyFile(path.name, path, FileState.of(path)))
     if source.resolve() != directory.resolve():
         left_out += _names_of_its_own(source, directory, weights_files)
     if chat_template is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.file_state import FileState
 
 #: The limit of Linux's file systems, in bytes.
 _MAX_NAME = 255
@@ -44,10 +45,17 @@ class WriteFile:
 
 @dataclass(frozen=True)
 class CopyFile:
-    """A file that is copied unchanged."""
+    """A file that is copied unchanged.
+
+    Attributes:
+        name: Its name in the destination.
+        source: The file.
+        state: What it was when the copy was planned.
+    """
 
     name: str
     source: Path
+    state: FileState
 
     def __post_init__(self) -> None:
         check_file_name(self.name)

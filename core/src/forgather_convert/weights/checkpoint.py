@@ -1,10 +1,11 @@
 """The weights of a directory: its files, its index, its tensors."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.file_state import FileState, states_of
 from forgather_convert.source.json_file import read_json_object, read_text
 from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.source.plain_text import is_plain, one_line
@@ -32,12 +33,17 @@ class WeightsFiles:
         format: :data:`SAFETENSORS`, :data:`PYTORCH`, or the name of another format.
         shards: The files.
         index: The index, where there is one.
+        states: What the files were when they were found, before anything in them was read.
     """
 
     directory: Path
     format: str
     shards: tuple[Path, ...]
     index: Path | None
+    states: Mapping[Path, FileState] = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "states", states_of(self.paths))
 
     @property
     def paths(self) -> frozenset[Path]:

@@ -1,0 +1,153 @@
+"""A source that changes while it is converted is refused, and nothing is written."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from forgather_convert import ConvertOptions, SourceError, api, convert
+from support.models import write_hf_model
+from support.variants import Variant
+
+pytestmark = pytest.mark.version_independent
+
+_SMALL = Variant("llama", "small", {"num_hidden_layers": 1})
+_WEIGHTS = "model.safetensors"
+
+Action = Callable[[Path], object]
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    original = write_hf_model(root / "hf", _SMALL, dtype="bfloat16")
+    convert(original, root / "fg", ConvertOptions(logit_check=False))
+    return {"hf": original, "fg": root / "fg"}
+
+
+@pytest.fixture(params=["hf", "fg"])
+def source(request: pytest.FixtureRequest, models: dict[str, Path], tmp_path: Path) -> Path:
+    return shutil.copytree(models[request.param], tmp_path / "source")
+
+
+@pytest.fixture
+def destination(tmp_path: Path) -> Path:
+    (tmp_path / "place").mkdir()
+    return tmp_path / "place" / "out"
+
+
+def _cut(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 8)
+
+
+def _grow(path: Path) -> None:
+    with path.open("ab") as file:
+        file.write(b"more")
+
+
+def _write_in_place(path: Path) -> None:
+    """The same size, other bytes."""
+    with path.open("r+b") as file:
+        file.seek(-8, os.SEEK_END)
+        file.write(b"\0" * 8)
+    _set_time(path)
+
+
+def _replace(path: Path) -> None:
+    """As a program does that saves a file beside the old one first."""
+    other = path.with_name("other")
+    shutil.copy(path, other)
+    _set_time(other)
+    other.replace(path)
+
+
+def _set_time(path: Path) -> None:
+    """Does what a slower write does by itself: the clock of files is not that fine."""
+    status = path.stat()
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10_000_000))
+
+
+def _convert_while(
+    monkeypatch: pytest.MonkeyPatch, when: str, action: Callable[[], object], *paths: Path
+) -> None:
+    """Converts; something happens before the bytes are copied, or when they have been."""
+    execute = api.execute
+
+    def interfere(*arguments: Any) -> None:
+        if when == "before":
+            action()
+        execute(*arguments)
+        if when == "after":
+            action()
+
+    monkeypatch.setattr(api, "execute", interfere)
+    convert(*paths, ConvertOptions(logit_check=False))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("name", [_WEIGHTS, "generation_config.json"])
+@pytest.mark.parametrize("change", [_cut, _grow, _write_in_place, _replace, Path.unlink])
+def test_source_that_changes_is_refused(
+    source: Path,
+    destination: Path,
+    change: Action,
+    name: str,
+    when: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = source / name
+    # What is gone before it is opened cannot be opened.
+    error = OSError if (change, when) == (Path.unlink, "before") else SourceError
+    with pytest.raises(error) as caught:
+        _convert_while(monkeypatch, when, lambda: change(path), source, destination)
+    assert str(path) in str(caught.value)
+    assert list(destination.parent.iterdir()) == []
+
+
+def test_source_that_changes_during_the_check_is_refused(
+    models: dict[str, Path], tmp_path: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = shutil.copytree(models["hf"], tmp_path / "source")
+    check = api.check_logits
+
+    def check_and_change(*arguments: Any, **options: Any) -> Any:
+        result = check(*arguments, **options)
+        _set_time(source / _WEIGHTS)
+        return result
+
+    monkeypatch.setattr(api, "check_logits", check_and_change)
+    with pytest.raises(SourceError, match=f"{_WEIGHTS} has changed while it was converted"):
+        convert(source, destination)
+    assert list(destination.parent.iterdir()) == []
+
+
+def test_weights_that_change_while_the_plan_is_made_are_refused(
+    models: dict[str, Path], tmp_path: Path, destination: Path
+) -> None:
+    """Their headers are read at the beginning, their bytes at the end."""
+    source = shutil.copytree(models["hf"], tmp_path / "source")
+    with pytest.raises(SourceError, match="has changed"):
+        convert(
+            source,
+            destination,
+            ConvertOptions(logit_check=False),
+            on_plan=lambda plan: _write_in_place(source / _WEIGHTS),
+        )
+    assert list(destination.parent.iterdir()) == []
+
+
+def test_what_is_not_converted_may_change(
+    models: dict[str, Path], tmp_path: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A training writes its next checkpoint beside the model."""
+    source = shutil.copytree(models["fg"], tmp_path / "source")
+
+    def train() -> None:
+        (source / "checkpoint-9").mkdir()
+        (source / "training.log").write_text("step 9")
+
+    _convert_while(monkeypatch, "before", train, source, destination)
+    assert (destination / "config.json").is_file()
