@@ -117,6 +117,7 @@ def test_page_says_what_was_converted(page: Path, result: ConversionResult) -> N
         "model.layers.{0..2}.self_attn.q_proj.weight",
         'model_type = "forgather-dynamic-causal-llama"',
         f"{result.logits.cast.result.max_difference:.3g}",
+        f"layer 2: {dict(result.logits.cast.layers)[2]:.3g}",
     ):
         assert words in text
     # A published page does not tell where it was made.
@@ -151,6 +152,9 @@ def test_json_has_the_same_content(result: ConversionResult, tmp_path: Path) -> 
     cast = content["logits"]["cast"]["result"]
     counted = sum(count for _, count in cast["difference_counts"])
     assert counted == cast["num_positions"] * 160
+    layers = content["logits"]["cast"]["layers"]
+    assert [number for number, _ in layers] == [0, 1, 2]
+    assert all(0 < difference < 0.1 for _, difference in layers)
     largest = cast["difference_counts"][-1][0]
     assert largest / 2 <= cast["max_difference"] < largest
 

@@ -31,6 +31,21 @@ def difference_bars(counts: Sequence[tuple[float, int]]) -> tuple[Bar, ...]:
     return _bars([("0" if not size else f"< {size:.2g}", count) for size, count in counts])
 
 
+@dataclass(frozen=True)
+class Column:
+    """A column of a plot; its height is in parts of a thousand of the highest."""
+
+    label: int
+    value: float
+    height: int
+
+
+def layer_columns(layers: Sequence[tuple[int, float]]) -> tuple[Column, ...]:
+    """The difference of each layer; see ``CastCost.layers``."""
+    largest = max((value for _, value in layers), default=0.0) or 1.0
+    return tuple(Column(number, value, round(1000 * value / largest)) for number, value in layers)
+
+
 def _bars(values: Sequence[tuple[str, int]]) -> tuple[Bar, ...]:
     largest = max((value for _, value in values), default=0) or 1
     total = sum(value for _, value in values) or 1

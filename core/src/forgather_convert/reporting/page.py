@@ -13,7 +13,7 @@ import jinja2
 from markupsafe import Markup, escape
 
 from forgather_convert.quantities import describe_seconds, describe_size
-from forgather_convert.reporting.charts import component_bars, difference_bars
+from forgather_convert.reporting.charts import component_bars, difference_bars, layer_columns
 from forgather_convert.source.plain_text import one_line, printable
 from forgather_convert.weights.tensor_ref import format_shape
 
@@ -42,6 +42,7 @@ def render_page(content: Mapping[str, Any]) -> str:
         number="{:,}".format,
         component_bars=component_bars,
         difference_bars=difference_bars,
+        layer_columns=layer_columns,
     )
     return environment.get_template("report.html.j2").render(report=content)
 

@@ -46,7 +46,7 @@ def align(source: Trace, result: Trace, mapping: WeightMapping | None) -> Alignm
     if mapping is None:
         # The model as a whole, without a name, is no component of itself.
         modules = {name: name for name in source.modules if name and name in {*result.modules}}
-        return Alignment(modules, _layers(modules))
+        return Alignment(modules, layer_numbers(modules))
     renamed = list(_renamed_modules(source, result, mapping))
     layers_of_patterns = _one_to_one(_numbered_layers(source, result, mapping))
     leaves = [*renamed, *_embeddings(source, result)]
@@ -57,10 +57,10 @@ def align(source: Trace, result: Trace, mapping: WeightMapping | None) -> Alignm
         if _is_inside(pair[0], layers_of_patterns)
     ]
     modules = _one_to_one([*leaves, *around, *layers_of_patterns.items()])
-    return Alignment(modules, _layers(name for name in layers_of_patterns if name in modules))
+    return Alignment(modules, layer_numbers(name for name in layers_of_patterns if name in modules))
 
 
-def _layers(modules: Iterable[str]) -> dict[str, int]:
+def layer_numbers(modules: Iterable[str]) -> dict[str, int]:
     """The modules whose names end with their first number, with that number."""
     matches = ((name, _TO_FIRST_NUMBER.fullmatch(name)) for name in modules)
     return {name: int(match[2]) for name, match in matches if match is not None}

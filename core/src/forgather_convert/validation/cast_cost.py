@@ -56,12 +56,15 @@ class CastCost:
         dtype: The type that it is cast to.
         result: How far the result is from it.
         plain_cast: How far the source itself is from it, once its weights are cast.
+        layers: The number of each layer, and the relative difference of its output once the
+            weights are cast; see ``relative_differences``.
     """
 
     stored_dtype: str
     dtype: str
     result: LogitStatistics
     plain_cast: LogitStatistics
+    layers: tuple[tuple[int, float], ...]
 
 
 def logit_statistics(

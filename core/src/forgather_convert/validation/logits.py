@@ -194,9 +194,18 @@ def compare_logits(
     # The result's size is not known yet, and is as good as the source's.
     passes.expect(model, (3 if cast_from else 2) * len(planned.runs))
     stored = None
-    if cast_from is not None:
-        stored = _logits(source, model, planned.runs, replace(settings, dtype=cast_from))
-    expected = _logits(source, model, planned.runs, settings)
+    layers: tuple[tuple[int, float], ...] = ()
+    if cast_from is None:
+        expected = _logits(source, model, planned.runs, settings)
+    else:
+        from forgather_convert.validation.layer_outputs import layer_outputs, relative_differences
+
+        with layer_outputs(model) as outputs_stored:
+            stored = _logits(source, model, planned.runs, replace(settings, dtype=cast_from))
+        with layer_outputs(model) as outputs:
+            expected = _logits(source, model, planned.runs, settings)
+        layers = relative_differences(outputs_stored, outputs)
+        del outputs_stored, outputs
     passes.expect(model, -len(planned.runs))
     del model
     gc.collect()
@@ -205,7 +214,7 @@ def compare_logits(
     actual = _logits(result, model, planned.runs, settings)
     cast = None
     if stored is not None and cast_from is not None:
-        cast = _cast_cost(stored, expected, actual, cast_from, dtype)
+        cast = _cast_cost(stored, expected, actual, layers, cast_from, dtype)
     # A window or an original length that only the result has shows in positions past it.
     with_both = plan_runs(ids, limits | limits_of(model.config), size, device, usable)
     more = [run for run in with_both.runs if run not in planned.runs]
@@ -347,6 +356,7 @@ def _cast_cost(
     stored: Sequence["torch.Tensor"],
     expected: Sequence["torch.Tensor"],
     actual: Sequence["torch.Tensor"],
+    layers: tuple[tuple[int, float], ...],
     cast_from: str,
     dtype: str,
 ) -> "CastCost | None":
@@ -355,7 +365,7 @@ def _cast_cost(
     result, plain_cast = logit_statistics(stored, actual), logit_statistics(stored, expected)
     if result is None or plain_cast is None:
         return None
-    return CastCost(cast_from, dtype, result, plain_cast)
+    return CastCost(cast_from, dtype, result, plain_cast, layers)
 
 
 def _beside_the_cast(cast: "CastCost | None") -> str:

@@ -127,7 +127,7 @@ def output_of(
     outputs: list[torch.Tensor | None] = []
 
     def end(module: Any, args: Any, output: Any) -> None:
-        found = _first_tensor(output)
+        found = first_tensor(output)
         outputs.append(None if found is None else found.detach().cpu())
         if len(outputs) > index:
             raise _Reached
@@ -164,15 +164,16 @@ def _hook(module: Any, end: Callable[..., None]) -> Iterator[None]:
 
 
 def _digest(value: Any) -> Digest | None:
-    tensor = _first_tensor(value)
+    tensor = first_tensor(value)
     return None if tensor is None else Digest.of(tensor)
 
 
-def _first_tensor(value: Any) -> torch.Tensor | None:
+def first_tensor(value: Any) -> torch.Tensor | None:
+    """The first tensor in what a module gets or gives; ``None`` if there is none."""
     if isinstance(value, torch.Tensor):
         return value
     if isinstance(value, Mapping):
         value = value.values()
     elif not isinstance(value, list | tuple):
         return None
-    return next((found for item in value if (found := _first_tensor(item)) is not None), None)
+    return next((found for item in value if (found := first_tensor(item)) is not None), None)
