@@ -64,18 +64,9 @@ class Conversions:
     def __init__(
         self, source: Path, destination: Path, *options: str, root: Path, plan_file: Path
     ) -> None:
-        planned = plan(
-            source,
-            destination,
-            ConvertOptions(overwrite="--overwrite" in options, logit_check=False),
-        )
-        plan_file.write_bytes(pickle.dumps(planned))
-        arguments = ["--no-logit-check", *options, source, destination]
-        tests = str(Path(__file__).parents[1])
-        paths = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
         self._server = subprocess.Popen(
-            [sys.executable, "-m", "support.fault_server", root, plan_file, *arguments],
-            env={**os.environ, "PYTHONPATH": paths},
+            server_command(source, destination, *options, root=root, plan_file=plan_file),
+            env=server_environment(),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -104,5 +95,31 @@ class Conversions:
 
     def _answer(self) -> Ended:
         assert self._server.stdout is not None
-        content = json.loads(self._server.stdout.readline())
-        return Ended(content["code"], content["errors"], tuple(content["operations"]))
+        return ended_of(self._server.stdout.readline())
+
+
+def server_command(
+    source: Path, destination: Path, *options: str, root: Path, plan_file: Path
+) -> list[str]:
+    """Plans a conversion, and gives the command of a process that runs it once.
+
+    After that it runs it for each fault that it reads.
+    """
+    overwrite = "--overwrite" in options
+    planned = plan(source, destination, ConvertOptions(overwrite=overwrite, logit_check=False))
+    plan_file.write_bytes(pickle.dumps(planned))
+    paths = [root, plan_file, "--no-logit-check", *options, source, destination]
+    return [sys.executable, "-m", "support.fault_server", *map(str, paths)]
+
+
+def server_environment() -> dict[str, str]:
+    """The environment that the process needs."""
+    tests = str(Path(__file__).parents[1])
+    paths = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {**os.environ, "PYTHONPATH": paths}
+
+
+def ended_of(line: str) -> Ended:
+    """What the process says of a conversion."""
+    content = json.loads(line)
+    return Ended(content["code"], content["errors"], tuple(content["operations"]))

@@ -1,5 +1,7 @@
 """What killed conversions leave: no model is ever lost, and nothing in use is touched."""
 
+import errno
+import os
 import shutil
 import signal
 import subprocess
@@ -10,6 +12,7 @@ import pytest
 
 from forgather_convert import DestinationError
 from forgather_convert.execution import staging as staging_module
+from forgather_convert.execution import staging_lock as staging_lock_module
 from forgather_convert.execution.destination import resolve_destination
 from forgather_convert.execution.staging import staging_directory, staging_path
 from forgather_convert.execution.staging_lock import InUseError, lock_directory
@@ -195,6 +198,23 @@ def test_something_else_by_the_name_of_the_staging_directory(place: Path) -> Non
 # Locks
 
 
+def test_directory_without_room_for_the_lock_is_not_left(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A directory may take the last block of a disk."""
+    open_file = os.open
+
+    def fail(path: Path, *arguments: int) -> int:
+        if str(path).endswith(".lock"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return open_file(path, *arguments)
+
+    monkeypatch.setattr(staging_lock_module.os, "open", fail)
+    with pytest.raises(DestinationError, match="No space left on device"):
+        write_result(place)
+    assert list(place.parent.iterdir()) == []
+
+
 def test_a_directory_has_one_owner_at_a_time(tmp_path: Path) -> None:
     """Also while it is removed and created again all the time."""
     arguments = [str(tmp_path / "shared"), str(tmp_path / "owner"), "400"]
@@ -214,14 +234,11 @@ def test_file_system_without_locks(
     tmp_path: Path, is_new: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Who creates the directory has it; what is there already may be in use."""
-    import errno
-
-    from forgather_convert.execution import staging_lock
 
     def fail(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(staging_lock.fcntl, "flock", fail)
+    monkeypatch.setattr(staging_lock_module.fcntl, "flock", fail)
     path = tmp_path / "shared"
     if is_new:
         lock_directory(path).release()

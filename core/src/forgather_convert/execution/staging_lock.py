@@ -10,6 +10,7 @@ import fcntl
 import logging
 import os
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,11 @@ def lock_directory(path: Path, create: bool = True) -> LockedDirectory:
             if create:
                 # Its owner has just removed it.
                 continue
+            raise
+        except OSError:
+            if is_new:
+                with suppress(OSError):
+                    path.rmdir()
             raise
         try:
             _lock(descriptor, path, is_new)
