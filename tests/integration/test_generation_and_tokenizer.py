@@ -15,11 +15,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenize
 
 from forgather_convert import ConvertOptions, OptionError, Progress, ValidationError, convert
 from forgather_convert.source.plain_text import printable
+from forgather_convert.validation.prompts import fixed_ids
 from support.command import forgather, run_convert
 from support.directories import differences
 from support.log import logged
 from support.models import load_forgather, write_hf_model
 from support.tokenizers import write_sentencepiece
+from support.transformers_families import a_config
 from support.variants import Variant, variant
 from support.vocabulary import read_json
 
@@ -115,6 +117,22 @@ def test_both_models_continue_the_prompt_and_their_texts_are_streamed(
         for before, after in itertools.pairwise(texts.told[name]):
             assert after.startswith(before)
     assert found.result.token_ids != found.source.token_ids
+
+
+def test_experts_that_are_merged_on_loading_generate(tmp_path: Path) -> None:
+    """In both directions: the Hugging Face model has parameters that no file holds."""
+    hf, fg, back = (tmp_path / name for name in ("hf", "fg", "back"))
+    model = AutoModelForCausalLM.from_config(a_config("mixtral")).eval()
+    model.save_pretrained(hf)
+    ids = torch.tensor([fixed_ids(range(model.config.vocab_size))])
+    output = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=40)
+    expected = tuple(output[0, ids.shape[1] :].tolist())
+    assert len(set(expected)) > 1
+    for source, destination in ((hf, fg), (fg, back)):
+        options = ConvertOptions(generation_test=True, logit_check=False)
+        found = convert(source, destination, options).generation
+        assert found is not None
+        assert found.source.token_ids == found.result.token_ids == expected
 
 
 def test_the_source_is_told_beside_the_result(model_with_tokenizer: Path, tmp_path: Path) -> None:

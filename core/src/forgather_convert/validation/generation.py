@@ -184,7 +184,10 @@ def _continue(
     """Lets a model generate, in a dtype and on a device."""
     import torch
 
-    model = _load(load, *place)
+    from forgather_convert.validation.streamed_parameters import take_into_memory
+
+    dtype, device = place
+    model = take_into_memory(load(), to_torch(dtype), device)
     inputs = torch.tensor([given.ids], device=model.device)
     since = time.monotonic()
     try:
@@ -238,14 +241,6 @@ def _streamer(tokenizer: Any, on_text: _OnText) -> Any:
             on_text(self._text, self._num_tokens / seconds if seconds else 0.0)
 
     return Streamer()
-
-
-def _load(load: Callable[[], Any], dtype: str, device: str) -> Any:
-    """Loads a model; buffers, such as those of RoPE, keep the dtype that they have."""
-    model = load()
-    for parameter in model.parameters():
-        parameter.data = parameter.data.to(to_torch(dtype))
-    return model.to(device)
 
 
 def _tell(found: Generation) -> None:

@@ -120,6 +120,26 @@ def streamed(
         mode.finish()
 
 
+def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
+    """Makes a model what it would be if it had been loaded in a dtype and moved to a device.
+
+    For runs that use every parameter many times: what is made of other values is made once.
+
+    Args:
+        model: A causal LM of transformers, on the CPU, with parameters in the dtypes that they are
+            stored in. It is changed.
+        dtype: The dtype to run in.
+        device: The device to run on.
+    """
+    dtypes, buffers = _as_if_loaded_in(model, dtype)
+    for name, parameter in model.named_parameters():
+        make = made_value(parameter)
+        parameter.data = (parameter.data if make is None else make()).to(dtypes[name])
+    _set_buffers(model, buffers)
+    model.config.dtype = dtype
+    return model.to(device)
+
+
 @dataclass(frozen=True)
 class _Parameter:
     """A parameter where it is stored, and what it is to be in the run.
@@ -340,12 +360,9 @@ def _buffers(model: Any, values: Mapping[str, torch.Tensor]) -> Iterator[None]:
     Attributes of the modules that change meanwhile are put back, too: a rotary embedding
     of the dynamic kind notes the longest sequence and changes its frequencies.
     """
-    modules = dict(model.named_modules())
-    before = [(module, dict(module.__dict__), dict(module._buffers)) for module in modules.values()]
+    before = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
     try:
-        for full_name, value in values.items():
-            prefix, _, name = full_name.rpartition(".")
-            modules[prefix]._buffers[name] = value
+        _set_buffers(model, values)
         yield
     finally:
         for module, attributes, buffers in before:
@@ -353,6 +370,13 @@ def _buffers(model: Any, values: Mapping[str, torch.Tensor]) -> Iterator[None]:
             module.__dict__.update(attributes)
             module._buffers.clear()
             module._buffers.update(buffers)
+
+
+def _set_buffers(model: Any, values: Mapping[str, torch.Tensor]) -> None:
+    modules = dict(model.named_modules())
+    for full_name, value in values.items():
+        prefix, _, name = full_name.rpartition(".")
+        modules[prefix]._buffers[name] = value
 
 
 @contextlib.contextmanager
