@@ -66,11 +66,32 @@ def test_disk_that_fills_meanwhile(
         assert list(disk.iterdir()) == []
 
 
-@pytest.mark.parametrize(
+_SHARING = pytest.mark.parametrize(
     "make",
     [("mkfs.btrfs", "--mixed"), ("mkfs.xfs", "-m", "reflink=1")],
     ids=["btrfs", "xfs"],
 )
+
+
+@_SHARING
+def test_weights_share_their_blocks(tmp_path: Path, make: tuple[str, ...]) -> None:
+    """In both directions, though tensors begin anywhere in a block."""
+    disk_file = image(tmp_path / "image", 320 * _MIB, *make)
+    with mounted(tmp_path / "disk", "-o", "loop", disk_file) as disk:
+        wide = Variant("llama", "wide", {"num_hidden_layers": 1, "vocab_size": 200_000})
+        hf = write_hf_model(disk / "hf", wide, dtype="bfloat16")
+        os.sync()
+        before = shutil.disk_usage(disk).free
+        convert(hf, disk / "fg", _UNCHECKED)
+        convert(disk / "fg", disk / "back", _UNCHECKED)
+        os.sync()
+        weights = (hf / "model.safetensors").stat().st_size
+        assert weights > 40 * _MIB
+        assert before - shutil.disk_usage(disk).free < weights / 10
+        assert differences(hf, disk / "back") == []
+
+
+@_SHARING
 def test_blocks_that_are_shared_need_no_room(
     source: Path, tmp_path: Path, make: tuple[str, ...]
 ) -> None:

@@ -2,11 +2,13 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import BinaryIO
 
 from forgather_convert.errors import SourceError
 
+#: The size of the blocks of most file systems, in bytes.
+BLOCK = 4096
 _CHUNK = 8 << 20
 #: A call copies at most this much, so that progress is seen; a multiple of every block size.
 _KERNEL_CHUNK = 256 << 20
@@ -23,8 +25,8 @@ def copy_range(
 ) -> None:
     """Appends bytes of one file to another, at the destination's position.
 
-    On file systems that share blocks nothing is copied if both positions are equal modulo
-    the block size.
+    On file systems that share blocks no whole block is copied if both positions are equal
+    modulo :data:`BLOCK`.
 
     Args:
         source: A file open for reading; its position does not matter and changes.
@@ -36,6 +38,28 @@ def copy_range(
     Raises:
         SourceError: The source ends before the range does.
     """
+    for start, length in _parts(offset, size, destination.tell()):
+        _copy_part(source, destination, start, length, progress)
+
+
+def _parts(offset: int, size: int, position: int) -> Iterator[tuple[int, int]]:
+    """Where whole blocks begin and end in both files, they are a part of their own.
+
+    A file system shares whole blocks only: asked for more, it copies all.
+    """
+    first, end = offset + -offset % BLOCK, offset + size
+    last = end - end % BLOCK
+    if (position - offset) % BLOCK or first >= last:
+        yield offset, size
+        return
+    for start, stop in ((offset, first), (first, last), (last, end)):
+        if start < stop:
+            yield start, stop - start
+
+
+def _copy_part(
+    source: BinaryIO, destination: BinaryIO, offset: int, size: int, progress: Progress
+) -> None:
     destination.flush()
     done = _copy_in_kernel(source, destination, offset, size, progress)
     source.seek(offset + done)
