@@ -15,7 +15,7 @@ from forgather_convert.cli.console import (
     keep_quiet,
     set_up_logging,
 )
-from forgather_convert.cli.converter_options import converter_options
+from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
 from forgather_convert.cli.help import GroupedCommand
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import (
@@ -26,7 +26,7 @@ from forgather_convert.cli.parameters import (
     SizeParameter,
     check_model_type,
 )
-from forgather_convert.cli.verbosity import verbosity_options
+from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, verbosity_options
 from forgather_convert.execution.rank import Rank, rank_of_environment
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
 from forgather_convert.progress import Progress
@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 OPTION_GROUPS = {
     "What the source is": ("--reverse", "--model-type", "--checkpoint-path", "--base"),
-    "Which converter is used": ("--converter-path", "--converter", "--no-plugins"),
+    CONVERTER_GROUP[0]: CONVERTER_GROUP[1],
     "What the result is": (
         "--dtype",
         "--dequantize",
@@ -67,9 +67,7 @@ OPTION_GROUPS = {
         "--report",
         "--hashes",
         "--debug-params",
-        "--quiet",
-        "--verbose",
-        "--log-level",
+        *VERBOSITY_OPTIONS,
     ),
 }
 

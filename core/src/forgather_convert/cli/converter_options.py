@@ -9,6 +9,8 @@ import click
 
 from forgather_convert.cli.parameters import DistributionParameter
 
+#: The heading of the three in a command's help, and their names.
+CONVERTER_GROUP = ("Which converter is used", ("--converter-path", "--converter", "--no-plugins"))
 CONVERTER_PATHS = click.option(
     "--converter-path",
     "converter_paths",

@@ -7,14 +7,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forgather_convert.cli.console import echo, echo_json, set_up_logging
-from forgather_convert.cli.converter_options import converter_options
+from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
+from forgather_convert.cli.help import GroupedCommand
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import (
     CheckpointParameter,
     DirectoryParameter,
     ModelTypeParameter,
 )
-from forgather_convert.cli.verbosity import verbosity_options
+from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, verbosity_options
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.source.plain_text import one_line
@@ -28,7 +29,16 @@ if TYPE_CHECKING:
 _MAX_FILES = 12
 
 
-@click.command("inspect", short_help="Tell what a model directory holds.")
+@click.command(
+    "inspect",
+    cls=GroupedCommand,
+    option_groups={
+        "What it is taken for": ("--reverse", "--model-type", "--checkpoint-path", "--dequantize"),
+        CONVERTER_GROUP[0]: CONVERTER_GROUP[1],
+        "Output": ("--tensors", "--json", *VERBOSITY_OPTIONS),
+    },
+    short_help="Tell what a model directory holds.",
+)
 @click.argument("path", type=DirectoryParameter(path_type=Path))
 @click.option("--tensors", is_flag=True, help="List all tensors, those of the layers as one.")
 @click.option("--reverse", is_flag=True, help="Take it for a Forgather model.")

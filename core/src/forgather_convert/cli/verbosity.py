@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+#: The names of the three.
+VERBOSITY_OPTIONS = ("--quiet", "--verbose", "--log-level")
 LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 

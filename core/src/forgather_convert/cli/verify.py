@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forgather_convert.cli.console import echo_json, set_up_logging
-from forgather_convert.cli.converter_options import converter_options
+from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
+from forgather_convert.cli.help import GroupedCommand
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import DirectoryParameter
 from forgather_convert.cli.tables import print_labelled, print_line
-from forgather_convert.cli.verbosity import verbosity_options
+from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, verbosity_options
 from forgather_convert.options import DEFAULT_PROMPT
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.names import enumerate_names
@@ -28,7 +29,22 @@ if TYPE_CHECKING:
 _DIFFERENT = 1
 
 
-@click.command("verify", short_help="Tell whether two directories hold the same model.")
+@click.command(
+    "verify",
+    cls=GroupedCommand,
+    option_groups={
+        "What is compared": (
+            "--device",
+            "--prompt",
+            "--no-logit-check",
+            "--dequantize",
+            "--trust-remote-code",
+        ),
+        CONVERTER_GROUP[0]: CONVERTER_GROUP[1],
+        "Output": ("--json", *VERBOSITY_OPTIONS),
+    },
+    short_help="Tell whether two directories hold the same model.",
+)
 @click.argument("a", metavar="A", type=DirectoryParameter(path_type=Path))
 @click.argument("b", metavar="B", type=DirectoryParameter(path_type=Path))
 @click.option("--device", default="cpu", show_default=True, help="Where the logits are computed.")
