@@ -159,7 +159,9 @@ def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) ->
     others = (*_BASE_FIELDS, *hf_config.attribute_map)
     own |= {name: getattr(hf_config, name) for name in others if hasattr(hf_config, name)}
     if hooks.has_rope:
-        own |= rope_of(hf_config, config.origin).to_fields()
+        # By the family's own names, too: whichever schema the file has, the same is complete.
+        rope = rope_of(hf_config, config.origin)
+        own |= {**hooks.rope_fields(rope), **rope.to_fields()}
     return config.updated(own)
 
 
