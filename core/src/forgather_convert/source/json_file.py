@@ -10,7 +10,7 @@ checks for one. Where a key is given twice the last value counts, as for transfo
 import json
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -59,25 +59,29 @@ def read_json(path: Path) -> Any:
     return parse_json(read_text(path), str(path))
 
 
-def parse_json_object(text: str, origin: str) -> dict[str, Any]:
+def parse_json_object(
+    text: str, origin: str, decode: Callable[[str], Any] = json.loads
+) -> dict[str, Any]:
     """Parses text that must be a JSON object.
 
     Args:
         text: The text.
         origin: Where it is from, for messages.
+        decode: Makes the value; its ``ValueError`` says what is wrong.
 
     Raises:
         SourceError: It is not.
     """
-    return _object(parse_json(text, origin), origin)
+    return _object(parse_json(text, origin, decode), origin)
 
 
-def parse_json(text: str, origin: str) -> Any:
+def parse_json(text: str, origin: str, decode: Callable[[str], Any] = json.loads) -> Any:
     """Parses JSON.
 
     Args:
         text: The text.
         origin: Where it is from, for messages.
+        decode: Makes the value; its ``ValueError`` says what is wrong.
 
     Raises:
         SourceError: It is not JSON, is nested too deep, or has strings that are no text.
@@ -88,7 +92,7 @@ def parse_json(text: str, origin: str) -> Any:
             "without one."
         )
     try:
-        content = json.loads(text)
+        content = decode(text)
     except RecursionError as error:
         raise _too_deep(origin) from error
     # Also for a number with thousands of digits.

@@ -107,11 +107,10 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
         SourceError: It is damaged, or the tensors overlap or leave gaps.
     """
     try:
-        # Depth and strings first: the reader below has no limits.
-        parse_json_object(text, "it")
-        header: _Object = _DECODER.decode(text)
-    except (SourceError, ValueError) as error:
+        header = parse_json_object(text, "it", _DECODER.decode)
+    except SourceError as error:
         raise _damaged(file_name, str(error).partition(". ")[0]) from error
+    assert isinstance(header, _Object)
     entries: dict[str, _Entry] = {}
     for name, value in header.pairs:
         if name != METADATA_KEY:
