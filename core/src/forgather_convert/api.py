@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.discovery.choice import converter_for
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.execution.commit import OnWritten, commit
 from forgather_convert.execution.destination import (
@@ -276,16 +276,7 @@ def _request(
     calls = ExtensionCalls(CORE_FORMATS, extensions)
     detection = detect(model, options, calls.open_weights)
     check_destination(model, destination, options.overwrite)
-    if converter is None:
-        hooks = resolve_converter(
-            detection.model_type,
-            options.converter_paths,
-            model,
-            options.converter,
-            options.use_plugins,
-        )
-    else:
-        hooks = FamilyHooks(converter, origin="given")
+    hooks = converter_for(detection.model_type, model, options, converter)
     request = PlanRequest(
         detection=detection,
         hooks=hooks.with_extensions(extensions),

@@ -28,6 +28,7 @@ from forgather_convert.discovery.installed import (
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.options import ConvertOptions
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -115,6 +116,28 @@ def resolve_converter(
         return _load(found, model_type, is_ordinary=False)
     searched = [line for path in converter_paths for line in describe_search(Path(path))]
     raise UnsupportedModelError(no_converter_message(model_type, installed, searched))
+
+
+def converter_for(
+    model_type: str, source: Path, options: ConvertOptions, given: HFConverter | None
+) -> FamilyHooks:
+    """The converter that was given, else the one that is found as the options say.
+
+    Args:
+        model_type: What to convert.
+        source: The model.
+        options: Where to search.
+        given: A converter that takes the place of any other.
+
+    Raises:
+        UnsupportedModelError: There is none.
+        ConverterError: There are two of the same rank, or it cannot be loaded.
+    """
+    if given is not None:
+        return FamilyHooks(given, origin="given")
+    return resolve_converter(
+        model_type, options.converter_paths, source, options.converter, options.use_plugins
+    )
 
 
 def load_converter(converter: FoundConverter) -> list[FamilyHooks]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.discovery.choice import converter_for
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.families.config_checks import check_dimensions
@@ -171,13 +171,7 @@ def _hooks(
     converter: HFConverter | None,
     extensions: Sequence[Extension],
 ) -> FamilyHooks:
-    if converter is not None:
-        hooks = FamilyHooks(converter, origin="given")
-    else:
-        hooks = resolve_converter(
-            model_type, options.converter_paths, path, options.converter, options.use_plugins
-        )
-    return hooks.with_extensions(extensions)
+    return converter_for(model_type, path, options, converter).with_extensions(extensions)
 
 
 def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.discovery.choice import converter_for
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import ExtensionCalls
@@ -81,16 +81,7 @@ def open_model(
     """
     extensions = load_extensions(options.use_plugins, path)
     detection = detect(path, options, ExtensionCalls(CORE_FORMATS, extensions).open_weights)
-    if converter is None:
-        hooks = resolve_converter(
-            detection.model_type,
-            options.converter_paths,
-            path,
-            options.converter,
-            options.use_plugins,
-        )
-    else:
-        hooks = FamilyHooks(converter, origin="given")
+    hooks = converter_for(detection.model_type, path, options, converter)
     hooks = hooks.with_extensions(extensions)
     check_json_files(detection.metadata_directory)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
