@@ -10,6 +10,7 @@ import pytest
 
 from forgather_convert import ConvertOptions, DestinationError, api, convert
 from forgather_convert.execution import free_space
+from forgather_convert.planning import draft
 from support.command import forgather
 from support.directories import differences, snapshot
 from support.file_systems import forbid_writing, image, mounted
@@ -58,7 +59,7 @@ def test_disk_that_fills_meanwhile(
 ) -> None:
     """Somebody else writes, too."""
     big = _pad(shutil.copytree(source, tmp_path / "big"), 3 * _MIB)
-    monkeypatch.setattr(api, "check_free_space", lambda plan, staging: None)
+    monkeypatch.setattr(api, "check_free_space", lambda plan, staging, free: None)
     with mounted(tmp_path / "disk", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as disk:
         ended = forgather("convert", "--no-logit-check", big, disk / "out")
         assert ended.returncode == 1
@@ -166,6 +167,8 @@ def test_limit_of_the_size_of_files(
         execute(*arguments)
 
     monkeypatch.setattr(api, "execute", execute_within_limit)
+    # Nothing is written before that.
+    monkeypatch.setattr(draft, "draft_shards", lambda request: ())
     try:
         ended = forgather("convert", "--no-logit-check", "--overwrite", source, place)
     finally:

@@ -29,7 +29,7 @@ _IS_COMPLETE = os.environ.get("FORGATHER_FAULTS") == "all"
 _SMALL = Variant("llama", "small", {"num_hidden_layers": 1})
 _ERRORS = (errno.EIO, errno.ENOSPC, errno.EINTR, errno.EXDEV)
 #: The code that writes files: the destination does not matter to it.
-_WRITING = ("executor.", "file_copy.", "byte_copy.")
+_WRITING = ("executor.", "file_copy.", "byte_copy.", "shard_parts.", "weights_writer.")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 

@@ -67,8 +67,8 @@ def test_logit_check_sees_a_single_wrong_byte(
 
     execute = api.execute
 
-    def execute_badly(plan: ConversionPlan, staged: Path, progress: Any) -> None:
-        execute(plan, staged, progress)
+    def execute_badly(plan: ConversionPlan, staged: Path, *arguments: Any) -> None:
+        execute(plan, staged, *arguments)
         weights = staged / "model.safetensors"
         data = bytearray(weights.read_bytes())
         data[-1] ^= 0x40

@@ -146,8 +146,8 @@ def test_a_cast_is_told_from_a_wrong_model(tmp_path: Path, monkeypatch: pytest.M
 
     execute = api.execute
 
-    def execute_badly(plan: Any, staged: Path, progress: Any) -> None:
-        execute(plan, staged, progress)
+    def execute_badly(plan: Any, staged: Path, *arguments: Any) -> None:
+        execute(plan, staged, *arguments)
         weights = staged / "model.safetensors"
         data = bytearray(weights.read_bytes())
         data[-1] ^= 0x40
@@ -315,8 +315,8 @@ def test_source_that_holds_nan_is_converted_and_the_rest_compared(
 
     execute = api.execute
 
-    def execute_badly(plan: Any, staged: Path, progress: Any) -> None:
-        execute(plan, staged, progress)
+    def execute_badly(plan: Any, staged: Path, *arguments: Any) -> None:
+        execute(plan, staged, *arguments)
         weights = staged / "model.safetensors"
         data = bytearray(weights.read_bytes())
         data[-1] ^= 0x40

@@ -19,6 +19,7 @@ from typing import Any
 
 from forgather_convert import api
 from forgather_convert.execution import atomic_rename
+from forgather_convert.planning import draft
 from support.command import forgather
 from support.faults import Fault
 
@@ -40,7 +41,7 @@ _ANNOUNCED = {
     "fcntl.flock": (0,),
 }
 #: Operations that it does not announce.
-_OTHERS = ("stat", "lstat", "fsync", "fdatasync", "copy_file_range", "posix_fallocate", "sendfile")
+_OTHERS = ("stat", "lstat", "fsync", "fdatasync", "copy_file_range", "pwrite", "pread")
 
 
 class _Counter:
@@ -144,10 +145,12 @@ def _caller() -> str:
 def _serve(root: str, plan_file: str, arguments: list[str]) -> None:
     """Answers each line, a fault, with how the conversion ended."""
     plan = pickle.loads(Path(plan_file).read_bytes())
-    planned = SimpleNamespace(plan=plan)
     hooks = SimpleNamespace(display_name=plan.model_type)
+    request = SimpleNamespace(detection=plan, hooks=hooks)
     calls = SimpleNamespace(conversion_finished=lambda result: None)
-    api._plan = lambda *_: (planned, hooks, calls)  # type: ignore[assignment, return-value]
+    api._read = lambda *_: (request, calls)  # type: ignore[assignment, return-value]
+    api._plan = lambda *_: SimpleNamespace(plan=plan)  # type: ignore[assignment, return-value]
+    draft.draft_shards = lambda _: plan.shards
     staging_directory = api.staging_directory
     counter = _Counter(root, Fault())
 

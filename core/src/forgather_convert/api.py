@@ -14,12 +14,13 @@ from forgather_convert.execution.destination import (
     resolve_destination,
 )
 from forgather_convert.execution.executor import execute
-from forgather_convert.execution.free_space import check_free_space
+from forgather_convert.execution.free_space import check_free_space, free_bytes
 from forgather_convert.execution.hashing import hash_files
 from forgather_convert.execution.staging import Staging, staging_directory
+from forgather_convert.execution.weights_writer import WeightsWriter
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import ExtensionCalls
-from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.garbage import paused_collection
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
@@ -83,7 +84,9 @@ def plan(
     if options.base is not None:
         plan = _plan_adapter(Path(source), place, options, options.base, converter, progress)[0]
     else:
-        plan = _plan(Path(source), place, options, converter, progress)[0].plan
+        request, _ = _read(Path(source), place, options, converter, progress)
+        with paused_collection():
+            plan = _plan(request, progress).plan
     progress.finish()
     return plan
 
@@ -107,7 +110,7 @@ def convert(
         source: The directory of the model; of an adapter, where the options give its base.
         destination: The directory to create.
         options: What to do differently from the defaults.
-        on_plan: Called with the plan before anything is written.
+        on_plan: Called with the plan. Weights may be written already, beside the destination.
         progress: Is told what goes on.
         on_written: Called with the destination when the result is in its place. Whatever is
             raised after that, by a signal for example, does not undo it.
@@ -126,18 +129,21 @@ def convert(
         return _convert_adapter(
             source, place, options, options.base, on_plan, timed, on_written, converter, write
         )
-    planned, hooks, calls = _plan(source, place, options, converter, timed)
-    if planned.plan.direction is Direction.TO_FORGATHER:
-        logger.info("Converting HuggingFace model to Forgather format")
-    else:
-        logger.info("Converting Forgather model to HuggingFace %s", hooks.display_name)
-    if on_plan is not None:
-        on_plan(planned.plan)
+    request, calls = _read(source, place, options, converter, timed)
     logits = generation = None
-    with staging_directory(place) as staging:
+    with staging_directory(place) as staging, WeightsWriter(staging.content) as writer:
         # Again: an old model may have been put back there.
         check_destination(source, place, options.overwrite)
-        _write(planned.plan, staging, write or execute, timed)
+        free = free_bytes(staging.content)
+        if write is None:
+            _begin(writer, request, free)
+        timed.start(Phase.PLAN)
+        with paused_collection():
+            _announce(request)
+            planned = _plan(request, timed)
+        if on_plan is not None:
+            on_plan(planned.plan)
+        _write(planned.plan, staging, free, write or _with(writer), timed)
         if options.logit_check:
             timed.start(Phase.CHECK)
             logits = _check_logits(planned, staging.content, options, timed)
@@ -170,7 +176,8 @@ def _convert_adapter(
     with staging_directory(place) as staging:
         check_destination(source, place, options.overwrite)
         check_destination(base, place, options.overwrite)
-        _write(plan, staging, write or execute, progress)
+        free = free_bytes(staging.content)
+        _write(plan, staging, free, write or execute, progress)
         hashes = _hash(staging, options, progress)
         _commit(plan, staging, options, on_written, progress)
     return _finished(ConversionResult(plan, None, None, progress.seconds(), hashes), place, calls)
@@ -185,8 +192,30 @@ def _hash(
     return hash_files(staging.content, progress.advance)
 
 
-def _write(plan: ConversionPlan, staging: Staging, write: Write, progress: Progress) -> None:
-    check_free_space(plan, staging)
+def _begin(writer: WeightsWriter, request: PlanRequest, free: int | None) -> None:
+    """Lets weights be written while the plan is made, which takes seconds."""
+    from forgather_convert.planning.draft import draft_shards
+
+    shards = draft_shards(request)
+    if free is None or sum(shard.num_bytes for shard in shards) <= free:
+        writer.begin(shards)
+
+
+def _announce(request: PlanRequest) -> None:
+    if request.detection.direction is Direction.TO_FORGATHER:
+        logger.info("Converting HuggingFace model to Forgather format")
+    else:
+        logger.info("Converting Forgather model to HuggingFace %s", request.hooks.display_name)
+
+
+def _with(writer: WeightsWriter) -> Write:
+    return lambda plan, directory, progress: execute(plan, directory, progress, writer)
+
+
+def _write(
+    plan: ConversionPlan, staging: Staging, free: int | None, write: Write, progress: Progress
+) -> None:
+    check_free_space(plan, staging, free)
     progress.start(Phase.WRITE, plan.num_bytes)
     write(plan, staging.content, progress.advance)
     # Before the checks, which map the source's files: touching what is cut off ends the process.
@@ -219,24 +248,28 @@ def _finished(
     return result
 
 
-def _plan(
+def _read(
     source: Path,
     destination: Destination,
     options: ConvertOptions,
     converter: HFConverter | None,
     progress: Progress,
-) -> tuple[PlannedConversion, FamilyHooks, ExtensionCalls]:
+) -> tuple[PlanRequest, ExtensionCalls]:
     # What is quickly refused comes first: the imports of the planner and of torch take seconds.
     progress.start(Phase.READ)
     check_destination(source, destination, options.overwrite)
     tokens = _read_files_of_the_user(options)
-    request, calls = _request(source, destination, options, converter, tokens)
+    return _request(source, destination, options, converter, tokens)
+
+
+def _plan(request: PlanRequest, progress: Progress) -> PlannedConversion:
     progress.start(Phase.PLAN)
+    options = request.options
     if options.logit_check or options.generation_test:
         check_device(options.device)
     from forgather_convert.planning.planner import plan_conversion
 
-    return plan_conversion(request), request.hooks, calls
+    return plan_conversion(request)
 
 
 def _plan_adapter(

@@ -1,5 +1,7 @@
 """The ``forgather`` command."""
 
+import atexit
+import gc
 import logging
 import signal
 import sys
@@ -46,6 +48,8 @@ def main() -> None:
     framework = None if forgather.owns(arguments) else find_framework()
     if framework is not None:
         sys.exit(_hand_over(framework, arguments))
+    # The collector would look through all of torch and transformers once more, for a second.
+    atexit.register(gc.freeze)
     with standard_streams(), stop_signals():
         exit_code = _run(Outcome(as_json="--json" in sys.argv))
     sys.exit(exit_code)

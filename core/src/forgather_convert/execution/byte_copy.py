@@ -11,7 +11,7 @@ from forgather_convert.errors import SourceError
 BLOCK = 4096
 _CHUNK = 8 << 20
 #: A call copies at most this much, so that progress is seen; a multiple of every block size.
-_KERNEL_CHUNK = 256 << 20
+_KERNEL_CHUNK = 64 << 20
 #: What ``copy_file_range`` reports where the kernel or the file systems cannot do it.
 _UNSUPPORTED = frozenset(
     {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
@@ -21,25 +21,39 @@ Progress = Callable[[int], None]
 
 
 def copy_range(
-    source: BinaryIO, destination: BinaryIO, offset: int, size: int, progress: Progress
+    source: BinaryIO,
+    offset: int,
+    destination: BinaryIO,
+    position: int,
+    size: int,
+    progress: Progress,
 ) -> None:
-    """Appends bytes of one file to another, at the destination's position.
+    """Copies bytes of one file into another one; what files do not have in buffers counts.
 
-    On file systems that share blocks no whole block is copied if both positions are equal
+    On file systems that share blocks no whole block is copied if both places are equal
     modulo :data:`BLOCK`.
 
     Args:
-        source: A file open for reading; its position does not matter and changes.
+        source: A file open for reading.
+        offset: Where the bytes begin in it.
         destination: A file open for writing.
-        offset: Where the bytes begin in the source.
+        position: Where they will begin in it.
         size: How many there are.
         progress: Called with the number of bytes after each part.
 
     Raises:
         SourceError: The source ends before the range does.
     """
-    for start, length in _parts(offset, size, destination.tell()):
-        _copy_part(source, destination, start, length, progress)
+    for start, length in _parts(offset, size, position):
+        _copy_part(source, start, destination, position + start - offset, length, progress)
+
+
+def write_at(file: BinaryIO, data: bytes | memoryview, position: int) -> None:
+    """Writes all bytes at a place in a file."""
+    view = memoryview(data)
+    done = 0
+    while done < len(view):
+        done += os.pwrite(file.fileno(), view[done:], position + done)
 
 
 def _parts(offset: int, size: int, position: int) -> Iterator[tuple[int, int]]:
@@ -58,22 +72,30 @@ def _parts(offset: int, size: int, position: int) -> Iterator[tuple[int, int]]:
 
 
 def _copy_part(
-    source: BinaryIO, destination: BinaryIO, offset: int, size: int, progress: Progress
+    source: BinaryIO,
+    offset: int,
+    destination: BinaryIO,
+    position: int,
+    size: int,
+    progress: Progress,
 ) -> None:
-    destination.flush()
-    done = _copy_in_kernel(source, destination, offset, size, progress)
-    source.seek(offset + done)
+    done = _copy_in_kernel(source, offset, destination, position, size, progress)
     while done < size:
-        chunk = source.read(min(_CHUNK, size - done))
+        chunk = os.pread(source.fileno(), min(_CHUNK, size - done), offset + done)
         if not chunk:
-            raise _cut_short(source)
-        destination.write(chunk)
+            raise SourceError(f"{source.name} ended while it was read. Is it still being written?")
+        write_at(destination, chunk, position + done)
         done += len(chunk)
         progress(len(chunk))
 
 
 def _copy_in_kernel(
-    source: BinaryIO, destination: BinaryIO, offset: int, size: int, progress: Progress
+    source: BinaryIO,
+    offset: int,
+    destination: BinaryIO,
+    position: int,
+    size: int,
+    progress: Progress,
 ) -> int:
     """Copies as much as the kernel does; gives the number of bytes."""
     if not hasattr(os, "copy_file_range"):
@@ -86,6 +108,7 @@ def _copy_in_kernel(
                 destination.fileno(),
                 min(_KERNEL_CHUNK, size - done),
                 offset_src=offset + done,
+                offset_dst=position + done,
             )
         except OSError as error:
             if error.errno in _UNSUPPORTED:
@@ -97,7 +120,3 @@ def _copy_in_kernel(
         done += count
         progress(count)
     return done
-
-
-def _cut_short(source: BinaryIO) -> SourceError:
-    return SourceError(f"{source.name} ended while it was read. Is it still being written?")

@@ -29,6 +29,6 @@ def copy_file(source: Path, destination: Path) -> None:
             return os.open(path, flags, wanted)
 
         with open(destination, "xb", opener=create) as writing:
-            copy_range(reading, writing, 0, status.st_size, lambda count: None)
+            copy_range(reading, 0, writing, 0, status.st_size, lambda count: None)
             mode = stat.S_IMODE(os.fstat(writing.fileno()).st_mode)
             os.fchmod(writing.fileno(), mode | stat.S_IRUSR | stat.S_IWUSR)

@@ -15,7 +15,17 @@ _FICLONE = 0x40049409
 _PROBE = "probe"
 
 
-def check_free_space(plan: ConversionPlan, staging: Staging) -> None:
+def free_bytes(directory: Path) -> int | None:
+    """How much this user may still write; ``None`` where the file system does not say."""
+    status = os.statvfs(directory)
+    if status.f_blocks == 0:
+        return None
+    # Some blocks are reserved for the administrator.
+    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
+    return blocks * status.f_frsize
+
+
+def check_free_space(plan: ConversionPlan, staging: Staging, free: int | None) -> None:
     """Refuses a plan that needs more room than there is.
 
     Bytes that are copied need none where the file system lets files share them. Whether it does
@@ -23,12 +33,13 @@ def check_free_space(plan: ConversionPlan, staging: Staging) -> None:
 
     Args:
         plan: What will be written.
-        staging: Where; still empty.
+        staging: Where.
+        free: How many bytes were free before the first of the plan's was written; ``None`` if
+            the file system does not say.
 
     Raises:
         DestinationError: With the sizes.
     """
-    free = _free_bytes(staging.content)
     needed = plan.num_bytes
     if free is None or needed <= free:
         return
@@ -43,16 +54,6 @@ def check_free_space(plan: ConversionPlan, staging: Staging) -> None:
             f"The conversion to {staging.destination} needs {needed} bytes, and {free} are free on "
             "the file system there. Nothing was written. Make room, or choose another place."
         )
-
-
-def _free_bytes(directory: Path) -> int | None:
-    """What this user may still write; ``None`` where the file system does not say."""
-    status = os.statvfs(directory)
-    if status.f_blocks == 0:
-        return None
-    # Some blocks are reserved for the administrator.
-    blocks = status.f_bfree if os.geteuid() == 0 else status.f_bavail
-    return blocks * status.f_frsize
 
 
 def _copied(plan: ConversionPlan) -> Iterator[tuple[Path, int]]:

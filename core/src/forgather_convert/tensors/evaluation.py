@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from forgather_convert.errors import SourceError
+from forgather_convert.tensors.casts import cast_tensor, num_overflows
 from forgather_convert.tensors.dtypes import dtype_size, to_torch
 from forgather_convert.tensors.expressions import (
     BlockScaled,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
 #: How large a piece may be, in bytes. A piece of a transposed matrix reads all of the matrix:
 #: fewer and larger ones are faster.
 PIECE_BYTES = 64 << 20
+#: What is computed in the order in which it is stored stays in the processor's cache, and in
+#: memory that is used again and again.
+_SMALL_PIECE_BYTES = 4 << 20
 
 #: How much of a matrix is averaged at once, in bytes; and what the number of columns must be a
 #: multiple of, so that torch adds up each column as it does in the whole matrix.
@@ -53,23 +57,31 @@ class Evaluator:
 
     Nothing is mapped: a file that becomes shorter meanwhile is an error, not a signal that
     ends the process.
+
+    Attributes:
+        num_overflows: How many numbers were too large for the type that they were converted to,
+            and became infinite.
     """
 
     def __init__(self) -> None:
+        self.num_overflows = 0
         self._stack = ExitStack()
         self._files: dict[Path, BinaryIO] = {}
         self._rows: dict[int, dict[int, torch.Tensor]] = {}
 
-    def pieces(self, expression: Expression, limit: int = PIECE_BYTES) -> "Iterator[torch.Tensor]":
+    def pieces(self, expression: Expression, limit: int | None = None) -> "Iterator[torch.Tensor]":
         """The elements of an expression in row-major order, in contiguous tensors.
 
         Args:
             expression: What to compute.
-            limit: The largest size of a piece in bytes, as far as one element permits.
+            limit: The largest size of a piece in bytes, as far as one element permits; if it is
+                not given, what is fast.
 
         Raises:
             SourceError: A file cannot be read, or is shorter than it was.
         """
+        if limit is None:
+            limit = PIECE_BYTES if _changes_order(expression) else _SMALL_PIECE_BYTES
         for box in _boxes(expression.shape, max(1, limit // _bytes_per_element(expression))):
             yield self._evaluate(expression, box).contiguous()
         self._rows.clear()
@@ -111,13 +123,18 @@ class Evaluator:
             case Reshape(value, shape):
                 return self._reshaped(value, shape, box)
             case Cast(value, dtype):
-                return self._evaluate(value, box).to(to_torch(dtype))
+                return self._cast(self._evaluate(value, box), dtype)
             case ResizeRows():
                 return self._resized(expression, box)
             case BlockScaled():
                 return self._scaled(expression, box)
             case Mxfp4():
                 return self._decoded(expression, box)
+
+    def _cast(self, tensor: "torch.Tensor", dtype: str) -> "torch.Tensor":
+        result = cast_tensor(tensor, to_torch(dtype))
+        self.num_overflows += num_overflows(tensor, result)
+        return result
 
     def _concatenated(self, values: tuple[Expression, ...], dim: int, box: Box) -> "torch.Tensor":
         import torch
@@ -171,7 +188,7 @@ class Evaluator:
         kept = self._evaluate(expression.value, ((min(low, old), min(high, old)), *rest))
         shape = (high - low, *(end - start for start, end in rest))
         result = torch.zeros(shape, dtype=dtype)
-        result[: kept.shape[0]] = kept.to(dtype)
+        result[: kept.shape[0]] = self._cast(kept, expression.dtype)
         for row, value in self._new_rows(expression).items():
             if low <= row < high:
                 result[row - low] = _cut(value, rest)
@@ -321,6 +338,10 @@ def _bytes_per_element(expression: Expression) -> int:
     if isinstance(expression, BlockScaled | Mxfp4):
         size += _SCALING_BYTES
     return max((size, *map(_bytes_per_element, operands(expression))))
+
+
+def _changes_order(expression: Expression) -> bool:
+    return isinstance(expression, Permute) or any(map(_changes_order, operands(expression)))
 
 
 def _boxes(shape: Shape, limit: int) -> Iterator[Box]:

@@ -1,0 +1,169 @@
+"""Writes a weights file in parts, which several threads can do at the same time."""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import BinaryIO
+
+from forgather_convert.execution.byte_copy import copy_range, write_at
+from forgather_convert.planning.plan import ShardPlan, TensorPlan
+from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
+from forgather_convert.tensors.evaluation import Evaluator, bytes_of
+from forgather_convert.tensors.expressions import describe
+from forgather_convert.weights.mapped_file import TensorReader
+from forgather_convert.weights.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class CopiedPart:
+    """Bytes of a weights file that are bytes of the source's files.
+
+    Attributes:
+        position: Where they begin in the weights file.
+        ranges: Where they are in the source, one range after the other.
+    """
+
+    position: int
+    ranges: tuple[ByteRange, ...]
+
+    @property
+    def num_bytes(self) -> int:
+        return sum(part.size for part in self.ranges)
+
+    def write(self, file: BinaryIO, progress: Progress) -> None:
+        """Copies them into the weights file, which is open for writing.
+
+        Raises:
+            SourceError: The source ends before it should.
+        """
+        position = self.position
+        with ExitStack() as stack:
+            sources: dict[Path, BinaryIO] = {}
+            for part in self.ranges:
+                if part.file not in sources:
+                    sources[part.file] = stack.enter_context(part.file.open("rb"))
+                copy_range(sources[part.file], part.offset, file, position, part.size, progress)
+                position += part.size
+
+
+@dataclass(frozen=True)
+class ComputedPart:
+    """A tensor in a weights file that is computed.
+
+    Attributes:
+        position: Where its bytes begin in the weights file.
+        tensor: The tensor.
+    """
+
+    position: int
+    tensor: TensorPlan
+
+    @property
+    def num_bytes(self) -> int:
+        return self.tensor.num_bytes
+
+    def write(self, file: BinaryIO, progress: Progress) -> None:
+        """Computes it, piece by piece, into the weights file, which is open for writing.
+
+        Raises:
+            SourceError: The source ends before it should.
+        """
+        position = self.position
+        with Evaluator() as evaluator:
+            for piece in evaluator.pieces(self.tensor.expression):
+                write_at(file, bytes_of(piece), position)
+                position += piece.nbytes
+                progress(piece.nbytes)
+            if evaluator.num_overflows:
+                logger.warning(
+                    "%d numbers of %s are too large for %s, and became infinite",
+                    evaluator.num_overflows,
+                    self.tensor.name,
+                    self.tensor.dtype,
+                )
+
+
+ShardPart = CopiedPart | ComputedPart
+
+
+def create_shard(shard: ShardPlan, path: Path) -> tuple[ShardPart, ...]:
+    """Creates a weights file without the bytes of its tensors; gives what is still to be written.
+
+    Raises:
+        OSError: It cannot be created.
+    """
+    if shard.header is None:
+        _save_pytorch_shard(shard, path)
+        return ()
+    with path.open("xb", buffering=0) as file:
+        write_at(file, shard.header, 0)
+    positions = accumulate(
+        (tensor.num_bytes for tensor in shard.tensors), initial=len(shard.header)
+    )
+    return tuple(_parts(shard.tensors, positions))
+
+
+def _parts(tensors: Iterable[TensorPlan], positions: Iterable[int]) -> Iterator[ShardPart]:
+    """What is contiguous in a file is copied in one go."""
+    start = end = 0
+    copied: list[ByteRange] = []
+    for tensor, position in zip(tensors, positions, strict=False):
+        ranges = byte_ranges(tensor.expression)
+        logger.debug(
+            "Writing %s: %s of %s",
+            tensor.name,
+            describe(tensor.expression) or "a copy",
+            ", ".join(f"{ref.name} in {ref.file}" for ref in tensor.sources) or "nothing",
+        )
+        if copied and (ranges is None or position != end):
+            yield CopiedPart(start, merged(copied))
+            copied = []
+        if ranges is None:
+            yield ComputedPart(position, tensor)
+            continue
+        if not copied:
+            start = position
+        copied += ranges
+        end = position + tensor.num_bytes
+    if copied:
+        yield CopiedPart(start, merged(copied))
+
+
+def _save_pytorch_shard(shard: ShardPlan, path: Path) -> None:
+    """Writes a ``.bin`` file with ``torch.save``, from tensors that lie in files.
+
+    Tensors that have to be computed are put into a scratch file first: ``torch.save``
+    wants all tensors at once, and memory must not hold them.
+    """
+    import torch
+
+    scratch_path = path.with_name(path.name + ".scratch")
+    places: dict[str, TensorRef] = {}
+    try:
+        with scratch_path.open("xb", buffering=0) as scratch:
+            end = 0
+            for tensor in shard.tensors:
+                ranges = byte_ranges(tensor.expression)
+                if ranges is not None and len(ranges) == 1:
+                    file, offset = ranges[0].file, ranges[0].offset
+                else:
+                    file, offset = scratch_path, end
+                    for part in _parts((tensor,), (end,)):
+                        part.write(scratch, lambda count: None)
+                    end += tensor.num_bytes
+                places[tensor.name] = TensorRef(
+                    tensor.name, tensor.dtype, tensor.shape, file, offset
+                )
+        with TensorReader() as reader:
+            state = {name: reader.read(place) for name, place in places.items()}
+            torch.save(state, path)
+            del state
+    finally:
+        scratch_path.unlink(missing_ok=True)

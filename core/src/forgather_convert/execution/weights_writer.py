@@ -1,0 +1,180 @@
+"""Writes weights files with several threads, and can begin before all of them are known."""
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+
+from forgather_convert.execution.deferred_signals import deferred_signals
+from forgather_convert.execution.flush import flush
+from forgather_convert.execution.shard_parts import ShardPart, create_shard
+from forgather_convert.planning.plan import ShardPlan
+from forgather_convert.tensors.byte_ranges import byte_ranges
+
+Progress = Callable[[int], None]
+
+#: More threads make no disk faster, and each of them takes memory.
+_MAX_THREADS = 4
+#: How often progress is told, in seconds.
+_INTERVAL = 0.1
+
+
+class WeightsWriter:
+    """Writes weights files into a directory. Used as a context: no thread outlives it.
+
+    Args:
+        directory: Where; it exists.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._work = _Work(directory)
+
+    def begin(self, shards: Iterable[ShardPlan]) -> None:
+        """Begins to write files, and returns at once."""
+        for shard in shards:
+            self._work.add(shard)
+
+    def finish(self, shards: Iterable[ShardPlan], progress: Progress) -> None:
+        """Writes files; those that were begun, and are to be as they are, to their end only.
+
+        Args:
+            shards: All files that there will be.
+            progress: Called with the number of bytes after each part. What it raises ends the
+                writing.
+
+        Raises:
+            SourceError: The source ends before it should.
+            OSError: A file cannot be read or written.
+        """
+        shards = tuple(shards)
+        if not all(begun in shards for begun in self._work.shards):
+            self._work.discard()
+            self._work = _Work(self._directory)
+        self.begin([shard for shard in shards if shard not in self._work.shards])
+        with _operations_on_one_thread(shards):
+            self._work.wait(progress)
+
+    def __enter__(self) -> "WeightsWriter":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._work.stop()
+
+
+class _StoppedError(Exception):
+    """Nobody wants what is written any more."""
+
+
+class _Work:
+    """Files that are written in the background.
+
+    Each is flushed to the disk as soon as it is complete.
+
+    Args:
+        directory: Where they are written.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.shards: list[ShardPlan] = []
+        self._directory = directory
+        self._pool = ThreadPoolExecutor(_num_threads(), thread_name_prefix="weights")
+        self._lock = threading.Lock()
+        self._futures: list[Future[None]] = []
+        self._written = 0
+        self._is_stopped = False
+
+    def add(self, shard: ShardPlan) -> None:
+        self.shards.append(shard)
+        self._submit(partial(self._create, shard))
+
+    def wait(self, progress: Progress) -> None:
+        """Waits until all is written, and tells how much that was."""
+        told = 0
+        is_done = False
+        while not is_done:
+            with self._lock:
+                futures = [*self._futures]
+            done, pending = wait(futures, _INTERVAL, FIRST_EXCEPTION)
+            for future in done:
+                future.result()
+            with self._lock:
+                is_done = not pending and len(self._futures) == len(futures)
+                count = self._written - told
+            told += count
+            progress(count)
+
+    def discard(self) -> None:
+        """Removes what was written."""
+        self.stop()
+        for shard in self.shards:
+            (self._directory / shard.file_name).unlink(missing_ok=True)
+
+    def stop(self) -> None:
+        """Waits until nothing is written any more; that does not take long."""
+        # A thread that goes on would meet a directory that is being removed.
+        with deferred_signals():
+            self._is_stopped = True
+            self._pool.shutdown(cancel_futures=True)
+
+    def _submit(self, task: Callable[[], None]) -> None:
+        with self._lock:
+            self._futures.append(self._pool.submit(task))
+
+    def _create(self, shard: ShardPlan) -> None:
+        path = self._directory / shard.file_name
+        parts = create_shard(shard, path)
+        self._count(shard.num_bytes - sum(part.num_bytes for part in parts))
+        if not parts:
+            flush(path)
+        unfinished = len(parts)
+
+        def write(part: ShardPart) -> None:
+            nonlocal unfinished
+            with path.open("r+b", buffering=0) as file:
+                part.write(file, self._count)
+            with self._lock:
+                unfinished -= 1
+                is_complete = unfinished == 0
+            if is_complete:
+                flush(path)
+
+        for part in parts:
+            self._submit(partial(write, part))
+
+    def _count(self, count: int) -> None:
+        if self._is_stopped:
+            raise _StoppedError
+        with self._lock:
+            self._written += count
+
+
+@contextmanager
+def _operations_on_one_thread(shards: Iterable[ShardPlan]) -> Iterator[None]:
+    """Keeps torch from dividing what threads compute among still more threads."""
+    tensors = (tensor for shard in shards for tensor in shard.tensors)
+    if all(byte_ranges(tensor.expression) is not None for tensor in tensors):
+        # Nothing is computed: torch need not be there.
+        yield
+        return
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _num_threads() -> int:
+    return min(_MAX_THREADS, os.cpu_count() or 1)

@@ -1,0 +1,77 @@
+"""Guesses the weights files of a conversion before its models are known."""
+
+import re
+
+from forgather_convert.planning.layout import mirror_layout
+from forgather_convert.planning.original_layout import original_layout
+from forgather_convert.planning.plan import ShardPlan, TensorPlan
+from forgather_convert.planning.request import PlanRequest
+from forgather_convert.planning.tensor_plans import asks_for_layout
+from forgather_convert.sides.parameters import RECOMPUTED
+from forgather_convert.sides.provenance import read_provenance
+from forgather_convert.source.detection import Direction
+from forgather_convert.source.dialect import current_tensors
+from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
+from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.weights.file_names import SAFETENSORS
+
+
+def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
+    """The weights files that there will be if every tensor is only renamed.
+
+    Names and headers tell, and neither torch nor transformers is imported: while they are, which
+    takes longer than to copy a small model, its files can be written already. The guess may be
+    wrong. A plan is made from the models themselves, and only what it says, too, may stay.
+
+    Returns:
+        The files; none where tensors are not only renamed, or it cannot be guessed.
+
+    Raises:
+        SourceError: The provenance is damaged.
+    """
+    if not _keeps_bytes(request):
+        return ()
+    refs, mapping = request.checkpoint.tensors, request.hooks.weight_mapping()
+    original = None
+    if request.detection.direction is Direction.FROM_FORGATHER:
+        refs, mapping = current_tensors(refs), mapping.inverted()
+        provenance = read_provenance(request.detection.metadata_directory)
+        original = provenance.weights if provenance is not None else None
+    rename = mapping.renamer()
+    tensors = []
+    for name, ref in refs.items():
+        new_name = rename(name)
+        if new_name is not None:
+            tensors.append(TensorPlan(new_name, stored(ref)))
+        elif not re.search(RECOMPUTED, name):
+            return ()
+    if original is None:
+        return mirror_layout(tensors, request.checkpoint).shards
+    shapes = {tensor.name: tensor.shape for tensor in tensors}
+    parameters = ModelParameters(shapes, tied={}, vocabulary_tensors=())
+    layout = original_layout(tuple(tensors), original, parameters)
+    return () if layout is None else layout.shards
+
+
+def _keeps_bytes(request: PlanRequest) -> bool:
+    """Whether bytes and their order stay, as far as options and the names of files tell."""
+    detection, options = request.detection, request.options
+    directory = detection.metadata_directory
+    is_given_padding = (
+        detection.direction is Direction.TO_FORGATHER
+        and request.tokens is None
+        and not options.skip_default_tokens
+        and has_tokenizer(directory)
+        and not names_padding_token(directory)
+    )
+    return (
+        request.checkpoint.files.format == SAFETENSORS
+        and not asks_for_layout(options)
+        and detection.quantization is None
+        and detection.dtype_is_stated
+        and options.dtype is None
+        and not request.tokens
+        and options.pad_vocab_to_multiple_of == 1
+        and not is_given_padding
+    )
