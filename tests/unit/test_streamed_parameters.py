@@ -288,7 +288,7 @@ def test_head_computes_the_selected_logits(
     odd: _OddModel, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In chunks of all rows, of three and of one."""
-    monkeypatch.setattr(streamed_parameters, "_HEAD_CHUNK", chunk)
+    monkeypatch.setattr(streamed_parameters, "_CHUNK", chunk)
     tokens = (8, 0, 1, 2, 5, 9, 3)
     with streamed(odd, torch.float32, "cpu"):
         everything = odd(_IDS)

@@ -29,7 +29,7 @@ _ATTENTION_MEMORY = 256 * 2**20
 #: How far past a limit a run goes.
 _MARGIN = 16
 #: The memory for the logits of a run, in bytes.
-_LOGIT_MEMORY = 128 * 2**20
+_LOGIT_MEMORY = 32 * 2**20
 _LOGIT_BYTES = 4
 
 #: RoPE types whose frequencies depend on the length.

@@ -3,8 +3,8 @@
 Every parameter is copied into memory of its own, in the dtype and on the device of the run, when
 an operation uses it, and is dropped when the operation is done. That serves two purposes:
 
-- **Memory is bounded** by the largest parameter, whatever the model's size and the run's dtype.
-  Of an embedding only the rows that are looked up are read; the head is applied in chunks.
+- **Memory is bounded**, whatever the model's size and the run's dtype. Matrices are applied in
+  chunks of rows, and of an embedding only the rows that are looked up are read.
   Parameters that transformers makes of several stored ones, such as the experts of a layer, are
   made when one module uses them, and dropped when the next one uses its own.
 - **The last bits are comparable.** They depend on more than the operands: matrix libraries
@@ -37,8 +37,9 @@ from torch.utils._pytree import tree_map
 
 from forgather_convert.sides.merged_parameters import made_value
 
-#: The size of the head's rows that are in memory at a time, in bytes.
-_HEAD_CHUNK = 64 * 2**20
+#: The size of a matrix's rows that are in memory at a time, in bytes. The matrix library may make a
+#: copy of its own.
+_CHUNK = 16 * 2**20
 
 #: What is the same for a parameter and its copy: no reason to make one.
 _SAME_FOR_COPY = frozenset(
@@ -238,22 +239,29 @@ class _StreamingMode(TorchFunctionMode):
         return func(*self._copied(args), **self._copied(kwargs))
 
     def _linear(self, input: Any, weight: Any, bias: Any = None) -> Any:
-        if weight is not self._head or weight is None:
-            return functional.linear(*self._copied((input, weight, bias)))
-        if self._selection.positions is not None:
-            input = input[..., -self._selection.positions :, :]
         matrix = self._find(weight)
-        assert matrix is not None
-        rows = torch.arange(matrix.stored.shape[0])
-        if self._selection.tokens is not None:
-            rows = torch.as_tensor(self._selection.tokens)
-        row_bytes = matrix.stored[0].numel() * matrix.dtype.itemsize
-        parts = []
-        for ids in torch.split(rows, max(1, _HEAD_CHUNK // row_bytes)):
-            part = matrix.copied(self._values.of(matrix)[ids])
-            part_bias = None if bias is None else self._rows_of(bias, ids)
-            parts.append(functional.linear(input, part, part_bias))
-        return torch.cat(parts, dim=-1)
+        if matrix is None or matrix.stored.numel() == 0:
+            return functional.linear(*self._copied((input, weight, bias)))
+        tokens = self._selection.tokens if weight is self._head else None
+        if weight is self._head and self._selection.positions is not None:
+            input = input[..., -self._selection.positions :, :]
+        count = matrix.stored.shape[0] if tokens is None else len(tokens)
+        step = max(1, _CHUNK // (matrix.stored[0].numel() * matrix.dtype.itemsize))
+        result: Any = None
+        for start in range(0, count, step):
+            rows: Any = slice(start, min(start + step, count))
+            if tokens is not None:
+                rows = torch.as_tensor(tokens[rows])
+            part_bias = None if bias is None else self._rows_of(bias, rows)
+            part = functional.linear(input, matrix.copied(self._values.of(matrix)[rows]), part_bias)
+            if part.shape[-1] == count:
+                return part
+            if result is None:
+                # What stays must not lie where chunks come and go: their memory would not be
+                # used again.
+                result = part.new_empty(*part.shape[:-1], count)
+            result[..., start : start + step] = part
+        return result
 
     def _embedding(self, input: Any, weight: Any, *args: Any, **kwargs: Any) -> Any:
         table = self._find(weight)
@@ -263,11 +271,11 @@ class _StreamingMode(TorchFunctionMode):
         # A look-up copies values and computes nothing.
         return table.copied(self._values.of(table)[input.cpu()])
 
-    def _rows_of(self, tensor: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
+    def _rows_of(self, tensor: torch.Tensor, rows: Any) -> torch.Tensor:
         parameter = self._find(tensor)
         if parameter is None:
-            return tensor[ids.to(tensor.device)]
-        return parameter.copied(self._values.of(parameter)[ids])
+            return tensor[rows.to(tensor.device) if isinstance(rows, torch.Tensor) else rows]
+        return parameter.copied(self._values.of(parameter)[rows])
 
     def _find(self, value: Any) -> _Parameter | None:
         parameter = self._parameters.get(id(value))
