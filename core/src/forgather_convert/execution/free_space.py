@@ -61,7 +61,7 @@ def _copied(plan: ConversionPlan) -> Iterator[tuple[Path, int]]:
     for copy in plan.copies:
         yield copy.source, copy.state.size
     for shard in plan.shards:
-        # A .bin file is not copied into.
+        # In a .bin file hardly any tensor begins at a place where it could share its blocks.
         for tensor in shard.tensors if shard.header is not None else ():
             for part in byte_ranges(tensor.expression) or ():
                 yield part.file, part.size

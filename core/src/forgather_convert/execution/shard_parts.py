@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.execution.byte_copy import copy_range, write_at
+from forgather_convert.execution.pytorch_skeleton import write_pytorch_skeleton
+from forgather_convert.execution.zip_checksums import write_checksums
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
 from forgather_convert.tensors.expressions import describe
-from forgather_convert.weights.mapped_file import TensorReader
-from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
 
@@ -100,14 +100,29 @@ def create_shard(shard: ShardPlan, path: Path) -> tuple[ShardPart, ...]:
         OSError: It cannot be created.
     """
     if shard.header is None:
-        _save_pytorch_shard(shard, path)
-        return ()
+        places = write_pytorch_skeleton(shard, path)
+        return tuple(_parts(shard.tensors, (places[tensor.name] for tensor in shard.tensors)))
     with path.open("xb", buffering=0) as file:
         write_at(file, shard.header, 0)
     positions = accumulate(
         (tensor.num_bytes for tensor in shard.tensors), initial=len(shard.header)
     )
     return tuple(_parts(shard.tensors, positions))
+
+
+def complete_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
+    """Adds to a weights file what depends on the bytes of its tensors, all of which are written.
+
+    Args:
+        shard: What the file is to be.
+        path: The file.
+        progress: Called with 0 now and then, by several threads; what it raises ends the work.
+
+    Raises:
+        OSError: The file cannot be read or written.
+    """
+    if shard.header is None:
+        write_checksums(path, lambda: progress(0))
 
 
 def _parts(tensors: Iterable[TensorPlan], positions: Iterable[int]) -> Iterator[ShardPart]:
@@ -134,36 +149,3 @@ def _parts(tensors: Iterable[TensorPlan], positions: Iterable[int]) -> Iterator[
         end = position + tensor.num_bytes
     if copied:
         yield CopiedPart(start, merged(copied))
-
-
-def _save_pytorch_shard(shard: ShardPlan, path: Path) -> None:
-    """Writes a ``.bin`` file with ``torch.save``, from tensors that lie in files.
-
-    Tensors that have to be computed are put into a scratch file first: ``torch.save``
-    wants all tensors at once, and memory must not hold them.
-    """
-    import torch
-
-    scratch_path = path.with_name(path.name + ".scratch")
-    places: dict[str, TensorRef] = {}
-    try:
-        with scratch_path.open("xb", buffering=0) as scratch:
-            end = 0
-            for tensor in shard.tensors:
-                ranges = byte_ranges(tensor.expression)
-                if ranges is not None and len(ranges) == 1:
-                    file, offset = ranges[0].file, ranges[0].offset
-                else:
-                    file, offset = scratch_path, end
-                    for part in _parts((tensor,), (end,)):
-                        part.write(scratch, lambda count: None)
-                    end += tensor.num_bytes
-                places[tensor.name] = TensorRef(
-                    tensor.name, tensor.dtype, tensor.shape, file, offset
-                )
-        with TensorReader() as reader:
-            state = {name: reader.read(place) for name, place in places.items()}
-            torch.save(state, path)
-            del state
-    finally:
-        scratch_path.unlink(missing_ok=True)

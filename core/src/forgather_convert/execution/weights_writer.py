@@ -11,7 +11,7 @@ from types import TracebackType
 
 from forgather_convert.execution.deferred_signals import deferred_signals
 from forgather_convert.execution.flush import flush
-from forgather_convert.execution.shard_parts import ShardPart, create_shard
+from forgather_convert.execution.shard_parts import ShardPart, complete_shard, create_shard
 from forgather_convert.planning.plan import ShardPlan
 from forgather_convert.tensors.byte_ranges import byte_ranges
 
@@ -135,7 +135,7 @@ class _Work:
         parts = create_shard(shard, path)
         self._count(shard.num_bytes - sum(part.num_bytes for part in parts))
         if not parts:
-            flush(path)
+            self._complete(shard)
         unfinished = len(parts)
 
         def write(part: ShardPart) -> None:
@@ -146,10 +146,15 @@ class _Work:
                 unfinished -= 1
                 is_complete = unfinished == 0
             if is_complete:
-                flush(path)
+                self._complete(shard)
 
         for part in parts:
             self._submit(partial(write, part))
+
+    def _complete(self, shard: ShardPlan) -> None:
+        path = self._directory / shard.file_name
+        complete_shard(shard, path, self._count)
+        flush(path)
 
     def _count(self, count: int) -> None:
         if self._is_stopped:

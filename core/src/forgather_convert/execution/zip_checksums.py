@@ -1,0 +1,69 @@
+"""The checksums of a zip file whose entries were filled in place.
+
+The format: APPNOTE.TXT of PKWARE, sections 4.3.7 (headers), 4.3.9 (descriptors) and 4.3.12
+(the directory).
+"""
+
+import os
+import struct
+import zipfile
+import zlib
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import BinaryIO
+
+from forgather_convert.weights.zip_archive import ZipEntry, read_zip_entries
+
+_CHECKSUM = struct.Struct("<I")
+_IN_HEADER = 14
+_IN_DIRECTORY = 16
+#: The fixed part of what the directory says of an entry; the numbers are the lengths of the
+#: entry's name, extra field and comment, which follow it.
+_DIRECTORY_RECORD = struct.Struct("<28xHHH12x")
+#: A flag: the checksum is behind the bytes, after a signature, instead of in the header.
+_HAS_DESCRIPTOR = 0x8
+_IN_DESCRIPTOR = 4
+_CHUNK = 1 << 20
+
+
+def write_checksums(path: Path, between: Callable[[], None]) -> None:
+    """Computes the CRC-32 of every entry of a zip file, and writes it where the file has it.
+
+    Args:
+        path: The file; its entries are not compressed.
+        between: Called again and again meanwhile, by several threads; what it raises ends the
+            work.
+
+    Raises:
+        OSError: The file cannot be read or written.
+    """
+    with path.open("r+b") as file:
+        entries = read_zip_entries(file)
+        with zipfile.ZipFile(file) as archive:
+            infos, record = archive.infolist(), archive.start_dir
+        # zlib lets other threads run while it computes.
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            checksums = pool.map(
+                lambda info: _checksum(file, entries[info.filename], between), infos
+            )
+            for info, checksum in zip(infos, checksums, strict=True):
+                place = (
+                    entries[info.filename].end + _IN_DESCRIPTOR
+                    if info.flag_bits & _HAS_DESCRIPTOR
+                    else info.header_offset + _IN_HEADER
+                )
+                for position in (place, record + _IN_DIRECTORY):
+                    os.pwrite(file.fileno(), _CHECKSUM.pack(checksum), position)
+                raw = os.pread(file.fileno(), _DIRECTORY_RECORD.size, record)
+                record += _DIRECTORY_RECORD.size + sum(_DIRECTORY_RECORD.unpack(raw))
+
+
+def _checksum(file: BinaryIO, entry: ZipEntry, between: Callable[[], None]) -> int:
+    buffer = memoryview(bytearray(min(_CHUNK, entry.size)))
+    checksum, position = 0, entry.start
+    while count := os.preadv(file.fileno(), [buffer[: entry.end - position]], position):
+        checksum = zlib.crc32(buffer[:count], checksum)
+        position += count
+        between()
+    return checksum
