@@ -18,7 +18,7 @@ from pathlib import Path
 import conversions
 import model_speed
 import start_up
-from real_models import SHAPES, num_bytes, write_model
+from real_models import LARGE, SHAPES, num_bytes, write_model
 
 #: How many copies of a model are on the disk at a time.
 _COPIES = 4.2
@@ -33,6 +33,9 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run")
     parser.add_argument("--directory", type=Path, help="on which disk; default: the system's")
+    parser.add_argument(
+        "--large-file", action="store_true", help="convert a model of 26 GB in one file, too"
+    )
     options = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore")
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="forgather-bench-") as temporary:
@@ -47,6 +50,8 @@ def main() -> None:
                 continue
             _measure_conversions(size, root / size, options.rounds)
         _measure_models(root / "few-layers", options.rounds)
+        if options.large_file:
+            _measure_large_file(root / "large-file")
 
 
 def _measure_conversions(size: str, room: Path, rounds: int) -> None:
@@ -58,6 +63,18 @@ def _measure_conversions(size: str, room: Path, rounds: int) -> None:
         f"{size}, {gigabytes:.1f} GB{shared}", conversions.TITLES, conversions.rows(usages)
     )
     _print_table(f"Start-up, {size}", start_up.TITLES, start_up.rows(room / "hf", rounds))
+    shutil.rmtree(room)
+
+
+def _measure_large_file(room: Path) -> None:
+    write_model(room / "hf", LARGE, is_sparse=True)
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    usages = conversions.measure_large_file(room / "hf", room)
+    _print_table(
+        f"One file of {num_bytes(LARGE) / 1e9:.0f} GB, {memory / 1e9:.0f} GB of memory, once",
+        conversions.TITLES,
+        conversions.rows(usages),
+    )
     shutil.rmtree(room)
 
 

@@ -9,6 +9,8 @@ from metered_process import Usage, prepare, run
 
 CONVERT = (sys.executable, "-m", "forgather_convert", "convert", "-q")
 UNCHECKED = "--no-logit-check"
+#: What every conversion imports: the time to beat is that of a copy, and that of this.
+IMPORTS = "from transformers import LlamaForCausalLM"
 #: What one does without this tool: load, save under other names.
 LOAD_RENAME_SAVE = """
 import sys, torch
@@ -26,6 +28,7 @@ def contenders(hf: Path, fg: Path, fg_pytorch: Path, out: Path) -> dict[str, tup
     """Every program with the directory that it reads."""
     return {
         "cp -r": (hf, ("cp", "-r", hf, out)),
+        "importing torch and transformers": (hf, (sys.executable, "-c", IMPORTS)),
         "load, rename, save (transformers)": (
             hf,
             (sys.executable, "-c", LOAD_RENAME_SAVE, hf, out),
@@ -53,8 +56,24 @@ def measure(hf: Path, root: Path, rounds: int) -> dict[str, list[Usage]]:
             source, program = programs[name]
             prepare(source)
             usages[name].append(run(program))
-            shutil.rmtree(out)
+            shutil.rmtree(out, ignore_errors=True)
     shutil.rmtree(fg_pytorch)
+    return usages
+
+
+def measure_large_file(source: Path, root: Path) -> dict[str, list[Usage]]:
+    """Runs once what a file that is larger than memory could be too large for."""
+    out = root / "out"
+    programs: dict[str, Program] = {
+        "cp -r": ("cp", "-r", "--sparse=never", source, out),
+        "to Forgather": (*CONVERT, UNCHECKED, source, out),
+        "to Forgather, float16": (*CONVERT, UNCHECKED, "--dtype", "float16", source, out),
+        "to Forgather, as .bin": (*CONVERT, UNCHECKED, "--format", "pytorch", source, out),
+    }
+    usages = {}
+    for name, program in programs.items():
+        usages[name] = [run(program)]
+        shutil.rmtree(out)
     return usages
 
 

@@ -36,6 +36,8 @@ class Shape:
     vocabulary: int = 128256
 
 
+#: Llama 2 13B.
+LARGE = Shape(5120, 13824, 40, 40, 40, is_tied=False, vocabulary=32000)
 #: Llama 3.2 1B and 3B, Llama 3.1 8B.
 SHAPES = {
     "1B": Shape(2048, 8192, 16, 32, 8, is_tied=True),
@@ -49,8 +51,14 @@ def num_bytes(shape: Shape) -> int:
     return 2 * sum(math.prod(size) for _, size in _tensors(shape))
 
 
-def write_model(directory: Path, shape: Shape) -> None:
-    """Writes a Hugging Face directory, in files of 5 GB as transformers divides them."""
+def write_model(directory: Path, shape: Shape, *, is_sparse: bool = False) -> None:
+    """Writes a Hugging Face directory, in files of 5 GB as transformers divides them.
+
+    Args:
+        directory: Where; it is created.
+        shape: The model.
+        is_sparse: Whether it is one file of any size, whose weights are holes that take no room.
+    """
     directory.mkdir(parents=True)
     config = {
         "architectures": ["LlamaForCausalLM"],
@@ -74,20 +82,20 @@ def write_model(directory: Path, shape: Shape) -> None:
     weights = torch.randn(_NUM_WEIGHTS, generator=torch.Generator().manual_seed(0)) * 0.02
     block = memoryview(weights.bfloat16().view(torch.uint8).numpy())
 
-    shards = [*_shards(shape)]
+    shards = [dict(_tensors(shape))] if is_sparse else [*_shards(shape)]
     weight_map = {}
     for number, shard in enumerate(shards, 1):
         name = "model.safetensors"
         if len(shards) > 1:
             name = f"model-{number:05d}-of-{len(shards):05d}.safetensors"
-        _write_shard(directory / name, shard, block)
+        _write_shard(directory / name, shard, None if is_sparse else block)
         weight_map.update(dict.fromkeys(shard, name))
     if len(shards) > 1:
         index = {"metadata": {"total_size": num_bytes(shape)}, "weight_map": weight_map}
         (directory / "model.safetensors.index.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
-def _write_shard(path: Path, shard: dict[str, tuple[int, ...]], block: memoryview) -> None:
+def _write_shard(path: Path, shard: dict[str, tuple[int, ...]], block: memoryview | None) -> None:
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}
     end = 0
     for name, size in shard.items():
@@ -97,6 +105,9 @@ def _write_shard(path: Path, shard: dict[str, tuple[int, ...]], block: memoryvie
     text += b" " * (-len(text) % 8)
     with path.open("wb") as file:
         file.write(struct.pack("<Q", len(text)) + text)
+        if block is None:
+            file.truncate(file.tell() + end)
+            return
         while end:
             end -= file.write(block[: min(end, len(block))])
 
