@@ -12,6 +12,7 @@ from forgather_convert import ConvertOptions, convert
 from support.command import run_convert
 from support.converting import edit_config, logits_of, read_config
 from support.directories import differences
+from support.log import logged
 from support.models import load_forgather, load_hf, random_state, write_hf_model
 from support.variants import variant
 
@@ -120,3 +121,16 @@ def test_length_comes_back(tmp_path: Path) -> None:
     convert(source, tmp_path / "fg", ConvertOptions(max_length=512))
     convert(tmp_path / "fg", tmp_path / "back", ConvertOptions(max_length=128))
     assert differences(source, tmp_path / "back") == []
+
+
+def test_numbers_that_become_infinite_are_counted(tmp_path: Path) -> None:
+    """A warning names their tensor, also where nothing is checked."""
+    state = random_state(variant("llama-mha"), torch.bfloat16)
+    state["model.norm.weight"][:5] = 1e6
+    source = write_hf_model(tmp_path / "hf", variant("llama-mha"), dtype="bfloat16", state=state)
+    with logged(logging.WARNING) as warnings:
+        convert(source, tmp_path / "fg", ConvertOptions(dtype="float16", logit_check=False))
+    assert [message for message in warnings if "infinite" in message] == [
+        "5 numbers of causal_lm.layer_stack.layer_norm.weight are too large for float16, and "
+        "became infinite"
+    ]
