@@ -4,16 +4,14 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
-import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
 from forgather_convert import convert
 from support.converting import convert_unchecked
 from support.directories import differences
-from support.fuzzing import changed_bytes, changed_texts, changed_values, copied, outcome, times
-from support.models import load_forgather, prompt, write_hf_model
+from support.fuzzing import changed_bytes, changed_texts, copied, outcome, times
+from support.models import write_hf_model
 from support.tokenizer_files import write_tokenizer
 from support.variants import variant
 
@@ -41,43 +39,6 @@ def forgather(hugging_face: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     directory = tmp_path_factory.mktemp("fg") / "model"
     convert(hugging_face, directory)
     return directory
-
-
-@given(data=st.data())
-def test_config_gives_what_transformers_computes(
-    data: st.DataObject, hugging_face: Path, tmp_path: Path
-) -> None:
-    with copied(hugging_face, tmp_path) as source:
-        path = source / "config.json"
-        path.write_text(json.dumps(data.draw(changed_values(json.loads(path.read_text())))))
-        # Without a dtype of its own a model becomes bfloat16.
-        result = outcome(source, dtype="float32")
-        if result is None:
-            return
-        reference = transformers.AutoModelForCausalLM.from_pretrained(source).eval()
-        with torch.no_grad():
-            expected = reference(prompt()).logits
-            assert torch.equal(load_forgather(result)(prompt()).logits, expected)
-
-
-@given(data=st.data())
-def test_config_of_a_forgather_model(data: st.DataObject, forgather: Path, tmp_path: Path) -> None:
-    with copied(forgather, tmp_path) as source:
-        path = source / "config.json"
-        path.write_text(json.dumps(data.draw(changed_values(json.loads(path.read_text())))))
-        result = outcome(source, dtype="float32")
-        if result is None:
-            return
-        config = json.loads(path.read_text())
-        if (
-            config.get("auto_map")
-            != json.loads((forgather / "config.json").read_text())["auto_map"]
-        ):
-            return  # Users cannot load it, and the names of its code are not used.
-        reference = load_forgather(source)
-        model = transformers.AutoModelForCausalLM.from_pretrained(result).eval()
-        with torch.no_grad():
-            assert torch.equal(model(prompt()).logits, reference(prompt()).logits)
 
 
 @times(2)
@@ -125,14 +86,3 @@ def test_generated_code(data: st.DataObject, forgather: Path, tmp_path: Path) ->
         path.write_bytes(b"\n".join(lines))
         outcome(source, logit_check=data.draw(st.booleans()))
         assert not mark.exists()
-
-
-@times(2)
-@given(data=st.data())
-def test_pytorch_file(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
-    root = tmp_path_factory.mktemp("pytorch")
-    model = write_hf_model(root / "model", LLAMA, weights_format="pytorch")
-    with copied(model, root) as source:
-        path = source / "pytorch_model.bin"
-        path.write_bytes(data.draw(changed_bytes(path.read_bytes())))
-        outcome(source, logit_check=False)

@@ -54,7 +54,7 @@ def files(draw: st.DrawFn) -> bytes:
     return struct.pack("<Q", max(0, length)) + text + bytes(max(0, size))
 
 
-@times(20)
+@times(20, few=10)
 @given(data=files())
 def test_what_the_library_accepts(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "model.safetensors"

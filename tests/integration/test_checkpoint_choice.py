@@ -260,3 +260,8 @@ def test_a_checkpoint_is_not_chosen_for_a_hugging_face_model(tmp_path: Path) -> 
     source = write_hf_model(tmp_path / "hf", _LLAMA)
     with pytest.raises(OptionError, match="--checkpoint-path"):
         plan(source, tmp_path / "fg", ConvertOptions(checkpoint_path=source))
+
+
+def test_a_name_that_is_longer_than_any(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="is not a directory"):
+        checkpoints.converted(tmp_path / "hf", checkpoint_path=Path("a" * 300))

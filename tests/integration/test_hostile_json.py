@@ -112,6 +112,15 @@ def test_larger_than_any_of_its_kind(source: Path, name: str) -> None:
     assert_refused(source, SourceError, path, "32 MiB")
 
 
+@pytest.mark.parametrize(
+    ("name", "largest"), [("chat_template.jinja", 8), ("merges.txt", 256), ("tokenizer.model", 256)]
+)
+def test_larger_than_any_that_transformers_reads(source: Path, name: str, largest: int) -> None:
+    with (source / name).open("wb") as file:
+        file.truncate((largest << 20) + 1)
+    assert_refused(source, SourceError, source / name, f"{largest} MiB")
+
+
 def test_tokenizer_file_may_be_larger(source: Path) -> None:
     path = source / "tokenizer.json"
     with path.open("ab") as file:

@@ -1,5 +1,6 @@
 """Configs that a family cannot express are refused."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from forgather_convert import (
     ForgatherConvertError,
     UnsupportedModelError,
 )
-from support.converting import edit_config
+from support.converting import convert_unchecked, edit_config
 from support.models import random_state, write_hf_model
 from support.refusals import (
     LLAMA,
@@ -28,6 +29,7 @@ _NESTED_ROPE = {
     "full_attention": {"rope_type": "default", "rope_theta": 10000.0},
     "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
 }
+_YARN = {"rope_type": "yarn", "factor": 2.0}
 _LAYER_TYPES = ["sliding_attention", "full_attention", "full_attention"]
 
 
@@ -101,12 +103,65 @@ def test_rope_that_cannot_be_expressed(
         ({"num_key_value_heads": 3}, ["num_key_value_heads", "3"]),
         ({"pad_token_id": 4711}, ["pad_token_id", "4711", "160"]),
         ({"dtype": "float99"}, ["dtype", "float99"]),
+        ({"dtype": 16}, ["dtype", "16"]),
+        ({"model_type": ["llama"]}, ["model_type", "llama"]),
+        ({"rope_parameters": False}, ["RoPE", "False"]),
+        ({"rope_scaling": {"rope_type": None}}, ["RoPE", "null"]),
+        ({"rope_scaling": {**_YARN, "original_max_position_embeddings": 0.5}}, ["0.5", "whole"]),
     ],
     ids=lambda value: str(next(iter(value))),
 )
 def test_value_that_cannot_be(source: Path, fields: dict[str, Any], words: list[str]) -> None:
     edit_config(source, **fields)
     assert_refused(source, ForgatherConvertError, source / "config.json", *words)
+
+
+def test_dtype_that_is_none_though_another_is_asked_for(source: Path) -> None:
+    """The source would not load."""
+    edit_config(source, dtype=["bfloat16"])
+    assert_refused(source, UnsupportedModelError, source / "config.json", dtype="float32")
+
+
+def test_value_that_transformers_refuses(source: Path) -> None:
+    """The converter is not to blame."""
+    edit_config(source, bos_token_id="one")
+    words = ("The installed transformers cannot read", "bos_token_id")
+    assert_refused(source, UnsupportedModelError, source / "config.json", *words)
+
+
+@pytest.mark.parametrize("window", [None, 0, 2.0])
+def test_window_without_a_size(tmp_path: Path, window: Any) -> None:
+    fields = {"layer_types": _LAYER_TYPES, "use_sliding_window": True, "sliding_window": 8}
+    source = write_hf_model(tmp_path / "hf", Variant("qwen3", "windows", fields))
+    edit_config(source, sliding_window=window)
+    assert_refused(source, UnsupportedModelError, source / "config.json", "sliding_window")
+
+
+@pytest.fixture(scope="module")
+def forgather_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("models")
+    return convert_unchecked(write_hf_model(root / "hf", LLAMA), root / "fg")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("head_dim", None),
+        ("rope_theta", None),
+        ("sliding_window", 0),
+        ("sliding_window", ""),
+        ("model_type", {}),
+        ("rope_scaling", {"rope_type": "yarn", "original_max_position_embeddings": 32}),
+    ],
+)
+def test_value_that_a_forgather_model_cannot_have(
+    forgather_model: Path, tmp_path: Path, name: str, value: Any
+) -> None:
+    """Its code takes them as they are, and would fail."""
+    source = Path(shutil.copytree(forgather_model, tmp_path / "fg"))
+    edit_config(source, **{name: value})
+    word = "factor" if name == "rope_scaling" else name
+    assert_refused(source, UnsupportedModelError, source / "config.json", word)
 
 
 def test_heads_that_cannot_be_grouped(tmp_path: Path) -> None:

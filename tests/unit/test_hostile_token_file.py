@@ -1,10 +1,11 @@
-"""Token files that stand for more than they hold, or that YAML itself fails on."""
+"""Files of the user that stand for more than they hold, or that YAML itself fails on."""
 
 from pathlib import Path
 
 import pytest
 
 from forgather_convert.errors import OptionError
+from forgather_convert.vocabulary.chat_template import read_template
 from forgather_convert.vocabulary.token_file import read_token_file
 
 pytestmark = pytest.mark.version_independent
@@ -52,3 +53,8 @@ def test_larger_than_any(tmp_path: Path) -> None:
 def test_without_end() -> None:
     with pytest.raises(OptionError, match="larger than 8 MiB"):
         read_token_file(Path("/dev/zero"))
+
+
+def test_template_without_end() -> None:
+    with pytest.raises(OptionError, match="larger than 8 MiB"):
+        read_template(Path("/dev/zero"))

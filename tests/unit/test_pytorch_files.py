@@ -284,3 +284,44 @@ def test_two_entries_of_one_name(saved: Path) -> None:
 def test_pickles_that_are_damaged(saved: Path) -> None:
     repack(saved, {"data.pkl": b"\x80\x02}q\x00"})
     _refused(saved)
+
+
+def test_storages_that_are_larger_than_the_pickle_says(saved: Path) -> None:
+    """The size is a sign of damage, for torch, too."""
+    repack(saved, {"data/0": b"\0" * (_VALUES.nbytes + 4)})
+    _refused(saved, "its storage")
+
+
+@pytest.mark.parametrize(
+    ("offset", "value", "words"),
+    [
+        (8, 0x40, "encrypted"),
+        (38, 0x10, "marked as a folder"),
+        (32, 7, "does not end"),
+    ],
+    ids=["strongly encrypted", "folder", "comment behind the end"],
+)
+def test_entries_that_torch_does_not_read(saved: Path, offset: int, value: int, words: str) -> None:
+    """Of a folder it would give what is in memory."""
+    data = bytearray(saved.read_bytes())
+    last = _central_directory(data, b"serialization_id")
+    data[last + offset : last + offset + 2] = struct.pack("<H", value)
+    saved.write_bytes(data)
+    _refused(saved, words)
+
+
+def test_entries_with_two_names(saved: Path) -> None:
+    data = bytearray(saved.read_bytes())
+    first = data.index(b"PK\x03\x04", 1)
+    (length,) = struct.unpack_from("<H", data, first + 26)
+    struct.pack_into("<H", data, first + 26, length - 1)
+    saved.write_bytes(data)
+    _refused(saved, "two names")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [(".storage_alignment", b"ZZ"), (".data/serialization_id", b"\xff")]
+)
+def test_notes_that_are_damaged(saved: Path, name: str, content: bytes) -> None:
+    repack(saved, {name: content})
+    _refused(saved, name)

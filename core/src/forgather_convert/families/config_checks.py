@@ -1,9 +1,10 @@
 """Checks of a config that hold for every family."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from forgather_convert.errors import UnsupportedModelError
+from forgather_convert.families.rope import ORIGINAL_LENGTH
 from forgather_convert.source.config_file import SourceConfig
 
 _SIZES = (
@@ -32,7 +33,7 @@ _ROPE_NUMBERS = {
     "high_freq_factor": False,
     "beta_fast": False,
     "beta_slow": False,
-    "original_max_position_embeddings": False,
+    ORIGINAL_LENGTH: False,
     "partial_rotary_factor": False,
     "mscale": True,
     "mscale_all_dim": True,
@@ -119,6 +120,52 @@ def check_dimensions(config: SourceConfig, field_names: Mapping[str, str]) -> No
         raise _invalid(config, field("hidden_act"), "must be an activation that transformers knows")
 
 
+def check_kinds(config: SourceConfig, standard: Mapping[str, Any]) -> None:
+    """Refuses values that are of another kind than the model computes with.
+
+    It is for fields that a model's code takes as they are: where one is null or empty, no default
+    takes its place.
+
+    Args:
+        config: A Forgather config.
+        standard: The fields that its model stands for.
+
+    Raises:
+        UnsupportedModelError: With the field that is wrong.
+    """
+    # Those of RoPE say the same thing in several ways.
+    names = (standard.keys() & config.keys()) - {"rope_scaling", "rope_parameters"}
+    for name in sorted(names):
+        expected = standard[name]
+        if _kind(config[name]) is not _kind(expected):
+            raise _invalid(config, name, f"must be {_shown(expected)} in this model")
+
+
+def check_windows(config: SourceConfig, hyperparameters: Collection[str]) -> None:
+    """Refuses a config whose layers see a window that has no size.
+
+    Args:
+        config: A config of either side, with the kinds of its layers where it has several.
+        hyperparameters: The fields that the family's models are built from.
+
+    Raises:
+        UnsupportedModelError: It says which size it has.
+    """
+    if "sliding_window" not in hyperparameters or "sliding_window" not in config:
+        return
+    kinds, size = config.get("layer_types"), config["sliding_window"]
+    is_needed = isinstance(kinds, list) and "sliding_attention" in kinds
+    is_used = is_needed or (kinds is None and size is not None)
+    if is_used and (type(size) is not int or size < 1):
+        raise _invalid(config, "sliding_window", "must be a whole number, 1 or more")
+
+
+def _kind(value: Any) -> type:
+    kinds: tuple[type, ...] = (bool, int, str, list, dict)
+    value = int(value) if isinstance(value, float) and _is_finite(value) else value
+    return next((kind for kind in kinds if isinstance(value, kind)), type(value))
+
+
 def _is_known(activation: str) -> bool:
     if activation in ACTIVATIONS:
         return True
@@ -158,6 +205,8 @@ def _check_number(config: SourceConfig, place: str, value: Any, may_be_zero: boo
         raise _bad(config, place, value, "must be a finite number")
     if value < 0 or (value == 0 and not may_be_zero):
         raise _bad(config, place, value, f"must be {'0 or more' if may_be_zero else 'more than 0'}")
+    if place.endswith(ORIGINAL_LENGTH) and value != int(value):
+        raise _bad(config, place, value, "must be a whole number")
 
 
 def _is_finite(value: int | float) -> bool:

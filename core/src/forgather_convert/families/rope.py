@@ -89,7 +89,7 @@ def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopePara
     """
     scaling, parameters = config.get("rope_scaling"), config.get("rope_parameters")
     for written in (scaling, parameters):
-        if written and not isinstance(written, Mapping):
+        if written is not None and not isinstance(written, Mapping):
             raise UnsupportedModelError(
                 f"The RoPE parameters in {origin} are {written!r}, not an object. Correct them."
             )
@@ -132,6 +132,10 @@ def check_transformers_4_knows(parameters: Mapping[str, Any], origin: str) -> No
 
 
 def _read_one(config: Mapping[str, Any], written: Mapping[str, Any], origin: str) -> RopeParameters:
+    if "rope_type" in written and written["rope_type"] is None:
+        raise UnsupportedModelError(
+            f"The RoPE type in {origin} is null. It must be one of {', '.join(_REQUIRED)}."
+        )
     options = {key: value for key, value in written.items() if value is not None}
     theta = options.pop("rope_theta", config.get("rope_theta"))
     old_type = options.pop("type", None)

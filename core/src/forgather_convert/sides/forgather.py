@@ -20,6 +20,7 @@ from forgather_convert.dynamic_model.stored_code import (
     load_stored_code,
     read_stored_code,
 )
+from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
@@ -63,6 +64,14 @@ class ForgatherSource(SourceSide):
             self.hooks,
         )
         return self.hooks.project(as_hugging_face, None)
+
+    def check_readable(self) -> None:
+        """Refuses a config that transformers would not read.
+
+        Raises:
+            UnsupportedModelError: It says what is wrong.
+        """
+        config_object(self._standard_classes.config_class, self.written_config, self.config.origin)
 
     def parameters(self) -> ModelParameters:
         standard = self._standard_classes
@@ -137,7 +146,7 @@ def read_forgather(
         complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
-    return ForgatherSource(
+    source = ForgatherSource(
         hooks=hooks,
         config=completed,
         tensors={name: stored(ref) for name, ref in current.items()},
@@ -150,6 +159,10 @@ def read_forgather(
         trusts_code=trusts_code,
         max_length=max_length,
     )
+    check_windows(completed, hooks.hyperparameters())
+    check_kinds(config, source.standard_project.config)
+    source.check_readable()
+    return source
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import MappingError
+from forgather_convert.errors import ConverterError, MappingError
+from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.dequantized_loading import load_dequantized
 from forgather_convert.sides.loading import load_model, written_state
@@ -87,20 +88,26 @@ def read_hugging_face(
     try:
         config_object = classes.read(config, config.origin)
     except UnreadableConfigError as error:
+        try:
+            config_object = hooks.hf_config(config, None)
+        except ConverterError:
+            # It reads the same, and there is no more to say.
+            raise error from error.__cause__
         logger.warning(
             "%s It is read as the converter reads it: the logit check will prove weights and code, "
             "but not that the config is understood",
             error,
         )
-        config_object = hooks.hf_config(config, None)
     else:
         warn_of_other_reading(config, classes.config_class)
+    completed = complete_config(config, config_object, hooks)
+    check_windows(completed, hooks.hyperparameters())
     parameters = _parameters(classes, config_object)
     _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
     unread = [name for name in detection.checkpoint.tensors if parameters.is_unread(name)]
     return HuggingFaceSource(
         hooks=hooks,
-        config=complete_config(config, config_object, hooks),
+        config=completed,
         tensors=_current_tensors(_stored_tensors(detection), parameters),
         unread=tuple(detection.checkpoint.tensors[name] for name in unread),
         config_object=config_object,

@@ -134,7 +134,7 @@ def _readable(origin: str) -> Iterator[None]:
     except Exception as error:
         raise UnreadableConfigError(
             f"The installed transformers cannot read {origin}: {type(error).__name__}: "
-            f"{first_line(error).rstrip('.')}. Correct the file, or install another version of "
+            f"{first_line(error).rstrip('.:')}. Correct the file, or install another version of "
             "transformers."
         ) from error
 

@@ -109,13 +109,21 @@ def _requested_directory(
     candidates = [requested]
     if not requested.is_absolute():
         candidates += [source / requested, source / CHECKPOINTS_DIRECTORY / requested]
-    directory = next((path for path in candidates if path.is_dir()), None)
+    directory = next(filter(_is_directory, candidates), None)
     if directory is None:
         raise SourceError(
             f"Checkpoint not found: {requested} is not a directory. "
             f"Give a directory with weights.{_others(source, numbered, besides=None)}"
         )
     return directory
+
+
+def _is_directory(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    # Its name is longer than any can be, or it may not be looked at.
+    except OSError:
+        return False
 
 
 def _weights_of(

@@ -27,7 +27,7 @@ from forgather_convert.source.quantization import (
     without_quantization,
 )
 from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
-from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype
+from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype, is_dtype
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
@@ -236,8 +236,16 @@ def _detect_model_type(config: SourceConfig, direction: Direction, options: Conv
 
 
 def model_type_in(config: SourceConfig, direction: Direction) -> str | None:
-    """The family that a config names; ``None`` if it names none."""
+    """The family that a config names; ``None`` if it names none.
+
+    Raises:
+        UnsupportedModelError: What should name it is no text.
+    """
     model_type = config.get("model_type")
+    if model_type is not None and not isinstance(model_type, str):
+        raise UnsupportedModelError(
+            f"In {config.origin}, 'model_type' is {repr(model_type)[:80]}; it must be a text."
+        )
     if direction is Direction.FROM_FORGATHER:
         original = config.get("hf_model_type")
         if isinstance(original, str) and original:
@@ -251,6 +259,7 @@ def model_type_in(config: SourceConfig, direction: Direction) -> str | None:
 
 def _detect_dtype(config: SourceConfig, options: ConvertOptions) -> tuple[str, bool]:
     if options.dtype is not None:
+        _named_dtypes(config)
         return options.dtype, True
     dtype = stated_dtype(config)
     if dtype is not None:
@@ -261,14 +270,33 @@ def _detect_dtype(config: SourceConfig, options: ConvertOptions) -> tuple[str, b
 
 
 def stated_dtype(config: SourceConfig) -> str | None:
-    """The dtype that a config gives, in its current field or the older one."""
-    for field in ("dtype", "torch_dtype"):
-        dtype = config_dtype(config.get(field))
-        if dtype is not None and dtype not in WEIGHT_DTYPES:
+    """The dtype that a config gives, in its current field or the older one.
+
+    Raises:
+        UnsupportedModelError: It is not one that weights can be converted in.
+    """
+    for dtype in _named_dtypes(config):
+        if dtype not in WEIGHT_DTYPES:
             raise UnsupportedModelError(
                 f"{config.origin} gives '{dtype}' as its dtype, which is not a type that weights "
                 f"can be converted in. It must be one of {', '.join(WEIGHT_DTYPES)}."
             )
-        if dtype is not None:
-            return dtype
+        return dtype
     return None
+
+
+def _named_dtypes(config: SourceConfig) -> list[str]:
+    """What a config's fields for the dtype name, the current field first.
+
+    Raises:
+        UnsupportedModelError: It is not the name of a type.
+    """
+    values = [config[field] for field in ("dtype", "torch_dtype") if config.get(field) is not None]
+    for value in values:
+        name = config_dtype(value)
+        if not isinstance(value, str) or (name is not None and not is_dtype(name)):
+            raise UnsupportedModelError(
+                f"{config.origin} gives {value!r} as its dtype, which is not the name of a type. "
+                f"It must be one of {', '.join(WEIGHT_DTYPES)}."
+            )
+    return [name for name in map(config_dtype, values) if name is not None]

@@ -10,9 +10,19 @@ from typing import Any
 
 from forgather_convert.errors import SourceError
 from forgather_convert.source.config_file import CONFIG_FILE
-from forgather_convert.source.json_file import kind_of, read_json, read_json_object
+from forgather_convert.source.json_file import (
+    MAX_TABLE_SIZE,
+    kind_of,
+    read_json,
+    read_json_object,
+)
 from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
-from forgather_convert.source.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
+from forgather_convert.source.tokenizer_directory import (
+    MAX_TEMPLATE_SIZE,
+    SPECIAL_TOKENS_FILE,
+    TEMPLATE_FILE,
+    TOKENIZER_CONFIG_FILE,
+)
 
 #: No vocabulary is larger: the largest today have some 260,000 tokens.
 MAX_VOCABULARY = 1 << 22
@@ -27,7 +37,13 @@ _OBJECTS = (
     SPECIAL_TOKENS_FILE,
     _ADDED_TOKENS_FILE,
 )
-_READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", "tokenizer.model", "merges.txt")
+#: Other files that transformers reads with a tokenizer, and how large they may be, in bytes.
+_LARGEST = {
+    TEMPLATE_FILE: MAX_TEMPLATE_SIZE,
+    "merges.txt": MAX_TABLE_SIZE,
+    "tokenizer.model": MAX_TABLE_SIZE,
+}
+_READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", *_LARGEST)
 
 
 def check_entries(directory: Path) -> None:
@@ -51,7 +67,8 @@ def check_entries(directory: Path) -> None:
 def _check_entry(path: Path) -> None:
     is_read = path.name in _READ
     try:
-        kind = kind_of(path.stat().st_mode)
+        status = path.stat()
+        kind = kind_of(status.st_mode)
     except FileNotFoundError as error:
         if is_read:
             raise SourceError(
@@ -69,6 +86,12 @@ def _check_entry(path: Path) -> None:
         raise SourceError(f"{path} cannot be read: Permission denied. Check its permissions.")
     if is_read:
         refuse_lfs_pointer(path)
+    largest = _LARGEST.get(path.name)
+    if largest is not None and status.st_size > largest:
+        raise SourceError(
+            f"{path} has {status.st_size >> 20} MiB; files of its kind must be at most "
+            f"{largest >> 20} MiB. Correct it, or download it again."
+        )
 
 
 def check_json_files(directory: Path, with_tokenizer: bool = True) -> None:

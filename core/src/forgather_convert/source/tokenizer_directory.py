@@ -7,6 +7,9 @@ from forgather_convert.source.json_file import read_json_object
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
+TEMPLATE_FILE = "chat_template.jinja"
+#: The largest chat template that is read, in bytes. The longest today have some 30 kB.
+MAX_TEMPLATE_SIZE = 8 << 20
 _FILES = ("tokenizer.json", "tokenizer.model", TOKENIZER_CONFIG_FILE, "vocab.json")
 
 

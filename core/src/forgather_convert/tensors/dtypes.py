@@ -47,6 +47,11 @@ FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2")
 SCALE_DTYPES = ("float32", "bfloat16", "float16", "float8_e8m0fnu", "uint8")
 
 
+def is_dtype(name: str) -> bool:
+    """Whether there is a type of that name."""
+    return name in _SIZES
+
+
 def dtype_size(dtype: str) -> int:
     """The size of an element, in bytes."""
     return _SIZES[dtype]

@@ -12,9 +12,13 @@ import jinja2.parser
 from forgather_convert.errors import OptionError
 from forgather_convert.source.files import WriteFile, encode_json
 from forgather_convert.source.json_file import read_json_object
-from forgather_convert.source.tokenizer_directory import TOKENIZER_CONFIG_FILE, has_tokenizer
+from forgather_convert.source.tokenizer_directory import (
+    MAX_TEMPLATE_SIZE,
+    TEMPLATE_FILE,
+    TOKENIZER_CONFIG_FILE,
+    has_tokenizer,
+)
 
-TEMPLATE_FILE = "chat_template.jinja"
 _KEY = "chat_template"
 
 
@@ -35,7 +39,14 @@ def read_template(path: Path) -> str:
         OptionError: It cannot be read, or is not Jinja; with the line.
     """
     try:
-        text = path.read_bytes().decode("utf-8")
+        with path.open("rb") as file:
+            data = file.read(MAX_TEMPLATE_SIZE + 1)
+        if len(data) > MAX_TEMPLATE_SIZE:
+            raise OptionError(
+                f"The chat template {path} is larger than {MAX_TEMPLATE_SIZE >> 20} MiB. Give a "
+                "file with a Jinja template."
+            )
+        text = data.decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise OptionError(
             f"The chat template {path} cannot be read: {error}. Give a file with a Jinja template."

@@ -9,7 +9,7 @@ import io
 import pickletools
 import re
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -30,6 +30,12 @@ _MAX_PICKLE = 100_000_000
 _PICKLE = "data.pkl"
 _VERSION = "version"
 _STORAGES = "data/"
+#: What torch notes beside the tensors: a number, and an identity in digits.
+_NOTES: Mapping[str, Callable[[bytes], object]] = {
+    ".storage_alignment": int,
+    ".data/serialization_id": bytes.decode,
+}
+_MAX_NOTE = 1000
 #: What a pickle calls to make tensors whose values are not their bytes, by name in torch._utils.
 _UNUSUAL = {
     "_rebuild_sparse_tensor": "sparse tensors",
@@ -110,7 +116,7 @@ def open_archive(path: Path, file: BinaryIO) -> Archive:
     }
     if _VERSION not in own:
         raise _not_a_checkpoint(path, f"it has no entry {_VERSION}")
-    for entry in (own[_PICKLE], own[_VERSION], *storages.values()):
+    for entry in entries.values():
         if not entry.is_stored:
             raise SourceError(
                 f"{path} is compressed or encrypted ({entry.name!r}); torch does not write such "
@@ -121,6 +127,7 @@ def open_archive(path: Path, file: BinaryIO) -> Archive:
         if entry.size > _MAX_PICKLE:
             raise _not_a_checkpoint(path, f"its {entry.name!r} takes {entry.size} bytes")
     _refuse_foreign_byte_order(path, file, own.get("byteorder"))
+    _refuse_damaged_notes(path, file, own)
     return Archive(_read(file, own[_PICKLE]), _read(file, own[_VERSION]), storages)
 
 
@@ -134,6 +141,19 @@ def _refuse_foreign_byte_order(path: Path, file: BinaryIO, entry: ZipEntry | Non
             f"{path} was written on a machine with another order of bytes ({order!r}). "
             f"{_SAVE_AGAIN}"
         )
+
+
+def _refuse_damaged_notes(path: Path, file: BinaryIO, entries: Mapping[str, ZipEntry]) -> None:
+    """Refuses what torch refuses, though it is not needed to find tensors."""
+    for name, parse in _NOTES.items():
+        if name not in entries:
+            continue
+        if entries[name].size > _MAX_NOTE:
+            raise _not_a_checkpoint(path, f"its {name!r} takes {entries[name].size} bytes")
+        try:
+            parse(_read(file, entries[name]))
+        except ValueError as error:
+            raise _not_a_checkpoint(path, f"its {name!r} is damaged") from error
 
 
 def _refuse_unusual_kinds(path: Path, pickled: bytes) -> None:
@@ -229,6 +249,12 @@ def locate(
     entry = archive.storages.get(keys.get(noted, ""))
     if entry is None:
         raise SourceError(f"{path} has no values for '{name}'. {_SAVE_AGAIN}")
+    size = torch.Tensor.untyped_storage(tensor).nbytes()
+    if size != entry.size:
+        raise SourceError(
+            f"{path} is truncated or damaged: '{name}' would need {size} bytes of its storage, "
+            f"which has {entry.size}. Download it again."
+        )
     dtype = from_torch(tensor.dtype)
     try:
         item_size = dtype_size(dtype)
@@ -242,7 +268,7 @@ def locate(
     first = int(torch.Tensor.storage_offset(tensor))
     steps = [(size - 1) * step for size, step in zip(shape, stride, strict=True)]
     end = 0 if 0 in shape else (first + sum(steps) + 1) * item_size
-    if end > entry.size:
+    if end > entry.size or min(first, *stride, 0) < 0:
         raise SourceError(
             f"{path} is truncated or damaged: '{name}' would need {end} bytes of its storage, "
             f"which has {entry.size}. Download it again."

@@ -10,8 +10,17 @@ from typing import BinaryIO
 #: The fixed part of the header in front of an entry; the lengths of name and extra field
 #: are its last numbers. The directory's own extra field may have another length.
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
+#: The fixed part of an entry of the directory; the lengths of what follows are in its middle.
+_DIRECTORY_HEADER = struct.Struct("<28xHHH12x")
+#: What follows the directory: the records of its end, for files over 4 GB and for all.
+_DIRECTORY_ENDS = (b"PK\x06\x06", b"PK\x05\x06")
 _SIGNATURE = b"PK\x03\x04"
-_ENCRYPTED = 0x1
+#: Flags of an entry: encrypted, patched, strongly encrypted.
+_NOT_PLAIN = 0x1 | 0x20 | 0x40
+_UTF_8 = 0x800
+#: The attribute of MS-DOS by which an entry is a folder, whatever its name; torch reads no bytes of
+#: one.
+_FOLDER = 0x10
 
 
 @dataclass(frozen=True)
@@ -45,6 +54,7 @@ def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
     """
     entries: dict[str, ZipEntry] = {}
     with zipfile.ZipFile(file) as archive:
+        _check_directory(file, archive)
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         end_of_previous = 0
         for info in infos:
@@ -54,14 +64,28 @@ def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
                 raise zipfile.BadZipFile(f"the entry {info.filename!r} overlaps with another")
             if info.filename in entries:
                 raise zipfile.BadZipFile(f"there are two entries {info.filename!r}")
+            if info.external_attr & _FOLDER and not info.is_dir():
+                raise zipfile.BadZipFile(f"the entry {info.filename!r} is marked as a folder")
             end_of_previous = end
             is_stored = (
                 info.compress_type == zipfile.ZIP_STORED
-                and not info.flag_bits & _ENCRYPTED
+                and not info.flag_bits & _NOT_PLAIN
                 and info.compress_size == info.file_size
             )
             entries[info.filename] = ZipEntry(info.filename, start, info.file_size, is_stored)
     return entries
+
+
+def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Refuses a directory whose last entry reaches beyond it; Python cuts that short."""
+    position = archive.start_dir
+    for _ in archive.infolist():
+        file.seek(position, os.SEEK_SET)
+        lengths = _DIRECTORY_HEADER.unpack(file.read(_DIRECTORY_HEADER.size))
+        position += _DIRECTORY_HEADER.size + sum(lengths)
+    file.seek(position, os.SEEK_SET)
+    if file.read(len(_SIGNATURE)) not in _DIRECTORY_ENDS:
+        raise zipfile.BadZipFile("its directory does not end where its entries do")
 
 
 def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
@@ -72,4 +96,11 @@ def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
     signature, name_length, extra_length = _LOCAL_HEADER.unpack(raw)
     if signature != _SIGNATURE:
         raise zipfile.BadZipFile(f"the entry {info.filename!r} is not where it should be")
+    if name_length != len(info.orig_filename.encode(_encoding(info))):
+        raise zipfile.BadZipFile(f"the entry {info.filename!r} has two names")
     return info.header_offset + _LOCAL_HEADER.size + int(name_length) + int(extra_length)
+
+
+def _encoding(info: zipfile.ZipInfo) -> str:
+    """How the name of an entry is written in the file."""
+    return "utf-8" if info.flag_bits & _UTF_8 else "cp437"
