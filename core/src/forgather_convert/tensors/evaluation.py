@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 PIECE_BYTES = 64 << 20
 #: What is computed in the order in which it is stored stays in the processor's cache, and in
 #: memory that is used again and again.
-_SMALL_PIECE_BYTES = 4 << 20
+_SMALL_PIECE_BYTES = 2 << 20
 
 #: How much of a matrix is averaged at once, in bytes; and what the number of columns must be a
 #: multiple of, so that torch adds up each column as it does in the whole matrix.
