@@ -11,7 +11,7 @@ from forgather_convert import ConvertOptions, SourceError, convert, plan
 from support.command import forgather
 from support.log import logged
 from support.tokenizers import write_byte_level_bpe
-from support.vocabulary import config, edit_json, write_model
+from support.vocabulary import config, edit_json, read_json, write_model
 
 pytestmark = pytest.mark.version_independent
 
@@ -113,9 +113,16 @@ def test_copy_is_suggested_where_the_user_chose_no_init(
     assert any("init: {copy:" in text for text in messages) == is_said
 
 
-def test_a_tokenizer_that_loads_and_fails_on_any_text(source: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["fails on any text", "panics"])
+def test_a_tokenizer_that_does_not_work(source: Path, tmp_path: Path, how: str) -> None:
+    """A panic of the Rust library is no ``Exception``."""
     broken = Path(shutil.copytree(source, tmp_path / "hf"))
-    edit_json(broken / "tokenizer_config.json", model_max_length="long")
+    if how == "panics":
+        model = read_json(broken / "tokenizer.json")["model"]
+        model["continuing_subword_prefix"] = "longer than any token"
+        edit_json(broken / "tokenizer.json", model=model)
+    else:
+        edit_json(broken / "tokenizer_config.json", model_max_length="long")
     with logged(logging.WARNING) as messages:
         convert(broken, tmp_path / "fg")
     assert any("No padding token was added" in message for message in messages)

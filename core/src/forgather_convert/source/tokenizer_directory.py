@@ -47,9 +47,15 @@ def load_tokenizer(directory: Path, hf_config: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(
-        directory, config=hf_config, trust_remote_code=False, local_files_only=True
-    )
-    # With some values in its files it loads, and fails on any text.
-    tokenizer("a")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            directory, config=hf_config, trust_remote_code=False, local_files_only=True
+        )
+        # With some values in its files it loads, and fails on any text.
+        tokenizer("a")
+    except BaseException as error:
+        # A panic of a library that is written in Rust, which is no Exception.
+        if type(error).__name__ == "PanicException":
+            raise RuntimeError(str(error)) from error
+        raise
     return tokenizer
