@@ -15,6 +15,11 @@ settings.register_profile(
     suppress_health_check=_SLOW,
 )
 settings.register_profile(
-    "long", max_examples=1000, deadline=None, print_blob=True, suppress_health_check=_SLOW
+    "long",
+    max_examples=1000,
+    deadline=None,
+    print_blob=True,
+    phases=tuple(phase for phase in Phase if phase is not Phase.explain),
+    suppress_health_check=_SLOW,
 )
 settings.load_profile("few")

@@ -22,7 +22,13 @@ pytestmark = [
 ]
 
 LLAMA = variant("llama-yarn")
-TEXTS = ("generation_config.json", "tokenizer_config.json", "tokenizer.json", "added_tokens.json")
+TEXTS = (
+    "generation_config.json",
+    "tokenizer_config.json",
+    "tokenizer.json",
+    "added_tokens.json",
+    "special_tokens_map.json",
+)
 
 
 @pytest.fixture(scope="module")

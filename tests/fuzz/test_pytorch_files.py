@@ -69,7 +69,7 @@ def bits(tensor: torch.Tensor) -> torch.Tensor:
     return plain.view(torch.uint8)
 
 
-@times(10, few=4)
+@times(5, few=4)
 @given(data=st.data())
 def test_pickles(data: st.DataObject, saved: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
@@ -80,7 +80,7 @@ def test_pickles(data: st.DataObject, saved: Path, tmp_path: Path) -> None:
     assert_read_as_torch_does(path)
 
 
-@times(10, few=4)
+@times(5, few=4)
 @given(data=st.data())
 def test_records(data: st.DataObject, saved: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.bin"
@@ -135,7 +135,7 @@ def described(draw: st.DrawFn) -> Described:
     )
 
 
-@times(10, few=4)
+@times(5, few=4)
 @given(data=st.data())
 def test_storages(data: st.DataObject, saved: Path, tmp_path: Path) -> None:
     names = st.sampled_from(["a", "b", "", "../a", "\x1b[31m"])
@@ -171,7 +171,7 @@ def distributed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@times(10, few=4)
+@times(5, few=4)
 @given(data=st.data())
 def test_metadata_of_a_distributed_checkpoint(
     data: st.DataObject, distributed: Path, tmp_path: Path

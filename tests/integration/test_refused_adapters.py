@@ -94,6 +94,12 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "excluded": ({"exclude_modules": r".*\.0\..*"}, MappingError, r"layers\.0\.self_attn\.q_proj"),
     "no pattern": ({"target_modules": "(q_proj"}, SourceError, "'\\(q_proj' .* no regular"),
+    "a pattern without end": (
+        {"target_modules": r"(\w+)+!"},
+        SourceError,
+        "may take without end: .* Write the names in a list",
+    ),
+    "many repetitions": ({"target_modules": ".*" * 20}, SourceError, "may take without end"),
     "no names": ({"target_modules": [1]}, SourceError, "'target_modules' must be a list of names"),
     "no numbers": ({"layers_to_transform": "1"}, SourceError, "must be a list of numbers"),
     "no object": ({"rank_pattern": [3]}, SourceError, "'rank_pattern' must be an object"),

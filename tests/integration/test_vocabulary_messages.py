@@ -1,15 +1,17 @@
 """What the user of ``--add-tokens`` sees."""
 
 import json
+import logging
+import shutil
 from pathlib import Path
 
 import pytest
 
-from forgather_convert import ConvertOptions, convert, plan
+from forgather_convert import ConvertOptions, SourceError, convert, plan
 from support.command import forgather
 from support.log import logged
 from support.tokenizers import write_byte_level_bpe
-from support.vocabulary import config, write_model
+from support.vocabulary import config, edit_json, read_json, write_model
 
 pytestmark = pytest.mark.version_independent
 
@@ -109,3 +111,22 @@ def test_copy_is_suggested_where_the_user_chose_no_init(
     with logged() as messages:
         plan(source, tmp_path / "fg", ConvertOptions(token_file=path))
     assert any("init: {copy:" in text for text in messages) == is_said
+
+
+@pytest.mark.parametrize("how", ["fails on any text", "panics"])
+def test_a_tokenizer_that_does_not_work(source: Path, tmp_path: Path, how: str) -> None:
+    """A panic of the Rust library is no ``Exception``."""
+    broken = Path(shutil.copytree(source, tmp_path / "hf"))
+    if how == "panics":
+        model = read_json(broken / "tokenizer.json")["model"]
+        model["continuing_subword_prefix"] = "longer than any token"
+        edit_json(broken / "tokenizer.json", model=model)
+    else:
+        edit_json(broken / "tokenizer_config.json", model_max_length="long")
+    with logged(logging.WARNING) as messages:
+        convert(broken, tmp_path / "fg")
+    assert any("No padding token was added" in message for message in messages)
+    path = tmp_path / "tokens.yaml"
+    path.write_text(YAML)
+    with pytest.raises(SourceError, match="Tokens cannot be added: the tokenizer"):
+        convert(broken, tmp_path / "other", ConvertOptions(token_file=path))

@@ -325,3 +325,13 @@ def test_entries_with_two_names(saved: Path) -> None:
 def test_notes_that_are_damaged(saved: Path, name: str, content: bytes) -> None:
     repack(saved, {name: content})
     _refused(saved, name)
+
+
+def test_steps_that_are_negative(saved: Path) -> None:
+    with zipfile.ZipFile(saved) as archive:
+        pickled = archive.read("a/data.pkl")
+    # The strides (6, 1) of the first tensor.
+    changed = pickled.replace(b"K\x06K\x01\x86", b"J\xff\xff\xff\xffK\x01\x86", 1)
+    assert changed != pickled
+    repack(saved, {"data.pkl": changed})
+    _refused(saved, "negative numbers")

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from forgather_convert.errors import SourceError
+from forgather_convert.adapters.patterns import compiled
 
 ALL_LINEAR = "all-linear"
 
@@ -45,7 +45,7 @@ def is_targeted(config: Mapping[str, Any], module: str) -> bool:
 def _is_one_of(names: str | Sequence[str] | None, module: str) -> bool:
     """A text is a regular expression, a list has ends of names."""
     if isinstance(names, str):
-        return bool(names) and _compiled(names).fullmatch(module) is not None
+        return bool(names) and compiled(names).fullmatch(module) is not None
     return any(is_end(name, module) for name in names or ())
 
 
@@ -100,14 +100,4 @@ def _ends(module: str) -> Iterator[str]:
 
 
 def _search(expression: str, module: str) -> re.Match[str] | None:
-    return _compiled(expression).match(module)
-
-
-def _compiled(expression: str) -> re.Pattern[str]:
-    try:
-        return re.compile(expression)
-    except (re.error, RecursionError, OverflowError) as error:
-        raise SourceError(
-            f"The adapter's config has {expression[:100]!r} for a pattern of names, which is no "
-            f"regular expression: {error}. Correct adapter_config.json."
-        ) from error
+    return compiled(expression).match(module)

@@ -35,7 +35,7 @@ def names_padding_token(directory: Path) -> bool:
 
 
 def load_tokenizer(directory: Path, hf_config: Any) -> Any:
-    """Loads a tokenizer with transformers, without code that the directory may bring.
+    """Loads a tokenizer that works with transformers, without code that the directory may bring.
 
     Args:
         directory: Where it is.
@@ -47,6 +47,15 @@ def load_tokenizer(directory: Path, hf_config: Any) -> Any:
     """
     from transformers import AutoTokenizer
 
-    return AutoTokenizer.from_pretrained(
-        directory, config=hf_config, trust_remote_code=False, local_files_only=True
-    )
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            directory, config=hf_config, trust_remote_code=False, local_files_only=True
+        )
+        # With some values in its files it loads, and fails on any text.
+        tokenizer("a")
+    except BaseException as error:
+        # A panic of a library that is written in Rust, which is no Exception.
+        if type(error).__name__ == "PanicException":
+            raise RuntimeError(str(error)) from error
+        raise
+    return tokenizer

@@ -159,10 +159,14 @@ def _refuse_damaged_notes(path: Path, file: BinaryIO, entries: Mapping[str, ZipE
 def _refuse_unusual_kinds(path: Path, pickled: bytes) -> None:
     """Looks through the pickle without running it."""
     try:
-        names = {arg for code, arg, _ in pickletools.genops(pickled) if code.name == "GLOBAL"}
+        codes = [(code.name, arg) for code, arg, _ in pickletools.genops(pickled)]
     # What it raises for a damaged pickle is not documented.
     except Exception as error:
         raise _not_a_checkpoint(path, f"its {_PICKLE} is damaged") from error
+    # No size, step or place is negative; in tensors without bytes torch takes others instead.
+    if any(isinstance(arg, int) and arg < 0 for _, arg in codes):
+        raise _not_a_checkpoint(path, f"its {_PICKLE} has negative numbers")
+    names = {arg for name, arg in codes if name == "GLOBAL"}
     for function, kind in _UNUSUAL.items():
         if f"torch._utils {function}" in names:
             raise SourceError(
@@ -268,7 +272,7 @@ def locate(
     first = int(torch.Tensor.storage_offset(tensor))
     steps = [(size - 1) * step for size, step in zip(shape, stride, strict=True)]
     end = 0 if 0 in shape else (first + sum(steps) + 1) * item_size
-    if end > entry.size or min(first, *stride, 0) < 0:
+    if end > entry.size:
         raise SourceError(
             f"{path} is truncated or damaged: '{name}' would need {end} bytes of its storage, "
             f"which has {entry.size}. Download it again."
