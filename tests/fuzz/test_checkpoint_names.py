@@ -66,7 +66,13 @@ def add(source: Path, parent: Path, name: str, kind: str) -> None:
     path = parent / name
     if os.path.lexists(path) or len(os.fsencode(name)) > 255 or name in (".", ".."):
         return
-    parent.mkdir(exist_ok=True)
+    if not parent.is_dir():
+        if os.path.lexists(parent):
+            return
+        parent.mkdir()
+    # It may be a link to anywhere by now.
+    if not Path(os.path.realpath(parent)).is_relative_to(os.path.realpath(source.parent)):
+        return
     weights = source / "model.safetensors"
     targets = {
         "to model": source,
@@ -94,7 +100,8 @@ def tree(data: st.DataObject, source: Path) -> None:
         add(source, data.draw(st.sampled_from([source, source / "checkpoints"])), name, kind)
     for directory in (source, *source.glob("checkpoint*")):
         state = {"global_step": 7, "best_model_checkpoint": "/else/where/checkpoint-1"}
-        if directory.is_dir() and directory.resolve().is_relative_to(source):
+        real = Path(os.path.realpath(directory))
+        if directory.is_dir() and real.is_relative_to(os.path.realpath(source)):
             if data.draw(st.booleans()):
                 best = data.draw(st.one_of(REQUESTED, WRONG_VALUES))
                 text = json.dumps({**state, "best_model_checkpoint": best})

@@ -265,3 +265,11 @@ def test_a_checkpoint_is_not_chosen_for_a_hugging_face_model(tmp_path: Path) -> 
 def test_a_name_that_is_longer_than_any(checkpoints: Checkpoints, tmp_path: Path) -> None:
     with pytest.raises(SourceError, match="is not a directory"):
         checkpoints.converted(tmp_path / "hf", checkpoint_path=Path("a" * 300))
+
+
+def test_a_link_that_leads_to_itself(checkpoints: Checkpoints, tmp_path: Path) -> None:
+    link = checkpoints.fg / "checkpoint-9"
+    link.symlink_to(link)
+    checkpoints.add("checkpoints/checkpoint-9", 9.0)
+    with pytest.raises(SourceError, match=r"checkpoint-9.*Too many levels of symbolic links"):
+        checkpoints.converted(tmp_path / "hf")

@@ -10,6 +10,7 @@ from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.file_state import FileState
 from forgather_convert.source.files import CopyFile, WriteFile
+from forgather_convert.source.real_path import real_path
 from forgather_convert.vocabulary.chat_template import template_write
 from forgather_convert.weights.file_names import INDEX_FILE
 
@@ -84,7 +85,7 @@ def plan_side_files(
             left_out.append(path.name)
         else:
             copies.append(CopyFile(path.name, path, FileState.of(path)))
-    if source.resolve() != directory.resolve():
+    if real_path(source) != real_path(directory):
         left_out += _names_of_its_own(source, directory, weights_files)
     if chat_template is not None:
         write = template_write(directory, chat_template, writes)
@@ -98,26 +99,26 @@ def plan_side_files(
 
 def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
     """The names in a source that the directory with its config does not have, too."""
-    used = {path.resolve() for path in (directory, *directory.resolve().parents, *weights_files)}
+    used = {real_path(path) for path in (directory, *real_path(directory).parents, *weights_files)}
     return [
         path.name
         for path in sorted(source.iterdir())
-        if path.resolve() not in used and not (directory / path.name).exists()
+        if real_path(path) not in used and not (directory / path.name).exists()
     ]
 
 
 def _unused_names(path: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
     """A file or directory that is left out; of one with the weights, what is beside them."""
     holds_weights = path.is_dir() and any(
-        path.resolve() in weights.resolve().parents for weights in weights_files
+        real_path(path) in real_path(weights).parents for weights in weights_files
     )
     if not holds_weights:
         return [path.relative_to(directory).as_posix()]
-    used = {weights.resolve() for weights in weights_files}
+    used = {real_path(weights) for weights in weights_files}
     return [
         name
         for inner in sorted(path.iterdir())
-        if inner.resolve() not in used and not (directory / inner.name).is_file()
+        if real_path(inner) not in used and not (directory / inner.name).is_file()
         for name in _unused_names(inner, directory, weights_files)
     ]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from forgather_convert.errors import SourceError
 from forgather_convert.source.readable_weights import readable_weights
+from forgather_convert.source.real_path import real_path
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME, read_trainer_state
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.formats import OpenWeights, has_weights, open_core_weights
@@ -95,7 +96,7 @@ def numbered_checkpoints(source: Path) -> tuple[NumberedCheckpoint, ...]:
 def _newest(numbered: tuple[NumberedCheckpoint, ...]) -> Path:
     """The checkpoint with the highest number; a link to another one is the same one."""
     equals = [item.path for item in numbered if item.number == numbered[0].number]
-    if len({path.resolve() for path in equals}) > 1:
+    if len({real_path(path) for path in equals}) > 1:
         raise SourceError(
             f"{' and '.join(map(str, equals))} have the same number; which of them is newer "
             f"cannot be told. Choose one with --checkpoint-path: {_choices(equals)}."
@@ -187,7 +188,7 @@ def _report_what_else_was_trained(
         )
     best = read_trainer_state(chosen).best_checkpoint or own.best_checkpoint
     path = next((item.path for item in numbered if item.path.name == best), None)
-    if path is not None and path.resolve() != chosen.resolve():
+    if path is not None and real_path(path) != real_path(chosen):
         logger.info(
             "The trainer found %s to be the best, not %s. If it is meant, use %s",
             path.name,

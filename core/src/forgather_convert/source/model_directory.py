@@ -20,6 +20,7 @@ from forgather_convert.source.config_file import (
 )
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.json_file import read_json_object
+from forgather_convert.source.real_path import real_path
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 
@@ -73,7 +74,7 @@ def _around(directory: Path) -> tuple[Path, ...]:
     There are two where the directory is a link to another place.
     """
     found = []
-    for path in (directory.absolute(), directory.resolve()):
+    for path in (directory.absolute(), real_path(directory)):
         if CHECKPOINT_NAME.fullmatch(path.name):
             is_deeper = path.parent.name == CHECKPOINTS_DIRECTORY
             found.append(path.parent.parent if is_deeper else path.parent)
