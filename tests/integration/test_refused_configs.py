@@ -124,8 +124,8 @@ def test_dtype_that_is_none_though_another_is_asked_for(source: Path) -> None:
 
 def test_value_that_transformers_refuses(source: Path) -> None:
     """The converter is not to blame."""
-    edit_config(source, bos_token_id="one")
-    words = ("The installed transformers cannot read", "bos_token_id")
+    edit_config(source, id2label="none")
+    words = ("The installed transformers cannot read",)
     assert_refused(source, UnsupportedModelError, source / "config.json", *words)
 
 
@@ -151,7 +151,7 @@ def forgather_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("sliding_window", 0),
         ("sliding_window", ""),
         ("model_type", {}),
-        ("rope_scaling", {"rope_type": "yarn", "original_max_position_embeddings": 32}),
+        ("rope_scaling", False),
     ],
 )
 def test_value_that_a_forgather_model_cannot_have(
@@ -160,7 +160,7 @@ def test_value_that_a_forgather_model_cannot_have(
     """Its code takes them as they are, and would fail."""
     source = Path(shutil.copytree(forgather_model, tmp_path / "fg"))
     edit_config(source, **{name: value})
-    word = "factor" if name == "rope_scaling" else name
+    word = "RoPE" if name == "rope_scaling" else name
     assert_refused(source, UnsupportedModelError, source / "config.json", word)
 
 

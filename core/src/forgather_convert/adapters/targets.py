@@ -59,7 +59,9 @@ def _is_in_layers(config: Mapping[str, Any], module: str) -> bool:
     for expression in expressions or [r".*?\.[^.]*\.(\d+)\."]:
         match = _search(expression, module)
         if match is not None:
-            return int(match[match.lastindex or 0]) in (
+            number = match[match.lastindex or 0]
+            # A pattern may match without the number that should follow.
+            return number.isdecimal() and int(number) in (
                 numbers if isinstance(numbers, list) else [numbers]
             )
     return False
