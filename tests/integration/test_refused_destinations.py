@@ -4,16 +4,18 @@ import shutil
 import stat
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 import pytest
 
 from forgather_convert import (
     DestinationError,
+    api,
     convert,
 )
-from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.execution.destination import Destination
+from forgather_convert.execution.staging import Staging
 from support.models import write_hf_model
 from support.refusals import (
     LLAMA,
@@ -82,21 +84,25 @@ def test_destination_below_a_file(source: Path, tmp_path: Path) -> None:
     assert_helps(str(caught.value), tmp_path / "file")
 
 
-def test_destination_that_cannot_be_written(source: Path) -> None:
+def test_destination_that_cannot_be_written(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # pytest's own directories cannot be entered by others.
     with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
         root, locked = Path(name), Path(name) / "locked"
         shutil.copytree(source, root / "hf")
         locked.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
 
-        def give_up_rights(_: ConversionPlan) -> None:
+        stage = api.staging_directory
+
+        def give_up_rights_and_stage(destination: Destination) -> AbstractContextManager[Staging]:
             # Not before: the environment may be one that only the administrator can read.
             stack.enter_context(unprivileged(root))
             with pytest.raises(PermissionError):
                 (locked / "probe").touch()
+            return stage(destination)
 
+        monkeypatch.setattr(api, "staging_directory", give_up_rights_and_stage)
         with unchanged(root), pytest.raises(DestinationError) as caught:
-            convert(root / "hf", locked / "out", on_plan=give_up_rights)
+            convert(root / "hf", locked / "out")
     assert_helps(str(caught.value), locked, "cannot be written")
 
 

@@ -1,7 +1,6 @@
 """A source that is no model directory is refused."""
 
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -59,8 +58,8 @@ def test_unsupported_model_type(source: Path) -> None:
     )
 
 
-@pytest.mark.parametrize("model_type", ["", None, 5])
-def test_no_model_type(source: Path, model_type: Any) -> None:
+@pytest.mark.parametrize("model_type", ["", None])
+def test_no_model_type(source: Path, model_type: str | None) -> None:
     edit_config(source, model_type=model_type)
     assert_refused(
         source,
@@ -69,6 +68,13 @@ def test_no_model_type(source: Path, model_type: Any) -> None:
         source / "config.json",
         "--model-type",
         "--reverse",
+    )
+
+
+def test_model_type_that_is_no_text(source: Path) -> None:
+    edit_config(source, model_type=5)
+    assert_refused(
+        source, UnsupportedModelError, source / "config.json", "'model_type' is 5", "Correct it"
     )
 
 

@@ -244,7 +244,8 @@ def model_type_in(config: SourceConfig, direction: Direction) -> str | None:
     model_type = config.get("model_type")
     if model_type is not None and not isinstance(model_type, str):
         raise UnsupportedModelError(
-            f"In {config.origin}, 'model_type' is {repr(model_type)[:80]}; it must be a text."
+            f"In {config.origin}, 'model_type' is {repr(model_type)[:80]}; it must be a text. "
+            "Correct it."
         )
     if direction is Direction.FROM_FORGATHER:
         original = config.get("hf_model_type")
