@@ -7,7 +7,13 @@ from pathlib import Path
 import pytest
 
 from support.directories import snapshot
-from support.faults import ended_of, server_command, server_environment
+from support.faults import (
+    SERVER_COMMAND,
+    ended_of,
+    planned_command,
+    server_environment,
+    warm_up_line,
+)
 from support.models import write_hf_model
 from support.staged_models import OLD, write_model
 from support.variants import Variant
@@ -47,17 +53,17 @@ def test_failing_system_call(
     place = tmp_path / "place" / "out"
     place.parent.mkdir()
     write_model(place, OLD)
-    command = server_command(
-        source, place, "--overwrite", root=tmp_path, plan_file=tmp_path / "plan"
+    command = planned_command(
+        source, place, "--overwrite", root=tmp_path, plan_file=tmp_path / "plan", overwrite=True
     )
     log = tmp_path / "calls"
     result = subprocess.run(
         [
             *(strace, "-f", "--seccomp-bpf", "-o", str(log), "-e", f"trace={call}"),
-            *("-e", f"inject={call}:error={error}:when={when}", *command),
+            *("-e", f"inject={call}:error={error}:when={when}", *SERVER_COMMAND),
         ],
         env=server_environment(),
-        input="",
+        input=warm_up_line(command),
         capture_output=True,
         text=True,
         check=False,

@@ -1,188 +1,188 @@
-"""Runs a planned conversion again and again, each time in a copy of this process.
+"""Runs planned conversions, each in a copy of this process."""
 
-The process is small: it has the plan, and neither torch nor transformers, so that a copy is made
-in a millisecond. What is changed is Python's access to files, not the code under test.
-"""
-
-import builtins
-import errno
-import io
+import gc
 import json
 import os
 import pickle
 import signal
 import sys
+import traceback
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
-from types import FrameType, SimpleNamespace
+from types import SimpleNamespace
 from typing import Any
 
 from forgather_convert import api
-from forgather_convert.execution import atomic_rename
 from forgather_convert.planning import draft
+from forgather_convert.tensors.byte_ranges import byte_ranges
 from support.command import forgather
-from support.faults import Fault
+from support.faults import Fault, PlannedCommand
+from support.file_operations import FileOperations, Operation
 
 #: How long a conversion may take, in seconds.
 _LIMIT = 120
-#: Operations that Python announces, and which of their arguments are paths.
-_ANNOUNCED = {
-    "open": (0,),
-    "os.mkdir": (0,),
-    "os.rename": (0, 1),
-    "os.remove": (0,),
-    "os.rmdir": (0,),
-    "os.link": (0, 1),
-    "os.symlink": (0, 1),
-    "os.chmod": (0,),
-    "os.truncate": (0,),
-    "os.listdir": (0,),
-    "os.scandir": (0,),
-    "fcntl.flock": (0,),
-}
-#: Operations that it does not announce.
-_OTHERS = ("stat", "lstat", "fsync", "fdatasync", "copy_file_range", "pwrite", "pread")
 
 
-class _Counter:
-    """Counts operations on files, and does what is to be done before one of them."""
+class _Interference:
+    """Lets a fault happen.
 
-    def __init__(self, root: str, fault: Fault) -> None:
-        self._root = root
+    Args:
+        fault: The fault.
+        run_rival: Runs the other conversion.
+    """
+
+    def __init__(self, fault: Fault, run_rival: Callable[[], None]) -> None:
         self._fault = fault
-        self._is_on = False
-        self.operations: list[str] = []
+        self._run_rival = run_rival
+        self.has_happened = False
 
-    def begin(self) -> None:
-        """Takes hold of Python's operations; only the end of the process lets them go."""
-        sys.addaudithook(self._announced)
-        for name in _OTHERS:
-            setattr(os, name, self._wrapped(name, getattr(os, name)))
-        # What libraries were given before stays theirs.
-        io.open = builtins.open = self._opened(open)  # type: ignore[assignment]
-        atomic_rename.call_renameat2 = self._renameat2(atomic_rename.call_renameat2)
-        self._is_on = True
-
-    def end(self) -> None:
-        self._is_on = False
-
-    def step(self, name: str) -> None:
+    def before(self, operation: Operation) -> None:
         """Is called before each operation."""
-        if not self._is_on:
+        fault = self._fault
+        if fault.operation is None:
             return
-        self.operations.append(f"{name} in {_caller()}")
-        if len(self.operations) - 1 != self._fault.step:
+        if self.has_happened:
+            if fault.lasts and (fault.operation.is_reading or not operation.is_reading):
+                self._fail()
             return
-        if self._fault.signal is not None:
-            os.kill(os.getpid(), self._fault.signal)
-        if self._fault.error is not None:
-            raise OSError(self._fault.error, os.strerror(self._fault.error))
+        if operation != fault.operation:
+            return
+        self.has_happened = True
+        if fault.cuts is not None:
+            os.truncate(fault.cuts, Path(fault.cuts).stat().st_size - 8)
+        if fault.rival:
+            self._run_rival()
+        if fault.signal is not None:
+            os.kill(os.getpid(), fault.signal)
+        if fault.error is not None:
+            self._fail()
 
-    def _counts(self, path: Any) -> bool:
-        """Whether something lies in the directory; what is relative to an open one does."""
-        if not isinstance(path, str | bytes | os.PathLike):
-            return True
-        path = os.fsdecode(path)
-        return not path.startswith("/") or path.startswith(self._root)
-
-    def _announced(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if event in _ANNOUNCED and all(self._counts(arguments[at]) for at in _ANNOUNCED[event]):
-            self.step(event)
-
-    def _wrapped(self, name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        def call(*arguments: Any, **options: Any) -> Any:
-            if self._counts(arguments[0]):
-                self.step(name)
-            return function(*arguments, **options)
-
-        return call
-
-    def _renameat2(self, function: Callable[..., int]) -> Callable[..., int]:
-        def call(source: bytes, target: bytes, flags: int) -> int:
-            if self._fault.lacks_renameat2:
-                return errno.ENOSYS
-            try:
-                self.step("renameat2")
-            except OSError as error:
-                return int(error.errno or 0)
-            return function(source, target, flags)
-
-        return call
-
-    def _opened(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        counter = self
-
-        class Counted(io.FileIO):
-            def write(self, data: Any) -> int:
-                counter.step("write")
-                return super().write(data) or 0
-
-            def close(self) -> None:
-                is_last = not self.closed
-                super().close()
-                if is_last:
-                    counter.step("close")
-
-        def call(file: Any, mode: str = "r", *arguments: Any, **options: Any) -> Any:
-            if mode in ("wb", "xb") and self._counts(file) and not arguments:
-                return io.BufferedWriter(Counted(file, mode[0], **options))
-            return function(file, mode, *arguments, **options)
-
-        return call
+    def _fail(self) -> None:
+        number = self._fault.error or 0
+        raise OSError(number, os.strerror(number))
 
 
-def _caller() -> str:
-    """The functions of the package that led here."""
-    frame: FrameType | None = sys._getframe(1)
-    names = []
-    while frame is not None:
-        if "forgather_convert/execution" in frame.f_code.co_filename:
-            names.append(f"{Path(frame.f_code.co_filename).stem}.{frame.f_code.co_name}")
-        frame = frame.f_back
-    return " < ".join(names)
+@cache
+def _plan(file: str) -> Any:
+    return pickle.loads(Path(file).read_bytes())
 
 
-def _serve(root: str, plan_file: str, arguments: list[str]) -> None:
-    """Answers each line, a fault, with how the conversion ended."""
-    plan = pickle.loads(Path(plan_file).read_bytes())
+def _use(plan: Any) -> None:
+    """Lets a conversion take a plan that was made before."""
     hooks = SimpleNamespace(display_name=plan.model_type)
     request = SimpleNamespace(detection=plan, hooks=hooks)
     calls = SimpleNamespace(conversion_finished=lambda result: None)
     api._read = lambda *_: (request, calls)  # type: ignore[assignment, return-value]
     api._plan = lambda *_: SimpleNamespace(plan=plan)  # type: ignore[assignment, return-value]
-    draft.draft_shards = lambda _: plan.shards
-    staging_directory = api.staging_directory
-    counter = _Counter(root, Fault())
+    # What is not only copied is not written before it is planned.
+    is_copied = all(byte_ranges(tensor.expression) is not None for tensor in plan.tensors)
+    shards = plan.shards if is_copied and all(shard.header for shard in plan.shards) else ()
+    draft.draft_shards = lambda _: shards
+    api._plan_adapter = lambda *_: (plan, calls)  # type: ignore[assignment, return-value]
 
-    def count_and_stage(destination: Any) -> Any:
-        counter.begin()
+
+def _run(command: PlannedCommand, fault: Fault, run_rival: Callable[[], None]) -> dict[str, Any]:
+    """Runs a conversion in this process; what it does counts from its staging directory on."""
+    _use(_plan(command.plan))
+    interference = _Interference(fault, run_rival)
+    # Flushing takes its time, and what comes of it is seen only after a power failure.
+    os.fsync = os.fdatasync = lambda descriptor: None
+    watch = FileOperations(Path(command.root), interference.before, fault.lacks_renameat2)
+    staging_directory = api.staging_directory
+
+    def watch_and_stage(destination: Any) -> Any:
+        watch.__enter__()
         return staging_directory(destination)
 
-    # Once without a copy: imports what a conversion needs.
-    _answer(forgather("convert", *arguments), counter)
-    api.staging_directory = count_and_stage
-    for line in sys.stdin:
-        child = os.fork()
-        if child == 0:
-            signal.alarm(_LIMIT)
-            counter = _Counter(root, Fault(**json.loads(line)))
-            result = forgather("convert", *arguments)
-            counter.end()
-            _answer(result, counter)
+    api.staging_directory = watch_and_stage
+    ended = forgather("convert", *command.arguments)
+    watch.__exit__()
+    return {
+        "code": ended.returncode,
+        "errors": ended.stderr,
+        "operations": [vars(operation) for operation in watch.operations],
+        "happened": fault.operation is None or interference.has_happened,
+    }
+
+
+def _run_in_copy(
+    command: PlannedCommand, fault: Fault, rival: PlannedCommand | None
+) -> dict[str, Any]:
+    """Runs a conversion in a copy of this process, and beside it, when it says so, another."""
+    # A line of what the copy says: that the other conversion has to run, or how it has ended.
+    said, say = os.pipe()
+    heard, answer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        # A collection would copy all memory.
+        gc.disable()
+        signal.alarm(_LIMIT)
+        os.close(said)
+        os.close(answer)
+
+        def run_rival() -> None:
+            os.write(say, b"rival\n")
+            os.read(heard, 1)
+
+        try:
+            ended = _run(command, fault, run_rival)
+            with os.fdopen(say, "w") as stream:
+                json.dump(ended, stream)
             os._exit(0)
-        _, status = os.waitpid(child, 0)
-        if os.waitstatus_to_exitcode(status) != 0:
-            _say({"code": os.waitstatus_to_exitcode(status), "errors": "", "operations": []})
+        finally:
+            # The copy never gets to the process's own lines.
+            traceback.print_exc()
+            os._exit(70)
+    os.close(say)
+    os.close(heard)
+    rival_ended = None
+    with os.fdopen(said) as stream:
+        line = stream.readline()
+        if line == "rival\n" and rival is not None:
+            rival_ended = _run_in_copy(rival, Fault(lacks_renameat2=fault.lacks_renameat2), None)
+            os.write(answer, b"1")
+            line = stream.readline()
+    os.close(answer)
+    _, status = os.waitpid(child, 0)
+    code = os.waitstatus_to_exitcode(status)
+    killed = {"code": code, "errors": "", "operations": [], "happened": True}
+    return {**(json.loads(line) if code == 0 else killed), "rival": rival_ended}
 
 
-def _answer(result: Any, counter: _Counter) -> None:
-    _say({"code": result.returncode, "errors": result.stderr, "operations": counter.operations})
+def _command(content: Any) -> PlannedCommand:
+    return PlannedCommand(**content)
 
 
-def _say(content: object) -> None:
-    sys.stdout.write(json.dumps(content) + "\n")
+def _fault(content: Any) -> Fault:
+    operation = content.pop("operation")
+    return Fault(**content, operation=None if operation is None else Operation(**operation))
+
+
+def _serve() -> None:
+    """Answers each line, a conversion and a fault, with how it ended."""
+    for line in sys.stdin:
+        request = json.loads(line)
+        command = _command(request["command"])
+        # In the process, not in each copy.
+        _plan(command.plan)
+        if "fault" not in request:
+            _use(_plan(command.plan))
+            result = forgather("convert", *command.arguments)
+            _say({"code": result.returncode, "errors": result.stderr})
+            gc.collect()
+            gc.freeze()
+            continue
+        rival = None if request["rival"] is None else _command(request["rival"])
+        if rival is not None:
+            _plan(rival.plan)
+        _say(_run_in_copy(command, _fault(request["fault"]), rival))
+
+
+def _say(content: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps({"operations": [], "happened": True, **content}) + "\n")
     sys.stdout.flush()
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1], sys.argv[2], sys.argv[3:])
+    _serve()

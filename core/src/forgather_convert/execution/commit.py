@@ -56,7 +56,7 @@ def commit(
             ) from error
         try:
             if os.path.lexists(destination.path):
-                _replace(staging)
+                _replace(staging, on_written)
             else:
                 rename_to_free(staging.content, destination.path)
         except FileExistsError as error:
@@ -81,18 +81,30 @@ def commit(
             ) from error
 
 
-def _replace(staging: Staging) -> None:
+def _replace(staging: Staging, on_written: OnWritten) -> None:
     """Lets the new model and the old one change places.
 
     What was moved away is checked again where it is now: nothing can appear in it unnoticed.
+
+    Raises:
+        DestinationError: The old one must be kept. If it cannot be put back, the new one is in
+            its place, and ``on_written`` has been called.
+        OSError: They cannot be moved.
     """
     place = staging.destination.path
     staging.content.chmod(stat.S_IMODE(place.stat().st_mode))
     if exchange(staging.content, place):
         try:
             check_replaceable(staging.destination, staging.content)
-        except BaseException:
-            exchange(staging.content, place)
+        except BaseException as error:
+            try:
+                exchange(staging.content, place)
+            except OSError as failure:
+                on_written(staging.destination.given)
+                raise DestinationError(
+                    f"The model that was there cannot be put back: {failure.strerror}. What is "
+                    f"left of it is in {staging.content}."
+                ) from error
             raise
         return
     moved_away = staging.moved_away

@@ -141,8 +141,21 @@ def check_replaceable(destination: Destination, path: Path) -> None:
 
 
 def training_checkpoints(directory: Path) -> list[str]:
-    """The names of the checkpoints that a training has left in a directory or below it."""
-    return sorted(path.name for path in directory.glob("**/checkpoint-*"))
+    """The names of the checkpoints that a training has left in a directory or below it.
+
+    Raises:
+        OSError: A directory cannot be looked through.
+    """
+    return sorted(
+        name
+        for _, directories, files in os.walk(directory, onerror=_raise)
+        for name in (*directories, *files)
+        if name.startswith("checkpoint-")
+    )
+
+
+def _raise(error: OSError) -> None:
+    raise error
 
 
 def _resolve_parent(parent: Path) -> tuple[Path, list[str]]:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from forgather_convert.file_errors import naming
+
 
 def flush(path: Path) -> None:
     """Flushes a file or a directory to the disk.
@@ -10,8 +12,9 @@ def flush(path: Path) -> None:
     Raises:
         OSError: It cannot be.
     """
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with naming(path):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

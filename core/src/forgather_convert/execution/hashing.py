@@ -4,6 +4,8 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
+from forgather_convert.file_errors import naming
+
 _CHUNK = 8 << 20
 
 
@@ -19,7 +21,7 @@ def hash_files(directory: Path, progress: Callable[[int], None]) -> dict[str, st
     hashes = {}
     for path in sorted(directory.iterdir()):
         digest = hashlib.sha256()
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
                 progress(len(chunk))

@@ -134,7 +134,7 @@ def _clean_up_leftover(staging: Staging) -> None:
     if not os.path.lexists(staging.content):
         return
     # It may be a model that was replaced and not yet removed; then it passed this check, too.
-    checkpoints = training_checkpoints(staging.content)
+    checkpoints = _checkpoints_in(staging.content)
     if checkpoints:
         raise DestinationError(
             f"An interrupted conversion has left training checkpoints ({', '.join(checkpoints)}) "
@@ -208,6 +208,7 @@ def _dispose(staging: Staging) -> None:
     """Removes a staging directory. An old model that is still away from its place goes back."""
     try:
         _put_back(staging.directory)
+        checkpoints = _checkpoints_in(staging.content)
     except OSError as error:
         logger.error(
             "%s cannot be removed: %s. If there is a model in %s, it is the old one that belongs "
@@ -217,8 +218,21 @@ def _dispose(staging: Staging) -> None:
             staging.directory / _MOVED_AWAY,
             staging.destination,
         )
-    else:
-        _remove(staging.content)
+        return
+    if checkpoints:
+        # They have appeared in the moment in which the model was replaced.
+        logger.error(
+            "Training checkpoints (%s) are in %s. Move them to another place.",
+            ", ".join(checkpoints),
+            staging.content,
+        )
+        return
+    _remove(staging.content)
+
+
+def _checkpoints_in(content: Path) -> list[str]:
+    """The training checkpoints in what may be a model that was replaced, and not be there."""
+    return training_checkpoints(content) if content.is_dir() else []
 
 
 def _remove(path: Path) -> None:

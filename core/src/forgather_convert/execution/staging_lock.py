@@ -56,7 +56,9 @@ class LockedDirectory:
                     "%s cannot be removed: %s. Remove it yourself.", self.path, error.strerror
                 )
         finally:
-            os.close(self.descriptor)
+            # Whatever is reported, it is closed, and nothing was written to it.
+            with suppress(OSError):
+                os.close(self.descriptor)
 
 
 def lock_directory(path: Path, create: bool = True) -> LockedDirectory:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from forgather_convert.errors import SourceError
+from forgather_convert.file_errors import naming
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
 from forgather_convert.tensors.names import enumerate_names
@@ -259,7 +260,7 @@ def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
         # Equal ones are not packed twice, and nothing is read that could not be kept.
         if ref.num_bytes > MAX_UNPACKED_BYTES:
             continue
-        with ref.file.open("rb") as file:
+        with naming(ref.file), ref.file.open("rb") as file:
             file.seek(ref.offset)
             content = file.read(ref.num_bytes)
         key = hashlib.sha256(repr((ref.dtype, ref.shape)).encode() + content).digest()

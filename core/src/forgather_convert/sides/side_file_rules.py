@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
+from forgather_convert.file_errors import naming
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.source.files import sha256
 
@@ -34,12 +35,13 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
     Only Python files can be the model's code, whatever the provenance says. Code that was edited
     is left out with a warning. Without a provenance all Python files are taken for the code.
     """
-    code = {path.name for path in directory.glob("*.py") if path.is_file()}
+    # Not glob: it takes a directory that cannot be read for an empty one.
+    code = {path.name for path in directory.iterdir() if path.suffix == ".py" and path.is_file()}
     if provenance is None:
         unused = frozenset({*code, *_TRAINING_FILES})
         return SideFileRules(replaced=frozenset({PROVENANCE_FILE}), unused=unused)
     generated = {
-        name: sha256((directory / name).read_bytes()) == digest
+        name: _hash(directory / name) == digest
         for name, digest in provenance.generated.items()
         if name in code
     }
@@ -54,3 +56,8 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
     return SideFileRules(
         replaced=frozenset({PROVENANCE_FILE, *unchanged}), unused=frozenset({*edited, *training})
     )
+
+
+def _hash(path: Path) -> str:
+    with naming(path):
+        return sha256(path.read_bytes())

@@ -7,6 +7,7 @@ first line is the version.
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.file_errors import naming
 
 _FIRST_LINE = b"version https://git-lfs."
 
@@ -22,7 +23,7 @@ def refuse_lfs_pointer(path: Path, beginning: bytes | None = None) -> None:
         SourceError: It is a pointer.
     """
     if beginning is None:
-        with path.open("rb") as file:
+        with naming(path), path.open("rb") as file:
             beginning = file.read(len(_FIRST_LINE))
     if beginning.startswith(_FIRST_LINE):
         raise SourceError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
+from forgather_convert.file_errors import naming
 from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.source.plain_text import is_plain, one_line
 
@@ -95,8 +96,10 @@ def read_metadata(path: Path) -> tuple[SavedTensor, ...]:
     size = path.stat().st_size
     if size > _MAX_SIZE:
         raise _damaged(path, f"it has {size} bytes")
+    with naming(path):
+        content = path.read_bytes()
     try:
-        metadata = _Unpickler(io.BytesIO(path.read_bytes())).load()
+        metadata = _Unpickler(io.BytesIO(content)).load()
         return tuple(_tensors(metadata))
     except _NotAllowedError as error:
         asked_for = one_line(str(error))[:_LONGEST]

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
+from forgather_convert.file_errors import naming
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.source.plain_text import is_plain, one_line
 from forgather_convert.tensors.dtypes import (
@@ -67,7 +68,7 @@ def read_header(path: Path) -> SafetensorsHeader:
         SourceError: The file is not safetensors, is cut short, or contradicts itself.
     """
     size = path.stat().st_size
-    with path.open("rb") as file:
+    with naming(path), path.open("rb") as file:
         prefix = file.read(_LENGTH.size)
         if len(prefix) < _LENGTH.size:
             raise SourceError(
