@@ -3,9 +3,11 @@
 import errno
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.errors import SourceError
+from forgather_convert.file_errors import naming
 
 #: The size of the blocks of most file systems, in bytes.
 BLOCK = 4096
@@ -34,9 +36,9 @@ def copy_range(
     modulo :data:`BLOCK`.
 
     Args:
-        source: A file open for reading.
+        source: A file open for reading, by its path.
         offset: Where the bytes begin in it.
-        destination: A file open for writing.
+        destination: A file open for writing, by its path.
         position: Where they will begin in it.
         size: How many there are.
         progress: Called with the number of bytes after each part.
@@ -44,16 +46,18 @@ def copy_range(
     Raises:
         SourceError: The source ends before the range does.
     """
-    for start, length in _parts(offset, size, position):
-        _copy_part(source, start, destination, position + start - offset, length, progress)
+    with naming(Path(source.name), Path(destination.name)):
+        for start, length in _parts(offset, size, position):
+            _copy_part(source, start, destination, position + start - offset, length, progress)
 
 
 def write_at(file: BinaryIO, data: bytes | memoryview, position: int) -> None:
     """Writes all bytes at a place in a file."""
     view = memoryview(data)
     done = 0
-    while done < len(view):
-        done += os.pwrite(file.fileno(), view[done:], position + done)
+    with naming(Path(file.name)):
+        while done < len(view):
+            done += os.pwrite(file.fileno(), view[done:], position + done)
 
 
 def _parts(offset: int, size: int, position: int) -> Iterator[tuple[int, int]]:

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from forgather_convert.file_errors import naming
 from forgather_convert.weights.zip_archive import ZipEntry, read_zip_entries
 
 _CHECKSUM = struct.Struct("<I")
@@ -38,7 +39,7 @@ def write_checksums(path: Path, between: Callable[[], None]) -> None:
     Raises:
         OSError: The file cannot be read or written.
     """
-    with path.open("r+b") as file:
+    with naming(path), path.open("r+b") as file:
         entries = read_zip_entries(file)
         with zipfile.ZipFile(file) as archive:
             infos, record = archive.infolist(), archive.start_dir
