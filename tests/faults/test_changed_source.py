@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 from forgather_convert import ConvertOptions, SourceError, api, convert
+from support.directories import snapshot
+from support.fault_selection import IS_COMPLETE, kinds_of
+from support.faults import Conversions, Fault, planned_command
 from support.models import write_hf_model
 from support.variants import Variant
 
@@ -151,3 +154,38 @@ def test_what_is_not_converted_may_change(
 
     _convert_while(monkeypatch, "before", train, source, destination)
     assert (destination / "config.json").is_file()
+
+
+@pytest.mark.parametrize("dtype", [None, "float16"], ids=["copied", "computed"])
+def test_weights_that_are_cut_before_any_operation(
+    models: dict[str, Path], tmp_path: Path, dtype: str | None
+) -> None:
+    """They are refused, or their bytes had all been read."""
+    root = tmp_path / "root"
+    source = shutil.copytree(models["hf"], root / "source")
+    place = root / "place" / "out"
+    place.parent.mkdir()
+    options = [] if dtype is None else ["--dtype", dtype]
+    command = planned_command(
+        source, place, *options, root=root, plan_file=tmp_path / "plan", dtype=dtype
+    )
+    with Conversions() as conversions:
+        conversions.warm_up(command)
+        result = snapshot(place)
+        shutil.rmtree(place)
+        operations = conversions.run(command, Fault()).operations
+        codes = set()
+        for operation in operations if IS_COMPLETE else [a[-1] for a in kinds_of(operations)]:
+            shutil.rmtree(place, ignore_errors=True)
+            shutil.copy2(models["hf"] / _WEIGHTS, source)
+            ended = conversions.run(command, Fault(operation, cuts=str(source / _WEIGHTS)))
+            said = f"{operation}\n{ended.errors}"
+            codes.add(ended.code)
+            if ended.code == 0:
+                assert snapshot(place) == result, said
+            else:
+                assert str(source / _WEIGHTS) in ended.errors.splitlines()[-1], said
+                assert "Traceback" not in ended.errors, said
+                assert not place.exists(), said
+            assert [path for path in place.parent.iterdir() if path != place] == [], said
+    assert codes == {0, 1}

@@ -154,6 +154,33 @@ def test_checkpoint_that_appears_after_the_last_check(
     assert is_alone(place)
 
 
+def test_checkpoint_that_cannot_be_put_back_is_kept(
+    place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The new model is in its place, which is said, and what was there is not removed."""
+    write_model(place, OLD)
+    _after_the_check(monkeypatch, lambda: _checkpoint(place))
+    exchange, calls = commit_module.exchange, []
+
+    def exchange_once(first: Path, second: Path) -> bool:
+        calls.append(first)
+        if len(calls) > 1:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return exchange(first, second)
+
+    monkeypatch.setattr(commit_module, "exchange", exchange_once)
+    written: list[Path] = []
+    with pytest.raises(DestinationError, match="cannot be put back: Input/output error") as caught:
+        write_result(place, overwrite=True, on_written=written.append)
+    assert written == [place]
+    assert snapshot(place) == NEW
+    (kept,) = place.parent.glob(".*/model")
+    assert str(kept) in str(caught.value)
+    assert "checkpoint-9" in caplog.text
+    assert (kept / "checkpoints" / "checkpoint-9").is_dir()
+    assert snapshot(kept) == OLD
+
+
 def test_destination_that_appears_after_the_last_check(
     place: Path, each_way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
