@@ -175,7 +175,8 @@ def test_weights_that_are_cut_before_any_operation(
         shutil.rmtree(place)
         operations = conversions.run(command, Fault()).operations
         codes = set()
-        for operation in operations if IS_COMPLETE else [a[-1] for a in kinds_of(operations)]:
+        selected = [alike[-1] for alike in kinds_of(operations)][::4]
+        for operation in operations if IS_COMPLETE else selected:
             shutil.rmtree(place, ignore_errors=True)
             shutil.copy2(models["hf"] / _WEIGHTS, source)
             ended = conversions.run(command, Fault(operation, cuts=str(source / _WEIGHTS)))

@@ -34,7 +34,7 @@ def _failing(operation: Operation, number: int) -> Callable[[Operation], None]:
     return fail
 
 
-@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize("is_there", [False, True] if IS_COMPLETE else [True])
 def test_report_that_cannot_be_written(
     source: Path, tmp_path: Path, is_there: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,7 +100,8 @@ def test_generation_that_cannot_read_the_result(source: Path, tmp_path: Path) ->
         if "generat" in operation.place and operation.name in ("open to read", "read", "mmap")
     ]
     assert reading
-    for operation in reading if IS_COMPLETE else [alike[0] for alike in kinds_of(reading)]:
+    selected = {operation.name: operation for operation in reading}.values()
+    for operation in reading if IS_COMPLETE else selected:
         for path in place.glob("*"):
             path.unlink()
         if place.exists():

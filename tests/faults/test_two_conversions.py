@@ -63,7 +63,7 @@ def test_another_conversion_before_every_operation(
             conversions, first, place, [models], overwrites, lacks_renameat2=lacks_renameat2
         )
         changing = [alike[0] for alike in kinds_of(matrix.operations) if not alike[0].is_reading]
-        matrix.try_rival(second, matrix.operations if IS_COMPLETE else changing)
+        matrix.try_rival(second, matrix.operations if IS_COMPLETE else changing[::2])
     # Seen with -rP.
     request.node.add_report_section("call", "faults", str(dict(matrix.counts)))
     assert not matrix.problems, "\n\n".join(matrix.problems)
