@@ -201,8 +201,7 @@ class FaultMatrix:
 
 def _is_unnamed(operation: Operation) -> bool:
     """Whether an error is passed on as the system gives it, without a file's name."""
-    passing_on = ("executor.", "byte_copy.", "shard_parts.", "weights_writer.", "zip_")
-    return operation.place.startswith(passing_on)
+    return operation.place.startswith("executor.")
 
 
 def _name(fault: Fault) -> str:
