@@ -39,7 +39,7 @@ from forgather_convert.sides.merged_parameters import made_value
 
 #: The size of a matrix's rows that are in memory at a time, in bytes. The matrix library may make a
 #: copy of its own.
-_CHUNK = 16 * 2**20
+_CHUNK = 4 * 2**20
 
 #: What is the same for a parameter and its copy: no reason to make one.
 _SAME_FOR_COPY = frozenset(
