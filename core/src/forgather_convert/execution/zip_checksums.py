@@ -6,7 +6,6 @@ The format: APPNOTE.TXT of PKWARE, sections 4.3.7 (headers), 4.3.9 (descriptors)
 
 import os
 import struct
-import zipfile
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.file_errors import naming
-from forgather_convert.weights.zip_archive import ZipEntry, read_zip_entries
+from forgather_convert.weights.zip_archive import ZipEntry, open_zip, read_zip_entries
 
 _CHECKSUM = struct.Struct("<I")
 _IN_HEADER = 14
@@ -41,7 +40,7 @@ def write_checksums(path: Path, between: Callable[[], None]) -> None:
     """
     with naming(path), path.open("r+b") as file:
         entries = read_zip_entries(file)
-        with zipfile.ZipFile(file) as archive:
+        with open_zip(file) as archive:
             infos, record = archive.infolist(), archive.start_dir
         # zlib lets other threads run while it computes.
         with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -1,5 +1,6 @@
 """Where the entries of a zip file lie in it, by its own directory."""
 
+import errno
 import os
 import struct
 import zipfile
@@ -45,15 +46,33 @@ class ZipEntry:
         return self.start + self.size
 
 
+def open_zip(file: BinaryIO) -> zipfile.ZipFile:
+    """Opens a zip file; Python would call one that cannot be read none at all.
+
+    Raises:
+        zipfile.BadZipFile: It is not a zip file, or is cut short.
+        OSError: It cannot be read.
+    """
+    try:
+        return zipfile.ZipFile(file)
+    except zipfile.BadZipFile as error:
+        cause = error.__context__
+        # A damaged file may make it look for a place before the beginning.
+        if isinstance(cause, OSError) and cause.errno != errno.EINVAL:
+            raise cause from None
+        raise
+
+
 def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
     """Lists the entries of a zip file by their names, without reading them.
 
     Raises:
         zipfile.BadZipFile: The file is not a zip file, is cut short, or contradicts itself:
             entries overlap, or two have the same name.
+        OSError: It cannot be read.
     """
     entries: dict[str, ZipEntry] = {}
-    with zipfile.ZipFile(file) as archive:
+    with open_zip(file) as archive:
         _check_directory(file, archive)
         infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
         end_of_previous = 0
