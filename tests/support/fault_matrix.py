@@ -131,12 +131,7 @@ class FaultMatrix:
             last = ended.errors.splitlines()[-1]
             assert ("result is complete at" in last) == (found == "new"), ended.errors
             assert not (found == "new" and "othing was written" in last), ended.errors
-            if (
-                fault.operation is not None
-                and fault.signal is None
-                and not fault.lasts
-                and not _is_unnamed(fault.operation)
-            ):
+            if fault.operation is not None and fault.signal is None and not fault.lasts:
                 assert self._command.root in last, f"It names no file.\n{ended.errors}"
             self.counts["failed, new" if found == "new" else "failed, as before"] += 1
         for name in self._leftovers():
@@ -197,11 +192,6 @@ class FaultMatrix:
 
     def _leftovers(self) -> list[str]:
         return [path.name for path in self._place.parent.iterdir() if path != self._place]
-
-
-def _is_unnamed(operation: Operation) -> bool:
-    """Whether an error is passed on as the system gives it, without a file's name."""
-    return operation.place.startswith("executor.")
 
 
 def _name(fault: Fault) -> str:
