@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.file_errors import naming
-from forgather_convert.weights.zip_archive import ZipEntry, open_zip, read_zip_entries
+from forgather_convert.weights.zip_archive import (
+    ZipEntry,
+    directory_positions,
+    open_zip,
+    read_zip_entries,
+)
 
 _CHECKSUM = struct.Struct("<I")
 _IN_HEADER = 14
 _IN_DIRECTORY = 16
-#: The fixed part of what the directory says of an entry; the numbers are the lengths of the
-#: entry's name, extra field and comment, which follow it.
-_DIRECTORY_RECORD = struct.Struct("<28xHHH12x")
 #: A flag: the checksum is behind the bytes, after a signature, instead of in the header.
 _HAS_DESCRIPTOR = 0x8
 _IN_DESCRIPTOR = 4
@@ -41,13 +43,14 @@ def write_checksums(path: Path, between: Callable[[], None]) -> None:
     with naming(path), path.open("r+b") as file:
         entries = read_zip_entries(file)
         with open_zip(file) as archive:
-            infos, record = archive.infolist(), archive.start_dir
+            infos = archive.infolist()
+            *records, _ = directory_positions(file, archive)
         # zlib lets other threads run while it computes.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             checksums = pool.map(
                 lambda info: _checksum(file, entries[info.filename], between), infos
             )
-            for info, checksum in zip(infos, checksums, strict=True):
+            for info, record, checksum in zip(infos, records, checksums, strict=True):
                 place = (
                     entries[info.filename].end + _IN_DESCRIPTOR
                     if info.flag_bits & _HAS_DESCRIPTOR
@@ -55,8 +58,6 @@ def write_checksums(path: Path, between: Callable[[], None]) -> None:
                 )
                 for position in (place, record + _IN_DIRECTORY):
                     os.pwrite(file.fileno(), _CHECKSUM.pack(checksum), position)
-                raw = os.pread(file.fileno(), _DIRECTORY_RECORD.size, record)
-                record += _DIRECTORY_RECORD.size + sum(_DIRECTORY_RECORD.unpack(raw))
 
 
 def _checksum(file: BinaryIO, entry: ZipEntry, between: Callable[[], None]) -> int:

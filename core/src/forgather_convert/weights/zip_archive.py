@@ -4,7 +4,7 @@ import errno
 import os
 import struct
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -95,14 +95,26 @@ def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
     return entries
 
 
-def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:
-    """Refuses a directory whose last entry reaches beyond it; Python cuts that short."""
+def directory_positions(file: BinaryIO, archive: zipfile.ZipFile) -> Iterator[int]:
+    """Where a zip file's directory has each entry of ``infolist()``, and where it ends.
+
+    Args:
+        file: The zip file; its position changes.
+        archive: What :func:`open_zip` gave for it; it may be closed.
+    """
     position = archive.start_dir
+    yield position
     for _ in archive.infolist():
         file.seek(position, os.SEEK_SET)
         lengths = _DIRECTORY_HEADER.unpack(file.read(_DIRECTORY_HEADER.size))
         position += _DIRECTORY_HEADER.size + sum(lengths)
-    file.seek(position, os.SEEK_SET)
+        yield position
+
+
+def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:
+    """Refuses a directory whose last entry reaches beyond it; Python cuts that short."""
+    *_, end = directory_positions(file, archive)
+    file.seek(end, os.SEEK_SET)
     if file.read(len(_SIGNATURE)) not in _DIRECTORY_ENDS:
         raise zipfile.BadZipFile("its directory does not end where its entries do")
 
