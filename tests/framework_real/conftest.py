@@ -16,6 +16,7 @@ from support.real_framework import (
     Models,
     Source,
     convert_with_framework,
+    write_reference,
     write_samantha,
     write_workspace,
 )
@@ -45,7 +46,12 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Source], Model
             place = tmp_path_factory.mktemp(source.id)
             hf = source.write(place / "hf")
             convert(hf, place / "ours")
-            made[source] = Models(hf, place / "ours", convert_with_framework(hf, place / "theirs"))
+            made[source] = Models(
+                hf,
+                write_reference(hf, place / "reference"),
+                place / "ours",
+                convert_with_framework(hf, place / "theirs"),
+            )
         return made[source]
 
     return get

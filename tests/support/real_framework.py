@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedTokenizerFast
 
+from support.converting import edit_config
 from support.hub_cache import add_snapshot
 from support.models import write_weights
 from support.workspace import ROOT
@@ -102,13 +103,28 @@ class Models:
 
     Attributes:
         source: The Hugging Face directory.
+        reference: The same, with the head's weights written out: the framework loads no other.
         ours: What this project made of it.
         theirs: What the framework's own converter made of it.
     """
 
     source: Path
+    reference: Path
     ours: Path
     theirs: Path
+
+
+def write_reference(source: Path, directory: Path) -> Path:
+    """Writes a Hugging Face model as the framework can load it: with tied weights twice.
+
+    It makes no cache. Hugging Face's classes make one while they are trained, and attention to
+    what was copied through it rounds in another way.
+    """
+    model = AutoModelForCausalLM.from_pretrained(source)
+    shutil.copytree(source, directory, ignore=shutil.ignore_patterns("*.safetensors*"))
+    torch.save(model.state_dict(), directory / "pytorch_model.bin")
+    edit_config(directory, use_cache=False)
+    return directory
 
 
 def write_tokenizer(directory: Path) -> int:
@@ -187,16 +203,12 @@ class Training:
     eval_losses: list[float]
 
     @classmethod
-    def from_log(cls, entries: list[dict[str, Any]]) -> "Training":
-        """Reads a trainer's history, or the file of logs that it writes."""
-        losses = [entry["loss"] for entry in entries if "loss" in entry]
-        return cls(losses, [entry["eval_loss"] for entry in entries if "eval_loss" in entry])
-
-    @classmethod
     def read(cls, model: Path) -> "Training":
         """Reads what the newest run in a model's directory wrote."""
-        files = sorted(model.glob("runs/*/trainer_logs.json"), key=lambda path: path.stat().st_mtime)
-        return cls.from_log(json.loads(files[-1].read_text()))
+        logs = sorted(model.glob("runs/*/trainer_logs.json"), key=lambda path: path.stat().st_mtime)
+        entries = json.loads(logs[-1].read_text())
+        losses = [entry["loss"] for entry in entries if "loss" in entry]
+        return cls(losses, [entry["eval_loss"] for entry in entries if "eval_loss" in entry])
 
 
 def train(project: Path, model: Path, config: str = "small.yaml", **arguments: Any) -> Training:
@@ -213,7 +225,7 @@ def train(project: Path, model: Path, config: str = "small.yaml", **arguments: A
     values = {key: str(each) if isinstance(each, Path) else each for key, each in arguments.items()}
     script = Project(config, str(project), model_id_or_path=str(model), **values)()
     script.run()
-    return Training.from_log(script.trainer.state.log_history)
+    return Training.read(Path(values.get("output_dir", model)))
 
 
 def framework_command(*arguments: str | Path, timeout: int = 300) -> str:
