@@ -1,4 +1,4 @@
-"""Imports generated code, without a trace in transformers' caches, or on disk once the process ends."""
+"""Imports generated code, without a trace in transformers' caches or on disk afterwards."""
 
 import atexit
 import hashlib
