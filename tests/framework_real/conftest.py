@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from forgather_convert import convert
 from support.real_framework import (
     CHECKOUT,
     VARIABLE,
@@ -20,8 +21,6 @@ from support.real_framework import (
     write_samantha,
     write_workspace,
 )
-
-from forgather_convert import convert
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
