@@ -183,6 +183,10 @@ class ForgatherDestination(DestinationSide):
     original_config_text: str
     options: Mapping[str, Any]
 
+    @property
+    def is_loaded_strictly(self) -> bool:
+        return True
+
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
         weights = None
