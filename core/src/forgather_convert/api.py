@@ -27,6 +27,7 @@ from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.progress import Phase, Progress, TimedProgress
 from forgather_convert.source.detection import Direction, detect
 from forgather_convert.source.file_state import check_unchanged
+from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.tensors.dtypes import lossy_cast_from
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
@@ -310,6 +311,7 @@ def _request(
     detection = detect(model, options, calls.open_weights)
     check_destination(model, destination, options.overwrite)
     hooks = converter_for(detection.model_type, model, options, converter)
+    refuse_other_weights(detection.checkpoint, detection.is_forgather)
     request = PlanRequest(
         detection=detection,
         hooks=hooks.with_extensions(extensions),

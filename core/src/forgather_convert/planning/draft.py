@@ -8,7 +8,6 @@ from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.tensor_plans import asks_for_layout
-from forgather_convert.sides.parameters import RECOMPUTED
 from forgather_convert.sides.provenance import read_provenance
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.dialect import (
@@ -18,6 +17,7 @@ from forgather_convert.source.dialect import (
 )
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.file_names import SAFETENSORS
 

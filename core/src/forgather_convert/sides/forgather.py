@@ -24,7 +24,7 @@ from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
-from forgather_convert.sides.parameters import RECOMPUTED, parameters_of
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.reference import complete_config, config_object, with_max_length
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
@@ -33,6 +33,7 @@ from forgather_convert.source.detection import Detection
 from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.files import WriteFile, encode_json, sha256
 from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import Checkpoint
 

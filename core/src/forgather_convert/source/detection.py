@@ -72,6 +72,11 @@ class Detection:
     checkpoint: Checkpoint
     quantization: Quantization | None = None
 
+    @property
+    def is_forgather(self) -> bool:
+        """Whether the source is a Forgather model."""
+        return self.direction is Direction.FROM_FORGATHER
+
 
 def detect(
     source: Path, options: ConvertOptions, open_weights: OpenWeights = open_core_weights
