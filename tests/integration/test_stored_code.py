@@ -109,7 +109,7 @@ def test_an_absent_field_is_what_the_own_code_takes_for_it(
     shorter = tmp_path / "fg"
     shutil.copytree(pair.fg, shorter)
     (shorter / PROVENANCE).unlink()
-    for path in shorter.glob("configuration_*.py"):
+    for path in shorter.glob("modeling_*.py"):
         text = path.read_text().replace("rms_norm_eps: float = 1e-06", "rms_norm_eps: float = 0.25")
         path.write_text(text.replace('hidden_act: str = "silu"', 'hidden_act: str = "gelu"'))
     names = [field]

@@ -34,17 +34,14 @@ def load_generated_code(code: GeneratedCode) -> DynamicModelClasses:
         ConverterError: A component of a plugin cannot be imported.
     """
     try:
-        modules = import_modules(code.files, (code.model_module, code.config_module))
+        module = import_modules(code.files, (code.model_module,))[code.model_module]
     # The components of a plugin may raise anything.
     except Exception as error:
         raise ConverterError(
             f"The generated model {code.model_module}.py cannot be imported: "
             f"{type(error).__name__}: {error}. Correct the component that says so."
         ) from error
-    return DynamicModelClasses(
-        modules[code.config_module].DynamicCausalLMConfig,
-        modules[code.model_module].DynamicCausalLM,
-    )
+    return DynamicModelClasses(module.DynamicCausalLMConfig, module.DynamicCausalLM)
 
 
 def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, ModuleType]:
