@@ -20,7 +20,7 @@ from forgather_convert.dynamic_model.stored_code import (
     load_stored_code,
     read_stored_code,
 )
-from forgather_convert.families.config_checks import check_kinds, check_windows
+from forgather_convert.families.config_checks import MAY_BE_NULL, check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
@@ -147,6 +147,14 @@ def read_forgather(
         complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
+    # The framework's models are built from null heads; what that means is stated.
+    config = config.updated(
+        {
+            name: completed[name]
+            for name in MAY_BE_NULL
+            if name in config and config[name] is None and completed.get(name) is not None
+        }
+    )
     source = ForgatherSource(
         hooks=hooks,
         config=completed,
