@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.discovery.choice import converter_for
+from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.execution.commit import OnWritten, commit
 from forgather_convert.execution.destination import (
@@ -308,7 +308,12 @@ def _request(
     """Finds out what a model is, and who converts it."""
     extensions = load_extensions(options.use_plugins, model)
     calls = ExtensionCalls(CORE_FORMATS, extensions)
-    detection = detect(model, options, calls.open_weights)
+    detection = detect(
+        model,
+        options,
+        calls.open_weights,
+        lambda model_type: is_family(model_type, model, options, converter),
+    )
     check_destination(model, destination, options.overwrite)
     hooks = converter_for(detection.model_type, model, options, converter)
     refuse_other_weights(detection.checkpoint, detection.is_forgather)

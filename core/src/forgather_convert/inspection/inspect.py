@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from forgather_convert.discovery.choice import converter_for
+from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.families.config_checks import check_dimensions
@@ -25,6 +25,7 @@ from forgather_convert.source.checkpoint_choice import numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import (
     Direction,
+    IsFamily,
     detect,
     model_type_in,
     require_directory,
@@ -90,7 +91,13 @@ def inspect(
     problems = _Problems()
     extensions = problems.attempt(lambda: load_extensions(options.use_plugins, path)) or []
     open_weights = ExtensionCalls(CORE_FORMATS, extensions).open_weights
-    found = _find(path, options, open_weights, problems)
+    found = _find(
+        path,
+        options,
+        open_weights,
+        lambda model_type: is_family(model_type, path, options, converter),
+        problems,
+    )
     hooks = None
     if found.model_type is not None:
         model_type = found.model_type
@@ -125,9 +132,13 @@ class _Found:
 
 
 def _find(
-    path: Path, options: ConvertOptions, open_weights: OpenWeights, problems: _Problems
+    path: Path,
+    options: ConvertOptions,
+    open_weights: OpenWeights,
+    knows: IsFamily,
+    problems: _Problems,
 ) -> _Found:
-    detection = problems.attempt(lambda: detect(path, options, open_weights))
+    detection = problems.attempt(lambda: detect(path, options, open_weights, knows))
     if detection is not None:
         quantization = detection.quantization
         return _Found(

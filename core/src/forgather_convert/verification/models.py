@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.discovery.choice import converter_for
+from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import ExtensionCalls
@@ -81,7 +81,12 @@ def open_model(
         ForgatherConvertError: It cannot be read.
     """
     extensions = load_extensions(options.use_plugins, path)
-    detection = detect(path, options, ExtensionCalls(CORE_FORMATS, extensions).open_weights)
+    detection = detect(
+        path,
+        options,
+        ExtensionCalls(CORE_FORMATS, extensions).open_weights,
+        lambda model_type: is_family(model_type, path, options, converter),
+    )
     hooks = converter_for(detection.model_type, path, options, converter)
     hooks = hooks.with_extensions(extensions)
     refuse_other_weights(detection.checkpoint, detection.is_forgather)
