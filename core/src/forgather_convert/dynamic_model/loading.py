@@ -1,4 +1,4 @@
-"""Imports generated code, from files that exist only while the process runs."""
+"""Imports generated code, without a trace in transformers' caches or on disk afterwards."""
 
 import atexit
 import hashlib
