@@ -31,9 +31,14 @@ from forgather_convert.source.detection import (
     require_directory,
 )
 from forgather_convert.source.dialect import current_config, current_tensors
-from forgather_convert.source.directory_check import TOKENIZER_FILE, check_json_files
+from forgather_convert.source.directory_check import (
+    FILES_THAT_ARE_READ,
+    TOKENIZER_FILE,
+    check_json_files,
+)
 from forgather_convert.source.files import sha256
 from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.links import refuse_links_out
 from forgather_convert.source.other_weights import compare_other_headers
 from forgather_convert.source.readable_weights import contents_of
 from forgather_convert.tensors.expressions import stored
@@ -190,6 +195,7 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
     config, tensors = found.config, found.tensors
     if config is None:
         return
+    problems.attempt(lambda: refuse_links_out(found.metadata, FILES_THAT_ARE_READ))
     if tensors:
         problems.attempt(lambda: check_against_tensors(config, tensors))
     if found.is_complete and found.quantization is None:

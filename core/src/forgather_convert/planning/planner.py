@@ -55,6 +55,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         request.checkpoint.files.paths,
         destination.side_files,
         chat_template=options.chat_template_path,
+        follows_links=options.follow_links,
         writes=_vocabulary_writes(source, vocabulary),
     )
     written = WrittenFiles(

@@ -16,6 +16,7 @@ from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.directory_check import check_entries
 from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgather_config
+from forgather_convert.source.loading_fields import REDIRECTIONS
 from forgather_convert.source.model_directory import (
     find_model_directory,
     refuse_other_tokens,
@@ -34,11 +35,14 @@ from forgather_convert.source.readable_weights import (
     refuse_adapters,
 )
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype, is_dtype
+from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 logger = logging.getLogger(__name__)
 
+#: Ignored fields that most configs have.
+_NOTHING_TO_SAY = ("_name_or_path", "_commit_hash", "_attn_implementation_autoset")
 DEFAULT_MODEL_TYPE = "llama"
 DEFAULT_DTYPE = "bfloat16"
 
@@ -117,6 +121,7 @@ def detect(
     metadata_directory, checkpoint = _find_metadata(source, options, open_weights)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
+    _report_ignored_fields(config)
     quantization = read_quantization(config, options.dequantize)
     config = without_quantization(config)
     direction = _detect_direction(config, options)
@@ -212,14 +217,24 @@ def _report_checkpoints(source: Path) -> None:
 
 
 def _refuse_redirections(config: SourceConfig) -> None:
-    """Refuses configs because of which transformers reads other files than the usual ones."""
-    for field, what in (("transformers_weights", "weights"), ("configuration_files", "configs")):
+    """Refuses configs because of which transformers reads other files, or reads them otherwise."""
+    for field, effect in REDIRECTIONS.items():
         if config.get(field):
             raise UnsupportedModelError(
-                f"{config.origin} has the field '{field}', which makes transformers read other "
-                f"{what} than those of the usual name. Put them under the usual name, and remove "
-                "the field."
+                f"{config.origin} has the field '{field}', which makes transformers {effect}. Use "
+                "the usual names, and remove the field."
             )
+
+
+def _report_ignored_fields(config: SourceConfig) -> None:
+    """Says which fields are not used, without those that say where a model is from."""
+    named = [name for name in config.ignored if not name.endswith(_NOTHING_TO_SAY)]
+    if named:
+        logger.info(
+            "Ignored in %s: %s (they choose code that transformers imports, not the model)",
+            config.origin,
+            enumerate_names(named),
+        )
 
 
 def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Direction:
