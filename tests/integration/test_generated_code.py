@@ -41,7 +41,6 @@ def test_only_the_components_in_use_are_there(directory: Path) -> None:
         "attention_masks",
         "cache_arguments",
         "causal_attention",
-        f"configuration_{family}",
         "gated_feedforward",
         "input_encoder",
         "layer_stack",

@@ -109,7 +109,7 @@ def test_an_absent_field_is_what_the_own_code_takes_for_it(
     shorter = tmp_path / "fg"
     shutil.copytree(pair.fg, shorter)
     (shorter / PROVENANCE).unlink()
-    for path in shorter.glob("configuration_*.py"):
+    for path in shorter.glob("modeling_*.py"):
         text = path.read_text().replace("rms_norm_eps: float = 1e-06", "rms_norm_eps: float = 0.25")
         path.write_text(text.replace('hidden_act: str = "silu"', 'hidden_act: str = "gelu"'))
     names = [field]
@@ -180,6 +180,33 @@ def test_trusted_code_is_what_the_result_is_compared_with(edited: Path, tmp_path
 def test_trusted_code_that_computes_the_same_passes(edited: Path, tmp_path: Path) -> None:
     (norm,) = edited.glob("rms_norm_*.py")
     norm.write_text(norm.read_text().replace("2 * self.weight", "1 * self.weight"))
+    result = convert(edited, tmp_path / "back", ConvertOptions(trust_remote_code=True))
+    assert result.logits is not None
+    assert result.logits.are_equal
+
+
+_RETURNS_LOGITS = """
+
+_forward = DynamicCausalLM.forward
+
+
+def _return_logits(self, *arguments, return_dict=None, **kwargs):
+    output = _forward(self, *arguments, **kwargs)
+    return output if return_dict else output.logits
+
+
+DynamicCausalLM.forward = _return_logits
+"""
+
+
+def test_trusted_code_that_returns_logits_alone(edited: Path, tmp_path: Path) -> None:
+    """So do the framework's own models."""
+    (norm,) = edited.glob("rms_norm_*.py")
+    norm.write_text(norm.read_text().replace("2 * self.weight", "1 * self.weight"))
+    (model,) = (
+        path for path in edited.glob("*.py") if "class DynamicCausalLM(" in path.read_text()
+    )
+    model.write_text(model.read_text() + _RETURNS_LOGITS)
     result = convert(edited, tmp_path / "back", ConvertOptions(trust_remote_code=True))
     assert result.logits is not None
     assert result.logits.are_equal

@@ -119,7 +119,9 @@ def test_a_hostile_config_gives_no_other_code() -> None:
     harmless = generate_code(Project("llama", dict.fromkeys(config)))
     shapes = []
     for code in (hostile, harmless):
-        tree = ast.parse(code.files[f"{code.config_module}.py"])
+        # The suffix of all files is a hash of their content.
+        suffix = code.model_module.rpartition("_")[2]
+        tree = ast.parse(code.files[f"{code.model_module}.py"].replace(suffix, "suffix"))
         for node in ast.walk(tree):
             if isinstance(node, ast.FunctionDef):
                 node.args.defaults = []
@@ -163,7 +165,6 @@ def test_a_model_type_is_a_plain_name(model_type: Any) -> None:
 @pytest.mark.parametrize("model_type", ["xlm-roberta", "qwen2.5", "gpt_neox", "T5"])
 def test_names_that_families_have_are_names_of_modules(model_type: str) -> None:
     code = generate_code(Project(model_type, {"rms_norm_eps": 1e-6}))
-    assert code.config_module.isidentifier()
     assert code.model_module.isidentifier()
     assert load_generated_code(code).config_class.model_type.endswith(model_type)
 

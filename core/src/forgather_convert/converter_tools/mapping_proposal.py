@@ -57,8 +57,8 @@ _LAYERS: Mapping[str, str | None] = {
 _FIELD_NAMES: Mapping[str, str] = {
     "activation_function": "hidden_act",
     "hidden_activation": "hidden_act",
-    "resid_pdrop": "residual_dropout",
-    "hidden_dropout": "residual_dropout",
+    "resid_pdrop": "layer_dropout",
+    "hidden_dropout": "layer_dropout",
     "embd_pdrop": "embedding_dropout",
     "attn_pdrop": "attention_dropout",
     "n_inner": "intermediate_size",

@@ -46,13 +46,11 @@ class GeneratedCode:
         files: The text of each file, by its name. The files are flat and import each
             other relatively, which is all that transformers' loader follows.
         auto_map: The entry of the same name in ``config.json``.
-        config_module: The module, without its suffix, that defines the config class.
-        model_module: The module, without its suffix, that defines the models.
+        model_module: The module, without its suffix, that defines the models and their config.
     """
 
     files: Mapping[str, str]
     auto_map: Mapping[str, str]
-    config_module: str
     model_module: str
 
 
@@ -67,14 +65,9 @@ def generate_code(project: Project) -> GeneratedCode:
         ConverterError: A component does not exist or does not define its class, or a
             hyper-parameter has a name or a value that the config class cannot have.
     """
-    configuration = f"configuration_{project.module_name}"
     modeling = f"modeling_{project.module_name}"
-    components = collect_components(project, taken=(configuration, modeling))
-    sources = {
-        **components.sources,
-        configuration: _render_configuration(project, components),
-        modeling: _render_model(project, configuration, components),
-    }
+    components = collect_components(project, taken=(modeling,))
+    sources = {**components.sources, modeling: _render_model(project, components)}
     digest = hashlib.sha256()
     for name in sorted(sources):
         digest.update(f"{name}\n{sources[name]}\n".encode())
@@ -87,7 +80,8 @@ def generate_code(project: Project) -> GeneratedCode:
         files=MappingProxyType(files),
         auto_map=MappingProxyType(
             {
-                "AutoConfig": f"{configuration}{suffix}.DynamicCausalLMConfig",
+                # In the same file as the models: who imports it can make them from a config.
+                "AutoConfig": f"{modeling}{suffix}.DynamicCausalLMConfig",
                 "AutoModel": f"{modeling}{suffix}.DynamicCausalModel",
                 "AutoModelForCausalLM": f"{modeling}{suffix}.DynamicCausalLM",
                 "AutoModelForSequenceClassification": (
@@ -98,7 +92,6 @@ def generate_code(project: Project) -> GeneratedCode:
                 ),
             }
         ),
-        config_module=configuration + suffix,
         model_module=modeling + suffix,
     )
 
@@ -118,11 +111,10 @@ def _render(template: str, **values: Any) -> str:
     return _environment().get_template(template).render(**values)
 
 
-def _render_configuration(project: Project, components: ComponentFiles) -> str:
+def _render_config_class(project: Project, components: ComponentFiles) -> str:
     def render(parameters: Mapping[str, str]) -> str:
         return _render(
-            "configuration.py.j2",
-            family=project.model_type,
+            "config_class.py.j2",
             model_type=project.dynamic_model_type,
             hyperparameters=parameters,
             base_fields=_BASE_CONFIG_FIELDS,
@@ -155,9 +147,9 @@ def _parameter(name: str, value: Any) -> str:
         ) from error
 
 
-def _render_model(project: Project, configuration: str, files: ComponentFiles) -> str:
-    config_class = Symbol(configuration, "DynamicCausalLMConfig")
-    fixed = {symbol: symbol.name for symbol in (config_class, *files.functions)}
+def _render_model(project: Project, files: ComponentFiles) -> str:
+    config_class = _render_config_class(project, files)
+    fixed = {symbol: symbol.name for symbol in files.functions}
     symbols = [
         component.symbol
         for fillings in files.components.values()
@@ -168,6 +160,7 @@ def _render_model(project: Project, configuration: str, files: ComponentFiles) -
         return _render(
             "modeling.py.j2",
             family=project.model_type,
+            config_class=config_class,
             imports=_imports({*fixed, *symbols}, names),
             indirect=_imports(files.indirect, names),
             layer_classes=sorted(
@@ -177,6 +170,7 @@ def _render_model(project: Project, configuration: str, files: ComponentFiles) -
             tp_plan=tensor_parallel_plan(files.components).model,
             kind_fields=KINDS_OF_LAYERS,
             capabilities=_capabilities(project.capabilities or Capabilities()),
+            has_plain_head="head" not in project.components,
             has_head_bias="lm_head_bias" in project.config,
             has_router_logits=ROUTER_LOGITS_FIELD in project.config,
             chooses_experts=any(_EXPERTS in text for text in files.sources.values()),

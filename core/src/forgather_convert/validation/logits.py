@@ -360,7 +360,12 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
     num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
     kept = num_logit_positions(run.length, num_tokens)
     ids = torch.tensor(run.rows, device=device)
-    arguments: dict[str, Any] = {"input_ids": ids, "use_cache": bool(run.steps)}
+    # The framework's own models return the logits alone unless they are asked for an object.
+    arguments: dict[str, Any] = {
+        "input_ids": ids,
+        "use_cache": bool(run.steps),
+        **({"return_dict": True} if run.steps else {}),
+    }
     if run.first_position:
         positions = torch.arange(run.length, device=device) + run.first_position
         arguments["position_ids"] = positions.unsqueeze(0)
@@ -375,17 +380,24 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         streamed(model, dtype, device, selection, settings.advance),
     ):
         output = model(**arguments)
-        found = [output.logits[:, -kept:].cpu()]
+        found = [_logits_in(output)[:, -kept:].cpu()]
         for token in run.steps:
             step = torch.tensor([[token]], device=device)
             output = model(input_ids=step, use_cache=True, **_cache_of(model, output))
-            found.append(output.logits[:, -1:].cpu())
+            found.append(_logits_in(output)[:, -1:].cpu())
     logits = torch.cat(found, 1)
     if tokens is not None and logits.shape[-1] != num_tokens:
         # The model computes its logits in another way than with a head.
         logits = logits[..., torch.as_tensor(tokens)]
     first, *others = logits
     return torch.cat((first[max(0, run.padding - run.length + kept) :], *others)).unsqueeze(0)
+
+
+def _logits_in(output: Any) -> "torch.Tensor":
+    import torch
+
+    logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
+    return logits
 
 
 def _cache_of(model: Any, output: Any) -> dict[str, Any]:

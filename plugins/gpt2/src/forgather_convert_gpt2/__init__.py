@@ -41,7 +41,7 @@ class GPT2Converter(HFConverter):
         "activation_function": "hidden_act",
         "attn_pdrop": "attention_dropout",
         "embd_pdrop": "embedding_dropout",
-        "resid_pdrop": "residual_dropout",
+        "resid_pdrop": "layer_dropout",
     }
     hyperparameters = (
         *field_names,

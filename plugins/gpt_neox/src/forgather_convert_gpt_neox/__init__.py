@@ -80,6 +80,6 @@ class GPTNeoXConverter(HFConverter):
         return {
             "num_key_value_heads": config.get("num_attention_heads"),
             "mlp_bias": True,
-            "residual_dropout": dropout,
+            "layer_dropout": dropout,
             "embedding_dropout": dropout,
         }

@@ -44,7 +44,7 @@ class PhiConverter(HFConverter):
         "partial_rotary_factor",
     )
     field_names: ClassVar[Mapping[str, str]] = {
-        "resid_pdrop": "residual_dropout",
+        "resid_pdrop": "layer_dropout",
         "embd_pdrop": "embedding_dropout",
     }
     fixed_hyperparameters: ClassVar[Mapping[str, Any]] = {

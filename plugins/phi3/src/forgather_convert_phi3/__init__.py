@@ -35,7 +35,7 @@ class Phi3Converter(HFConverter):
         "resid_pdrop",
         "embd_pdrop",
     )
-    field_names: ClassVar[Mapping[str, str]] = {"resid_pdrop": "residual_dropout"}
+    field_names: ClassVar[Mapping[str, str]] = {"resid_pdrop": "layer_dropout"}
     weight_mapping: ClassVar[WeightMappingDict] = {
         **{
             hf: fg

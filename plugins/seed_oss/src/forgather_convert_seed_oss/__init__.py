@@ -20,7 +20,10 @@ class SeedOssConverter(HFConverter):
         "mlp_bias",
         "residual_dropout",
     )
-    field_names: ClassVar[Mapping[str, str]] = {"attention_out_bias": "attention_output_bias"}
+    field_names: ClassVar[Mapping[str, str]] = {
+        "attention_out_bias": "attention_output_bias",
+        "residual_dropout": "layer_dropout",
+    }
 
     def get_hf_model_class(self) -> Any:
         from transformers import SeedOssForCausalLM

@@ -27,6 +27,7 @@ class Starcoder2Converter(HFConverter):
         "residual_dropout",
         "embedding_dropout",
     )
+    field_names: ClassVar[Mapping[str, str]] = {"residual_dropout": "layer_dropout"}
     weight_mapping: ClassVar[WeightMappingDict] = {
         name.replace("up_proj", "c_fc").replace("down_proj", "c_proj"): place
         for name, place in STANDARD_WEIGHT_MAPPING.items()

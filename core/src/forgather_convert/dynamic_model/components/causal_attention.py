@@ -8,6 +8,7 @@ from torch import nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .attention_masks import attention_types
+from .cache_arguments import CACHE
 from .rotary_embedding import apply_rotary
 
 Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -55,15 +56,16 @@ class CausalAttention(nn.Module):
     """Attention to the past, by the implementation that the config selects.
 
     Its steps are methods, for attentions that differ in one: ``build_projections``,
-    ``project``, ``rotate``, ``remember`` and ``attend``.
+    ``project``, ``rotate``, ``update_cache``, ``attention_options`` and ``merge_heads``. The call
+    of the attention function itself must stay in ``forward``: vLLM looks for it there.
 
     A config may say which layers have rotary positions, ``no_rope_layers``: 1 for a layer that
-    has them, 0 for one that has no positions at all, as transformers writes it.
+    has them, 0 for one that has no positions at all, as transformers writes it. It may have
+    ``flex_attn_kernel_options``, a dictionary for the kernel of flex attention.
 
     Attributes:
         tp_plan: How the projections are divided among devices.
-        eager: What attends where the config selects ``"eager"``.
-        attention_options: More arguments for whatever attends.
+        eager: The attention function for the implementation ``"eager"``.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {
@@ -85,7 +87,6 @@ class CausalAttention(nn.Module):
         self.is_causal = True
         is_sliding = attention_types(config)[layer_idx] == "sliding_attention"
         self.sliding_window = config.sliding_window if is_sliding else None
-        self.attention_options: dict[str, Any] = {}
         rope_layers = getattr(config, "no_rope_layers", None)
         self.has_rope = rope_layers is None or bool(rope_layers[layer_idx])
 
@@ -121,48 +122,38 @@ class CausalAttention(nn.Module):
         """Puts the positions into query and key, each ``[batch, heads, sequence, head_dim]``."""
         return apply_rotary(query, position_embeddings), apply_rotary(key, position_embeddings)
 
-    def remember(
+    def update_cache(
         self,
         key: torch.Tensor,
         value: torch.Tensor,
         past_key_values: Any,
         cache_position: torch.Tensor | None,
+        kwargs: dict[str, Any],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Puts key and value into the cache, if there is one, and gives all that it has."""
+        """Adds key and value to the cache, if there is one, and returns all that it holds.
+
+        A cache of transformers' continuous batching also changes ``kwargs``, the further
+        arguments of the attention function.
+        """
         if past_key_values is None:
             return key, value
-        # transformers 4 needs the position for a static cache; version 5 keeps count itself.
-        key, value = past_key_values.update(
-            key, value, self.layer_idx, {"cache_position": cache_position}
-        )
+        if CACHE == "cache":
+            key, value = past_key_values.update(key, value, self.layer_idx, kwargs=kwargs)
+        else:
+            # transformers 4 needs the position for a static cache.
+            key, value = past_key_values.update(
+                key, value, self.layer_idx, {"cache_position": cache_position}
+            )
         return key, value
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: Any,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What the values come to, ``[batch, sequence, heads, head_dim]``, and the weights."""
-        attend: Callable[..., Any] = self.eager
-        implementation = self.config._attn_implementation
-        if implementation != "eager":
-            attend = ALL_ATTENTION_FUNCTIONS[implementation]
-        output, weights = attend(
-            self,
-            query,
-            key,
-            value,
-            attention_mask,
-            dropout=self.attention_dropout if self.training else 0.0,
-            scaling=self.scaling,
-            sliding_window=self.sliding_window,
-            **self.attention_options,
-            **kwargs,
-        )
-        return output, weights
+    def attention_options(self) -> dict[str, Any]:
+        """Further arguments of the attention function."""
+        kernel_options = getattr(self.config, "flex_attn_kernel_options", None)
+        return {"kernel_options": kernel_options} if kernel_options else {}
+
+    def merge_heads(self, output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        """Joins the heads, ``[*shape, heads, size]``, to ``[*shape, heads * size]``."""
+        return output.reshape(*shape, -1).contiguous()
 
     def forward(
         self,
@@ -174,15 +165,29 @@ class CausalAttention(nn.Module):
         all_attentions: list[torch.Tensor | None] | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Gives ``[batch, sequence, hidden]``, and adds the weights to ``all_attentions``."""
+        """Returns ``[batch, sequence, hidden]``, and adds the weights to ``all_attentions``."""
         query, key, value = self.project(hidden_states)
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         if self.has_rope and position_embeddings is not None:
             query, key = self.rotate(query, key, position_embeddings)
-        key, value = self.remember(key, value, past_key_values, cache_position)
-        output, weights = self.attend(query, key, value, attention_mask, **kwargs)
+        key, value = self.update_cache(key, value, past_key_values, cache_position, kwargs)
+        attend: Callable[..., Any] = self.eager
+        if self.config._attn_implementation != "eager":
+            attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        output, weights = attend(
+            self,
+            query,
+            key,
+            value,
+            attention_mask,
+            dropout=self.attention_dropout if self.training else 0.0,
+            scaling=self.scaling,
+            sliding_window=self.sliding_window,
+            **self.attention_options(),
+            **kwargs,
+        )
         if all_attentions is not None:
             all_attentions.append(weights)
-        output = output.reshape(*hidden_states.shape[:-1], -1).contiguous()
+        output = self.merge_heads(output, hidden_states.shape[:-1])
         projected: torch.Tensor = self.output_linear(output)
         return projected

@@ -12,6 +12,7 @@ class GatedFeedforward(nn.Module):
 
     With the silu activation this is SwiGLU: Shazeer, "GLU Variants Improve
     Transformer", 2020. The inner size is the config's ``intermediate_size``, unless it is given.
+    A config may have a probability of dropout for the product, ``activation_dropout``.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {
@@ -28,8 +29,12 @@ class GatedFeedforward(nn.Module):
         self.up_proj = nn.Linear(hidden, inner, bias=bias)
         self.down_proj = nn.Linear(inner, hidden, bias=bias)
         self.activation = ACT2FN[config.hidden_act]
+        probability = getattr(config, "activation_dropout", 0.0)
+        self.dropout = nn.Dropout(probability) if probability else None
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         gated = self.activation(self.gate_proj(hidden_states)) * self.up_proj(hidden_states)
+        if self.dropout is not None:
+            gated = self.dropout(gated)
         output: torch.Tensor = self.down_proj(gated)
         return output

@@ -10,19 +10,43 @@ from torch import nn
 from .attention_masks import attention_types
 
 
+class Layers(nn.ModuleList):
+    """The layers by their numbers, some of which may be missing.
+
+    Tools divide a model among devices in two ways. The Forgather framework deletes layers by
+    their names, as from an ``nn.ModuleDict``, and the others keep theirs. vLLM looks for an
+    ``nn.ModuleList`` and replaces layers in it.
+    """
+
+    def keys(self) -> Iterable[str]:
+        """The numbers of the layers, as text."""
+        return self._modules.keys()
+
+    def items(self) -> Iterable[tuple[str, Any]]:
+        """Each layer with its number, as text."""
+        return self._modules.items()
+
+    def __delitem__(self, index: int | slice | str) -> None:
+        if isinstance(index, str):
+            del self._modules[index]
+        else:
+            super().__delitem__(index)
+
+
 class LayerStack(nn.Module):
     """Runs the layers in order, each with the mask and the positions of its kind of attention.
 
     As in transformers, the config may be changed to have fewer layers than there are
-    (``assistant_early_exit`` does that): the others are left out.
+    (``assistant_early_exit`` does that): the others are left out. A stage of a pipeline has some
+    of the layers only, and the norm only where it has the last.
     """
 
     def __init__(self, config: Any, layers: Iterable[nn.Module], layer_norm: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.layers = nn.ModuleList(layers)
-        self.layer_norm = layer_norm
-        self.attention_types = attention_types(config)
+        self.layers = Layers(layers)
+        self.layer_norm: nn.Module | None = layer_norm
+        self.attention_types = {str(i): kind for i, kind in enumerate(attention_types(config))}
 
     def forward(
         self,
@@ -33,15 +57,15 @@ class LayerStack(nn.Module):
         output_attentions: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[Any, ...] | None, tuple[Any, ...] | None]:
-        """Gives the normalised output, all hidden states and all attention weights, if asked for.
+        """Returns the normalised output, all hidden states and all attention weights, if asked for.
 
         The hidden states are the input of every layer and the normalised output:
         one more than there are layers.
         """
         all_hidden_states: tuple[Any, ...] | None = () if output_hidden_states else None
         all_attentions: list[Any] | None = [] if output_attentions else None
-        layers = islice(self.layers, self.config.num_hidden_layers)
-        for layer, kind in zip(layers, self.attention_types, strict=False):
+        for index, layer in islice(self.layers.items(), self.config.num_hidden_layers):
+            kind = self.attention_types[index]
             if all_hidden_states is not None:
                 all_hidden_states += (hidden_states,)
             hidden_states = layer(
@@ -51,7 +75,8 @@ class LayerStack(nn.Module):
                 all_attentions=all_attentions,
                 **kwargs,
             )
-        hidden_states = self.layer_norm(hidden_states)
+        if self.layer_norm is not None:
+            hidden_states = self.layer_norm(hidden_states)
         if all_hidden_states is not None:
             all_hidden_states += (hidden_states,)
         attentions = None if all_attentions is None else tuple(all_attentions)

@@ -11,7 +11,7 @@ class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     """``x + attention(norm1(x)) + feedforward(norm1(x))``.
 
     Wang and Komatsuzaki, "GPT-J-6B", 2021. A config may have a probability of dropout for what
-    is added, ``residual_dropout``.
+    is added, ``layer_dropout``.
     """
 
     def __init__(
@@ -21,7 +21,7 @@ class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         self.attention = attention
         self.feedforward = feedforward
         self.norm1 = norm1
-        probability = getattr(config, "residual_dropout", 0.0)
+        probability = getattr(config, "layer_dropout", 0.0)
         self.dropout = nn.Dropout(probability) if probability else None
 
     def add(

@@ -10,8 +10,9 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     """``x + attention(norm1(x))``, then ``x + feedforward(norm2(x))``.
 
-    A config may have a probability of dropout for what is added, ``residual_dropout``, and a
-    factor for it, ``residual_multiplier``.
+    A config may have a probability of dropout for what is added, ``layer_dropout``, another for
+    what it is added to, ``residual_dropout``, and a factor for what is added,
+    ``residual_multiplier``.
 
     Hidden states are passed by position: gradient checkpointing needs it.
     """
@@ -30,11 +31,15 @@ class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         self.norm1 = norm1
         self.norm2 = norm2
         self.multiplier = getattr(config, "residual_multiplier", None)
-        probability = getattr(config, "residual_dropout", 0.0)
+        probability = getattr(config, "layer_dropout", 0.0)
         self.dropout = nn.Dropout(probability) if probability else None
+        probability = getattr(config, "residual_dropout", 0.0)
+        self.residual_dropout = nn.Dropout(probability) if probability else None
 
     def add(self, hidden_states: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
-        """Adds what a block gives to what it got."""
+        """Adds the output of a block to its input."""
+        if self.residual_dropout is not None:
+            hidden_states = self.residual_dropout(hidden_states)
         if self.dropout is not None:
             added = self.dropout(added)
         if self.multiplier is not None:

@@ -17,7 +17,7 @@ CACHES_LATENTS = hasattr(DeepseekV3Attention, "expand_kv")
 _EPS = 1e-6
 
 
-def halved(heads: torch.Tensor) -> torch.Tensor:
+def deinterleave_pairs(heads: torch.Tensor) -> torch.Tensor:
     """Turns ``(a, b, c, d...)`` into ``(a, c..., b, d...)``, in the last dimension."""
     pairs = heads.view(*heads.shape[:-1], -1, 2)
     return pairs.transpose(-1, -2).reshape(heads.shape)
@@ -90,28 +90,34 @@ class LatentAttention(CausalAttention):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         unrotated, query = torch.split(query, self.query_parts, dim=-1)
         if self.config.rope_interleave:
-            query, key = halved(query), halved(key)
+            query, key = deinterleave_pairs(query), deinterleave_pairs(key)
         query, key = super().rotate(query, key, position_embeddings)
         return torch.cat((unrotated, query), dim=-1), key
 
-    def remember(
+    @property
+    def pads_values(self) -> bool:
+        """Whether the attention function wants keys and values of one size.
+
+        Later versions of transformers see to that themselves.
+        """
+        return not CACHES_LATENTS and bool(self.config._attn_implementation == "flash_attention_2")
+
+    def update_cache(
         self, key: torch.Tensor, value: torch.Tensor, *cache: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        if not CACHES_LATENTS:
-            return super().remember(*self.expand(key, value), *cache)
-        # In the cache, the latents are the keys.
-        latents, key = super().remember(value, key, *cache)
-        return self.expand(key, latents)
+        if CACHES_LATENTS:
+            # In the cache, the latents are the keys.
+            latents, key = super().update_cache(value, key, *cache)
+            return self.expand(key, latents)
+        key, value = super().update_cache(*self.expand(key, value), *cache)
+        if self.pads_values:
+            value = functional.pad(value, (0, key.shape[-1] - value.shape[-1]))
+        return key, value
 
-    def attend(
-        self, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *mask: Any, **kwargs: Any
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        size = value.shape[-1]
-        if not CACHES_LATENTS and self.config._attn_implementation == "flash_attention_2":
-            # It wants heads of one size. Later versions of transformers see to that themselves.
-            value = functional.pad(value, (0, query.shape[-1] - size))
-        output, weights = super().attend(query, key, value, *mask, **kwargs)
-        return output[..., :size], weights
+    def merge_heads(self, output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+        if self.pads_values:
+            output = output[..., : self.key_value_parts[1]]
+        return super().merge_heads(output, shape)
 
     def expand(self, key: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The keys and values of all heads, ``[batch, heads, sequence, size]``.

@@ -11,4 +11,6 @@ class Gemma2Attention(CausalAttention):
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         self.scaling = config.query_pre_attn_scalar**-0.5
-        self.attention_options = {"softcap": config.attn_logit_softcapping}
+
+    def attention_options(self) -> dict[str, Any]:
+        return {**super().attention_options(), "softcap": self.config.attn_logit_softcapping}

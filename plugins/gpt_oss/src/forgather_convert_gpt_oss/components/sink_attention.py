@@ -57,12 +57,5 @@ class SinkAttention(CausalAttention):
         """New sinks are random, as matrices are."""
         nn.init.normal_(self.sinks, std=self.config.initializer_range)
 
-    def attend(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attention_mask: Any,
-        **kwargs: Any,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        return super().attend(query, key, value, attention_mask, s_aux=self.sinks, **kwargs)
+    def attention_options(self) -> dict[str, Any]:
+        return {**super().attention_options(), "s_aux": self.sinks}
