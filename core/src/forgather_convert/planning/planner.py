@@ -48,7 +48,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     if destination.original is not None:
         layout = original_layout(tensors, destination.original, destination.parameters)
     if layout is None:
-        layout = choose_layout(request, tensors)
+        layout = choose_layout(request, tensors, destination)
     files = plan_side_files(
         detection.source,
         source.directory,

@@ -11,10 +11,11 @@ class RMSNorm(nn.LayerNorm):
     dtype *before* it is multiplied: the order decides the last bit.
     Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 
-    It is a ``LayerNorm`` to trainers, which spare those from weight decay.
+    It is a ``LayerNorm`` to trainers, which exempt those from weight decay. Servers build one
+    from its size alone to see how new weights begin.
     """
 
-    def __init__(self, size: int, eps: float) -> None:
+    def __init__(self, size: int, eps: float = 1e-6) -> None:
         super().__init__(size, eps=eps, bias=False)
 
     def normalize(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -41,9 +42,13 @@ class WideRMSNorm(RMSNorm):
 class ZeroCenteredRMSNorm(RMSNorm):
     """Where the factor is one more than the weight, and the result is rounded last."""
 
-    def initialize(self) -> None:
+    def reset_parameters(self) -> None:
         """A new norm multiplies by one."""
         nn.init.zeros_(self.weight)
+
+    def initialize(self) -> None:
+        """The same for transformers, which sets the weights of every norm to one."""
+        self.reset_parameters()
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         factor = 1.0 + self.weight.to(torch.float32)

@@ -10,7 +10,7 @@ class WideLayerNorm(nn.LayerNorm):
     Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
 
-    def __init__(self, size: int, eps: float) -> None:
+    def __init__(self, size: int, eps: float = 1e-5) -> None:
         super().__init__(size, eps=eps, bias=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
