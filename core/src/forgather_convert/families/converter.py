@@ -198,10 +198,10 @@ class HFConverter:
                     "(--converter-path)."
                 )
         if self.has_rope:
-            self._validate_rope(src_config)
+            self._validate_rope(src_config, is_complete=direction == "from_forgather")
 
-    def _validate_rope(self, src_config: SourceConfig) -> None:
-        rope = read_rope(src_config, src_config.origin)
+    def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
+        rope = read_rope(src_config, src_config.origin, is_complete)
         if rope.by_kind and LOCAL_BASE not in self.hyperparameters:
             raise UnsupportedModelError(
                 f"{src_config.origin} has different RoPE parameters for different kinds of layers. "

@@ -20,7 +20,7 @@ from forgather_convert.dynamic_model.stored_code import (
     load_stored_code,
     read_stored_code,
 )
-from forgather_convert.families.config_checks import MAY_BE_NULL, check_kinds, check_windows
+from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
@@ -38,6 +38,8 @@ from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import Checkpoint
 
 logger = logging.getLogger(__name__)
+
+_GROUPS = "num_key_value_heads"
 
 
 @dataclass(frozen=True)
@@ -147,14 +149,9 @@ def read_forgather(
         complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
-    # The framework's models are built from null heads; what that means is stated.
-    config = config.updated(
-        {
-            name: completed[name]
-            for name in MAY_BE_NULL
-            if name in config and config[name] is None and completed.get(name) is not None
-        }
-    )
+    if config.get(_GROUPS, 0) is None:
+        # The framework's own models have null there for as many as there are attention heads.
+        config = config.updated({_GROUPS: completed[_GROUPS]})
     source = ForgatherSource(
         hooks=hooks,
         config=completed,

@@ -26,7 +26,11 @@ from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json
-from forgather_convert.source.quantization import Quantization
+from forgather_convert.source.quantization import (
+    Quantization,
+    read_quantization,
+    without_quantization,
+)
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import collapse_names, compile_pattern
 from forgather_convert.tensors.parameters import ModelParameters
@@ -196,6 +200,8 @@ class HuggingFaceDestination(DestinationSide):
     def load(self, directory: Path) -> Any:
         classes = ReferenceClasses.of(self.hooks)
         config = read_config(directory)
+        read_quantization(config, dequantizes=False)
+        config = without_quantization(config)
         try:
             config_object = classes.read(config, config.origin)
         except UnreadableConfigError as error:
