@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -46,6 +47,32 @@ def test_the_highest_number_is_the_latest(checkpoints: Checkpoints, tmp_path: Pa
     checkpoints.add("checkpoint-007", 7.0)
     checkpoints.add("checkpoint-best", 99.0)
     assert checkpoints.converted(tmp_path / "hf") == 10.0
+
+
+@pytest.mark.parametrize("what", ["directory", "weights"])
+def test_a_newer_checkpoint_is_named(what: str, checkpoints: Checkpoints) -> None:
+    """A training went back to step 2000, and the framework takes the newest."""
+    times = {"checkpoint-5000": 1_700_000_000, "checkpoint-2000": 1_700_003_600}
+    for name, time in times.items():
+        directory = checkpoints.add(name, 1.0)
+        same = 1_600_000_000
+        os.utime(directory / "model.safetensors", (0, time if what == "weights" else same))
+        os.utime(directory, (0, time if what == "directory" else same))
+    (message,) = (text for text in _log_of_planning(checkpoints, 30).splitlines())
+    older, newer = (checkpoints.fg / name for name in times)
+    assert f"{older} is converted" in message
+    assert f"{newer} is newer" in message
+    assert f"-c {newer}" in message
+
+
+def test_nothing_is_said_of_checkpoints_in_order(checkpoints: Checkpoints) -> None:
+    for number in (9, 10):
+        directory = checkpoints.add(f"checkpoint-{number}", 1.0)
+        for path in (directory / "model.safetensors", directory):
+            os.utime(path, (0, 1_700_000_000 + number))
+    # One that cannot be taken.
+    (checkpoints.fg / "checkpoint-3").mkdir()
+    assert _log_of_planning(checkpoints, 30) == ""
 
 
 def test_both_places_are_searched(checkpoints: Checkpoints, tmp_path: Path) -> None:

@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from forgather_convert import ConvertOptions, convert
+from forgather_convert import ConvertOptions, UnsupportedModelError, convert, inspect
 from support.command import run_convert
 from support.converting import edit_config, logits_of, read_config
 from support.directories import differences
 from support.models import load_hf, write_hf_model
+from support.old_dialect import OldDialect, write_old_model
 from support.variants import variant
 
 LLAMA = variant("llama-default")
@@ -68,10 +69,37 @@ def test_reverse_without_metadata_takes_llama(forgather_model: Path, tmp_path: P
     stripped = strip_metadata(forgather_model, tmp_path / "fg")
     result = run_convert("--reverse", stripped, tmp_path / "back")
     assert "WARNING: Could not auto-detect model type" in result.stderr
+    assert "Auto-detected Forgather model" not in result.stderr
     assert "'llama'" in result.stderr
     assert read_config(tmp_path / "back")["model_type"] == "llama"
     original = load_hf(forgather_model.parent / "hf", "llama")
     assert torch.equal(logits_of(load_hf(tmp_path / "back", "llama")), logits_of(original))
+
+
+@pytest.mark.parametrize("name", ["llama2", "llama3_2", "dynllama"])
+def test_the_name_of_a_new_model_is_no_family(
+    name: str, forgather_model: Path, tmp_path: Path
+) -> None:
+    """The framework makes the model type of the name that a project gives its model."""
+    source = write_old_model(tmp_path / "old", forgather_model, OldDialect("new", has_family=False))
+    edit_config(source, model_type=f"forgather-dynamic-causal-{name}")
+    result = run_convert(source, tmp_path / "back")
+    (warning,) = (line for line in result.stderr.splitlines() if "auto-detect model" in line)
+    for word in ("Could not auto-detect model type", f"'{name}'", "'llama'", "--model-type"):
+        assert word in warning
+    assert "Auto-detected Forgather model" not in result.stderr
+    assert read_config(tmp_path / "back")["model_type"] == "llama"
+    assert inspect(source).model_type == "llama"
+
+
+@pytest.mark.parametrize("model_type", ["bloom", "gemma2"])
+def test_a_family_that_cannot_be_converted_is_not_taken_for_llama(
+    model_type: str, forgather_model: Path, tmp_path: Path
+) -> None:
+    source = strip_metadata(forgather_model, tmp_path / "fg")
+    edit_config(source, model_type=f"forgather-dynamic-causal-{model_type}")
+    with pytest.raises(UnsupportedModelError, match=f"No converter.*'{model_type}'"):
+        convert(source, tmp_path / "back", ConvertOptions(use_plugins=False))
 
 
 def test_model_type_where_the_config_does_not_say(

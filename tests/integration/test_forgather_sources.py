@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from forgather_convert import convert
+from forgather_convert import convert, inspect
 from support.converting import (
     assert_rope_is_for_both_transformers,
     convert_unchecked,
+    edit_config,
     logits_of,
     plain_logits,
     read_config,
@@ -128,6 +129,23 @@ def test_older_models_of_every_kind(
     assert torch.equal(plain_logits(hf), logits_of(load_hf(pair.hf, variant.family)))
     others = {path.name for path in hf.iterdir() if not path.name.startswith("model")}
     assert others == {"config.json", "generation_config.json", "chat_template.jinja"}
+
+
+@pytest.mark.parametrize("is_ours", [True, False])
+def test_key_value_heads_that_are_null(is_ours: bool, convert_once: Pairs, tmp_path: Path) -> None:
+    """The framework's default model has a head of keys and values for each of its queries'."""
+    pair = convert_once(variant("llama-mha"), "float32")
+    if is_ours:
+        source = shutil.copytree(pair.fg, tmp_path / "fg")
+    else:
+        source = write_old_model(tmp_path / "old", pair.fg, OldDialect("two-files"))
+    edit_config(source, num_key_value_heads=None)
+    assert inspect(source).problems == ()
+    convert(source, tmp_path / "hf")
+    config = read_config(tmp_path / "hf")
+    assert config["num_key_value_heads"] == config["num_attention_heads"] == 4
+    expected = logits_of(load_hf(pair.hf, "llama"))
+    assert torch.equal(plain_logits(tmp_path / "hf"), expected)
 
 
 def test_an_older_model_says_in_full_what_it_left_out(convert_once: Pairs, tmp_path: Path) -> None:

@@ -254,9 +254,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("files", "problem"),
     [
-        ({}, "has no weights"),
+        ({}, "has no config.json"),
         ({"config.json": "{"}, "cannot be read as JSON"),
-        ({"notes.txt": "Nothing."}, "has no weights"),
+        ({"notes.txt": "Nothing."}, "has no config.json"),
     ],
     ids=["empty", "damaged", "other"],
 )

@@ -71,6 +71,18 @@ def test_no_model_type(source: Path, model_type: str | None) -> None:
     )
 
 
+def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
+    directory = tmp_path / "somewhere"
+    directory.mkdir()
+    (directory / "notes.txt").write_text("of something else")
+    assert_refused(
+        directory,
+        SourceError,
+        "Could not auto-detect model type",
+        f"{directory} has no config.json: is this the model directory?",
+    )
+
+
 def test_model_type_that_is_no_text(source: Path) -> None:
     edit_config(source, model_type=5)
     assert_refused(

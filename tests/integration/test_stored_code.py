@@ -185,6 +185,33 @@ def test_trusted_code_that_computes_the_same_passes(edited: Path, tmp_path: Path
     assert result.logits.are_equal
 
 
+_RETURNS_LOGITS = """
+
+_forward = DynamicCausalLM.forward
+
+
+def _return_logits(self, *arguments, return_dict=None, **kwargs):
+    output = _forward(self, *arguments, **kwargs)
+    return output if return_dict else output.logits
+
+
+DynamicCausalLM.forward = _return_logits
+"""
+
+
+def test_trusted_code_that_returns_logits_alone(edited: Path, tmp_path: Path) -> None:
+    """So do the framework's own models."""
+    (norm,) = edited.glob("rms_norm_*.py")
+    norm.write_text(norm.read_text().replace("2 * self.weight", "1 * self.weight"))
+    (model,) = (
+        path for path in edited.glob("*.py") if "class DynamicCausalLM(" in path.read_text()
+    )
+    model.write_text(model.read_text() + _RETURNS_LOGITS)
+    result = convert(edited, tmp_path / "back", ConvertOptions(trust_remote_code=True))
+    assert result.logits is not None
+    assert result.logits.are_equal
+
+
 # Hostile directories
 
 

@@ -348,3 +348,17 @@ def test_values_cannot_command_the_terminal(hf: Path, copied: Callable[[Path], P
 
 def test_given_converter_is_used(hf: Path, fg: Path) -> None:
     assert verify(hf, fg, converter=Qwen3Converter()).a.converter == "given"
+
+
+def test_initialization_is_no_difference(fg: Path, tmp_path: Path) -> None:
+    """The framework's models do not say by which numbers they were made."""
+    other = shutil.copytree(fg, tmp_path / "other")
+    edit_config(other, initializer_range=0.5)
+    verification = verify(fg, other, VerifyOptions(logit_check=False))
+    assert verification.config == ()
+    (field,) = verification.initialization
+    assert (field.name, field.a, field.b) == ("initializer_range", 0.02, 0.5)
+    assert verification.are_equal
+    result = forgather("verify", "--no-logit-check", fg, other)
+    assert result.returncode == 0
+    assert "initializer_range: 0.02 in A, 0.5 in B (only for new weights" in result.stdout

@@ -157,7 +157,7 @@ def test_pytorch_format_and_new_tokens_together(tmp_path: Path) -> None:
     yaml = "bos_token: <|begin|>\nspecial_tokens: [<|a|>]\n"
     pickled = add_tokens(source, tmp_path / "pt", yaml, weights_format="pytorch")
     expected = weights(add_tokens(source, tmp_path / "st", yaml))
-    state = torch.load(pickled / "pytorch_model.bin", weights_only=True)
+    state = torch.load(pickled / "pytorch_model-00001-of-00001.bin", weights_only=True)
     assert state.keys() == expected.keys()
     assert all(torch.equal(state[name], expected[name]) for name in expected)
 

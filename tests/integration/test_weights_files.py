@@ -25,7 +25,7 @@ def test_pytorch_format(tmp_path: Path) -> None:
     """It loads, and what comes back from it are the same weights."""
     source = write_hf_model(tmp_path / "hf", LLAMA, dtype="float32")
     convert(source, tmp_path / "fg", ConvertOptions(weights_format="pytorch"))
-    assert (tmp_path / "fg" / "pytorch_model.bin").is_file()
+    assert (tmp_path / "fg" / "pytorch_model.bin.index.json").is_file()
     assert not list((tmp_path / "fg").glob("*.safetensors*"))
     original = load_hf(source, "llama")
     assert torch.equal(logits_of(load_forgather(tmp_path / "fg")), logits_of(original))

@@ -4,7 +4,12 @@ from pathlib import Path
 
 
 def add_snapshot(
-    cache: Path, name: str, commit: str, source: Path, branch: str | None = "main"
+    cache: Path,
+    name: str,
+    commit: str,
+    source: Path,
+    branch: str | None = "main",
+    kind: str = "models",
 ) -> Path:
     """Adds a model's directory as a snapshot: links to files that are named by their content.
 
@@ -14,11 +19,12 @@ def add_snapshot(
         commit: The revision; as short as the test likes.
         source: The files.
         branch: What has this commit.
+        kind: ``"models"`` or ``"datasets"``.
 
     Returns:
         The model's directory in the cache.
     """
-    directory = cache / f"models--{name.replace('/', '--')}"
+    directory = cache / f"{kind}--{name.replace('/', '--')}"
     snapshot = directory / "snapshots" / commit
     snapshot.mkdir(parents=True)
     for folder in ("blobs", "refs"):

@@ -5,6 +5,17 @@ class of converters. Names are imported when they are used: ``import forgather_c
 neither torch nor transformers.
 """
 
+import sys
+
+if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].endswith("forgather_convert"):
+    # Python has put the working directory first, for its `-m` and torchrun's, and imports this file
+    # before any other. What is in that directory may come from anybody: a click.py there would run.
+    import os
+
+    # Not Path.cwd: pathlib may not be imported yet.
+    if sys.path[:1] == [os.getcwd()] and not getattr(sys.flags, "safe_path", False):  # noqa: PTH109
+        del sys.path[0]
+
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 

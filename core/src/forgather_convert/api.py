@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.discovery.choice import converter_for
+from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.execution.commit import OnWritten, commit
 from forgather_convert.execution.destination import (
@@ -27,6 +27,7 @@ from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.progress import Phase, Progress, TimedProgress
 from forgather_convert.source.detection import Direction, detect
 from forgather_convert.source.file_state import check_unchanged
+from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.tensors.dtypes import lossy_cast_from
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.generation import Generation, generate
@@ -307,9 +308,15 @@ def _request(
     """Finds out what a model is, and who converts it."""
     extensions = load_extensions(options.use_plugins, model)
     calls = ExtensionCalls(CORE_FORMATS, extensions)
-    detection = detect(model, options, calls.open_weights)
+    detection = detect(
+        model,
+        options,
+        calls.open_weights,
+        lambda model_type: is_family(model_type, model, options, converter),
+    )
     check_destination(model, destination, options.overwrite)
     hooks = converter_for(detection.model_type, model, options, converter)
+    refuse_other_weights(detection.checkpoint, detection.is_forgather)
     request = PlanRequest(
         detection=detection,
         hooks=hooks.with_extensions(extensions),

@@ -52,6 +52,7 @@ class ConvertOptions:
         overwrite: Replace an existing destination, once the new model is complete.
         trust_remote_code: Let the check run a Forgather source's own code where it is not,
             byte for byte, what the generator writes.
+        follow_links: Copy the files that symbolic links in the source lead to outside of it.
         logit_check: Compare the logits of source and result before the result appears.
         hashes: Compute the SHA-256 of every file of the result. All of it is read once more.
     """
@@ -78,6 +79,7 @@ class ConvertOptions:
     max_shard_size: int | None = None
     overwrite: bool = False
     trust_remote_code: bool = False
+    follow_links: bool = False
     logit_check: bool = True
     hashes: bool = False
 

@@ -120,7 +120,7 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> ConversionP
     if original is not None and _leads_to(original.config, adapter.config, converted, links):
         content = original.config.encode("utf-8")
     writes.append(WriteFile(ADAPTER_CONFIG_FILE, content))
-    files = _side_files(adapter, detection.direction)
+    files = _side_files(adapter, detection.direction, request.options.follow_links)
     return ConversionPlan(
         source=adapter.path,
         destination=request.destination,
@@ -187,7 +187,7 @@ def _shard(
     return ShardPlan(ADAPTER_SAFETENSORS_FILE, tuple(planned), encode_header(text))
 
 
-def _side_files(adapter: AdapterDirectory, direction: Direction) -> SideFiles:
+def _side_files(adapter: AdapterDirectory, direction: Direction, follows_links: bool) -> SideFiles:
     is_forward = direction is Direction.TO_FORGATHER
     own = frozenset({ADAPTER_PROVENANCE_FILE})
     rules = SideFileRules(
@@ -195,7 +195,12 @@ def _side_files(adapter: AdapterDirectory, direction: Direction) -> SideFiles:
         replaced=frozenset({ADAPTER_CONFIG_FILE}) | (frozenset() if is_forward else own),
     )
     files = plan_side_files(
-        adapter.path, adapter.path, {adapter.weights_file}, rules, chat_template=None
+        adapter.path,
+        adapter.path,
+        {adapter.weights_file},
+        rules,
+        chat_template=None,
+        follows_links=follows_links,
     )
     if (adapter.path / CONFIG_FILE).is_file():
         logger.info("Not carried along: %s, which is the base model's", CONFIG_FILE)

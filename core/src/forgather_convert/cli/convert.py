@@ -41,7 +41,13 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 OPTION_GROUPS = {
-    "What the source is": ("--reverse", "--model-type", "--checkpoint-path", "--base"),
+    "What the source is": (
+        "--reverse",
+        "--model-type",
+        "--checkpoint-path",
+        "--base",
+        "--follow-links",
+    ),
     CONVERTER_GROUP[0]: CONVERTER_GROUP[1],
     "What the result is": (
         "--dtype",
@@ -111,6 +117,9 @@ OPTION_GROUPS = {
     metavar="DIR",
     type=DirectoryParameter(path_type=Path),
     help="Convert an adapter of PEFT: the model that it was made for.",
+)
+@click.option(
+    "--follow-links", is_flag=True, help="Copy files that links in SOURCE_PATH lead to outside it."
 )
 @click.option(
     "--add-tokens",
@@ -191,6 +200,7 @@ def convert_command(
     max_length: int | None,
     checkpoint_path: Path | None,
     base: Path | None,
+    follow_links: bool,
     token_file: Path | None,
     skip_default_tokens: bool,
     pad_vocab_to_multiple_of: int,
@@ -265,6 +275,7 @@ def convert_command(
         max_shard_size=max_shard_size,
         overwrite=overwrite,
         trust_remote_code=trust_remote_code,
+        follow_links=follow_links,
         logit_check=not no_logit_check,
         hashes=hashes or report_path is not None,
     )

@@ -120,6 +120,10 @@ def verification_object(verification: "Verification") -> dict[str, Any]:
         "config": [
             {"field": field.name, "a": field.a, "b": field.b} for field in verification.config
         ],
+        "initialization": [
+            {"field": field.name, "a": field.a, "b": field.b}
+            for field in verification.initialization
+        ],
         "tensors": None
         if tensors is None
         else {
@@ -200,6 +204,9 @@ def _rows(verification: "Verification") -> Iterator[tuple[str, str]]:
     yield "Config", f"{_count(count, 'field differs', 'fields differ')}" if count else "equal"
     for field in verification.config:
         yield "", f"{field.name}: {field.a} in A, {field.b} in B"
+    for field in verification.initialization:
+        text = f"{field.name}: {field.a} in A, {field.b} in B"
+        yield "", f"{text} (only for new weights, not a difference of these)"
     if verification.tensors is not None:
         yield from _tensor_rows(verification.tensors)
         yield "Tokenizer", _tokenizer_text(verification)

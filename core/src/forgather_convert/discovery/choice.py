@@ -11,7 +11,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.discovery.advice import no_converter_message
+from forgather_convert.discovery.advice import PUBLISHED_DISTRIBUTIONS, no_converter_message
 from forgather_convert.discovery.converter_files import (
     describe_search,
     find_in_path,
@@ -138,6 +138,29 @@ def converter_for(
     return resolve_converter(
         model_type, options.converter_paths, source, options.converter, options.use_plugins
     )
+
+
+def is_family(
+    model_type: str, source: Path, options: ConvertOptions, given: HFConverter | None
+) -> bool:
+    """Whether a model type is known, whether or not its converter is installed; imports none.
+
+    Args:
+        model_type: The type.
+        source: The model.
+        options: Where to search.
+        given: A converter that takes the place of any other.
+    """
+    if given is not None or model_type in PUBLISHED_DISTRIBUTIONS:
+        return True
+    ranks = [find_in_path(Path(path), source) for path in options.converter_paths]
+    ranks += [find_installed(options.use_plugins, source), find_in_tree(source)]
+    # A file that does not say what it registers may register it.
+    if any(found.model_type in (model_type, None) for rank in ranks for found in rank):
+        return True
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
+
+    return model_type in CONFIG_MAPPING_NAMES
 
 
 def load_converter(converter: FoundConverter) -> list[FamilyHooks]:

@@ -1,5 +1,6 @@
-"""Imports generated code, without a trace on disk or in transformers' caches."""
+"""Imports generated code, without a trace in transformers' caches or on disk afterwards."""
 
+import atexit
 import hashlib
 import importlib
 import importlib.machinery
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -47,7 +49,8 @@ def load_generated_code(code: GeneratedCode) -> DynamicModelClasses:
 def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, ModuleType]:
     """Imports modules of a package that consists of the given files, and nothing else.
 
-    The package's name is a hash of its content: two models never share a module.
+    The package's name is a hash of its content: two models never share a module. Its files exist
+    as long as the process.
 
     Args:
         files: The text of each file, by its name.
@@ -57,19 +60,34 @@ def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, 
         Exception: Whatever the code raises.
     """
     package = "_forgather_model_" + _digest(files)
-    with tempfile.TemporaryDirectory(prefix="forgather-") as directory, _no_bytecode():
+    directory = _directory() / package
+    with _no_bytecode():
         if package not in sys.modules:
+            directory.mkdir(exist_ok=True)
+            for name, text in files.items():
+                (directory / name).write_text(text, encoding="utf-8")
             spec = importlib.machinery.ModuleSpec(package, loader=None, is_package=True)
             sys.modules[package] = importlib.util.module_from_spec(spec)
-        for name, text in files.items():
-            (Path(directory) / name).write_text(text, encoding="utf-8")
-        sys.modules[package].__path__ = [directory]
+            sys.modules[package].__path__ = [str(directory)]
         try:
             return {name: importlib.import_module(f"{package}.{name}") for name in names}
         except BaseException:
             for name in [name for name in sys.modules if name.partition(".")[0] == package]:
                 del sys.modules[name]
             raise
+
+
+@cache
+def _directory() -> Path:
+    """Where the files of all packages are.
+
+    They are read as long as the process runs: transformers opens the file of a model's class when
+    it makes a model (5.0 to 5.12) or when the attention implementation is set (4.57), and
+    compilers and debuggers look for the source of what they run.
+    """
+    directory = tempfile.TemporaryDirectory(prefix="forgather-", ignore_cleanup_errors=True)
+    atexit.register(directory.cleanup)
+    return Path(directory.name)
 
 
 def _digest(files: Mapping[str, str]) -> str:

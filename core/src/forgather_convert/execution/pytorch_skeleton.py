@@ -36,6 +36,7 @@ def write_pytorch_skeleton(shard: ShardPlan, path: Path) -> Mapping[str, int]:
             tensor.name: torch.empty(tensor.shape, dtype=to_torch(tensor.dtype))
             for tensor in shard.tensors
         }
+        state.update((second, state[first]) for second, first in shard.shared.items())
     with naming(path), path.open("xb") as file:
         try:
             with torch.serialization.skip_data(materialize_fake_tensors=True):

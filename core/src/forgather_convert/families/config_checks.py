@@ -18,7 +18,7 @@ _SIZES = (
     "max_position_embeddings",
 )
 #: Sizes that follow from others where they are null.
-_MAY_BE_NULL = ("num_key_value_heads", "head_dim")
+MAY_BE_NULL = ("num_key_value_heads", "head_dim")
 #: Numbers that the model computes with, and whether they may be 0.
 _NUMBERS = {"rms_norm_eps": False, "initializer_range": True, "attention_dropout": True}
 #: Numbers that may also be null or negative, or that only some models look at.
@@ -91,7 +91,7 @@ def check_dimensions(config: SourceConfig, field_names: Mapping[str, str]) -> No
 
     for name in map(field, _SIZES):
         value = config.get(name)
-        if value is None and (name in _MAY_BE_NULL or name not in config):
+        if value is None and (name in MAY_BE_NULL or name not in config):
             continue
         if type(value) is not int or value < 1:
             raise _invalid(config, name, "must be a whole number, 1 or more")

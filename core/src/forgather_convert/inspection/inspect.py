@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from forgather_convert.discovery.choice import converter_for
+from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.families.config_checks import check_dimensions
@@ -21,23 +21,29 @@ from forgather_convert.inspection.result import Inspection, Origin, UsedConverte
 from forgather_convert.inspection.token_ids import read_token_ids
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plausible_size import check_against_tensors
-from forgather_convert.sides.parameters import RECOMPUTED
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import (
     Direction,
+    IsFamily,
     detect,
     model_type_in,
     require_directory,
 )
 from forgather_convert.source.dialect import current_config, current_tensors
-from forgather_convert.source.directory_check import TOKENIZER_FILE, check_json_files
+from forgather_convert.source.directory_check import (
+    FILES_THAT_ARE_READ,
+    TOKENIZER_FILE,
+    check_json_files,
+)
 from forgather_convert.source.files import sha256
 from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.links import refuse_links_out
+from forgather_convert.source.other_weights import compare_other_headers
 from forgather_convert.source.readable_weights import contents_of
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.matching import refuse_quantized
-from forgather_convert.tensors.names import compile_pattern, enumerate_names
+from forgather_convert.tensors.names import RECOMPUTED, compile_pattern, enumerate_names
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.formats import CORE_FORMATS, OpenWeights
@@ -90,7 +96,13 @@ def inspect(
     problems = _Problems()
     extensions = problems.attempt(lambda: load_extensions(options.use_plugins, path)) or []
     open_weights = ExtensionCalls(CORE_FORMATS, extensions).open_weights
-    found = _find(path, options, open_weights, problems)
+    found = _find(
+        path,
+        options,
+        open_weights,
+        lambda model_type: is_family(model_type, path, options, converter),
+        problems,
+    )
     hooks = None
     if found.model_type is not None:
         model_type = found.model_type
@@ -125,9 +137,13 @@ class _Found:
 
 
 def _find(
-    path: Path, options: ConvertOptions, open_weights: OpenWeights, problems: _Problems
+    path: Path,
+    options: ConvertOptions,
+    open_weights: OpenWeights,
+    knows: IsFamily,
+    problems: _Problems,
 ) -> _Found:
-    detection = problems.attempt(lambda: detect(path, options, open_weights))
+    detection = problems.attempt(lambda: detect(path, options, open_weights, knows))
     if detection is not None:
         quantization = detection.quantization
         return _Found(
@@ -179,6 +195,7 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
     config, tensors = found.config, found.tensors
     if config is None:
         return
+    problems.attempt(lambda: refuse_links_out(found.metadata, FILES_THAT_ARE_READ))
     if tensors:
         problems.attempt(lambda: check_against_tensors(config, tensors))
     if found.is_complete and found.quantization is None:
@@ -212,6 +229,7 @@ def _describe(
     config, checkpoint = found.config, found.checkpoint
     to_forgather = None if found.is_forgather else mapping
     components = by_component(found.tensors.values(), to_forgather)
+    others = problems.attempt(lambda: _compare_other_weights(found)) or ()
     weights = None if checkpoint is None else checkpoint.files.directory
     embeddings = components.get(EMBEDDING, ())
     is_tied = None if config is None else config.get("tie_word_embeddings")
@@ -236,7 +254,7 @@ def _describe(
         converter=None
         if hooks is None
         else UsedConverter(hooks.origin, type(hooks.converter).__name__),
-        remarks=_remarks(found, mapping),
+        remarks=(*_remarks(found, mapping), *others),
         # The last: what the others find is in it.
         problems=tuple(problems.messages),
     )
@@ -263,6 +281,12 @@ def _origin(directory: Path) -> Origin | None:
             if not (directory / name).is_file() or sha256((directory / name).read_bytes()) != digest
         ),
     )
+
+
+def _compare_other_weights(found: _Found) -> tuple[str, ...]:
+    if found.checkpoint is None or not found.is_complete:
+        return ()
+    return compare_other_headers(found.checkpoint, found.is_forgather)
 
 
 def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:

@@ -1,18 +1,23 @@
 """Guesses the weights files of a conversion before its models are known."""
 
 import re
+from collections.abc import Mapping
 
 from forgather_convert.planning.layout import mirror_layout
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.tensor_plans import asks_for_layout
-from forgather_convert.sides.parameters import RECOMPUTED
 from forgather_convert.sides.provenance import read_provenance
 from forgather_convert.source.detection import Direction
-from forgather_convert.source.dialect import current_tensors
+from forgather_convert.source.dialect import (
+    current_tensors,
+    second_names_of,
+    without_second_names,
+)
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.file_names import SAFETENSORS
 
@@ -35,7 +40,8 @@ def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
     refs, mapping = request.checkpoint.tensors, request.hooks.weight_mapping()
     original = None
     if request.detection.direction is Direction.FROM_FORGATHER:
-        refs, mapping = current_tensors(refs), mapping.inverted()
+        refs = without_second_names(request.detection.config, current_tensors(refs))
+        mapping = mapping.inverted()
         provenance = read_provenance(request.detection.metadata_directory)
         original = provenance.weights if provenance is not None else None
     rename = mapping.renamer()
@@ -47,7 +53,10 @@ def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
         elif not re.search(RECOMPUTED, name):
             return ()
     if original is None:
-        return mirror_layout(tensors, request.checkpoint).shards
+        second_names: Mapping[str, str] = {}
+        if request.detection.direction is Direction.TO_FORGATHER:
+            second_names = second_names_of({tensor.name for tensor in tensors})
+        return mirror_layout(tensors, request.checkpoint, second_names).shards
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     parameters = ModelParameters(shapes, tied={}, vocabulary_tensors=())
     layout = original_layout(tuple(tensors), original, parameters)

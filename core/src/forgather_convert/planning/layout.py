@@ -10,7 +10,7 @@ from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.source.files import WriteFile
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.file_names import INDEX_FILE, SAFETENSORS, SINGLE_FILE
+from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
 #: transformers 4 does not load a file without it.
@@ -35,11 +35,20 @@ def mirrors_source(
     )
 
 
-def mirror_layout(tensors: Sequence[TensorPlan], checkpoint: Checkpoint) -> Layout:
+def mirror_layout(
+    tensors: Sequence[TensorPlan],
+    checkpoint: Checkpoint,
+    second_names: Mapping[str, str] | None = None,
+) -> Layout:
     """Keeps the source's files and the order of the bytes in them.
 
     The bytes begin at the same place modulo the block size, so that a file system that
     can share blocks has nothing to copy.
+
+    Args:
+        tensors: The tensors.
+        checkpoint: The source's files.
+        second_names: See :func:`packed_layout`.
     """
     groups, starts = [], []
     for shard in checkpoint.shards:
@@ -48,17 +57,49 @@ def mirror_layout(tensors: Sequence[TensorPlan], checkpoint: Checkpoint) -> Layo
             own.sort(key=lambda tensor: (tensor.sources[0].offset, tensor.num_bytes))
             groups.append(own)
             starts.append(own[0].sources[0].offset)
-    return _build(groups, SAFETENSORS, starts)
+    if len(groups) > 1 and second_names:
+        # At the end, so that the others stay where they are.
+        groups = [[*group, *_seconds(group, second_names)] for group in groups]
+    return _build(groups, SAFETENSORS, starts, second_names or {})
 
 
 def packed_layout(
-    tensors: Sequence[TensorPlan], weights_format: str, max_shard_size: int | None
+    tensors: Sequence[TensorPlan],
+    weights_format: str,
+    max_shard_size: int | None,
+    second_names: Mapping[str, str] | None = None,
+    has_index: bool = False,
 ) -> Layout:
     """Fills files up to a size, in bytes, in the given order.
 
     A tensor that is larger than that gets a file of its own.
+
+    Args:
+        tensors: The tensors.
+        weights_format: The format of the files.
+        max_shard_size: The size; ``None`` for the default.
+        second_names: From the second names of tied tensors to their first ones, where several
+            files together must have every name of the model. A ``.bin`` file has such a tensor's
+            bytes once. A safetensors file has them twice, since no two of its tensors can share
+            any; a single one, which loaders read as a whole, only has the first.
+        has_index: Whether a single ``.bin`` file gets an index, too.
     """
     limit = max_shard_size or DEFAULT_MAX_SHARD_SIZE
+    seconds = second_names or {}
+    groups = _packed(tensors, limit)
+    if weights_format == SAFETENSORS and len(groups) > 1 and seconds:
+        tensors = [each for tensor in tensors for each in (tensor, *_seconds([tensor], seconds))]
+        groups = _packed(tensors, limit)
+    return _build(groups, weights_format, [None] * len(groups), seconds, has_index)
+
+
+def _seconds(tensors: Iterable[TensorPlan], names: Mapping[str, str]) -> list[TensorPlan]:
+    """The tensors that are some of the given ones by a second name."""
+    by_name = {tensor.name: tensor for tensor in tensors}
+    return [by_name[first].renamed(second) for second, first in names.items() if first in by_name]
+
+
+def _packed(tensors: Iterable[TensorPlan], limit: int) -> list[list[TensorPlan]]:
     groups: list[list[TensorPlan]] = []
     size = 0
     for tensor in tensors:
@@ -67,35 +108,53 @@ def packed_layout(
             size = 0
         groups[-1].append(tensor)
         size += tensor.num_bytes
-    return _build(groups, weights_format, [None] * len(groups))
+    return groups
 
 
 def _build(
-    groups: list[list[TensorPlan]], weights_format: str, starts: Sequence[int | None]
+    groups: list[list[TensorPlan]],
+    weights_format: str,
+    starts: Sequence[int | None],
+    second_names: Mapping[str, str],
+    has_index: bool = False,
 ) -> Layout:
+    is_indexed = len(groups) > 1 or (has_index and weights_format == PYTORCH)
     shards = []
     for number, (group, start) in enumerate(zip(groups, starts, strict=True), start=1):
         header = None
+        shared: dict[str, str] = {}
         if weights_format == SAFETENSORS:
             entries = ((tensor.name, tensor.dtype, tensor.shape) for tensor in group)
             header = encode_header(build_header(entries, _METADATA, align_to=start))
-        name = _file_name(weights_format, number, len(groups))
-        shards.append(ShardPlan(name, tuple(group), header))
+        else:
+            names = {tensor.name for tensor in group}
+            shared = {second: first for second, first in second_names.items() if first in names}
+        name = SINGLE_FILE[weights_format]
+        if is_indexed:
+            name = _shard_name(weights_format, number, len(groups))
+        shards.append(ShardPlan(name, tuple(group), header, shared))
     index = None
-    if len(shards) > 1:
-        index = WriteFile(INDEX_FILE[weights_format], _index_text(shards, {}).encode("utf-8"))
+    if is_indexed:
+        # The key and its form are those of the Forgather framework.
+        sharing = [[second, first] for second, first in second_names.items()]
+        metadata = {"metadata": {"param_sharing": sharing}} if sharing else {}
+        index = WriteFile(INDEX_FILE[weights_format], _index_text(shards, metadata).encode("utf-8"))
     return Layout(tuple(shards), index)
 
 
-def _file_name(weights_format: str, number: int, count: int) -> str:
+def _shard_name(weights_format: str, number: int, count: int) -> str:
     stem, _, suffix = SINGLE_FILE[weights_format].rpartition(".")
-    return f"{stem}.{suffix}" if count == 1 else f"{stem}-{number:05d}-of-{count:05d}.{suffix}"
+    return f"{stem}-{number:05d}-of-{count:05d}.{suffix}"
 
 
 def _index_text(shards: Iterable[ShardPlan], original: Mapping[str, Any]) -> str:
     shards = tuple(shards)
     total = sum(tensor.num_bytes for shard in shards for tensor in shard.tensors)
-    weight_map = {tensor.name: shard.file_name for shard in shards for tensor in shard.tensors}
+    weight_map = {
+        name: shard.file_name
+        for shard in shards
+        for name in (*(tensor.name for tensor in shard.tensors), *shard.shared)
+    }
     metadata = original.get("metadata")
     content = {
         **original,

@@ -60,11 +60,14 @@ class ShardPlan:
         file_name: Its name.
         tensors: Its tensors, in the order of their bytes.
         header: The bytes in front of them in a safetensors file; ``None`` for ``.bin``.
+        shared: Second names that a ``.bin`` file gives its tensors, each with the first name. The
+            bytes are there once.
     """
 
     file_name: str
     tensors: tuple[TensorPlan, ...]
     header: bytes | None
+    shared: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_file_name(self.file_name)

@@ -48,13 +48,14 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     if destination.original is not None:
         layout = original_layout(tensors, destination.original, destination.parameters)
     if layout is None:
-        layout = choose_layout(request, tensors)
+        layout = choose_layout(request, tensors, destination)
     files = plan_side_files(
         detection.source,
         source.directory,
         request.checkpoint.files.paths,
         destination.side_files,
         chat_template=options.chat_template_path,
+        follows_links=options.follow_links,
         writes=_vocabulary_writes(source, vocabulary),
     )
     written = WrittenFiles(

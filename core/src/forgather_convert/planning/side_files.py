@@ -8,8 +8,10 @@ from pathlib import Path
 from forgather_convert.errors import SourceError
 from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE
+from forgather_convert.source.directory_check import FILES_THAT_ARE_READ
 from forgather_convert.source.file_state import FileState
 from forgather_convert.source.files import CopyFile, WriteFile
+from forgather_convert.source.links import refuse_links_out, target_outside
 from forgather_convert.source.real_path import real_path
 from forgather_convert.vocabulary.chat_template import template_write
 from forgather_convert.weights.file_names import INDEX_FILE
@@ -48,6 +50,7 @@ def plan_side_files(
     weights_files: Collection[Path],
     rules: SideFileRules,
     chat_template: Path | None,
+    follows_links: bool,
     writes: tuple[WriteFile, ...] = (),
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
@@ -61,12 +64,15 @@ def plan_side_files(
         weights_files: The files that are converted, index included.
         rules: Which files are not copied.
         chat_template: A template to store instead of the source's.
+        follows_links: Whether links that lead out of the directory are copied, too.
         writes: Files of the directory whose content changes.
 
     Raises:
         SourceError: A file cannot be read, or has the name of one that the conversion makes.
     """
-    copies, left_out = [], []
+    if not follows_links:
+        refuse_links_out(directory, {*FILES_THAT_ARE_READ, *rules.replaced})
+    copies, left_out, outside = [], [], []
     for path in sorted(directory.iterdir()):
         if path.name == CONFIG_FILE or path.name in rules.replaced or path in weights_files:
             continue
@@ -83,6 +89,8 @@ def plan_side_files(
             left_out += _unused_names(path, directory, weights_files)
         elif not path.is_file():
             left_out.append(path.name)
+        elif not follows_links and (target := target_outside(path)) is not None:
+            outside.append(f"{path.name} -> {target}")
         else:
             copies.append(CopyFile(path.name, path, FileState.of(path)))
     if real_path(source) != real_path(directory):
@@ -94,7 +102,14 @@ def plan_side_files(
     copies = [copy for copy in copies if copy.name not in written]
     if left_out:
         logger.info("Not carried along: %s", ", ".join(left_out))
-    return SideFiles(writes, tuple(copies), tuple(left_out))
+    if outside:
+        logger.warning(
+            "Not copied, since they are links that lead out of %s: %s. Use --follow-links to copy "
+            "what they lead to",
+            directory,
+            ", ".join(outside),
+        )
+    return SideFiles(writes, tuple(copies), (*left_out, *outside))
 
 
 def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:

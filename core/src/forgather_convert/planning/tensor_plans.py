@@ -6,6 +6,7 @@ from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
 from forgather_convert.planning.plan import TensorPlan
 from forgather_convert.planning.request import PlanRequest
+from forgather_convert.sides.side import DestinationSide
 from forgather_convert.tensors.expressions import ResizeRows, cast
 from forgather_convert.tensors.matching import TensorMatch
 from forgather_convert.tensors.parameters import ModelParameters
@@ -58,13 +59,19 @@ def tensor_plans(
     return tuple(plans)
 
 
-def choose_layout(request: PlanRequest, tensors: tuple[TensorPlan, ...]) -> Layout:
+def choose_layout(
+    request: PlanRequest, tensors: tuple[TensorPlan, ...], destination: DestinationSide
+) -> Layout:
     """Keeps the source's division into files where that is possible, else makes a new one."""
     checkpoint, options = request.checkpoint, request.options
+    is_strict = destination.is_loaded_strictly
+    second_names = destination.parameters.tied if is_strict else {}
     keeps_division = options.max_shard_size is None
     if keeps_division and mirrors_source(tensors, checkpoint, options.weights_format):
-        return mirror_layout(tensors, checkpoint)
-    return packed_layout(tensors, options.weights_format, options.max_shard_size)
+        return mirror_layout(tensors, checkpoint, second_names)
+    return packed_layout(
+        tensors, options.weights_format, options.max_shard_size, second_names, has_index=is_strict
+    )
 
 
 def asks_for_layout(options: ConvertOptions) -> bool:

@@ -20,11 +20,11 @@ from forgather_convert.dynamic_model.stored_code import (
     load_stored_code,
     read_stored_code,
 )
-from forgather_convert.families.config_checks import check_kinds, check_windows
+from forgather_convert.families.config_checks import MAY_BE_NULL, check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
-from forgather_convert.sides.parameters import RECOMPUTED, parameters_of
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.reference import complete_config, config_object, with_max_length
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
@@ -33,6 +33,7 @@ from forgather_convert.source.detection import Detection
 from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.files import WriteFile, encode_json, sha256
 from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import Checkpoint
 
@@ -146,6 +147,14 @@ def read_forgather(
         complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
+    # The framework's models are built from null heads; what that means is stated.
+    config = config.updated(
+        {
+            name: completed[name]
+            for name in MAY_BE_NULL
+            if name in config and config[name] is None and completed.get(name) is not None
+        }
+    )
     source = ForgatherSource(
         hooks=hooks,
         config=completed,
@@ -182,6 +191,10 @@ class ForgatherDestination(DestinationSide):
     checkpoint: Checkpoint | None
     original_config_text: str
     options: Mapping[str, Any]
+
+    @property
+    def is_loaded_strictly(self) -> bool:
+        return True
 
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}

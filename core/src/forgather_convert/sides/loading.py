@@ -31,6 +31,7 @@ from forgather_convert.tensors.expressions import (
 from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
+from forgather_convert.weights.file_names import SAFETENSORS
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.tensor_ref import TensorRef
 
@@ -75,7 +76,8 @@ def load_model(
         ValidationError: It does not load.
     """
     logger.debug("Loading %s from %s", model_class.__name__, directory)
-    if find_weights(directory) is None:
+    weights = find_weights(directory)
+    if weights is None:
         logger.info(
             "transformers does not read weights like those in %s; they are read for it", directory
         )
@@ -89,6 +91,8 @@ def load_model(
                 directory,
                 config=config,
                 dtype=_usual_dtype(state),
+                # Where it has the same weights in two formats, the model's code wants a choice.
+                use_safetensors=weights.format == SAFETENSORS,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,

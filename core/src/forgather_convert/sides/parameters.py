@@ -6,10 +6,8 @@ from typing import Any
 
 from forgather_convert.errors import UnsupportedModelError
 from forgather_convert.sides.saved_state import saved_state
+from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
-
-#: Tables that older versions stored with every model; they follow from the config.
-RECOMPUTED = r"\.(?:inv_freq|cos_cached|sin_cached|masked_bias)$"
 
 
 def parameters_of(build: Callable[[], Any]) -> ModelParameters:

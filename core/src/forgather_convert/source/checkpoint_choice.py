@@ -4,6 +4,7 @@ import logging
 import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
@@ -11,6 +12,7 @@ from forgather_convert.source.readable_weights import readable_weights
 from forgather_convert.source.real_path import real_path
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME, read_trainer_state
 from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.file_names import WEIGHTS_SUFFIXES
 from forgather_convert.weights.formats import OpenWeights, has_weights, open_core_weights
 
 logger = logging.getLogger(__name__)
@@ -55,6 +57,7 @@ def find_checkpoint(
             directory, source, numbered, open_weights, what="the latest checkpoint"
         )
         logger.info("Using the latest checkpoint: %s", directory)
+        _report_newer(directory, numbered)
         _report_what_else_was_trained(source, directory, numbered)
         return weights
     try:
@@ -171,6 +174,48 @@ def _others(source: Path, numbered: tuple[NumberedCheckpoint, ...], besides: Pat
 
 def _choices(directories: Iterable[Path]) -> str:
     return ", ".join(f"-c {shlex.quote(str(directory))}" for directory in directories)
+
+
+def _report_newer(chosen: Path, numbered: Iterable[NumberedCheckpoint]) -> None:
+    """Says that another checkpoint is newer than the one with the highest number.
+
+    So it is after a training that went back to an earlier step, and in a copy that did not keep
+    the times. The Forgather framework takes the newest directory; files that were removed from one
+    make it newer than its weights.
+    """
+    with_weights = [item.path for item in numbered if has_weights(item.path)]
+    for time_of in (_time_of_directory, _time_of_weights):
+        newest = max(with_weights, key=time_of, default=chosen)
+        times = [time_of(path) for path in (newest, chosen)]
+        if times[0] > times[1]:
+            logger.warning(
+                "%s is converted, since its number is the highest, but %s is newer (%s; %s: %s). "
+                "If the newer one is meant, as after a training that went back, use %s",
+                chosen,
+                newest,
+                *map(_shown_time, times[:1]),
+                chosen.name,
+                *map(_shown_time, times[1:]),
+                _choices([newest]),
+            )
+            return
+
+
+def _time_of_directory(checkpoint: Path) -> float:
+    return checkpoint.stat().st_mtime
+
+
+def _time_of_weights(checkpoint: Path) -> float:
+    times = [
+        path.stat().st_mtime
+        for path in checkpoint.rglob("*")
+        if path.suffix in WEIGHTS_SUFFIXES and path.is_file()
+    ]
+    return max(times, default=0.0)
+
+
+def _shown_time(time: float) -> str:
+    return f"{datetime.fromtimestamp(time):%Y-%m-%d %H:%M:%S}"
 
 
 def _report_what_else_was_trained(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.source.json_file import parse_json_object, read_json_object
+from forgather_convert.source.loading_fields import without_loading_fields
 
 CONFIG_FILE = "config.json"
 
@@ -14,11 +15,15 @@ class SourceConfig(Mapping[str, Any]):
 
     It is what the hooks get: the content of the source's ``config.json``, and for a
     Hugging Face source the defaults of the family's config class for what the file
-    leaves out.
+    leaves out. Fields that choose what transformers imports or fetches are never in it.
+
+    Attributes:
+        origin: The file, for messages.
+        ignored: Where the file has such fields.
     """
 
     def __init__(self, fields: Mapping[str, Any], origin: str = CONFIG_FILE) -> None:
-        self._fields = dict(fields)
+        self._fields, self.ignored = without_loading_fields(dict(fields))
         self.origin = origin
 
     def __getitem__(self, name: str) -> Any:

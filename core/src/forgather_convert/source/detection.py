@@ -4,6 +4,7 @@ Reads names, JSON and the headers of weights, and runs nothing that a directory 
 """
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -15,24 +16,33 @@ from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.directory_check import check_entries
 from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgather_config
+from forgather_convert.source.loading_fields import REDIRECTIONS
 from forgather_convert.source.model_directory import (
     find_model_directory,
     refuse_other_tokens,
     report_other_tokenizer,
     trained_config,
 )
+from forgather_convert.source.plain_text import one_line
 from forgather_convert.source.quantization import (
     Quantization,
     read_quantization,
     without_quantization,
 )
-from forgather_convert.source.readable_weights import readable_weights, refuse_adapters
+from forgather_convert.source.readable_weights import (
+    contents_of,
+    readable_weights,
+    refuse_adapters,
+)
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype, is_dtype
+from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 logger = logging.getLogger(__name__)
 
+#: Ignored fields that most configs have.
+_NOTHING_TO_SAY = ("_name_or_path", "_commit_hash", "_attn_implementation_autoset")
 DEFAULT_MODEL_TYPE = "llama"
 DEFAULT_DTYPE = "bfloat16"
 
@@ -72,9 +82,25 @@ class Detection:
     checkpoint: Checkpoint
     quantization: Quantization | None = None
 
+    @property
+    def is_forgather(self) -> bool:
+        """Whether the source is a Forgather model."""
+        return self.direction is Direction.FROM_FORGATHER
+
+
+#: Whether anybody knows a model type.
+IsFamily = Callable[[str], bool]
+
+
+def _any_is_a_family(_: str) -> bool:
+    return True
+
 
 def detect(
-    source: Path, options: ConvertOptions, open_weights: OpenWeights = open_core_weights
+    source: Path,
+    options: ConvertOptions,
+    open_weights: OpenWeights = open_core_weights,
+    is_family: IsFamily = _any_is_a_family,
 ) -> Detection:
     """Finds out what a directory holds, from its names, JSON files and headers of weights.
 
@@ -82,6 +108,8 @@ def detect(
         source: The directory.
         options: What the user asks for.
         open_weights: Knows the formats of weights.
+        is_family: Whether a model type is a family's; a Forgather model's may be a name that
+            somebody gave it.
 
     Raises:
         SourceError: It is not a model directory, or one without weights.
@@ -93,6 +121,7 @@ def detect(
     metadata_directory, checkpoint = _find_metadata(source, options, open_weights)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
+    _report_ignored_fields(config)
     quantization = read_quantization(config, options.dequantize)
     config = without_quantization(config)
     direction = _detect_direction(config, options)
@@ -101,7 +130,7 @@ def detect(
             f"{config.origin} describes quantized weights ({quantization.method}), which a "
             "Forgather model cannot have. Convert the model that it comes from."
         )
-    model_type = _detect_model_type(config, direction, options)
+    model_type = _detect_model_type(config, direction, options, is_family)
     dtype, is_stated = _detect_dtype(config, options)
     if direction is Direction.TO_FORGATHER:
         if options.checkpoint_path is not None:
@@ -158,6 +187,11 @@ def _find_metadata(
         return model_directory, checkpoint or find_checkpoint(source, requested, open_weights)
     if (source / CONFIG_FILE).is_file():
         return source, None
+    if requested is None and not contents_of(source) and not numbered_checkpoints(source):
+        raise SourceError(
+            f"Could not auto-detect model type: {source} has no {CONFIG_FILE}: is this the model "
+            "directory? It holds neither config nor weights. Give the directory that has them."
+        )
     checkpoint = find_checkpoint(source, requested, open_weights)
     # Such as the directory "checkpoints" of a model.
     model_directory = find_model_directory(checkpoint.files.directory, options.reverse)
@@ -183,14 +217,24 @@ def _report_checkpoints(source: Path) -> None:
 
 
 def _refuse_redirections(config: SourceConfig) -> None:
-    """Refuses configs because of which transformers reads other files than the usual ones."""
-    for field, what in (("transformers_weights", "weights"), ("configuration_files", "configs")):
+    """Refuses configs because of which transformers reads other files, or reads them otherwise."""
+    for field, effect in REDIRECTIONS.items():
         if config.get(field):
             raise UnsupportedModelError(
-                f"{config.origin} has the field '{field}', which makes transformers read other "
-                f"{what} than those of the usual name. Put them under the usual name, and remove "
-                "the field."
+                f"{config.origin} has the field '{field}', which makes transformers {effect}. Use "
+                "the usual names, and remove the field."
             )
+
+
+def _report_ignored_fields(config: SourceConfig) -> None:
+    """Says which fields are not used, without those that say where a model is from."""
+    named = [name for name in config.ignored if not name.endswith(_NOTHING_TO_SAY)]
+    if named:
+        logger.info(
+            "Ignored in %s: %s (they choose code that transformers imports, not the model)",
+            config.origin,
+            enumerate_names(named),
+        )
 
 
 def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Direction:
@@ -208,8 +252,11 @@ def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Directio
     )
 
 
-def _detect_model_type(config: SourceConfig, direction: Direction, options: ConvertOptions) -> str:
+def _detect_model_type(
+    config: SourceConfig, direction: Direction, options: ConvertOptions, is_family: IsFamily
+) -> str:
     found = model_type_in(config, direction)
+    how = "Auto-detected"
     if options.model_type is not None:
         if found is not None and found != options.model_type:
             logger.warning(
@@ -217,22 +264,33 @@ def _detect_model_type(config: SourceConfig, direction: Direction, options: Conv
                 found,
                 options.model_type,
             )
-        model_type = options.model_type
-    elif found is not None:
+        model_type, how = options.model_type, "Using"
+    elif found is not None and (not _is_only_a_name(config, direction) or is_family(found)):
         model_type = found
     else:
         logger.warning(
-            "Could not auto-detect model type: %s does not say; using the default '%s'",
+            "Could not auto-detect model type: %s %s; using the default '%s'. If it is another, "
+            "name it with --model-type",
             config.origin,
+            f"calls it '{one_line(found[:80])}', which is no known type"
+            if found
+            else "does not say",
             DEFAULT_MODEL_TYPE,
         )
-        model_type = DEFAULT_MODEL_TYPE
-    how = "Auto-detected" if options.model_type is None else "Using"
+        model_type, how = DEFAULT_MODEL_TYPE, "Using"
     if direction is Direction.TO_FORGATHER:
         logger.info("%s HuggingFace model (type: %s)", how, model_type)
     else:
         logger.info("%s Forgather model (original type: %s)", how, model_type)
     return model_type
+
+
+def _is_only_a_name(config: SourceConfig, direction: Direction) -> bool:
+    """Whether what a config has as its family may be the name of one model.
+
+    The framework makes the model type of a new model from the short name that its project gives it.
+    """
+    return direction is Direction.FROM_FORGATHER and not config.get("hf_model_type")
 
 
 def model_type_in(config: SourceConfig, direction: Direction) -> str | None:

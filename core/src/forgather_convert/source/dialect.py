@@ -16,6 +16,7 @@ logger = logging.getLogger(__name__)
 
 _OLD_EMBEDDING = "causal_lm.input_encoder.embedding.weight"
 _EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
+_HEAD = "lm_head.weight"
 _QUERY = "causal_lm.layer_stack.layers.0.attention.query_linear.weight"
 
 #: What a Forgather config without a field means by its absence.
@@ -44,6 +45,22 @@ _SETTINGS = (
     "flex_attn_kernel_options",
     "code_generator",
 )
+
+
+def second_names_of(names: Collection[str]) -> Mapping[str, str]:
+    """The second names that a Forgather model with these tensors has for some of them.
+
+    Without a head's weight of its own, the head is the embedding.
+    """
+    return {_HEAD: _EMBEDDING} if _EMBEDDING in names and _HEAD not in names else {}
+
+
+def without_second_names(
+    config: Mapping[str, Any], tensors: Mapping[str, TensorRef]
+) -> dict[str, TensorRef]:
+    """A Forgather model's tensors, of a pair that its config ties the first only."""
+    is_tied = _EMBEDDING in tensors and config.get("tie_word_embeddings", True)
+    return {name: ref for name, ref in tensors.items() if not (is_tied and name == _HEAD)}
 
 
 def current_tensor_name(name: str) -> str:

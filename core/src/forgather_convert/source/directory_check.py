@@ -43,7 +43,8 @@ _LARGEST = {
     "merges.txt": MAX_TABLE_SIZE,
     "tokenizer.model": MAX_TABLE_SIZE,
 }
-_READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", *_LARGEST)
+#: Whatever else a tokenizer consists of is read by transformers only.
+FILES_THAT_ARE_READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", *_LARGEST)
 
 
 def check_entries(directory: Path) -> None:
@@ -65,7 +66,7 @@ def check_entries(directory: Path) -> None:
 
 
 def _check_entry(path: Path) -> None:
-    is_read = path.name in _READ
+    is_read = path.name in FILES_THAT_ARE_READ
     try:
         status = path.stat()
         kind = kind_of(status.st_mode)

@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 _OFFLINE = "HF_HUB_OFFLINE"
 _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@\s]+))?", re.ASCII)
-_CACHED = "models--"
-_SNAPSHOTS = "snapshots"
+CACHED = "models--"
+SNAPSHOTS = "snapshots"
 _MAIN = Path("refs", "main")
 #: What is not downloaded: folders, and weights in formats that are not read.
 _LEFT_OUT = [
@@ -81,8 +81,8 @@ def stay_offline() -> None:
 
 def _snapshot_in(directory: Path) -> Path:
     """The snapshot that is meant by a model's directory in the cache; any other path itself."""
-    snapshots = directory / _SNAPSHOTS
-    if not directory.resolve().name.startswith(_CACHED) or not snapshots.is_dir():
+    snapshots = directory / SNAPSHOTS
+    if not directory.resolve().name.startswith(CACHED) or not snapshots.is_dir():
         return directory
     found = sorted(path for path in snapshots.iterdir() if path.is_dir())
     main = directory / _MAIN

@@ -12,6 +12,12 @@ from forgather_convert.file_errors import naming
 _FIRST_LINE = b"version https://git-lfs."
 
 
+def is_lfs_pointer(path: Path) -> bool:
+    """Whether a file only says where the real one is."""
+    with naming(path), path.open("rb") as file:
+        return file.read(len(_FIRST_LINE)) == _FIRST_LINE
+
+
 def refuse_lfs_pointer(path: Path, beginning: bytes | None = None) -> None:
     """Refuses a file that only says where the real one is.
 

@@ -3,6 +3,8 @@
 import re
 from collections.abc import Iterable
 
+#: Tables that older versions stored with every model; they follow from the config.
+RECOMPUTED = r"\.(?:inv_freq|cos_cached|sin_cached|masked_bias)$"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
 

@@ -317,7 +317,9 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         torch.no_grad(),
         streamed(model, dtype, settings.device, selection, settings.advance),
     ):
-        logits: torch.Tensor = model(**arguments).logits
+        output = model(**arguments)
+        # The framework's own models return the logits alone unless they are asked for an object.
+        logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
         logits = logits[:, -kept:].cpu()
     if tokens is not None and logits.shape[-1] != num_tokens:
         # The model computes its logits in another way than with a head.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.discovery.choice import converter_for
+from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import ExtensionCalls
@@ -13,8 +13,9 @@ from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.sides.counterparts import open_source
 from forgather_convert.sides.side import SourceSide
-from forgather_convert.source.detection import Detection, Direction, detect
+from forgather_convert.source.detection import Detection, detect
 from forgather_convert.source.directory_check import check_json_files
+from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
@@ -43,7 +44,7 @@ class OpenModel:
 
     @property
     def is_forgather(self) -> bool:
-        return self.detection.direction is Direction.FROM_FORGATHER
+        return self.detection.is_forgather
 
     @property
     def description(self) -> VerifiedModel:
@@ -80,9 +81,15 @@ def open_model(
         ForgatherConvertError: It cannot be read.
     """
     extensions = load_extensions(options.use_plugins, path)
-    detection = detect(path, options, ExtensionCalls(CORE_FORMATS, extensions).open_weights)
+    detection = detect(
+        path,
+        options,
+        ExtensionCalls(CORE_FORMATS, extensions).open_weights,
+        lambda model_type: is_family(model_type, path, options, converter),
+    )
     hooks = converter_for(detection.model_type, path, options, converter)
     hooks = hooks.with_extensions(extensions)
+    refuse_other_weights(detection.checkpoint, detection.is_forgather)
     check_json_files(detection.metadata_directory)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
     side = open_source(detection, hooks, options).side

@@ -1,5 +1,6 @@
 """What a verification finds, as values."""
 
+import re
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -30,6 +31,10 @@ class VerifiedModel:
     converter: str
 
 
+#: Fields that new weights are made by, and nothing is computed with.
+_INITIALIZATION = re.compile(r"(?:^|_)init(?:ializer)?(?:_|$)")
+
+
 @dataclass(frozen=True)
 class FieldDifference:
     """A field of the config that means something else, by its Hugging Face name."""
@@ -37,6 +42,11 @@ class FieldDifference:
     name: str
     a: Any
     b: Any
+
+    @property
+    def is_of_initialization(self) -> bool:
+        """Whether the field only matters for new weights, as ``initializer_range`` does."""
+        return _INITIALIZATION.search(self.name) is not None
 
 
 class TensorStatus(Enum):
@@ -114,6 +124,8 @@ class Verification:
         a: The first model.
         b: The second.
         config: The fields of the config that differ in meaning.
+        initialization: Those that differ and only matter for new weights; models whose weights are
+            equal do not differ by them.
         tensors: The weights; ``None`` if the families differ.
         tokenizer: The tokenizers; ``None`` if neither has one.
         logits: What both compute; ``None`` if that was not compared.
@@ -129,6 +141,7 @@ class Verification:
     logits: LogitComparison | None
     not_compared: str | None
     logits_are_wanted: bool = True
+    initialization: tuple[FieldDifference, ...] = ()
 
     @property
     def are_equal(self) -> bool:

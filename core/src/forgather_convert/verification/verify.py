@@ -91,7 +91,7 @@ def verify(
     if one.detection.model_type != other.detection.model_type:
         return _of_other_families(one, other)
     mapping = _mapping(one, other)
-    config = compare_configs(one.side.config_object, other.side.config_object)
+    fields = compare_configs(one.side.config_object, other.side.config_object)
     tensors = compare_tensors(one, other, mapping)
     logits, reason = None, "they were not asked for"
     if options.logit_check:
@@ -99,7 +99,8 @@ def verify(
     return Verification(
         a=one.description,
         b=other.description,
-        config=config,
+        config=tuple(field for field in fields if not field.is_of_initialization),
+        initialization=tuple(field for field in fields if field.is_of_initialization),
         tensors=tensors,
         tokenizer=compare_tokenizers(one, other, options.prompt),
         logits=logits,

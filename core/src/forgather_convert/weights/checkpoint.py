@@ -85,16 +85,32 @@ def find_weights(
             that does not exist.
     """
     for weights_format in formats:
-        single = directory / SINGLE_FILE[weights_format]
-        index = directory / INDEX_FILE[weights_format]
-        if single.is_file():
-            return WeightsFiles(directory, weights_format, (single,), None)
-        if index.is_file():
-            names = sorted(set(_read_weight_map(index).values()))
-            return WeightsFiles(
-                directory, weights_format, tuple(_shard_path(index, name) for name in names), index
-            )
+        for name in (SINGLE_FILE[weights_format], INDEX_FILE[weights_format]):
+            if (directory / name).is_file():
+                return weights_at(directory / name, weights_format)
     return None
+
+
+def weights_at(path: Path, weights_format: str) -> WeightsFiles:
+    """The weights that a loader finds by a file: an index, or the only one.
+
+    Raises:
+        SourceError: An index is damaged, or names a file outside the directory or one
+            that does not exist.
+    """
+    if path.name != INDEX_FILE[weights_format]:
+        return WeightsFiles(path.parent, weights_format, (path,), None)
+    shards = tuple(_shard_path(path, name) for name in indexed_file_names(path))
+    return WeightsFiles(path.parent, weights_format, shards, path)
+
+
+def indexed_file_names(index: Path) -> list[str]:
+    """The names of the files that an index lists, whether or not they exist.
+
+    Raises:
+        SourceError: It is damaged.
+    """
+    return sorted(set(_read_weight_map(index).values()))
 
 
 def open_checkpoint(files: WeightsFiles) -> Checkpoint:

@@ -5,6 +5,8 @@
 SAFETENSORS = "safetensors"
 PYTORCH = "pytorch"
 SINGLE_FILE = {SAFETENSORS: "model.safetensors", PYTORCH: "pytorch_model.bin"}
+#: How the names of files with a model's tensors end.
+WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".distcp")
 INDEX_FILE = {
     SAFETENSORS: "model.safetensors.index.json",
     PYTORCH: "pytorch_model.bin.index.json",

@@ -1,0 +1,157 @@
+"""Refuses to choose between weights of one directory that differ.
+
+Whoever trains a model, links or copies a checkpoint into its directory, or converts it to another
+format by hand may leave two sets of weights there. A loader takes the one whose name it tries
+first, which may be the one that is out of date.
+"""
+
+import logging
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from forgather_convert.errors import SourceError
+from forgather_convert.source.dialect import current_tensors
+from forgather_convert.tensors.evaluation import have_equal_bits
+from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.names import RECOMPUTED
+from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.other_sets import first_file, other_sets
+from forgather_convert.weights.tensor_ref import TensorRef, format_shape
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A set of weights: its first file and its tensors, by the names that they have today."""
+
+    path: Path
+    tensors: Mapping[str, TensorRef]
+
+    @classmethod
+    def of(cls, checkpoint: Checkpoint) -> "_Set":
+        tensors = {
+            name: ref
+            for name, ref in current_tensors(checkpoint.tensors).items()
+            if not re.search(RECOMPUTED, name)
+        }
+        return cls(first_file(checkpoint.files), tensors)
+
+    @property
+    def modified(self) -> float:
+        return max(ref.file.stat().st_mtime for ref in self.tensors.values())
+
+
+def refuse_other_weights(checkpoint: Checkpoint, is_forgather: bool) -> None:
+    """Refuses weights beside which the same directory has others that differ.
+
+    Names, shapes and types are compared first, then all values, in pieces. A second name of a tied
+    tensor makes no difference.
+
+    Args:
+        checkpoint: The weights that are chosen.
+        is_forgather: Whether they are a Forgather model's, which may have been trained: then others
+            that cannot be read are refused, too.
+
+    Raises:
+        SourceError: There are others, and they differ.
+    """
+    for one, other in _opened(checkpoint, is_forgather):
+        difference = _difference_of_headers(one, other)
+        if difference is None:
+            logger.info("Comparing %s with %s", one.path, other.path.name)
+            difference = _difference_of_values(one, other)
+        if difference is not None:
+            raise _differing(one, other, difference)
+        logger.info("%s has the same weights as %s", other.path, one.path.name)
+
+
+def compare_other_headers(checkpoint: Checkpoint, is_forgather: bool) -> tuple[str, ...]:
+    """The same by headers alone; says which values were not compared.
+
+    Raises:
+        SourceError: There are others, and they differ.
+    """
+    remarks = []
+    for one, other in _opened(checkpoint, is_forgather):
+        difference = _difference_of_headers(one, other)
+        if difference is not None:
+            raise _differing(one, other, difference)
+        remarks.append(
+            f"{one.path.name} and {other.path.name} have tensors of the same names, shapes and "
+            "types. Their values were not compared; a conversion compares them and stops if they "
+            "differ."
+        )
+    return tuple(remarks)
+
+
+def _opened(checkpoint: Checkpoint, is_forgather: bool) -> Iterable[tuple[_Set, _Set]]:
+    chosen = _Set.of(checkpoint)
+    for other in other_sets(checkpoint.files):
+        try:
+            yield chosen, _Set.of(other.open())
+        except (SourceError, OSError) as error:
+            if is_forgather:
+                raise SourceError(
+                    f"{checkpoint.files.directory} has weights in {chosen.path.name} and in "
+                    f"{other.path.name}, and the latter cannot be read to compare them: {error} "
+                    "Remove those that are out of date, or move them to another directory."
+                ) from error
+            logger.warning(
+                "%s also has weights in %s, which cannot be read to compare them: %s %s is "
+                "converted, as transformers loads it",
+                checkpoint.files.directory,
+                other.path.name,
+                error,
+                chosen.path.name,
+            )
+
+
+def _difference_of_headers(one: _Set, other: _Set) -> str | None:
+    for name in sorted(one.tensors.keys() & other.tensors.keys()):
+        forms = [_form(each.tensors[name]) for each in (one, other)]
+        if forms[0] != forms[1]:
+            return f"'{name}' is {forms[0]} in the former and {forms[1]} in the latter"
+    for each, peer, place in ((one, other, "former"), (other, one, "latter")):
+        common = {_form(each.tensors[name]) for name in each.tensors.keys() & peer.tensors.keys()}
+        for name in sorted(each.tensors.keys() - peer.tensors.keys()):
+            # It can be a second name of another one, which only its values tell.
+            if _form(each.tensors[name]) not in common:
+                return f"only the {place} has '{name}'"
+    return None
+
+
+def _difference_of_values(one: _Set, other: _Set) -> str | None:
+    names = one.tensors.keys() & other.tensors.keys()
+    for each, place in ((one, "former"), (other, "latter")):
+        for name in sorted(each.tensors.keys() - names):
+            if not any(_are_equal(each.tensors[name], each.tensors[known]) for known in names):
+                return f"only the {place} has '{name}'"
+    for name in sorted(names):
+        if not _are_equal(one.tensors[name], other.tensors[name]):
+            return f"the values of '{name}' differ"
+    return None
+
+
+def _are_equal(one: TensorRef, other: TensorRef) -> bool:
+    return have_equal_bits(stored(one), stored(other))
+
+
+def _form(ref: TensorRef) -> str:
+    return f"{ref.dtype} {format_shape(ref.shape)}"
+
+
+def _differing(one: _Set, other: _Set, difference: str) -> SourceError:
+    newer, older = sorted((one, other), key=lambda each: each.modified, reverse=True)
+    times = [
+        f"{datetime.fromtimestamp(each.modified):%Y-%m-%d %H:%M:%S}" for each in (newer, older)
+    ]
+    return SourceError(
+        f"{one.path.parent} has weights in {one.path.name} and in {other.path.name}, and they are "
+        f"not the same: {difference}. Remove those that are out of date, or move them to another "
+        f"directory. {newer.path.name} is the newer one (of {times[0]}, and {older.path.name} of "
+        f"{times[1]})."
+    )
