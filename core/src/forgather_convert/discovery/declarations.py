@@ -53,7 +53,8 @@ def read_declarations(path: Path) -> Declarations:
     mentions = [node for node in ast.walk(tree) if _is_register(node, names)]
     # Mentioned without a call, or called with something that is not a literal.
     is_open = any(literals.get(id(node)) is None for node in mentions)
-    model_types = tuple(dict.fromkeys(kind for kind in literals.values() if kind is not None))
+    registered = [kind for kind in literals.values() if kind is not None]
+    model_types = tuple(dict.fromkeys((*registered, *_aliases(tree, names))))
     # The files that it imports may do it for it.
     has_siblings = any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
     return Declarations(
@@ -61,6 +62,36 @@ def read_declarations(path: Path) -> Declarations:
         is_open or (not model_types and has_siblings),
         sign_of_the_framework=sign_of_the_framework(tree, names),
     )
+
+
+def _aliases(tree: ast.Module, names: set[str]) -> list[str]:
+    """The literal ``aliases`` of the classes that are registered by a decorator."""
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef):
+            continue
+        is_registered = any(
+            isinstance(decorator, ast.Call) and _is_register(decorator.func, names)
+            for decorator in node.decorator_list
+        )
+        for statement in node.body if is_registered else ():
+            match statement:
+                case (
+                    ast.Assign(targets=[ast.Name(id="aliases")], value=value)
+                    | ast.AnnAssign(target=ast.Name(id="aliases"), value=value)
+                ):
+                    found += _texts(value)
+    return found
+
+
+def _texts(value: ast.expr | None) -> list[str]:
+    """The literal texts of a tuple or a list."""
+    elements = value.elts if isinstance(value, ast.Tuple | ast.List) else []
+    return [
+        element.value
+        for element in elements
+        if isinstance(element, ast.Constant) and isinstance(element.value, str)
+    ]
 
 
 def _names_of_register(tree: ast.Module) -> set[str]:

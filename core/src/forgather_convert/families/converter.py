@@ -66,6 +66,8 @@ class HFConverter:
 
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
+        aliases: Further model types of the same architecture, whose directories it converts, too.
+            Each is registered as the family's own is, and keeps its name on the way there and back.
         weight_mapping: The names of the weights, Hugging Face to Forgather.
         field_names: Config fields that have another name in the Forgather config, as
             ``{"layer_norm_eps": "rms_norm_eps"}``.
@@ -83,6 +85,7 @@ class HFConverter:
     """
 
     model_type: ClassVar[str] = ""
+    aliases: ClassVar[tuple[str, ...]] = ()
     weight_mapping: ClassVar[WeightMappingDict] = STANDARD_WEIGHT_MAPPING
     field_names: ClassVar[Mapping[str, str]] = {}
     tiny_configs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
@@ -198,10 +201,10 @@ class HFConverter:
                     "(--converter-path)."
                 )
         if self.has_rope:
-            self._validate_rope(src_config)
+            self._validate_rope(src_config, is_complete=direction == "from_forgather")
 
-    def _validate_rope(self, src_config: SourceConfig) -> None:
-        rope = read_rope(src_config, src_config.origin)
+    def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
+        rope = read_rope(src_config, src_config.origin, is_complete)
         if rope.by_kind and LOCAL_BASE not in self.hyperparameters:
             raise UnsupportedModelError(
                 f"{src_config.origin} has different RoPE parameters for different kinds of layers. "

@@ -18,6 +18,7 @@ from forgather_convert.sides.reference import (
 )
 from forgather_convert.source.config_file import CONFIG_FILE, parse_config
 from forgather_convert.source.detection import DEFAULT_DTYPE, stated_dtype
+from forgather_convert.source.quantization import read_quantization, without_quantization
 from forgather_convert.tensors.dtypes import to_torch
 
 logger = logging.getLogger(__name__)
@@ -96,6 +97,8 @@ def read_original_config(
     if config.get("model_type", hooks.model_type) != hooks.model_type:
         return None
     try:
+        read_quantization(config, dequantizes=False)
+        config = without_quantization(config)
         hooks.validate_source_config(config, "to_forgather")
         try:
             config_object = ReferenceClasses.of(hooks).read(config, config.origin)

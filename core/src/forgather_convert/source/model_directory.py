@@ -20,6 +20,7 @@ from forgather_convert.source.config_file import (
 )
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.json_file import read_json_object
+from forgather_convert.source.plain_text import one_line
 from forgather_convert.source.real_path import real_path
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
@@ -99,6 +100,11 @@ def _is_same_family(one: SourceConfig, other: SourceConfig) -> bool:
     )
 
 
+def _family_of(config: SourceConfig) -> str:
+    types = [config.get(field) for field in ("model_type", "hf_model_type")]
+    return " / ".join(repr(one_line(str(value)[:80])) for value in types if value is not None)
+
+
 def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
     """A model's config with what a training has changed in it.
 
@@ -107,14 +113,18 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
         checkpoint: The directory of the weights; it may have a config of its own.
 
     Raises:
-        SourceError: The checkpoint's config cannot be read.
+        SourceError: The checkpoint's config cannot be read, or is of another family.
     """
     path = checkpoint / CONFIG_FILE
     if not path.is_file() or str(path) == config.origin:
         return config
     trained = read_config(checkpoint)
     if not _is_same_family(config, trained):
-        return config
+        raise SourceError(
+            f"{path} is of the model type {_family_of(trained)}, but {config.origin} is of "
+            f"{_family_of(config)}: the checkpoint is not one of this model. Choose another one "
+            f"with --checkpoint-path, or convert {checkpoint} by itself: give it as the source."
+        )
     changed = {
         name
         for name, value in trained.items()
