@@ -63,6 +63,44 @@ def read_declarations(path: Path) -> Declarations:
     )
 
 
+def undecorated_classes(path: Path) -> list[tuple[str, str]]:
+    """Classes of a file that look like converters and are not registered: name and model type."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(path.read_bytes(), str(path))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    names = _names_of_register(tree)
+    found = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.ClassDef) or not node.bases:
+            continue
+        decorators = [
+            decorator.func if isinstance(decorator, ast.Call) else decorator
+            for decorator in node.decorator_list
+        ]
+        if any(_is_register(decorator, names) for decorator in decorators):
+            continue
+        found += [(node.name, model_type) for model_type in _literal_model_types(node)]
+    return found
+
+
+def _literal_model_types(node: ast.ClassDef) -> list[str]:
+    """What a class gives as its ``model_type``, by a literal."""
+    found = []
+    for statement in node.body:
+        match statement:
+            case (
+                ast.Assign(targets=[ast.Name(id="model_type")], value=ast.Constant(value=str(text)))
+                | ast.AnnAssign(
+                    target=ast.Name(id="model_type"), value=ast.Constant(value=str(text))
+                )
+            ):
+                found.append(text)
+    return found
+
+
 def _names_of_register(tree: ast.Module) -> set[str]:
     aliases = {
         alias.asname or alias.name
