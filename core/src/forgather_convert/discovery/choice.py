@@ -27,6 +27,7 @@ from forgather_convert.discovery.installed import (
     find_installed,
 )
 from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
@@ -135,7 +136,7 @@ def converter_for(
         ConverterError: There are two of the same rank, or it cannot be loaded.
     """
     if given is not None:
-        return FamilyHooks(given, origin="given")
+        return FamilyHooks(as_alias(given, model_type), origin="given")
     return resolve_converter(
         model_type, options.converter_paths, source, options.converter, options.use_plugins
     )
@@ -344,10 +345,11 @@ def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHo
             "forgather_convert.HFConverter: that of forgather.ml.model_conversion is the Forgather "
             "framework's where that is installed."
         )
-    if loaded.model_type != model_type:
+    if model_type not in (loaded.model_type, *loaded.aliases):
         raise ConverterError(
             f"{loaded.__name__} of {converter.place} is registered for '{model_type}', but its "
-            f"model_type is '{loaded.model_type}'. Make them agree."
+            f"model_type is '{loaded.model_type}'. Make them agree, or list '{model_type}' in its "
+            "aliases if it is another name of the same architecture."
         )
     try:
         instance = loaded()
@@ -356,4 +358,4 @@ def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHo
             f"The converter for '{model_type}' of {converter.place}, {loaded.__name__}, cannot be "
             f"created: {type(error).__name__}: {error}. {_advice_on_creating(loaded, error)}"
         ) from error
-    return FamilyHooks(instance, converter.place)
+    return FamilyHooks(as_alias(instance, model_type), converter.place)

@@ -193,7 +193,11 @@ def load_file(path: Path) -> list[tuple[str, type[HFConverter]]]:
     with _running:
         if path not in _loaded_files:
             _loaded_files[path] = _run(path)
-        return [(found.model_type, found.converter_class) for found in _loaded_files[path]]
+        return [
+            (model_type, found.converter_class)
+            for found in _loaded_files[path]
+            for model_type in dict.fromkeys((found.model_type, *found.converter_class.aliases))
+        ]
 
 
 def _registered(

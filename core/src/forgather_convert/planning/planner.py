@@ -87,7 +87,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         ),
         weights_states=request.checkpoint.files.states,
     )
-    return PlannedConversion(plan, source, destination, match.source_state)
+    return PlannedConversion(plan, source, destination, config, match.source_state)
 
 
 def _planned_vocabulary(request: PlanRequest, source: SourceSide) -> VocabularyChange | None:

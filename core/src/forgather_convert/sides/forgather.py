@@ -76,9 +76,33 @@ class ForgatherSource(SourceSide):
         """
         config_object(self._standard_classes.config_class, self.written_config, self.config.origin)
 
+    @property
+    def own_config(self) -> Any:
+        return self._reference_config(self._standard_classes.config_class, self.config)
+
+    @property
+    def code_owner(self) -> str:
+        if self.stored_code is None:
+            return "the standard code of its family (its directory has none of its own)"
+        if not self.differing_code:
+            return "its own code"
+        if self.trusts_code:
+            return "its own code, which is not the standard code"
+        return "the standard code of its family, and not its own"
+
+    @property
+    def is_own_code(self) -> bool:
+        return not self.differing_code or self.trusts_code
+
+    @cached_property
+    def differing_code(self) -> tuple[str, ...]:
+        """The files of its own code that are not, byte for byte, what the generator writes."""
+        if self.stored_code is None:
+            return ()
+        return differs_from_generated(self.stored_code, self.standard_project)
+
     def parameters(self) -> ModelParameters:
-        standard = self._standard_classes
-        config = self._reference_config(standard.config_class, self.config)
+        standard, config = self._standard_classes, self.own_config
         return parameters_of(lambda: standard.model_class(config))
 
     def load(self, state: Mapping[str, Expression]) -> Any:
@@ -90,9 +114,10 @@ class ForgatherSource(SourceSide):
         own = self._own_classes
         if own is not None:
             config = self._reference_config(own.config_class, self.written_config)
-            return load_model(own.model_class, config, self.weights_directory, state)
-        standard = self._standard_classes
-        config = self._reference_config(standard.config_class, self.config)
+            return load_model(
+                own.model_class, config, self.weights_directory, state, self.parameters
+            )
+        standard, config = self._standard_classes, self.own_config
         return load_tensors(standard.model_class, config, self.weights_directory, state)
 
     def _reference_config(self, config_class: Any, fields: SourceConfig) -> Any:
@@ -108,15 +133,14 @@ class ForgatherSource(SourceSide):
         """The classes of the model's own code; ``None``, with a warning, if it must not run."""
         if self.stored_code is None:
             return None
-        differing = differs_from_generated(self.stored_code, self.standard_project)
-        if not differing or self.trusts_code:
+        if self.is_own_code:
             return load_stored_code(self.stored_code)
         logger.warning(
             "The model code in %s was edited, or is of another tool or version (%s): it does not "
             "run and was not checked, and the comparison is with the standard code. "
             "--trust-remote-code runs it",
             self.directory,
-            ", ".join(differing),
+            ", ".join(self.differing_code),
         )
         return None
 
@@ -213,12 +237,23 @@ class ForgatherDestination(DestinationSide):
             WriteFile(CONFIG_FILE, encode_json(self.config, sort_keys=True)),
         )
 
+    @property
+    def code_owner(self) -> str:
+        return "its generated code"
+
     def load(self, directory: Path) -> Any:
         classes = load_generated_code(self.code)
         fields = read_config(directory)
         config = config_object(classes.config_class, fields, fields.origin)
         state = written_state(directory, self.parameters)
-        return load_model(classes.model_class, config, directory, state)
+        return load_model(
+            classes.model_class,
+            config,
+            directory,
+            state,
+            lambda: self.parameters,
+            is_result=True,
+        )
 
 
 def _tool_versions(hooks: FamilyHooks) -> dict[str, str]:

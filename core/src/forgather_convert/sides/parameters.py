@@ -1,9 +1,10 @@
 """The parameters that a model's checkpoint holds, from the model itself without its memory."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from forgather_convert.dynamic_model.full_precision import as_transformers_finds
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.sides.saved_state import saved_state
 from forgather_convert.tensors.names import RECOMPUTED
@@ -48,7 +49,25 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
         base_prefix=model.base_model_prefix,
         unread=_unread_names(model, saved.shapes),
         loaded_names=saved.loaded_names,
+        kept_in_float32=_kept_in_float32(model, saved.names),
     )
+
+
+def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """What transformers does not round where it loads a model in a narrower dtype.
+
+    Args:
+        model: The model.
+        names: The names in a checkpoint of its parameters and buffers, by their own.
+    """
+    always = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    in_float16 = getattr(model, "_keep_in_fp32_modules", None) or ()
+    kept = {}
+    for dtype, modules in (("bfloat16", always), ("float16", (*always, *in_float16))):
+        patterns = [as_transformers_finds(module, type(model)) for module in modules]
+        found = (name for name in names if any(find.search(name) for find in patterns))
+        kept[dtype] = frozenset(names[name] for name in found)
+    return kept
 
 
 def _unread_names(model: Any, stored: Iterable[str]) -> re.Pattern[str]:

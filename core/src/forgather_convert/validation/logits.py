@@ -1,6 +1,7 @@
 """The logit check: source and result must compute the same."""
 
 import gc
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
     import torch
 
     from forgather_convert.validation.cast_cost import CastCost
-    from forgather_convert.validation.comparison import Difference
     from forgather_convert.validation.first_difference import FirstDifference
 
 logger = logging.getLogger(__name__)
@@ -45,12 +45,16 @@ class CheckedModel:
         tokenizer_directory: Where its tokenizer is, if it has one.
         hf_config: Its config on the Hugging Face side, which names the tokenizer's class where
             the tokenizer's files do not.
+        code: Whose code runs, for the certificate.
+        is_own_code: Whether that is the code that the model's users run.
     """
 
     name: str
     load: Callable[[], Any]
     tokenizer_directory: Path
     hf_config: Any
+    code: str = ""
+    is_own_code: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,12 @@ class LogitComparison:
         not_covered: Those that they do not reach.
         first_difference: Where they begin to differ; ``None`` if they do not.
         cast: What the cast of the weights costs; ``None`` if they keep their values.
+        runs: What both were run on.
+        codes: Whose code was run for the source, and for the result.
+        is_own_code: Whether both are the code that the models' users run.
+        num_undefined: How many of all logits are not numbers, and were not compared.
+        num_logits: How many logits each model gave.
+        tolerance: How much they may differ; ``None`` if not at all.
     """
 
     are_equal: bool
@@ -74,6 +84,19 @@ class LogitComparison:
     not_covered: tuple[Limit, ...] = ()
     first_difference: "FirstDifference | None" = None
     cast: "CastCost | None" = None
+    runs: tuple[str, ...] = ()
+    codes: tuple[str, str] = ("", "")
+    is_own_code: bool = True
+    num_undefined: int = 0
+    num_logits: int = 0
+    tolerance: float | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the logits are the same, or as close as was asked for."""
+        return self.are_equal or (
+            self.tolerance is not None and self.max_difference <= self.tolerance
+        )
 
 
 def check_logits(
@@ -87,6 +110,7 @@ def check_logits(
     dtype: str,
     device: str,
     cast_from: str | None = None,
+    tolerance: float | None = None,
     progress: Progress | None = None,
 ) -> LogitComparison:
     """Compares the logits of a conversion's source and result; see :func:`compare_logits`.
@@ -104,6 +128,7 @@ def check_logits(
         dtype: The dtype to run in, as ``"bfloat16"``.
         device: Where to run.
         cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        tolerance: How much logits may differ; ``None`` if not at all.
         progress: Is told of the parameters that are read, in the phase ``CHECK``.
 
     Raises:
@@ -119,27 +144,44 @@ def check_logits(
         dtype=dtype,
         device=device,
         cast_from=cast_from,
+        tolerance=tolerance,
         progress=progress,
     )
-    if not comparison.are_equal:
+    if not comparison.is_accepted:
         raise ValidationError(
             "Model logits are dissimilar: the result does not compute what the source computes "
             f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
             "positions). Nothing was written. Check the names with --debug-params; if the "
-            f"difference is expected, use --no-logit-check.\n{comparison.first_difference}"
+            "difference is expected, accept it with --logit-tolerance, or use --no-logit-check.\n"
+            f"{comparison.first_difference}"
             f"{_beside_the_cast(comparison.cast)}"
         )
-    logger.info(
-        "Logits are identical over %d positions%s",
-        comparison.num_tokens,
-        describe_limits(comparison),
-    )
-    if comparison.cast is not None:
+    if comparison.are_equal:
         logger.info(
-            "The cast from %s to %s costs what a plain cast of the source costs: %s",
-            comparison.cast.stored_dtype,
-            comparison.cast.dtype,
-            comparison.cast.result,
+            "Logits are identical over %d positions%s",
+            comparison.num_tokens,
+            describe_limits(comparison),
+        )
+    else:
+        logger.warning(
+            "Logits differ by up to %g over %d positions%s; --logit-tolerance accepts %g",
+            comparison.max_difference,
+            comparison.num_tokens,
+            describe_limits(comparison),
+            comparison.tolerance,
+        )
+    logger.info("Compared on %s", ", ".join(comparison.runs))
+    logger.info("The source's logits are those of %s; the result's, of %s", *comparison.codes)
+    if comparison.cast is not None:
+        cast = comparison.cast
+        logger.info(
+            "Casting %s to %s changes the logits: %s. %s",
+            cast.stored_dtype,
+            cast.dtype,
+            cast.result,
+            "That is exactly the effect of the cast; the conversion adds nothing"
+            if comparison.are_equal
+            else f"Of the source itself, cast: {cast.plain_cast}",
         )
     return comparison
 
@@ -155,6 +197,7 @@ def compare_logits(
     dtype: str,
     device: str,
     cast_from: str | None = None,
+    tolerance: float | None = None,
     progress: Progress | None = None,
 ) -> LogitComparison:
     """Runs the same tokens through both models, one model after the other.
@@ -172,6 +215,7 @@ def compare_logits(
         dtype: The dtype to run in, as ``"bfloat16"``.
         device: Where to run.
         cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        tolerance: How much logits may differ; ``None`` if not at all.
         progress: Is told of the parameters that are read, in the phase ``CHECK``.
 
     Raises:
@@ -188,24 +232,28 @@ def compare_logits(
     model = source.load()
     limits = limits_of(model.config)
     usable = range(model.config.get_text_config().vocab_size) if tokens is None else tokens
-    ids = choose_ids(in_source, in_result, usable)[: most_positions(model.config)]
+    ids = choose_ids(in_source, in_result, usable)
     size = size_of(model)
-    planned = plan_runs(ids, limits, size, device, usable)
+    most = most_positions(model.config)
+    planned = plan_runs(ids, limits, size, device, usable, most)
     # The result's size is not known yet, and is as good as the source's.
-    passes.expect(model, (3 if cast_from else 2) * len(planned.runs))
+    passes.expect(model, 2 * len(planned.runs) + bool(cast_from))
     stored = None
     layers: tuple[tuple[int, float], ...] = ()
+    with_prompt, others = planned.runs[:1], planned.runs[1:]
     if cast_from is None:
         expected = _logits(source, model, planned.runs, settings)
     else:
         from forgather_convert.validation.layer_outputs import layer_outputs, relative_differences
 
+        # What the cast costs is measured on the prompt: the other runs are no text.
         with layer_outputs(model) as outputs_stored:
-            stored = _logits(source, model, planned.runs, replace(settings, dtype=cast_from))
+            stored = _logits(source, model, with_prompt, replace(settings, dtype=cast_from))
         with layer_outputs(model) as outputs:
-            expected = _logits(source, model, planned.runs, settings)
+            expected = _logits(source, model, with_prompt, settings)
         layers = relative_differences(outputs_stored, outputs)
         del outputs_stored, outputs
+        expected += _logits(source, model, others, settings)
     passes.expect(model, -len(planned.runs))
     del model
     gc.collect()
@@ -214,9 +262,9 @@ def compare_logits(
     actual = _logits(result, model, planned.runs, settings)
     cast = None
     if stored is not None and cast_from is not None:
-        cast = _cast_cost(stored, expected, actual, layers, cast_from, dtype)
+        cast = _cast_cost(stored, expected[:1], actual[:1], layers, cast_from, dtype)
     # A window or an original length that only the result has shows in positions past it.
-    with_both = plan_runs(ids, limits | limits_of(model.config), size, device, usable)
+    with_both = plan_runs(ids, limits | limits_of(model.config), size, device, usable, most)
     more = [run for run in with_both.runs if run not in planned.runs]
     if more:
         passes.expect(model, len(more))
@@ -230,8 +278,14 @@ def compare_logits(
     gc.collect()
 
     comparison, wrong = _judge(expected, actual, with_both, [*planned.runs, *more], weights, dtype)
-    comparison = replace(comparison, cast=cast)
-    if wrong is None:
+    comparison = replace(
+        comparison,
+        cast=cast,
+        codes=(source.code, result.code),
+        is_own_code=source.is_own_code and result.is_own_code,
+        tolerance=tolerance,
+    )
+    if wrong is None or comparison.is_accepted:
         return comparison
     from forgather_convert.validation.first_difference import find_first_difference
 
@@ -296,35 +350,61 @@ def _logits(
 
 
 def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
+    """The logits of a run's tokens, padding left out, ``[1, positions, tokens]``, on the CPU."""
     import torch
 
     from forgather_convert.tensors.dtypes import to_torch
     from forgather_convert.validation.streamed_parameters import LogitSelection, streamed
 
-    tokens = settings.tokens
+    tokens, device = settings.tokens, settings.device
     num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
-    kept = num_logit_positions(len(run.ids), num_tokens)
+    kept = num_logit_positions(run.length, num_tokens)
+    ids = torch.tensor(run.rows, device=device)
+    # The framework's own models return the logits alone unless they are asked for an object.
     arguments: dict[str, Any] = {
-        "input_ids": torch.tensor([run.ids], device=settings.device),
-        "use_cache": False,
+        "input_ids": ids,
+        "use_cache": bool(run.steps),
+        **({"return_dict": True} if run.steps else {}),
     }
     if run.first_position:
-        positions = torch.arange(len(run.ids), device=settings.device) + run.first_position
+        positions = torch.arange(run.length, device=device) + run.first_position
         arguments["position_ids"] = positions.unsqueeze(0)
+    if run.padding:
+        mask = torch.ones_like(ids)
+        mask[0, : run.padding] = 0
+        arguments["attention_mask"] = mask
     selection = LogitSelection(tokens, kept)
     dtype = to_torch(settings.dtype)
     with (
         torch.no_grad(),
-        streamed(model, dtype, settings.device, selection, settings.advance),
+        streamed(model, dtype, device, selection, settings.advance),
     ):
         output = model(**arguments)
-        # The framework's own models return the logits alone unless they are asked for an object.
-        logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
-        logits = logits[:, -kept:].cpu()
+        found = [_logits_in(output)[:, -kept:].cpu()]
+        for token in run.steps:
+            step = torch.tensor([[token]], device=device)
+            output = model(input_ids=step, use_cache=True, **_cache_of(model, output))
+            found.append(_logits_in(output)[:, -1:].cpu())
+    logits = torch.cat(found, 1)
     if tokens is not None and logits.shape[-1] != num_tokens:
         # The model computes its logits in another way than with a head.
         logits = logits[..., torch.as_tensor(tokens)]
+    first, *others = logits
+    return torch.cat((first[max(0, run.padding - run.length + kept) :], *others)).unsqueeze(0)
+
+
+def _logits_in(output: Any) -> "torch.Tensor":
+    import torch
+
+    logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
     return logits
+
+
+def _cache_of(model: Any, output: Any) -> dict[str, Any]:
+    """The cache that a model gave, as the argument that it takes it by."""
+    parameters = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in parameters else "past_key_values"
+    return {name: output["cache"] if "cache" in output else output["past_key_values"]}
 
 
 def _judge(
@@ -345,12 +425,15 @@ def _judge(
         num_tokens=sum(difference.num_positions for difference in differences),
         covered=plan.covered,
         not_covered=plan.not_covered,
+        runs=tuple(map(str, runs)),
+        num_undefined=sum(difference.num_undefined for difference in differences),
+        num_logits=sum(difference.num_logits for difference in differences),
     )
     if not comparison.are_equal:
         pairs = zip(runs, differences, strict=True)
         return comparison, next(run for run, difference in pairs if not difference.are_equal)
-    if any(difference.num_undefined for difference in differences):
-        _judge_undefined(differences, weights, dtype)
+    if comparison.num_undefined:
+        _judge_undefined(comparison, weights, dtype)
     return comparison, None
 
 
@@ -382,13 +465,12 @@ def _beside_the_cast(cast: "CastCost | None") -> str:
 
 
 def _judge_undefined(
-    differences: Sequence["Difference"], weights: Mapping[str, Expression], dtype: str
+    comparison: LogitComparison, weights: Mapping[str, Expression], dtype: str
 ) -> None:
     """Accepts logits that are not numbers only from weights that are not."""
     from forgather_convert.validation.comparison import find_non_finite_weight
 
-    count = sum(difference.num_undefined for difference in differences)
-    total = sum(difference.num_logits for difference in differences)
+    count, total = comparison.num_undefined, comparison.num_logits
     name = find_non_finite_weight(weights)
     if name is None:
         cause = (
