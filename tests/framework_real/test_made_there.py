@@ -123,9 +123,7 @@ def test_as_many_key_heads_as_heads(tokenizer: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("family", ["llama", "mistral", "qwen3"])
-def test_training_from_scratch(
-    family: str, tokenizer: Path, project: Path, tmp_path: Path
-) -> None:
+def test_training_from_scratch(family: str, tokenizer: Path, project: Path, tmp_path: Path) -> None:
     """Trained by the framework, in checkpoints of its own, and converted from the last one."""
     made, hf = tmp_path / "made", tmp_path / "hf"
     make_model(made, family, "default.yaml", tokenizer, tie_word_embeddings=True)

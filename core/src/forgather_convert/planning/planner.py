@@ -19,6 +19,7 @@ from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.vocabulary.extension import plan_vocabulary
+from forgather_convert.vocabulary.length import report_tokenizer_length
 from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
 
 
@@ -34,6 +35,8 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     opened = open_source(detection, request.hooks, options)
     source = opened.side
     vocabulary = _planned_vocabulary(request, source)
+    if options.max_length is not None:
+        report_tokenizer_length(source.directory, options.max_length)
     config = source.config if vocabulary is None else changed_config(source.config, vocabulary)
     destination = opened.counterpart(config)
     match = match_tensors(
