@@ -9,9 +9,11 @@ from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
+from forgather_convert.planning.reversal import check_reversible
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
 from forgather_convert.sides.counterparts import open_source
+from forgather_convert.sides.forgather import ForgatherDestination
 from forgather_convert.sides.side import SourceSide, WrittenFiles
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.directory_check import check_json_files
@@ -68,6 +70,9 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         dtypes=frozenset(tensor.dtype for tensor in tensors),
     )
     own_files = destination.files(written)
+    if isinstance(destination, ForgatherDestination):
+        text = own_files[-1].content.decode("utf-8")
+        check_reversible(request, source, destination, config, written, text)
     plan = ConversionPlan(
         source=detection.source,
         destination=request.destination,
