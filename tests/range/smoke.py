@@ -78,6 +78,23 @@ def test_continuous_batching(pair: Pair) -> None:
     assert_same_batches(*pair.load())
 
 
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe"])
+def test_router_logits(model_type: str, tmp_path: Path) -> None:
+    hooks = resolve_converter(model_type)
+    write_tiny_model(tmp_path / "hf", hooks, next(iter(tiny_cases(hooks).values()))())
+    fg = convert_unchecked(tmp_path / "hf", tmp_path / "fg")
+    options = {"dtype": torch.bfloat16, "output_router_logits": True}
+    classes = (hooks.hf_model_class(), transformers.AutoModelForCausalLM)
+    expected, actual = (
+        model_class.from_pretrained(directory, trust_remote_code=True, **options)(prompt() % 64)
+        for model_class, directory in zip(classes, (tmp_path / "hf", fg), strict=True)
+    )
+    assert torch.equal(expected.logits, actual.logits)
+    assert torch.equal(expected.aux_loss, actual.aux_loss)
+    assert len(expected.router_logits) == len(actual.router_logits)
+    assert all(map(torch.equal, expected.router_logits, actual.router_logits))
+
+
 class Tokens(torch.utils.data.Dataset[dict[str, torch.Tensor]]):
     """Four sequences to be learnt."""
 
