@@ -263,8 +263,8 @@ def compare_logits(
         del outputs_stored, outputs
         expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
         count = stored[0].shape[1]
-        of_prompt = ([logits[0][:, :count]] for logits in (expected, actual))
-        cast = _cast_cost(stored, *of_prompt, layers, cast_from, dtype)
+        plain, converted = ([logits[0][:, :count]] for logits in (expected, actual))
+        cast = _cast_cost(stored, plain, converted, layers, cast_from, dtype)
     del models
     gc.collect()
 
