@@ -9,6 +9,7 @@ from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.errors import ConverterError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.sides.forgather import ForgatherDestination, ForgatherSource, read_forgather
@@ -99,7 +100,14 @@ def _forgather_side(
     if tokenizer_class and lacks_tokenizer_class(side.directory):
         fields.setdefault("tokenizer_class", tokenizer_class)
     classes = load_generated_code(code)
-    config_object = classes.config_class(**fields)
+    try:
+        config_object = classes.config_class(**fields)
+    # transformers' own checks of a config have errors of their own.
+    except Exception as error:
+        raise ConverterError(
+            f"The Forgather config that {hooks.name} makes of {config.origin} is refused by "
+            f"transformers: {first_line(error).rstrip('.:')}. Correct create_project_config."
+        ) from error
     return ForgatherDestination(
         hooks=hooks,
         parameters=parameters_of(lambda: classes.model_class(config_object)),
