@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
@@ -35,6 +36,9 @@ from forgather_convert.validation.logits import CheckedModel, LogitComparison, c
 from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.weights.formats import CORE_FORMATS
 
+if TYPE_CHECKING:
+    from forgather_convert.verification.conversion import ConfigComparison
+
 logger = logging.getLogger(__name__)
 
 #: Writes the files of a plan into a directory, and tells the number of bytes after each part.
@@ -47,6 +51,7 @@ class ConversionResult:
 
     Attributes:
         plan: What was written.
+        configs: The result of comparing the configs; ``None`` for an adapter.
         logits: The result of the logit check; ``None`` if it was not asked for.
         generation: The result of the generation test; ``None`` if it was not asked for.
         seconds: How long each phase took.
@@ -54,6 +59,7 @@ class ConversionResult:
     """
 
     plan: ConversionPlan
+    configs: "ConfigComparison | None"
     logits: LogitComparison | None
     generation: Generation | None
     seconds: Mapping[Phase, float]
@@ -87,7 +93,7 @@ def plan(
     else:
         request, _ = _read(Path(source), place, options, converter, progress)
         with paused_collection():
-            plan = _plan(request, progress).plan
+            plan = _plan(request, progress)[0].plan
     progress.finish()
     return plan
 
@@ -141,7 +147,7 @@ def convert(
         timed.start(Phase.PLAN)
         with paused_collection():
             _announce(request)
-            planned = _plan(request, timed)
+            planned, configs = _plan(request, timed)
         if on_plan is not None:
             on_plan(planned.plan)
         _write(planned.plan, staging, free, write or _with(writer), timed)
@@ -154,7 +160,7 @@ def convert(
             generation = generate(planned, staging.content, options, source_dtype, timed)
         hashes = _hash(staging, options, timed)
         _commit(planned.plan, staging, options, on_written, timed)
-    result = ConversionResult(planned.plan, logits, generation, timed.seconds(), hashes)
+    result = ConversionResult(planned.plan, configs, logits, generation, timed.seconds(), hashes)
     return _finished(result, place, calls)
 
 
@@ -181,7 +187,8 @@ def _convert_adapter(
         _write(plan, staging, free, write or execute, progress)
         hashes = _hash(staging, options, progress)
         _commit(plan, staging, options, on_written, progress)
-    return _finished(ConversionResult(plan, None, None, progress.seconds(), hashes), place, calls)
+    result = ConversionResult(plan, None, None, None, progress.seconds(), hashes)
+    return _finished(result, place, calls)
 
 
 def _hash(
@@ -263,14 +270,16 @@ def _read(
     return _request(source, destination, options, converter, tokens)
 
 
-def _plan(request: PlanRequest, progress: Progress) -> PlannedConversion:
+def _plan(request: PlanRequest, progress: Progress) -> "tuple[PlannedConversion, ConfigComparison]":
     progress.start(Phase.PLAN)
     options = request.options
     if options.logit_check or options.generation_test:
         check_device(options.device)
     from forgather_convert.planning.planner import plan_conversion
+    from forgather_convert.verification.conversion import check_configs
 
-    return plan_conversion(request)
+    planned = plan_conversion(request)
+    return planned, check_configs(planned, options)
 
 
 def _plan_adapter(
@@ -351,12 +360,15 @@ def _check_logits(
             load=lambda: source.load(planned.source_state),
             tokenizer_directory=source.directory,
             hf_config=source.config_object,
+            code=source.code_owner,
+            is_own_code=source.is_own_code,
         ),
         CheckedModel(
             name="result",
             load=lambda: destination.load(staged),
             tokenizer_directory=staged,
             hf_config=destination.config_object,
+            code=destination.code_owner,
         ),
         mapping=destination.mapping,
         weights=planned.source_state,
@@ -365,6 +377,7 @@ def _check_logits(
         dtype=planned.plan.dtype,
         device=options.device,
         cast_from=_cast_from(planned, options),
+        tolerance=options.logit_tolerance,
         progress=progress,
     )
 

@@ -1,5 +1,6 @@
 """What a user can ask of a conversion."""
 
+import math
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,7 @@ class ConvertOptions:
             byte for byte, what the generator writes.
         follow_links: Copy the files that symbolic links in the source lead to outside of it.
         logit_check: Compare the logits of source and result before the result appears.
+        logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result. All of it is read once more.
     """
 
@@ -81,6 +83,7 @@ class ConvertOptions:
     trust_remote_code: bool = False
     follow_links: bool = False
     logit_check: bool = True
+    logit_tolerance: float | None = None
     hashes: bool = False
 
     def __post_init__(self) -> None:
@@ -104,11 +107,26 @@ class ConvertOptions:
                 "A chat template is used by the generation test only. Add --generation-test, or "
                 "leave out --chat."
             )
+        if self.logit_tolerance is not None:
+            _check_tolerance(self.logit_tolerance, self.logit_check)
         for name, most in _LARGEST.items():
             value = getattr(self, name)
             if value is not None and not 1 <= value <= most:
                 raise OptionError(f"{name} must be from 1 to {most}, not {value}.")
         _check_prompt(self.prompt)
+
+
+def _check_tolerance(tolerance: float, logit_check: bool) -> None:
+    if not 0.0 < tolerance < math.inf:
+        raise OptionError(
+            f"The tolerance of logits must be a positive number, not {tolerance:g}. Without one, "
+            "they must be the same bit for bit."
+        )
+    if not logit_check:
+        raise OptionError(
+            "A tolerance has no meaning without the logit check. Leave out --logit-tolerance or "
+            "--no-logit-check."
+        )
 
 
 def _check_prompt(prompt: str) -> None:

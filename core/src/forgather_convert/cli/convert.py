@@ -62,6 +62,7 @@ OPTION_GROUPS = {
     "Checks": (
         "--trust-remote-code",
         "--no-logit-check",
+        "--logit-tolerance",
         "--device",
         "--prompt",
         "--generation-test",
@@ -172,7 +173,13 @@ OPTION_GROUPS = {
     help="Largest weights file, as 5GB. Default: the source's files, where they can be kept.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the destination when all is done.")
-@click.option("--no-logit-check", is_flag=True, help="Do not compare source and result.")
+@click.option("--no-logit-check", is_flag=True, help="Do not compare the logits.")
+@click.option(
+    "--logit-tolerance",
+    metavar="VALUE",
+    type=click.FloatRange(min=0.0, min_open=True),
+    help="Accept logits that differ by up to VALUE (refused otherwise).",
+)
 @click.option(
     "--trust-remote-code",
     is_flag=True,
@@ -218,6 +225,7 @@ def convert_command(
     max_shard_size: int | None,
     overwrite: bool,
     no_logit_check: bool,
+    logit_tolerance: float | None,
     trust_remote_code: bool,
     as_json: bool,
     hashes: bool,
@@ -277,6 +285,7 @@ def convert_command(
         trust_remote_code=trust_remote_code,
         follow_links=follow_links,
         logit_check=not no_logit_check,
+        logit_tolerance=logit_tolerance,
         hashes=hashes or report_path is not None,
     )
     if dry_run:

@@ -1,6 +1,5 @@
 """What to do where there is no converter for a model type."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 
 from forgather_convert.discovery.found import FoundConverter, Status
@@ -63,9 +62,6 @@ def no_converter_message(
             return f"{message}{converter.place} has one, but {converter.problem}"
     if model_type in PUBLISHED_DISTRIBUTIONS:
         return f"{message}Install its plugin: 'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}'."
-    similar = difflib.get_close_matches(shown, enabled, n=1, cutoff=0.75)
-    if similar:
-        message += f"Did you mean '{similar[0]}'? Then use --model-type. "
     message += (
         "Install a plugin for the family if you know one that you trust, or name the directory of "
         "a converter with --converter-path."

@@ -5,6 +5,7 @@ a Forgather working tree, in this order. Everything up to the choice reads metad
 text; nothing is imported.
 """
 
+import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint
@@ -26,6 +27,7 @@ from forgather_convert.discovery.installed import (
     find_installed,
 )
 from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
@@ -134,7 +136,7 @@ def converter_for(
         ConverterError: There are two of the same rank, or it cannot be loaded.
     """
     if given is not None:
-        return FamilyHooks(given, origin="given")
+        return FamilyHooks(as_alias(given, model_type), origin="given")
     return resolve_converter(
         model_type, options.converter_paths, source, options.converter, options.use_plugins
     )
@@ -325,6 +327,16 @@ def _import(converter: FoundConverter, entry_point: EntryPoint) -> Any:
         ) from error
 
 
+def _advice_on_creating(loaded: type, error: Exception) -> str:
+    try:
+        inspect.signature(loaded).bind()
+    except TypeError:
+        return "It must not need arguments."
+    if isinstance(error, ImportError):
+        return "Install what it needs, or upgrade it."
+    return "Correct or upgrade it."
+
+
 def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHooks:
     if not (isinstance(loaded, type) and issubclass(loaded, HFConverter)):
         raise ConverterError(
@@ -333,16 +345,17 @@ def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHo
             "forgather_convert.HFConverter: that of forgather.ml.model_conversion is the Forgather "
             "framework's where that is installed."
         )
-    if loaded.model_type != model_type:
+    if model_type not in (loaded.model_type, *loaded.aliases):
         raise ConverterError(
             f"{loaded.__name__} of {converter.place} is registered for '{model_type}', but its "
-            f"model_type is '{loaded.model_type}'. Make them agree."
+            f"model_type is '{loaded.model_type}'. Make them agree, or list '{model_type}' in its "
+            "aliases if it is another name of the same architecture."
         )
     try:
         instance = loaded()
     except Exception as error:
         raise ConverterError(
             f"The converter for '{model_type}' of {converter.place}, {loaded.__name__}, cannot be "
-            f"created: {type(error).__name__}: {error}. It must not need arguments."
+            f"created: {type(error).__name__}: {error}. {_advice_on_creating(loaded, error)}"
         ) from error
-    return FamilyHooks(instance, converter.place)
+    return FamilyHooks(as_alias(instance, model_type), converter.place)

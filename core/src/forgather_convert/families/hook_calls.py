@@ -156,6 +156,8 @@ class FamilyHooks:
         """The dynamic model for a Hugging Face config."""
         answer = self._call("create_project_config", src_config=src_config, max_length=max_length)
         project = answer if isinstance(answer, Project) else self._project_from(answer)
+        if self.model_type in self.converter.aliases:
+            project = replace(project, model_type=self.model_type)
         if project.capabilities is None:
             capabilities = Capabilities.of(self.hf_model_class(), self.weight_mapping())
             return replace(project, capabilities=capabilities)

@@ -262,7 +262,9 @@ def _describe(
 
 def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | None:
     check_dimensions(config, {} if hooks is None else hooks.field_names())
-    return read_rope(config, config.origin) if any(map(config.get, ROPE_FIELDS)) else None
+    if not any(map(config.get, ROPE_FIELDS)):
+        return None
+    return read_rope(config, config.origin, is_complete=False)
 
 
 def _origin(directory: Path) -> Origin | None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from forgather_convert.errors import SourceError
 from forgather_convert.planning.config_fields import ConfigField
+from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.file_state import FileState
 from forgather_convert.source.files import CopyFile, WriteFile, check_file_name
@@ -134,6 +135,12 @@ class ConversionPlan:
     def source_states(self) -> Mapping[Path, FileState]:
         """What the files were whose bytes are read while the plan is carried out."""
         return {**self.weights_states, **{copy.source: copy.state for copy in self.copies}}
+
+    @property
+    def config_text(self) -> str:
+        """The content of the result's ``config.json``."""
+        (content,) = (write.content for write in self.writes if write.name == CONFIG_FILE)
+        return content.decode("utf-8")
 
     @property
     def tensors(self) -> tuple[TensorPlan, ...]:

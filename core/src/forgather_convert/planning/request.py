@@ -8,6 +8,7 @@ from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.sides.side import DestinationSide, SourceSide
+from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.detection import Detection
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.vocabulary.requests import TokenRequest
@@ -46,10 +47,12 @@ class PlannedConversion:
         plan: What will be written.
         source: The model that is converted.
         destination: The model that will be written.
+        source_config: The source's complete config, with what the vocabulary changes in it.
         source_state: The source's tensors, by the names that its model expects.
     """
 
     plan: ConversionPlan
     source: SourceSide
     destination: DestinationSide
+    source_config: SourceConfig
     source_state: Mapping[str, Expression]

@@ -12,7 +12,6 @@ from forgather_convert.api import ConversionResult
 from forgather_convert.inspection.components import COMPONENTS, component_of
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
 from forgather_convert.reporting.objects import result_object
-from forgather_convert.reporting.proof import describe_proof
 from forgather_convert.reporting.tensor_table import tensor_table
 from forgather_convert.source.detection import Direction
 
@@ -31,7 +30,6 @@ def report_content(result: ConversionResult, warnings: Sequence[str]) -> dict[st
         "source": model_name(plan.source),
         "destination": plan.destination.name,
         "checkpoint": model_name(plan.checkpoint),
-        "proof": describe_proof(result),
         "versions": {
             **{package: version(package) for package in _PACKAGES},
             "python": platform.python_version(),

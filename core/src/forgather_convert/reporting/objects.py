@@ -7,12 +7,14 @@ from typing import TYPE_CHECKING, Any
 from forgather_convert.api import ConversionResult
 from forgather_convert.discovery.installed import core_version
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
+from forgather_convert.reporting.proof import describe_proof, is_verified
 from forgather_convert.tensors.expressions import describe
 from forgather_convert.vocabulary.change import VocabularyChange
 
 if TYPE_CHECKING:
     from forgather_convert.validation.generation import Continuation, Generation
     from forgather_convert.validation.logits import LogitComparison
+    from forgather_convert.verification.conversion import ConfigComparison
 
 
 def plan_object(plan: ConversionPlan, warnings: Sequence[str]) -> dict[str, Any]:
@@ -41,6 +43,9 @@ def result_object(result: ConversionResult, warnings: Sequence[str]) -> dict[str
         "files": sorted(result.plan.file_names),
         "hashes": None if result.hashes is None else dict(result.hashes),
         "left_out": list(result.plan.left_out),
+        "verified": is_verified(result),
+        "certificate": describe_proof(result),
+        "configs": None if result.configs is None else _configs_object(result.configs),
         "seconds": {phase.value: round(value, 3) for phase, value in result.seconds.items()},
         "logits": None if result.logits is None else _logits_object(result.logits),
         "generation": None if result.generation is None else _generation(result.generation),
@@ -70,9 +75,24 @@ def _logits_object(logits: "LogitComparison") -> dict[str, Any]:
         "equal": logits.are_equal,
         "max_difference": logits.max_difference,
         "positions": logits.num_tokens,
+        "runs": list(logits.runs),
+        "source_code": logits.codes[0],
+        "result_code": logits.codes[1],
+        "own_code": logits.is_own_code,
+        "tolerance": logits.tolerance,
         "past": [str(limit) for limit in logits.covered],
         "not_past": [str(limit) for limit in logits.not_covered],
         "cast": None if logits.cast is None else asdict(logits.cast),
+    }
+
+
+def _configs_object(configs: "ConfigComparison") -> dict[str, Any]:
+    return {
+        # Where they differ there is no result.
+        "equal": None if configs.not_compared else True,
+        "fields": configs.num_fields,
+        "limits": [str(limit) for limit in configs.limits],
+        "not_compared": configs.not_compared or None,
     }
 
 

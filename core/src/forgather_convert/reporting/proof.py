@@ -1,18 +1,82 @@
-"""What a conversion has proven."""
+"""The certificate of a conversion: what was run and compared, and what was found."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from forgather_convert.api import ConversionResult
 
+if TYPE_CHECKING:
+    from forgather_convert.validation.logits import LogitComparison
+
+
+def is_verified(result: ConversionResult) -> bool:
+    """Whether the logits of source and result were compared, each computed by its own code."""
+    logits = result.logits
+    return logits is not None and logits.is_own_code and logits.num_undefined < logits.num_logits
+
 
 def describe_proof(result: ConversionResult) -> str:
-    """What is known of the result, in one sentence."""
-    logits, vocabulary = result.logits, result.plan.vocabulary
+    """What was run and compared, in few sentences; the first says what came of it."""
+    return " ".join(_sentences(result))
+
+
+def _sentences(result: ConversionResult) -> Iterator[str]:
+    logits, configs = result.logits, result.configs
     if logits is None:
-        return "Nothing was proven: the logits were not compared."
+        yield (
+            "Not verified: the logit check was skipped (--no-logit-check)."
+            if configs is not None
+            else "Not verified: adapters have no logit check. Every tensor was copied or reordered."
+        )
+    elif logits.num_undefined == logits.num_logits:
+        yield "Not verified: the source's logits are not numbers."
+    elif not logits.is_own_code:
+        yield (
+            "Not verified against the source's own code, which is not the standard code and did "
+            f"not run (--trust-remote-code runs it). With the standard code, {_finding(result)}."
+        )
+    elif logits.are_equal:
+        yield f"Verified {_finding(result)}."
+    else:
+        yield f"Verified within {logits.tolerance:g} {_finding(result)}."
+    if configs is not None:
+        yield (
+            f"Configs were not compared: {configs.not_compared}"
+            if configs.not_compared
+            else "Configs agree."
+        )
+    if logits is not None:
+        yield from _remarks(logits)
+
+
+def _finding(result: ConversionResult) -> str:
+    """``on 5 runs over 83 positions: logits bit-identical to the source's``."""
+    logits, vocabulary = result.logits, result.plan.vocabulary
+    assert logits is not None
+    what = "logits"
+    if vocabulary is not None and len(vocabulary.untouched_rows) != vocabulary.size:
+        what += f" of {len(vocabulary.untouched_rows)} tokens"
     whose = "the source's"
     if logits.cast is not None:
-        whose += f", its weights cast to {logits.cast.dtype}"
-    tokens = ""
-    if vocabulary is not None and len(vocabulary.untouched_rows) != vocabulary.size:
-        tokens = f" and {len(vocabulary.untouched_rows)} tokens"
-    where = f"over {logits.num_tokens} positions{tokens}"
-    return f"Proven: its logits are {whose}, bit for bit, {where}."
+        whose = f"those of the source cast to {logits.cast.dtype}"
+    found = (
+        f"bit-identical to {whose}"
+        if logits.are_equal
+        else f"within {logits.max_difference:g} of {whose}"
+    )
+    runs = f"{len(logits.runs)} run{'' if len(logits.runs) == 1 else 's'}"
+    positions = f"{logits.num_tokens} position{'' if logits.num_tokens == 1 else 's'}"
+    return f"on {runs} over {positions}: {what} {found}"
+
+
+def _remarks(logits: "LogitComparison") -> Iterator[str]:
+    if 0 < logits.num_undefined < logits.num_logits:
+        yield (
+            f"{logits.num_undefined} of {logits.num_logits} logits are not numbers and were not "
+            "compared."
+        )
+    if logits.not_covered:
+        yield f"Not reached: {', '.join(map(str, logits.not_covered))}."
+    for whose, code in zip(("The source", "The result"), logits.codes, strict=True):
+        if "does not know" in code:
+            yield f"{whose} was loaded as {code}."

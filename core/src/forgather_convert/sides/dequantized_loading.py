@@ -1,7 +1,7 @@
 """Loads a quantized model for a check, dequantized: by transformers, where it can."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ from forgather_convert.sides.merged_parameters import can_note_merges
 from forgather_convert.source.dequantization import is_read_by_transformers
 from forgather_convert.source.quantization import Quantization
 from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.tensor_ref import TensorRef
 
 
@@ -18,6 +19,7 @@ def load_dequantized(
     config: Any,
     directory: Path,
     state: Mapping[str, Expression],
+    parameters: Callable[[], ModelParameters],
     quantization: Quantization,
     stored_tensors: Mapping[str, TensorRef],
 ) -> Any:
@@ -31,6 +33,7 @@ def load_dequantized(
         config: Its config object, without what it says of quantized weights.
         directory: The directory with its weights.
         state: The weights by the names that the model expects, dequantized.
+        parameters: Gives what its checkpoints hold.
         quantization: In which form they are stored.
         stored_tensors: All tensors in its files.
 
@@ -43,4 +46,4 @@ def load_dequantized(
         return load_tensors(model_class, config, directory, state)
     quantized = copy.deepcopy(config)
     quantized.quantization_config = {**quantization.fields, "dequantize": True}
-    return load_model(model_class, quantized, directory, state, stored_tensors)
+    return load_model(model_class, quantized, directory, state, parameters, stored_tensors)

@@ -20,7 +20,7 @@ from forgather_convert.dynamic_model.stored_code import (
     load_stored_code,
     read_stored_code,
 )
-from forgather_convert.families.config_checks import MAY_BE_NULL, check_kinds, check_windows
+from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
@@ -36,8 +36,11 @@ from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
+
+_GROUPS = "num_key_value_heads"
 
 
 @dataclass(frozen=True)
@@ -74,9 +77,33 @@ class ForgatherSource(SourceSide):
         """
         config_object(self._standard_classes.config_class, self.written_config, self.config.origin)
 
+    @property
+    def own_config(self) -> Any:
+        return self._reference_config(self._standard_classes.config_class, self.config)
+
+    @property
+    def code_owner(self) -> str:
+        if self.stored_code is None:
+            return "the standard code of its family (its directory has none of its own)"
+        if not self.differing_code:
+            return "its own code"
+        if self.trusts_code:
+            return "its own code, which is not the standard code"
+        return "the standard code of its family, and not its own"
+
+    @property
+    def is_own_code(self) -> bool:
+        return not self.differing_code or self.trusts_code
+
+    @cached_property
+    def differing_code(self) -> tuple[str, ...]:
+        """The files of its own code that are not, byte for byte, what the generator writes."""
+        if self.stored_code is None:
+            return ()
+        return differs_from_generated(self.stored_code, self.standard_project)
+
     def parameters(self) -> ModelParameters:
-        standard = self._standard_classes
-        config = self._reference_config(standard.config_class, self.config)
+        standard, config = self._standard_classes, self.own_config
         return parameters_of(lambda: standard.model_class(config))
 
     def load(self, state: Mapping[str, Expression]) -> Any:
@@ -88,9 +115,10 @@ class ForgatherSource(SourceSide):
         own = self._own_classes
         if own is not None:
             config = self._reference_config(own.config_class, self.written_config)
-            return load_model(own.model_class, config, self.weights_directory, state)
-        standard = self._standard_classes
-        config = self._reference_config(standard.config_class, self.config)
+            return load_model(
+                own.model_class, config, self.weights_directory, state, self.parameters
+            )
+        standard, config = self._standard_classes, self.own_config
         return load_tensors(standard.model_class, config, self.weights_directory, state)
 
     def _reference_config(self, config_class: Any, fields: SourceConfig) -> Any:
@@ -106,15 +134,14 @@ class ForgatherSource(SourceSide):
         """The classes of the model's own code; ``None``, with a warning, if it must not run."""
         if self.stored_code is None:
             return None
-        differing = differs_from_generated(self.stored_code, self.standard_project)
-        if not differing or self.trusts_code:
+        if self.is_own_code:
             return load_stored_code(self.stored_code)
         logger.warning(
             "The model code in %s was edited, or is of another tool or version (%s): it does not "
             "run and was not checked, and the comparison is with the standard code. "
             "--trust-remote-code runs it",
             self.directory,
-            ", ".join(differing),
+            ", ".join(self.differing_code),
         )
         return None
 
@@ -138,31 +165,55 @@ def read_forgather(
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
-    config, directory = detection.config, detection.metadata_directory
-    stored_code = read_stored_code(directory, config)
+    directory = detection.metadata_directory
     refs = current_tensors(detection.checkpoint.tensors)
     unread = {name: ref for name, ref in refs.items() if re.search(RECOMPUTED, name)}
-    current = {name: ref for name, ref in refs.items() if name not in unread}
+    current = {name: stored(ref) for name, ref in refs.items() if name not in unread}
+    return forgather_source(
+        detection.config,
+        current,
+        hooks,
+        unread=tuple(unread.values()),
+        directory=directory,
+        weights_directory=detection.checkpoint.files.directory,
+        stored_code=read_stored_code(directory, detection.config),
+        trusts_code=trusts_code,
+        max_length=max_length,
+    )
+
+
+def forgather_source(
+    config: SourceConfig,
+    tensors: Mapping[str, Expression],
+    hooks: FamilyHooks,
+    *,
+    directory: Path,
+    weights_directory: Path,
+    unread: tuple[TensorRef, ...] = (),
+    stored_code: StoredCode | None = None,
+    trusts_code: bool = False,
+    max_length: int | None = None,
+) -> ForgatherSource:
+    """A model from the values that its directory has, or would have.
+
+    Raises:
+        UnsupportedModelError: The family cannot express it.
+    """
     completed = current_config(
-        complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
+        complete_with_stored_defaults(config, stored_code), tensors, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
-    # The framework's models are built from null heads; what that means is stated.
-    config = config.updated(
-        {
-            name: completed[name]
-            for name in MAY_BE_NULL
-            if name in config and config[name] is None and completed.get(name) is not None
-        }
-    )
+    if config.get(_GROUPS, 0) is None:
+        # The framework's own models have null there for as many as there are attention heads.
+        config = config.updated({_GROUPS: completed[_GROUPS]})
     source = ForgatherSource(
         hooks=hooks,
         config=completed,
-        tensors={name: stored(ref) for name, ref in current.items()},
-        unread=tuple(unread.values()),
+        tensors=tensors,
+        unread=unread,
         config_object=hooks.hf_config(completed, max_length),
         directory=directory,
-        weights_directory=detection.checkpoint.files.directory,
+        weights_directory=weights_directory,
         written_config=config,
         stored_code=stored_code,
         trusts_code=trusts_code,
@@ -216,12 +267,23 @@ class ForgatherDestination(DestinationSide):
             WriteFile(CONFIG_FILE, encode_json(self.config, sort_keys=True)),
         )
 
+    @property
+    def code_owner(self) -> str:
+        return "its generated code"
+
     def load(self, directory: Path) -> Any:
         classes = load_generated_code(self.code)
         fields = read_config(directory)
         config = config_object(classes.config_class, fields, fields.origin)
         state = written_state(directory, self.parameters)
-        return load_model(classes.model_class, config, directory, state)
+        return load_model(
+            classes.model_class,
+            config,
+            directory,
+            state,
+            lambda: self.parameters,
+            is_result=True,
+        )
 
 
 def _tool_versions(hooks: FamilyHooks) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.rope import ROPE_FIELDS
-from forgather_convert.sides.reference import rope_fields_of
+from forgather_convert.sides.reference import ReferenceClasses, rope_fields_of
 from forgather_convert.source.json_file import parse_json_object
 
 
@@ -38,7 +38,7 @@ def hf_config_fields(
             fields.pop(name, None)
     fields.update(rope_fields_of(config_object, hooks, "the config"))
     fields["model_type"] = hooks.model_type
-    fields["architectures"] = [hooks.hf_model_class().__name__]
+    fields["architectures"] = [ReferenceClasses.of(hooks).model_class.__name__]
     fields["tie_word_embeddings"] = bool(everything.get("tie_word_embeddings", False))
     fields.pop("torch_dtype", None)
     fields["dtype"] = dtype
@@ -87,6 +87,16 @@ def restored_config(
 
 
 def _same(one: Any, other: Any) -> bool:
-    if isinstance(one, float) and isinstance(other, float) and math.isnan(one):
-        return math.isnan(other)
-    return type(one) is type(other) and bool(one == other)
+    return type(one) is type(other) and _equal(one, other)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values of JSON are equal; NaN is equal to itself, wherever it is in them."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+        case list(), list():
+            return len(one) == len(other) and all(map(_equal, one, other))
+        case float(), float() if math.isnan(one):
+            return math.isnan(other)
+    return bool(one == other)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import ConverterError, MappingError
+from forgather_convert.errors import ConverterError, MappingError, ValidationError
 from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.dequantized_loading import load_dequantized
@@ -24,9 +24,13 @@ from forgather_convert.sides.reference import (
 from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.dequantization import dequantized_tensors
-from forgather_convert.source.detection import Detection
+from forgather_convert.source.detection import Detection, Direction, model_type_in
 from forgather_convert.source.files import WriteFile, encode_json
-from forgather_convert.source.quantization import Quantization
+from forgather_convert.source.quantization import (
+    Quantization,
+    read_quantization,
+    without_quantization,
+)
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import collapse_names, compile_pattern
 from forgather_convert.tensors.parameters import ModelParameters
@@ -45,24 +49,40 @@ class HuggingFaceSource(SourceSide):
         max_length: The maximum length that the user asks for.
         quantization: In which form its weights are quantized; ``None`` if they are not.
         stored_tensors: All tensors in its files.
+        expected: What its checkpoints hold.
     """
 
     classes: ReferenceClasses
     max_length: int | None
     quantization: Quantization | None
     stored_tensors: Mapping[str, TensorRef]
+    expected: ModelParameters
+
+    @property
+    def own_config(self) -> Any:
+        return self.config_object
+
+    @property
+    def code_owner(self) -> str:
+        return self.classes.describe()
 
     def parameters(self) -> ModelParameters:
-        return _parameters(self.classes, self.config_object)
+        return self.expected
 
     def load(self, state: Mapping[str, Expression]) -> Any:
         config = with_max_length(self.config_object, self.max_length, self.config.origin)
         config = copy.deepcopy(config)
         model_class, directory = self.classes.model_class, self.weights_directory
         if self.quantization is None:
-            return load_model(model_class, config, directory, state)
+            return load_model(model_class, config, directory, state, self.parameters)
         return load_dequantized(
-            model_class, config, directory, state, self.quantization, self.stored_tensors
+            model_class,
+            config,
+            directory,
+            state,
+            self.parameters,
+            self.quantization,
+            self.stored_tensors,
         )
 
 
@@ -84,7 +104,7 @@ def read_hugging_face(
     """
     config = detection.config
     hooks.validate_source_config(config, "to_forgather")
-    classes = ReferenceClasses.of(hooks)
+    classes = ReferenceClasses.of(hooks, model_type_in(config, Direction.TO_FORGATHER))
     try:
         config_object = classes.read(config, config.origin)
     except UnreadableConfigError as error:
@@ -117,6 +137,7 @@ def read_hugging_face(
         max_length=max_length,
         quantization=detection.quantization,
         stored_tensors=detection.checkpoint.tensors,
+        expected=parameters,
     )
 
 
@@ -193,20 +214,31 @@ class HuggingFaceDestination(DestinationSide):
         text = self.original_config.changed_to(self.config, written.dtypes)
         return (WriteFile(CONFIG_FILE, text.encode("utf-8")),)
 
+    @property
+    def code_owner(self) -> str:
+        return ReferenceClasses.of(self.hooks).describe()
+
     def load(self, directory: Path) -> Any:
         classes = ReferenceClasses.of(self.hooks)
         config = read_config(directory)
+        read_quantization(config, dequantizes=False)
+        config = without_quantization(config)
         try:
             config_object = classes.read(config, config.origin)
         except UnreadableConfigError as error:
-            logger.warning(
-                "%s The converter's own config is taken for the check: it does not prove that the "
-                "config is understood",
-                error,
-            )
-            config_object = copy.deepcopy(self.config_object)
+            raise ValidationError(
+                f"The result does not load by itself. {error} Nothing was written. "
+                "--no-logit-check converts without loading it."
+            ) from error
         state = written_state(directory, self.parameters)
-        return load_model(classes.model_class, config_object, directory, state)
+        return load_model(
+            classes.model_class,
+            config_object,
+            directory,
+            state,
+            lambda: self.parameters,
+            is_result=True,
+        )
 
 
 def with_changes(config_object: Any, before: SourceConfig, after: SourceConfig) -> Any:

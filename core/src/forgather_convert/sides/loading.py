@@ -3,7 +3,7 @@
 import contextlib
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from forgather_convert.tensors.expressions import (
     operands,
     stored,
 )
-from forgather_convert.tensors.names import collapse_names
+from forgather_convert.tensors.names import collapse_names, enumerate_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS
@@ -39,6 +39,10 @@ logger = logging.getLogger(__name__)
 
 #: Where transformers looks for code that replaces ``generate``.
 _CODE_DIRECTORY = "custom_generate"
+_REMEDY = (
+    "Correct the converter, or install another version of transformers; --no-logit-check converts "
+    "without loading it."
+)
 #: What ``from_pretrained`` raises for files that it does not make a model of.
 _LOADING_ERRORS = (
     OSError,
@@ -56,9 +60,11 @@ def load_model(
     config: Any,
     directory: Path,
     state: Mapping[str, Expression],
+    parameters: Callable[[], ModelParameters],
     stored_tensors: Mapping[str, TensorRef] | None = None,
+    is_result: bool = False,
 ) -> Any:
-    """Loads a model from its directory as a user does.
+    """Loads a model from its directory as a user does, and as completely.
 
     Parameters that are stored in the dtype of the model stay in their files. Those that are
     stored in another dtype get the values of the files back, which loading has rounded: the run
@@ -70,10 +76,13 @@ def load_model(
         config: Its config object.
         directory: The directory with its weights.
         state: The same weights by the names that its checkpoints have today.
+        parameters: Gives what its checkpoints hold.
         stored_tensors: All tensors in its files, where the weights are not made of all of them.
+        is_result: Whether the directory is what a conversion made, which must load by itself. The
+            weights of any other are read for it where transformers does not read them.
 
     Raises:
-        ValidationError: It does not load.
+        ValidationError: It does not load, or not completely.
     """
     logger.debug("Loading %s from %s", model_class.__name__, directory)
     weights = find_weights(directory)
@@ -97,11 +106,13 @@ def load_model(
                 trust_remote_code=False,
                 output_loading_info=True,
             )
-        empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
-        if report["missing_keys"] or empty:
-            missing = sorted({*report["missing_keys"], *empty})
-            raise ValueError(f"it does not find {', '.join(missing)}")
     except _LOADING_ERRORS as error:
+        if is_result:
+            raise ValidationError(
+                "The result does not load by itself: "
+                f"{type(error).__name__}: {first_line(error).rstrip('.')}. Nothing was written. "
+                f"{_REMEDY}"
+            ) from error
         logger.warning(
             "The installed transformers does not load %s by itself (%s: %s); its weights are read "
             "for it, so that the check does not prove that the directory loads",
@@ -111,8 +122,49 @@ def load_model(
         )
         config.__dict__.pop("quantization_config", None)
         return load_tensors(model_class, config, directory, state)
+    problem = _what_is_incomplete(model, report, parameters)
+    if problem:
+        raise ValidationError(
+            f"The result does not load completely by itself: {problem}. Nothing was written. "
+            f"{_REMEDY}"
+            if is_result
+            else f"transformers {_version()} does not load {directory} completely: {problem}. "
+            "There is nothing to compare the result with, whatever the conversion does. Nothing "
+            "was written. Install another version of transformers, or use --no-logit-check to "
+            "convert all the same."
+        )
     others = {name: stored(ref) for name, ref in (stored_tensors or {}).items()}
     return _with_stored_values(model, state, merges, {**others, **_by_stored_names(state)})
+
+
+def _what_is_incomplete(
+    model: Any, report: Mapping[str, Any], parameters: Callable[[], ModelParameters]
+) -> str:
+    """What transformers reports of a load that is not complete; empty where nothing is missing."""
+    empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    unexpected = report.get("unexpected_keys") or ()
+    if unexpected:
+        known = parameters()
+        unexpected = [name for name in unexpected if not known.is_unread(name)]
+    # Each is a name, or begins with one.
+    mismatched = [
+        name if isinstance(name, str) else name[0] for name in report.get("mismatched_keys") or ()
+    ]
+    found = {
+        "missing": {*report["missing_keys"], *empty},
+        "unexpected": {*unexpected},
+        "of another shape": {*mismatched},
+    }
+    problems = [
+        f"{enumerate_names(sorted(names))} ({what})" for what, names in found.items() if names
+    ]
+    return "; ".join([*problems, *(report.get("error_msgs") or ())])
+
+
+def _version() -> str:
+    import transformers
+
+    return str(transformers.__version__)
 
 
 def load_tensors(

@@ -25,12 +25,13 @@ from forgather_convert.families.rope import (
     is_read_otherwise_by_transformers_4,
     read_rope,
 )
+from forgather_convert.families.transformers_classes import is_known_type, registered_classes
 from forgather_convert.source.config_file import SourceConfig
 
 logger = logging.getLogger(__name__)
 
-#: Fields of RoPE that a config class has defaults for.
-_ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor")
+#: Fields that RoPE is read from and that a config class has defaults for.
+_ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
 #: Fields of transformers' base class that describe a model, and not a file or its use.
 _BASE_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
 
@@ -43,24 +44,47 @@ class ReferenceClasses:
         hooks: The family.
         config_class: What reads ``config.json``.
         model_class: The causal language model.
+        stands_in_for: The model type that transformers has no class for, so that the converter's
+            stands in; ``None`` where the class is transformers' own for the type.
     """
 
     hooks: FamilyHooks
     config_class: Any
     model_class: Any
+    stands_in_for: str | None = None
 
     @classmethod
-    def of(cls, hooks: FamilyHooks) -> "ReferenceClasses":
-        """The classes that transformers has registered for a family, else its converter's."""
-        from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
-        from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+    def of(cls, hooks: FamilyHooks, own_type: str | None = None) -> "ReferenceClasses":
+        """The classes that transformers has registered for a model type, else the converter's.
 
-        try:
-            config_class = CONFIG_MAPPING[hooks.model_type]
-            return cls(hooks, config_class, MODEL_FOR_CAUSAL_LM_MAPPING[config_class])
-        except KeyError:
-            # A family that borrows another one's classes, or has a package of its own.
-            return cls(hooks, hooks.hf_config_class(), hooks.hf_model_class())
+        Args:
+            hooks: The family that converts.
+            own_type: The type that a directory's own config says; by default, the family's. What
+                a user says instead chooses the converter, and not what its result is compared with.
+
+        Raises:
+            UnsupportedModelError: transformers knows the type, and no causal LM of it.
+        """
+        model_type = own_type or hooks.model_type
+        registered = registered_classes(model_type)
+        if registered is not None:
+            return cls(hooks, *registered)
+        if model_type != hooks.model_type and is_known_type(model_type):
+            raise UnsupportedModelError(
+                f"transformers has no causal language model of the type '{model_type}', which the "
+                f"config names. It cannot be converted as '{hooks.model_type}': there is nothing "
+                "to compare the result with. Convert it with a converter of its own type."
+            )
+        # A family that borrows another one's classes, or has a package of its own.
+        return cls(hooks, hooks.hf_config_class(), hooks.hf_model_class(), model_type)
+
+    def describe(self) -> str:
+        """Whose code it is: ``"LlamaForCausalLM of transformers"``."""
+        package = str(self.model_class.__module__).partition(".")[0]
+        text = f"{self.model_class.__name__} of {package}"
+        if self.stands_in_for is not None and package == "transformers":
+            text += f", which does not know the model type '{self.stands_in_for}'"
+        return text
 
     def read(self, fields: Mapping[str, Any], origin: str) -> Any:
         """The config object that transformers makes of the content of a ``config.json``.

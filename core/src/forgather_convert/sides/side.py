@@ -70,6 +70,11 @@ class DestinationSide(ABC):
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
         """The files that describe the model; ``config.json`` is the last."""
 
+    @property
+    @abstractmethod
+    def code_owner(self) -> str:
+        """Whose code runs when it is loaded, for the certificate."""
+
     @abstractmethod
     def load(self, directory: Path) -> Any:
         """Loads the written model from its own files, as a user would.
@@ -99,6 +104,21 @@ class SourceSide(ABC):
     config_object: Any
     directory: Path
     weights_directory: Path
+
+    @property
+    @abstractmethod
+    def own_config(self) -> Any:
+        """Its config object, of the class that its directory is loaded with."""
+
+    @property
+    @abstractmethod
+    def code_owner(self) -> str:
+        """Whose code runs when it is loaded, for the certificate."""
+
+    @property
+    def is_own_code(self) -> bool:
+        """Whether that is the code that its users run."""
+        return True
 
     @abstractmethod
     def parameters(self) -> ModelParameters:

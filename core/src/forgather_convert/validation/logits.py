@@ -1,9 +1,12 @@
 """The logit check: source and result must compute the same."""
 
 import gc
+import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,8 +31,8 @@ if TYPE_CHECKING:
     import torch
 
     from forgather_convert.validation.cast_cost import CastCost
-    from forgather_convert.validation.comparison import Difference
     from forgather_convert.validation.first_difference import FirstDifference
+    from forgather_convert.validation.streamed_parameters import LogitSelection
 
 logger = logging.getLogger(__name__)
 
@@ -45,12 +48,16 @@ class CheckedModel:
         tokenizer_directory: Where its tokenizer is, if it has one.
         hf_config: Its config on the Hugging Face side, which names the tokenizer's class where
             the tokenizer's files do not.
+        code: Whose code runs, for the certificate.
+        is_own_code: Whether that is the code that the model's users run.
     """
 
     name: str
     load: Callable[[], Any]
     tokenizer_directory: Path
     hf_config: Any
+    code: str = ""
+    is_own_code: bool = True
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,12 @@ class LogitComparison:
         not_covered: Those that they do not reach.
         first_difference: Where they begin to differ; ``None`` if they do not.
         cast: What the cast of the weights costs; ``None`` if they keep their values.
+        runs: What both were run on.
+        codes: Whose code was run for the source, and for the result.
+        is_own_code: Whether both are the code that the models' users run.
+        num_undefined: How many of all logits are not numbers, and were not compared.
+        num_logits: How many logits each model gave.
+        tolerance: How much they may differ; ``None`` if not at all.
     """
 
     are_equal: bool
@@ -74,6 +87,19 @@ class LogitComparison:
     not_covered: tuple[Limit, ...] = ()
     first_difference: "FirstDifference | None" = None
     cast: "CastCost | None" = None
+    runs: tuple[str, ...] = ()
+    codes: tuple[str, str] = ("", "")
+    is_own_code: bool = True
+    num_undefined: int = 0
+    num_logits: int = 0
+    tolerance: float | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the logits are the same, or as close as was asked for."""
+        return self.are_equal or (
+            self.tolerance is not None and self.max_difference <= self.tolerance
+        )
 
 
 def check_logits(
@@ -87,6 +113,7 @@ def check_logits(
     dtype: str,
     device: str,
     cast_from: str | None = None,
+    tolerance: float | None = None,
     progress: Progress | None = None,
 ) -> LogitComparison:
     """Compares the logits of a conversion's source and result; see :func:`compare_logits`.
@@ -104,6 +131,7 @@ def check_logits(
         dtype: The dtype to run in, as ``"bfloat16"``.
         device: Where to run.
         cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        tolerance: How much logits may differ; ``None`` if not at all.
         progress: Is told of the parameters that are read, in the phase ``CHECK``.
 
     Raises:
@@ -119,27 +147,44 @@ def check_logits(
         dtype=dtype,
         device=device,
         cast_from=cast_from,
+        tolerance=tolerance,
         progress=progress,
     )
-    if not comparison.are_equal:
+    if not comparison.is_accepted:
         raise ValidationError(
             "Model logits are dissimilar: the result does not compute what the source computes "
             f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
             "positions). Nothing was written. Check the names with --debug-params; if the "
-            f"difference is expected, use --no-logit-check.\n{comparison.first_difference}"
+            "difference is expected, accept it with --logit-tolerance, or use --no-logit-check.\n"
+            f"{comparison.first_difference}"
             f"{_beside_the_cast(comparison.cast)}"
         )
-    logger.info(
-        "Logits are identical over %d positions%s",
-        comparison.num_tokens,
-        describe_limits(comparison),
-    )
-    if comparison.cast is not None:
+    if comparison.are_equal:
         logger.info(
-            "The cast from %s to %s costs what a plain cast of the source costs: %s",
-            comparison.cast.stored_dtype,
-            comparison.cast.dtype,
-            comparison.cast.result,
+            "Logits are identical over %d positions%s",
+            comparison.num_tokens,
+            describe_limits(comparison),
+        )
+    else:
+        logger.warning(
+            "Logits differ by up to %g over %d positions%s; --logit-tolerance accepts %g",
+            comparison.max_difference,
+            comparison.num_tokens,
+            describe_limits(comparison),
+            comparison.tolerance,
+        )
+    logger.info("Compared on %s", ", ".join(comparison.runs))
+    logger.info("The source's logits are those of %s; the result's, of %s", *comparison.codes)
+    if comparison.cast is not None:
+        cast = comparison.cast
+        logger.info(
+            "Casting %s to %s changes the logits: %s. %s",
+            cast.stored_dtype,
+            cast.dtype,
+            cast.result,
+            "That is exactly the effect of the cast; the conversion adds nothing"
+            if comparison.are_equal
+            else f"Of the source itself, cast: {cast.plain_cast}",
         )
     return comparison
 
@@ -155,6 +200,7 @@ def compare_logits(
     dtype: str,
     device: str,
     cast_from: str | None = None,
+    tolerance: float | None = None,
     progress: Progress | None = None,
 ) -> LogitComparison:
     """Runs the same tokens through both models, one model after the other.
@@ -172,6 +218,7 @@ def compare_logits(
         dtype: The dtype to run in, as ``"bfloat16"``.
         device: Where to run.
         cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        tolerance: How much logits may differ; ``None`` if not at all.
         progress: Is told of the parameters that are read, in the phase ``CHECK``.
 
     Raises:
@@ -182,56 +229,54 @@ def compare_logits(
     if in_source is not None:
         in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
 
+    models = source.load(), result.load()
+    model_config = models[0].config
+    limits = limits_of(model_config), limits_of(models[1].config)
+    usable = range(model_config.get_text_config().vocab_size) if tokens is None else tokens
+    ids = choose_ids(in_source, in_result, usable)
+    # A window or an original length that only one of them has shows in positions past it.
+    planned = plan_runs(
+        ids,
+        limits[0] | limits[1],
+        size_of(models[0]),
+        device,
+        usable,
+        most_positions(model_config),
+    )
     passes = _Passes(progress or Progress())
     settings = _Settings(dtype, device, tokens, passes.progress.advance)
-
-    model = source.load()
-    limits = limits_of(model.config)
-    usable = range(model.config.get_text_config().vocab_size) if tokens is None else tokens
-    ids = choose_ids(in_source, in_result, usable)[: most_positions(model.config)]
-    size = size_of(model)
-    planned = plan_runs(ids, limits, size, device, usable)
-    # The result's size is not known yet, and is as good as the source's.
-    passes.expect(model, (3 if cast_from else 2) * len(planned.runs))
-    stored = None
-    layers: tuple[tuple[int, float], ...] = ()
+    passes.expect(*models)
+    cast = None
     if cast_from is None:
-        expected = _logits(source, model, planned.runs, settings)
+        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
     else:
         from forgather_convert.validation.layer_outputs import layer_outputs, relative_differences
 
-        with layer_outputs(model) as outputs_stored:
-            stored = _logits(source, model, planned.runs, replace(settings, dtype=cast_from))
-        with layer_outputs(model) as outputs:
-            expected = _logits(source, model, planned.runs, settings)
+        # What the cast costs is measured on the prompt: the other runs are no text.
+        passes.expect(models[0], models[0])
+        with_prompt = [replace(planned.runs[0], steps=())]
+        with layer_outputs(models[0]) as outputs_stored:
+            stored = _logits(source, models[0], with_prompt, replace(settings, dtype=cast_from))
+        with layer_outputs(models[0]) as outputs:
+            _logits(source, models[0], with_prompt, settings)
         layers = relative_differences(outputs_stored, outputs)
         del outputs_stored, outputs
-    passes.expect(model, -len(planned.runs))
-    del model
-    gc.collect()
-    model = result.load()
-    passes.expect(model, len(planned.runs))
-    actual = _logits(result, model, planned.runs, settings)
-    cast = None
-    if stored is not None and cast_from is not None:
-        cast = _cast_cost(stored, expected, actual, layers, cast_from, dtype)
-    # A window or an original length that only the result has shows in positions past it.
-    with_both = plan_runs(ids, limits | limits_of(model.config), size, device, usable)
-    more = [run for run in with_both.runs if run not in planned.runs]
-    if more:
-        passes.expect(model, len(more))
-        actual += _logits(result, model, more, settings)
-        del model
-        gc.collect()
-        model = source.load()
-        passes.expect(model, len(more))
-        expected += _logits(source, model, more, settings)
-    del model
+        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
+        count = stored[0].shape[1]
+        plain, converted = ([logits[0][:, :count]] for logits in (expected, actual))
+        cast = _cast_cost(stored, plain, converted, layers, cast_from, dtype)
+    del models
     gc.collect()
 
-    comparison, wrong = _judge(expected, actual, with_both, [*planned.runs, *more], weights, dtype)
-    comparison = replace(comparison, cast=cast)
-    if wrong is None:
+    comparison, wrong = _judge(expected, actual, planned, weights, dtype)
+    comparison = replace(
+        comparison,
+        cast=cast,
+        codes=(source.code, result.code),
+        is_own_code=source.is_own_code and result.is_own_code,
+        tolerance=tolerance,
+    )
+    if wrong is None or comparison.is_accepted:
         return comparison
     from forgather_convert.validation.first_difference import find_first_difference
 
@@ -259,11 +304,11 @@ class _Passes:
         self.progress = progress
         self._total = 0
 
-    def expect(self, model: Any, count: int) -> None:
-        """Adds runs of a model, or takes them back."""
+    def expect(self, *models: Any) -> None:
+        """Adds passes over models."""
         from forgather_convert.validation.streamed_parameters import stored_bytes
 
-        self._total += count * stored_bytes(model)
+        self._total += sum(map(stored_bytes, models))
         self.progress.start(Phase.CHECK, self._total)
 
 
@@ -282,56 +327,149 @@ def _shared_tokens(vocabulary: VocabularyChange | None) -> Sequence[int] | None:
     return vocabulary.untouched_rows
 
 
+#: What code raises that does not run.
+_RUN_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+
+
 def _logits(
     side: CheckedModel, model: Any, runs: Iterable[Run], settings: _Settings
 ) -> list["torch.Tensor"]:
     """The logits of each run, ``[1, positions, tokens]``, on the CPU."""
     try:
         return [_run(model, run, settings) for run in runs]
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValidationError(
-            f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
-            "was written. Use --no-logit-check to convert all the same."
-        ) from error
+    except _RUN_ERRORS as error:
+        raise _does_not_run(side, error) from error
+
+
+def _logits_of_both(
+    sides: tuple[CheckedModel, CheckedModel],
+    models: tuple[Any, Any],
+    runs: Sequence[Run],
+    settings: _Settings,
+) -> tuple[list["torch.Tensor"], list["torch.Tensor"]]:
+    """The same for two models, each of whose parameters is read once for all runs."""
+    from forgather_convert.tensors.dtypes import to_torch
+    from forgather_convert.validation.lockstep import Lockstep, LockstepRun, places_of
+    from forgather_convert.validation.streamed_parameters import streaming
+
+    def begin(model: Any, parameters: Any) -> list[LockstepRun]:
+        return [
+            LockstepRun(
+                model,
+                parameters,
+                _selection(model, run, settings),
+                partial(_compute, run=run, settings=settings),
+            )
+            for run in runs
+        ]
+
+    dtype, device, advance = to_torch(settings.dtype), settings.device, settings.advance
+    with ExitStack() as stack:
+        parameters = []
+        for side, model in zip(sides, models, strict=True):
+            try:
+                parameters.append(stack.enter_context(streaming(model, dtype, device, advance)))
+            except _RUN_ERRORS as error:
+                raise _does_not_run(side, error) from error
+        ours, theirs = parameters
+        both = begin(models[0], ours), begin(models[1], theirs)
+        Lockstep(*both, (places_of(ours), places_of(theirs))).complete()
+        for side, begun in zip(sides, both, strict=True):
+            for one in begun:
+                if isinstance(one.error, _RUN_ERRORS):
+                    raise _does_not_run(side, one.error) from one.error
+                if one.error is not None:
+                    raise one.error
+    expected, actual = ([one.result for one in begun if one.result is not None] for begun in both)
+    return expected, actual
+
+
+def _does_not_run(side: CheckedModel, error: Exception) -> ValidationError:
+    return ValidationError(
+        f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
+        "was written. Use --no-logit-check to convert all the same."
+    )
+
+
+def _selection(model: Any, run: Run, settings: _Settings) -> "LogitSelection":
+    from forgather_convert.validation.streamed_parameters import LogitSelection
+
+    return LogitSelection(settings.tokens, _num_kept(model, run, settings))
+
+
+def _num_kept(model: Any, run: Run, settings: _Settings) -> int:
+    tokens = settings.tokens
+    num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
+    return num_logit_positions(run.length, num_tokens)
 
 
 def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
+    """The logits of a run's tokens, padding left out, ``[1, positions, tokens]``, on the CPU."""
     import torch
 
     from forgather_convert.tensors.dtypes import to_torch
-    from forgather_convert.validation.streamed_parameters import LogitSelection, streamed
+    from forgather_convert.validation.streamed_parameters import streamed
 
-    tokens = settings.tokens
-    num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
-    kept = num_logit_positions(len(run.ids), num_tokens)
-    arguments: dict[str, Any] = {
-        "input_ids": torch.tensor([run.ids], device=settings.device),
-        "use_cache": False,
-    }
-    if run.first_position:
-        positions = torch.arange(len(run.ids), device=settings.device) + run.first_position
-        arguments["position_ids"] = positions.unsqueeze(0)
-    selection = LogitSelection(tokens, kept)
-    dtype = to_torch(settings.dtype)
+    selection, dtype = _selection(model, run, settings), to_torch(settings.dtype)
     with (
         torch.no_grad(),
         streamed(model, dtype, settings.device, selection, settings.advance),
     ):
-        output = model(**arguments)
-        # The framework's own models return the logits alone unless they are asked for an object.
-        logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
-        logits = logits[:, -kept:].cpu()
-    if tokens is not None and logits.shape[-1] != num_tokens:
+        return _compute(model, run, settings)
+
+
+def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
+    """The same, of a model that is prepared to run."""
+    import torch
+
+    tokens, device = settings.tokens, settings.device
+    kept = _num_kept(model, run, settings)
+    ids = torch.tensor(run.rows, device=device)
+    arguments: dict[str, Any] = {"input_ids": ids, **_cache_options(bool(run.steps))}
+    if run.first_position:
+        positions = torch.arange(run.length, device=device) + run.first_position
+        arguments["position_ids"] = positions.unsqueeze(0)
+    if run.padding:
+        mask = torch.ones_like(ids)
+        mask[0, : run.padding] = 0
+        arguments["attention_mask"] = mask
+    output = model(**arguments)
+    found = [_logits_in(output)[:, -kept:].cpu()]
+    for token in run.steps:
+        step = torch.tensor([[token]], device=device)
+        output = model(input_ids=step, **_cache_options(True), **_cache_of(model, output))
+        found.append(_logits_in(output)[:, -1:].cpu())
+    logits = torch.cat(found, 1)
+    if tokens is not None and logits.shape[-1] != len(tokens):
         # The model computes its logits in another way than with a head.
         logits = logits[..., torch.as_tensor(tokens)]
+    first, *others = logits
+    return torch.cat((first[max(0, run.padding - run.length + kept) :], *others)).unsqueeze(0)
+
+
+def _cache_options(has_cache: bool) -> dict[str, bool]:
+    # The framework's own models return the logits alone unless they are asked for an object.
+    return {"use_cache": True, "return_dict": True} if has_cache else {"use_cache": False}
+
+
+def _logits_in(output: Any) -> "torch.Tensor":
+    import torch
+
+    logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
     return logits
+
+
+def _cache_of(model: Any, output: Any) -> dict[str, Any]:
+    """The cache that a model gave, as the argument that it takes it by."""
+    parameters = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in parameters else "past_key_values"
+    return {name: output["cache"] if "cache" in output else output["past_key_values"]}
 
 
 def _judge(
     expected: Sequence["torch.Tensor"],
     actual: Sequence["torch.Tensor"],
     plan: PositionPlan,
-    runs: Sequence[Run],
     weights: Mapping[str, Expression],
     dtype: str,
 ) -> tuple[LogitComparison, Run | None]:
@@ -345,12 +483,15 @@ def _judge(
         num_tokens=sum(difference.num_positions for difference in differences),
         covered=plan.covered,
         not_covered=plan.not_covered,
+        runs=tuple(map(str, plan.runs)),
+        num_undefined=sum(difference.num_undefined for difference in differences),
+        num_logits=sum(difference.num_logits for difference in differences),
     )
     if not comparison.are_equal:
-        pairs = zip(runs, differences, strict=True)
+        pairs = zip(plan.runs, differences, strict=True)
         return comparison, next(run for run, difference in pairs if not difference.are_equal)
-    if any(difference.num_undefined for difference in differences):
-        _judge_undefined(differences, weights, dtype)
+    if comparison.num_undefined:
+        _judge_undefined(comparison, weights, dtype)
     return comparison, None
 
 
@@ -382,13 +523,12 @@ def _beside_the_cast(cast: "CastCost | None") -> str:
 
 
 def _judge_undefined(
-    differences: Sequence["Difference"], weights: Mapping[str, Expression], dtype: str
+    comparison: LogitComparison, weights: Mapping[str, Expression], dtype: str
 ) -> None:
     """Accepts logits that are not numbers only from weights that are not."""
     from forgather_convert.validation.comparison import find_non_finite_weight
 
-    count = sum(difference.num_undefined for difference in differences)
-    total = sum(difference.num_logits for difference in differences)
+    count, total = comparison.num_undefined, comparison.num_logits
     name = find_non_finite_weight(weights)
     if name is None:
         cause = (

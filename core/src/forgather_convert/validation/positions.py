@@ -1,8 +1,12 @@
-"""Over which positions two models are compared.
+"""What two models that are compared are run on.
+
+Code may be wrong for one form of input only. So beside the prompt, a model gets a single token, two
+of them, an odd number of them, a batch whose first row is padded on the left, and tokens one by
+one with a cache.
 
 A prompt of a few tokens does not reach the places where a model changes its behaviour: the end of
 a sliding window, and the length that it was trained for before its rotary embedding was scaled.
-A second run goes past them where that is affordable. Affordable means:
+Further runs have a position on each side of them where that is affordable. Affordable means:
 
 - at most ``_OPERATIONS`` operations, estimated as two for each parameter and position and four
   for each pair of positions and dimension of an attention head. Two cores without instructions
@@ -11,8 +15,9 @@ A second run goes past them where that is affordable. Affordable means:
 - at most ``_ATTENTION_MEMORY`` for the scores of one layer.
 
 A rotary embedding depends on nothing but the position's number. So where the way to its limit is
-too long, a few tokens are run as if they stood past it. That is always done for the kinds whose
-frequencies change there; the others show the scaling at every position.
+too long, a few tokens are run with position ids beyond it. For the kinds whose frequencies change
+there, that is always done, once with the last position before the limit and once with the first
+past it; the others show the scaling at every position.
 """
 
 from collections.abc import Iterable, Sequence
@@ -31,6 +36,15 @@ _MARGIN = 16
 #: The memory for the logits of a run, in bytes.
 _LOGIT_MEMORY = 32 * 2**20
 _LOGIT_BYTES = 4
+#: An odd number of tokens, more than most kernels take at a time.
+_ODD_LENGTH = 11
+#: The tokens in each row of the batch, and how many of the first row are padding.
+_BATCH_LENGTH = 2
+_PADDING = 1
+#: How many tokens are decoded with a cache.
+_CACHED_STEPS = 2
+#: How many tokens are run on either side of a length at which frequencies change.
+_NEAR = 4
 
 #: RoPE types whose frequencies depend on the length.
 _SWITCHING = ("dynamic", "longrope")
@@ -89,12 +103,31 @@ class Run:
     """Tokens for a model.
 
     Attributes:
-        ids: The tokens.
-        first_position: The position of the first.
+        name: What it is, for messages.
+        rows: The tokens of each row of the batch; all rows are of one length.
+        first_position: The position of the first token.
+        padding: How many of the first row's tokens are padding.
+        steps: Tokens that are read one by one after the others, with a cache.
     """
 
-    ids: tuple[int, ...]
+    name: str
+    rows: tuple[tuple[int, ...], ...]
     first_position: int = 0
+    padding: int = 0
+    steps: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, ids: Sequence[int], first_position: int = 0) -> "Run":
+        """A run of one row."""
+        return cls(name, (tuple(ids),), first_position)
+
+    @property
+    def length(self) -> int:
+        """How many tokens each row has, those that are read one by one apart."""
+        return len(self.rows[0])
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -118,8 +151,9 @@ def plan_runs(
     size: ModelSize,
     device: str,
     tokens: Sequence[int],
+    most: int | None = None,
 ) -> PositionPlan:
-    """Chooses what to run besides the prompt.
+    """Chooses what to run.
 
     Args:
         prompt: The prompt's token ids.
@@ -127,29 +161,71 @@ def plan_runs(
         size: The model's size.
         device: Where it runs, as ``"cuda:0"``.
         tokens: The ids that may be used.
+        most: How many positions the model has; ``None`` if there is no end.
     """
-    runs = [Run(tuple(prompt))]
-    covered = {limit for limit in limits if limit.length < len(prompt)}
+    runs = _forms(prompt, tokens, most)
+    longest = max(run.length for run in runs)
+    # Those that another run is long enough for, with a position on each side.
+    covered = {limit for limit in limits if limit.length < longest and not limit.is_switch}
     remaining = sorted(set(limits) - covered)
 
     within_reach = [
-        limit for limit in remaining if _is_affordable(limit.length + _MARGIN, size, device)
+        limit
+        for limit in remaining
+        if not limit.is_switch and _is_affordable(limit.length + _MARGIN, size, device)
     ]
-    if within_reach:
-        length = within_reach[-1].length + _MARGIN
-        runs.append(Run(tuple(fixed_ids(tokens, length))))
-        covered.update(within_reach)
+    for limit in reversed(within_reach):
+        if limit in covered:
+            continue
+        length = limit.length + _MARGIN
+        runs.append(Run.of(f"{length} tokens", fixed_ids(tokens, length)))
+        first_kept = length - num_logit_positions(length, len(tokens))
+        covered.update(other for other in within_reach if first_kept < other.length <= limit.length)
 
+    for limit in remaining:
+        if limit.is_switch:
+            for first in (max(0, limit.length - _NEAR), max(1, limit.length - _NEAR + 1)):
+                ids = fixed_ids(tokens, min(_NEAR, limit.length))
+                runs.append(Run.of(_name_at(ids, first), ids, first))
+            covered.add(limit)
     rotary = [limit for limit in remaining if limit.is_rotary and limit not in covered]
-    is_cheap = _is_affordable(_MARGIN, size, device)
-    if rotary and (is_cheap or any(limit.is_switch for limit in rotary)):
-        runs.append(Run(tuple(fixed_ids(tokens, _MARGIN)), first_position=rotary[-1].length))
+    if rotary and _is_affordable(_MARGIN, size, device):
+        ids = fixed_ids(tokens, _MARGIN)
+        runs.append(Run.of(_name_at(ids, rotary[-1].length), ids, rotary[-1].length))
         covered.update(rotary)
     return PositionPlan(
         tuple(runs),
         tuple(sorted(covered)),
         tuple(limit for limit in remaining if limit not in covered),
     )
+
+
+def _forms(prompt: Sequence[int], tokens: Sequence[int], most: int | None) -> list[Run]:
+    """The prompt, and a run for each form that input may have."""
+    ids = list(prompt)[: most if most is None else max(1, most - _CACHED_STEPS)]
+    steps = fixed_ids(tokens, _CACHED_STEPS)[: None if most is None else max(0, most - len(ids))]
+    name = f"the prompt ({_count(len(ids))})"
+    if steps:
+        name += f" and {len(steps)} cached steps"
+    runs = [Run(name, (tuple(ids),), steps=tuple(steps))]
+    runs += [
+        Run.of(_count(length), fixed_ids(tokens, length))
+        for length in (1, 2, _ODD_LENGTH)
+        if most is None or length <= most
+    ]
+    if most is None or most >= _BATCH_LENGTH:
+        both = fixed_ids(tokens, 2 * _BATCH_LENGTH)
+        rows = tuple(both[:_BATCH_LENGTH]), tuple(both[_BATCH_LENGTH:])
+        runs.append(Run("a batch of 2 with left padding", rows, padding=_PADDING))
+    return runs
+
+
+def _name_at(ids: Sequence[int], first: int) -> str:
+    return f"{_count(len(ids))} from position {first} on"
+
+
+def _count(number: int) -> str:
+    return "1 token" if number == 1 else f"{number} tokens"
 
 
 def num_logit_positions(length: int, num_tokens: int) -> int:

@@ -1,45 +1,126 @@
 """Compares what two configs mean, whoever wrote them and in which schema."""
 
-from collections.abc import Mapping
+import copy
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS
 from forgather_convert.sides.reference import rope_of
 from forgather_convert.verification.result import FieldDifference
 
-#: What says who wrote a config and how its model is run, and not what the model is.
-_BOOKKEEPING = frozenset(
+#: What says who wrote a config, and not what the model is.
+BOOKKEEPING = frozenset(
     {
         "_attn_implementation_autoset",
         "_name_or_path",
         "architectures",
         "auto_map",
         "dtype",
+        "model_type",
         "torch_dtype",
         "transformers_version",
-        "use_cache",
+    }
+)
+
+#: What makes transformers read other files, run other code or build other modules, whatever the
+#: class of the config.
+READ_BY_TRANSFORMERS = frozenset(
+    {
+        "_attn_implementation",
+        "attn_implementation",
+        "auto_map",
+        "base_model_pp_plan",
+        "base_model_tp_plan",
+        "compression_config",
+        "configuration_files",
+        "experts_implementation",
+        "quantization_config",
+        "transformers_weights",
     }
 )
 
 
 def compare_configs(a: Any, b: Any) -> tuple[FieldDifference, ...]:
-    """The fields that differ between two config objects of a family in transformers.
+    """The fields that differ between two config objects of Hugging Face models.
 
-    Fields that the class does not know are not read by its model, and are not compared.
+    Fields that the classes do not both know are not read by both models, and are not compared.
     """
-    one, other = _meaning(a), _meaning(b)
+    known = known_fields(a) & known_fields(b)
+    one, other = ({name: _field(config, name) for name in known} for config in (a, b))
+    return _differences({**one, **_rope(a)}, {**other, **_rope(b)})
+
+
+def compare_across(
+    hf: Any,
+    forgather: Any,
+    field_names: Mapping[str, str],
+    rope_fields: Collection[str] = (),
+) -> tuple[FieldDifference, ...]:
+    """The fields that differ between the config objects of a Hugging Face and a Forgather model.
+
+    They are compared as they are, field by field: what a converter makes of them takes no part.
+    A field that the Forgather config has nothing for must have the value that it has in a Hugging
+    Face config that does not say it either.
+
+    Args:
+        hf: The Hugging Face model's.
+        forgather: The Forgather model's.
+        field_names: Fields that have another name in the Forgather config, and that name.
+        rope_fields: The names by which the Hugging Face model's class has its rotary embedding,
+            which is compared by what it means.
+
+    Returns:
+        The differences, by Hugging Face names; ``a`` is the Hugging Face model's value.
+    """
+    known = known_fields(hf) - ({*rope_fields} - inherited_fields())
+    said = forgather.to_dict().keys()
+    own_names = {name: field_names.get(name, name) for name in known}
+    stated = {
+        name: _field(forgather, own_name)
+        for name, own_name in own_names.items()
+        if own_name in said
+    }
+    derived = _derived(hf, stated)
+    one = {name: _field(hf, name) for name in known}
+    other = {name: stated[name] if name in stated else _field(derived, name) for name in known}
+    return _differences({**one, **_rope(hf)}, {**other, **_rope(forgather)})
+
+
+def known_fields(config: Any) -> frozenset[str]:
+    """The fields of a config object's class that say what a model is, apart from RoPE's."""
+    known: Iterable[str] = type(config)().to_dict().keys()
+    return frozenset(known) - BOOKKEEPING - {*ROPE_FIELDS, LOCAL_BASE}
+
+
+def inherited_fields() -> frozenset[str]:
+    """The fields that every config class has."""
+    from transformers import PretrainedConfig
+
+    return frozenset(PretrainedConfig().to_dict())
+
+
+def _derived(hf: Any, stated: Mapping[str, Any]) -> Any:
+    """A config object of the same class that says no more than what is stated."""
+    everything = hf.to_dict()
+    rope = {name: everything[name] for name in (*ROPE_FIELDS, LOCAL_BASE) if name in everything}
+    return type(hf).from_dict(copy.deepcopy({**stated, **rope}))
+
+
+def _field(config: Any, name: str) -> Any:
+    return _plain(getattr(config, name, None))
+
+
+def _rope(config: Any) -> dict[str, Any]:
+    rope = rope_of(config, "the config").to_fields()["rope_parameters"]
+    return _flat(rope, "rope_parameters")
+
+
+def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[FieldDifference, ...]:
     return tuple(
         FieldDifference(name, one.get(name), other.get(name))
         for name in sorted({*one, *other})
         if one.get(name) != other.get(name)
     )
-
-
-def _meaning(config: Any) -> dict[str, Any]:
-    known = type(config)().to_dict().keys() - _BOOKKEEPING - {*ROPE_FIELDS, LOCAL_BASE}
-    fields = {name: _plain(getattr(config, name, None)) for name in known}
-    rope = rope_of(config, "the config").to_fields()["rope_parameters"]
-    return {**fields, **_flat(rope, "rope_parameters")}
 
 
 def _flat(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
@@ -51,4 +132,6 @@ def _flat(value: Mapping[str, Any], prefix: str) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, list | tuple) else value

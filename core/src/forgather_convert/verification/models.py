@@ -64,6 +64,8 @@ class OpenModel:
             load=lambda: self.side.load(self.state),
             tokenizer_directory=self.side.directory,
             hf_config=self.side.config_object,
+            code=self.side.code_owner,
+            is_own_code=self.side.is_own_code,
         )
 
 

@@ -6,10 +6,11 @@ from pathlib import Path
 from forgather_convert.errors import ValidationError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
+from forgather_convert.sides.reference import rope_fields_of
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.validation.device import check_device
 from forgather_convert.validation.logits import LogitComparison, compare_logits
-from forgather_convert.verification.configs import compare_configs
+from forgather_convert.verification.configs import compare_across, compare_configs
 from forgather_convert.verification.models import OpenModel, open_model
 from forgather_convert.verification.result import FieldDifference, Verification
 from forgather_convert.verification.tensors import compare_tensors
@@ -91,7 +92,7 @@ def verify(
     if one.detection.model_type != other.detection.model_type:
         return _of_other_families(one, other)
     mapping = _mapping(one, other)
-    fields = compare_configs(one.side.config_object, other.side.config_object)
+    fields = _compare_configs(one, other)
     tensors = compare_tensors(one, other, mapping)
     logits, reason = None, "they were not asked for"
     if options.logit_check:
@@ -128,6 +129,20 @@ def _mapping(a: OpenModel, b: OpenModel) -> WeightMapping | None:
         return None
     mapping = a.hooks.weight_mapping()
     return mapping.inverted() if a.is_forgather else mapping
+
+
+def _compare_configs(a: OpenModel, b: OpenModel) -> tuple[FieldDifference, ...]:
+    found = compare_configs(a.side.config_object, b.side.config_object)
+    if a.is_forgather != b.is_forgather:
+        hf, forgather = (b, a) if a.is_forgather else (a, b)
+        rope_fields = tuple(rope_fields_of(hf.side.own_config, hf.hooks, "the config"))
+        across = compare_across(
+            hf.side.own_config, forgather.side.own_config, hf.hooks.field_names(), rope_fields
+        )
+        if a.is_forgather:
+            across = tuple(FieldDifference(one.name, one.b, one.a) for one in across)
+        found += across
+    return tuple({difference.name: difference for difference in found}.values())
 
 
 def _compare_logits(

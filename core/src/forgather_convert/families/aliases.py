@@ -1,0 +1,43 @@
+"""A converter for a model type that is another name of its family's architecture."""
+
+from typing import Any
+
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.transformers_classes import registered_classes
+
+
+def as_alias(converter: HFConverter, model_type: str) -> HFConverter:
+    """The converter for one of its aliases; itself for any other model type.
+
+    What it makes has the alias as its model type, so that a directory comes back with the type
+    that it had, and is loaded by the classes that transformers has for that type, if there are any.
+    """
+    if model_type == converter.model_type or model_type not in converter.aliases:
+        return converter
+    base = type(converter)
+    alias: Any = type(
+        base.__name__, (_Alias, base), {"model_type": model_type, "__doc__": base.__doc__}
+    )
+    made: HFConverter = object.__new__(alias)
+    made.__dict__.update(converter.__dict__)
+    return made
+
+
+class _Alias(HFConverter):
+    """What differs for an alias: the classes, where transformers has some of its own."""
+
+    def get_hf_model_class(self) -> Any:
+        registered = registered_classes(self.model_type)
+        return super().get_hf_model_class() if registered is None else registered[1]
+
+    def get_hf_config_class(self) -> Any:
+        registered = registered_classes(self.model_type)
+        return super().get_hf_config_class() if registered is None else registered[0]
+
+    def get_tokenizer_class(self) -> str | None:
+        from transformers.models.auto.tokenization_auto import TOKENIZER_MAPPING_NAMES
+
+        registered = TOKENIZER_MAPPING_NAMES.get(self.model_type)
+        # transformers 4 names a slow and a fast one.
+        names = registered if isinstance(registered, tuple) else (registered,)
+        return next((name for name in names if name), None) or super().get_tokenizer_class()
