@@ -4,6 +4,7 @@
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import transformers
 
 from forgather_convert.converter_tools.tiny_models import tiny_cases, write_tiny_model
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.sides.reference import UnreadableConfigError
 from support.continuous_batching import (
     assert_same_batches,
     memory_for_batches,
@@ -38,13 +41,25 @@ def test_version_is_the_one_in_question() -> None:
     assert transformers.__version__ == os.environ["FORGATHER_TRANSFORMERS"]
 
 
-@pytest.mark.parametrize("model_type", model_types())
-def test_conversion_both_ways(model_type: str, tmp_path: Path) -> None:
+CASES = {
+    f"{model_type}, {case}": (hooks, make_config)
+    for model_type in model_types()
+    for hooks in [resolve_converter(model_type)]
+    for case, make_config in tiny_cases(hooks).items()
+}
+
+
+@pytest.mark.parametrize(("hooks", "make_config"), CASES.values(), ids=list(CASES))
+def test_conversion_both_ways(
+    hooks: FamilyHooks, make_config: Callable[[], Any], tmp_path: Path
+) -> None:
     """With the logit check of both directions, and to the same bytes again."""
-    hooks = resolve_converter(model_type)
-    make_config = next(iter(tiny_cases(hooks).values()))
+    try:
+        config = make_config()
+    except UnreadableConfigError as error:
+        pytest.skip(str(error))
     source = tmp_path / "hf"
-    write_tiny_model(source, hooks, make_config())
+    write_tiny_model(source, hooks, config)
     assert differences(source, checked_there_and_back(source)) == []
 
 
@@ -76,6 +91,23 @@ def test_generation(pair: Pair, attention: str, cache: str | None) -> None:
 @pytest.mark.usefixtures("memory_for_batches")
 def test_continuous_batching(pair: Pair) -> None:
     assert_same_batches(*pair.load())
+
+
+@pytest.mark.parametrize("model_type", ["mixtral", "qwen3_moe"])
+def test_router_logits(model_type: str, tmp_path: Path) -> None:
+    hooks = resolve_converter(model_type)
+    write_tiny_model(tmp_path / "hf", hooks, next(iter(tiny_cases(hooks).values()))())
+    fg = convert_unchecked(tmp_path / "hf", tmp_path / "fg")
+    options = {"dtype": torch.bfloat16, "output_router_logits": True}
+    classes = (hooks.hf_model_class(), transformers.AutoModelForCausalLM)
+    expected, actual = (
+        model_class.from_pretrained(directory, trust_remote_code=True, **options)(prompt() % 64)
+        for model_class, directory in zip(classes, (tmp_path / "hf", fg), strict=True)
+    )
+    assert torch.equal(expected.logits, actual.logits)
+    assert torch.equal(expected.aux_loss, actual.aux_loss)
+    assert len(expected.router_logits) == len(actual.router_logits)
+    assert all(map(torch.equal, expected.router_logits, actual.router_logits))
 
 
 class Tokens(torch.utils.data.Dataset[dict[str, torch.Tensor]]):

@@ -55,7 +55,7 @@ class ConvertOptions:
             byte for byte, what the generator writes.
         follow_links: Copy the files that symbolic links in the source lead to outside of it.
         logit_check: Compare the logits of source and result before the result appears.
-        logit_tolerance: How much the logits of source and result may differ; ``None`` if not at all.
+        logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result. All of it is read once more.
     """
 

@@ -49,12 +49,14 @@ class HuggingFaceSource(SourceSide):
         max_length: The maximum length that the user asks for.
         quantization: In which form its weights are quantized; ``None`` if they are not.
         stored_tensors: All tensors in its files.
+        expected: What its checkpoints hold.
     """
 
     classes: ReferenceClasses
     max_length: int | None
     quantization: Quantization | None
     stored_tensors: Mapping[str, TensorRef]
+    expected: ModelParameters
 
     @property
     def own_config(self) -> Any:
@@ -65,7 +67,7 @@ class HuggingFaceSource(SourceSide):
         return self.classes.describe()
 
     def parameters(self) -> ModelParameters:
-        return _parameters(self.classes, self.config_object)
+        return self.expected
 
     def load(self, state: Mapping[str, Expression]) -> Any:
         config = with_max_length(self.config_object, self.max_length, self.config.origin)
@@ -135,6 +137,7 @@ def read_hugging_face(
         max_length=max_length,
         quantization=detection.quantization,
         stored_tensors=detection.checkpoint.tensors,
+        expected=parameters,
     )
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from forgather_convert.dynamic_model.full_precision import as_transformers_finds
-from forgather_convert.errors import UnsupportedModelError
+from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.sides.saved_state import saved_state
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
@@ -16,12 +16,18 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
 
     Raises:
         UnsupportedModelError: The model refuses its config.
+        ConverterError: Its code needs a module that is not there.
     """
     import torch
 
     try:
         with torch.device("meta"):
             model = build()
+    except ImportError as error:
+        raise ConverterError(
+            f"The model's code needs what cannot be imported: {type(error).__name__}: {error}. "
+            "Install it, or upgrade the converter."
+        ) from error
     except Exception as error:
         raise UnsupportedModelError(
             f"The model cannot be built from its config: {type(error).__name__}: {error}. "

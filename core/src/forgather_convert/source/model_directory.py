@@ -21,6 +21,7 @@ from forgather_convert.source.config_file import (
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.json_file import read_json_object
 from forgather_convert.source.plain_text import one_line
+from forgather_convert.source.readable_weights import Contents, contents_of
 from forgather_convert.source.real_path import real_path
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
@@ -28,6 +29,7 @@ from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 logger = logging.getLogger(__name__)
 
 _TOKENIZER_FILE = "tokenizer.json"
+_PROVENANCE_FILE = "forgather_conversion.json"
 _MAX_NAMES = 5
 
 #: What saving or training a model changes in its config, though it stays the same model:
@@ -167,8 +169,13 @@ def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
         )
 
 
-def report_other_tokenizer(metadata_directory: Path, checkpoint: Path) -> None:
-    """Says that the result gets no tokenizer though there is one nearby."""
+def report_lacking_tokenizer(
+    config: SourceConfig, metadata_directory: Path, checkpoint: Path
+) -> None:
+    """Says that the result gets no tokenizer, where there is one nearby or should be one.
+
+    A trainer that got no tokenizer saves none, nor does ``save_pretrained`` of a model.
+    """
     if has_tokenizer(metadata_directory):
         return
     for directory in (checkpoint, *_around(checkpoint)):
@@ -180,6 +187,20 @@ def report_other_tokenizer(metadata_directory: Path, checkpoint: Path) -> None:
                 directory,
             )
             return
+    if is_forgather_config(config) and _was_saved_by_training(config, checkpoint):
+        logger.warning(
+            "%s has no tokenizer, so the result has none. Copy the files of the tokenizer that it "
+            "was used with into it, or into the result",
+            metadata_directory,
+        )
+
+
+def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
+    """Whether a trainer wrote a directory, or transformers did and left out what it came from."""
+    if Contents.TRAINING_STATE in contents_of(checkpoint):
+        return True
+    is_saved = "transformers_version" in config
+    return is_saved and not (Path(config.origin).parent / _PROVENANCE_FILE).is_file()
 
 
 def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:
