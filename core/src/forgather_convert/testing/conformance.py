@@ -183,6 +183,16 @@ class ConverterConformance:
         assert torch.equal(hf, fg)
 
     @every_dtype
+    def test_logits_of_short_prompts(self, converted: ConvertedModel, attention: str) -> None:
+        """One token, two and an odd number of them, alone and in a batch."""
+        ids = prompt(converted.fields)
+        for length in (1, 2, 11):
+            for rows in (1, 2):
+                part = ids[:rows, :length]
+                hf, fg = converted.on_both(lambda model, part=part: logits(model, part), attention)
+                assert torch.equal(hf, fg), (rows, length)
+
+    @every_dtype
     @padding
     def test_logits_of_cached_decoding(
         self, converted: ConvertedModel, attention: str, padded: bool
