@@ -6,6 +6,8 @@ transformers: it reads these variables once.
 
 import gc
 import os
+import shutil
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +41,9 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure() -> None:
     """Workers of pytest-xdist end without Python's own clean-up."""
     _CACHE.cleanup()
+    loading = sys.modules.get("forgather_convert.dynamic_model.loading")
+    if loading is not None:
+        shutil.rmtree(loading.code_directory(), ignore_errors=True)
 
 
 @pytest.fixture(scope="session")

@@ -15,6 +15,7 @@ from support.checkpoints import Checkpoints
 from support.log import logged
 from support.models import write_hf_model
 from support.pairs import Pair
+from support.refusals import assert_refused
 from support.variants import Variant, variant
 
 pytestmark = pytest.mark.version_independent
@@ -73,6 +74,20 @@ def test_nothing_is_said_of_checkpoints_in_order(checkpoints: Checkpoints) -> No
     # One that cannot be taken.
     (checkpoints.fg / "checkpoint-3").mkdir()
     assert _log_of_planning(checkpoints, 30) == ""
+
+
+@pytest.mark.parametrize("kind", ["inside", "option"])
+def test_a_checkpoint_of_another_family(
+    kind: str, checkpoints: Checkpoints, convert_once: Pairs, tmp_path: Path
+) -> None:
+    """Its weights fit, but it attends otherwise: the model's config has no window."""
+    other = convert_once(variant("mistral-window"), "float32").fg
+    place = (checkpoints.fg if kind == "inside" else tmp_path) / "checkpoint-3"
+    checkpoint = shutil.copytree(other, place)
+    options = {"checkpoint_path": checkpoint} if kind == "option" else {}
+    words = (checkpoint / "config.json", "'mistral'", "'llama'", "another", "-path")
+    assert_refused(checkpoints.fg, SourceError, *words, **options)
+    plan(checkpoint, tmp_path / "alone")
 
 
 def test_both_places_are_searched(checkpoints: Checkpoints, tmp_path: Path) -> None:

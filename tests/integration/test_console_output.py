@@ -267,6 +267,16 @@ def test_no_line_is_drawn_again_in_a_build(source: Path, tmp_path: Path) -> None
     assert "\x1b[2K" not in on_terminal(*refused, "-q")
 
 
+def test_debug_params_prints_the_names_also_where_all_else_is_quiet(
+    source: Path, tmp_path: Path
+) -> None:
+    arguments = ("--debug-params", "--no-logit-check", source)
+    loud = run_convert(*arguments, tmp_path / "loud").stderr.splitlines()
+    quiet = run_convert("-q", *arguments, tmp_path / "quiet").stderr.splitlines()
+    assert any("lm_head.weight" in line for line in quiet)
+    assert quiet == [line for line in loud if " -> " in line]
+
+
 def test_debug_params_prints_the_names_of_both_sides(source: Path, tmp_path: Path) -> None:
     """In both directions; every parameter has its line."""
     there = run_convert("--debug-params", "--no-logit-check", source, tmp_path / "fg").stderr

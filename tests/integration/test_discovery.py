@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from forgather_convert import ConverterError
+from forgather_convert.sides.parameters import parameters_of
 from support.command import forgather, forgather_process
 from support.directories import differences
 from support.distributions import CONVERTER, SPECIFICATION, environment, imported, install
@@ -153,11 +155,36 @@ def test_no_package_in_the_source_is_imported(source: Path, tmp_path: Path) -> N
     assert imported(source) == set()
 
 
+def test_a_module_that_a_class_needs_is_named(source: Path, tmp_path: Path) -> None:
+    """It is not blamed on arguments that the class would need."""
+    needs = "    def __init__(self):\n        import not_installed\n\n    def get_hf_model_class"
+    text = EXAMPLE.replace("    def get_hf_model_class", needs, 1)
+    file = write_converter(tmp_path / "mine" / "converter.py", text)
+    result = forgather("convert", "--converter-path", file, source, tmp_path / "fg")
+    assert result.returncode == 1
+    assert "ModuleNotFoundError: No module named 'not_installed'" in result.stderr
+    assert "Install what it needs" in result.stderr
+    assert "arguments" not in result.stderr
+
+
+def test_a_module_that_a_component_needs_is_named() -> None:
+    """It is not blamed on the config."""
+
+    def build() -> None:
+        raise ModuleNotFoundError("No module named 'not_installed'")
+
+    with pytest.raises(ConverterError, match=r"'not_installed'\. Install it"):
+        parameters_of(build)
+
+
 def test_author_of_a_converter_is_told_what_was_passed_over(source: Path, tmp_path: Path) -> None:
     mine = tmp_path / "mine"
     write_converter(mine / "my_model.py")
     write_converter(mine / "other_converter.py", EXAMPLE.replace('"my_model"', '"other"'))
     write_converter(mine / "empty_converter.py", "x = 1\n")
+    bare = EXAMPLE.replace('@register_converter("my_model")\n', "")
+    assert bare != EXAMPLE
+    bare_file = write_converter(mine / "bare" / "converter.py", bare)
     (tmp_path / "nothing").mkdir()
     paths = ("--converter-path", mine, "--converter-path", tmp_path / "nothing")
     result = forgather("convert", *paths, source, tmp_path / "fg")
@@ -166,6 +193,8 @@ def test_author_of_a_converter_is_told_what_was_passed_over(source: Path, tmp_pa
         f"{mine / 'my_model.py'} is passed over: it is not called converter.py or *_converter.py",
         f"{mine / 'other_converter.py'} registers 'other'",
         f"{mine / 'empty_converter.py'} is passed over: it registers no model type",
+        f"{bare_file} has the class MyModelConverter, which is not registered: "
+        'write @register_converter("my_model") above it',
         f"{tmp_path / 'nothing'} has no converter.py and no *_converter.py",
     ):
         assert f"\n  {line}\n" in result.stderr.replace(" Nothing was written.", "")

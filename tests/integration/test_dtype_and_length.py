@@ -1,5 +1,6 @@
 """The dtype of the result, and its length."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,13 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from forgather_convert import ConvertOptions, convert
+from forgather_convert import ConvertOptions, convert, plan
 from support.command import run_convert
 from support.converting import edit_config, logits_of, read_config
 from support.directories import differences
 from support.log import logged
 from support.models import load_forgather, load_hf, random_state, write_hf_model
+from support.tokenizer_files import write_tokenizer
 from support.variants import variant
 
 LLAMA = variant("llama-default")
@@ -134,3 +136,19 @@ def test_numbers_that_become_infinite_are_counted(tmp_path: Path) -> None:
         "5 numbers of causal_lm.layer_stack.layer_norm.weight are too large for float16, and "
         "became infinite"
     ]
+
+
+def test_the_length_of_the_tokenizer_stays(source: Path, tmp_path: Path) -> None:
+    write_tokenizer(source)
+    path = source / "tokenizer_config.json"
+    content = json.loads(path.read_text())
+    said = []
+    for number, length in enumerate((10**30, 64, 32)):
+        path.write_text(json.dumps({**content, "model_max_length": length}))
+        with logged(logging.WARNING) as messages:
+            plan(source, tmp_path / str(number), ConvertOptions(max_length=64))
+        said.append([text for text in messages if "model_max_length" in text])
+    assert said[:2] == [[], []]
+    (text,) = said[2]
+    assert "'model_max_length', 32" in text
+    assert "tokenizer_config.json" in text

@@ -78,6 +78,17 @@ def test_transformers_chooses_the_implementation(
     assert unequal(expected, fg_gradients) == []
 
 
+@pytest.mark.parametrize("converter_class", CONVERTERS)
+def test_mixed_precision(converter_class: type[HFConverter], tmp_path: Path) -> None:
+    """Under autocast a router's logits have another dtype than what it gets."""
+    converted = a_model(tmp_path, converter_class)
+    ids = prompt(converted.fields)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        (hf, hf_gradients), (fg, fg_gradients) = (losses(each, ids) for each in load(converted))
+    assert torch.equal(hf.logits, fg.logits)
+    assert unequal(converted_gradients(tmp_path, converted, hf_gradients), fg_gradients) == []
+
+
 @pytest.mark.parametrize("from_config", [True, False])
 @pytest.mark.parametrize("converter_class", WITH_ROUTER_LOGITS)
 def test_auxiliary_loss(

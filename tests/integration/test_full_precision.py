@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
-from forgather_convert import ConvertOptions
+from forgather_convert import ConvertOptions, convert
 from forgather_convert.dynamic_model.stored_code import differs_from_generated
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.sides.counterparts import open_source
@@ -22,6 +23,14 @@ from support.models import TRANSFORMERS_MAJOR
 
 #: transformers 4 has them in the dtype of the model.
 ROUTERS = {"router"} if TRANSFORMERS_MAJOR >= 5 else set()
+
+#: What stays in float32 on disk, by the last part of its name.
+_KEPT: dict[tuple[type[HFConverter], str], set[str]] = {
+    (DeepseekV3Converter, "bfloat16"): ROUTERS and {"gate", "e_score_correction_bias"},
+    (DeepseekV3Converter, "float16"): ROUTERS and {"gate", "e_score_correction_bias"},
+    (GptOssConverter, "bfloat16"): set(),
+    (GptOssConverter, "float16"): {"input_layernorm", "post_attention_layernorm", "norm"},
+}
 
 
 def made(directory: Path, converter_class: type[HFConverter]) -> ConvertedModel:
@@ -58,6 +67,43 @@ def test_the_same_parameters_stay_wide(
     assert wide == expected
     ids = prompt(converted.fields)
     assert torch.equal(logits(hf, ids), logits(fg, ids))
+
+
+def stored_dtypes(directory: Path) -> dict[str, torch.dtype]:
+    """The dtypes of a directory's tensors, by their names without layers."""
+    return {
+        re.sub(r".*\.", "", name.removesuffix(".weight")): tensor.dtype
+        for name, tensor in load_file(directory / "model.safetensors").items()
+    }
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("converter_class", [DeepseekV3Converter, GptOssConverter])
+def test_a_cast_keeps_what_transformers_keeps(
+    converter_class: type[HFConverter], dtype: str, tmp_path: Path
+) -> None:
+    """In both directions, as the check proves: it loads the source in that dtype."""
+    converted = made(tmp_path, converter_class)
+    family = converted.family.hooks.converter
+    options = ConvertOptions(dtype=dtype)
+    convert(converted.hf, tmp_path / "cast", options, converter=family)
+    convert(converted.fg, tmp_path / "back", options, converter=family)
+    expected = _KEPT[converter_class, dtype]
+    for name, each in stored_dtypes(tmp_path / "back").items():
+        assert each is (torch.float32 if name in expected else getattr(torch, dtype)), name
+    before, after = (
+        load_file(directory / "model.safetensors")
+        for directory in (converted.hf, tmp_path / "back")
+    )
+    assert all(
+        torch.equal(after[name], tensor)
+        for name, tensor in before.items()
+        if after[name].dtype is torch.float32
+    )
+    wide = {
+        name for name, each in stored_dtypes(tmp_path / "cast").items() if each is torch.float32
+    }
+    assert len(wide) == len(expected)
 
 
 def differing(converted: ConvertedModel) -> tuple[str, ...]:

@@ -98,10 +98,11 @@ def test_resume(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [name for name in resumed if not torch.equal(resumed[name], at_once[name])] == []
 
 
-def test_trl(recipes: Recipes) -> None:
-    """Not among the test dependencies: it brings more than all of them together."""
+@pytest.mark.parametrize("method", ["SFT", "DPO", "GRPO"])
+def test_trl(recipes: Recipes, method: str) -> None:
+    """Not among the test dependencies: see the environment trl of tox."""
     pytest.importorskip("trl")
-    recipes.follow("TRL")
+    recipes.follow(f"{method} with TRL")
     assert_trained(recipes, "fg_llama/checkpoint-2")
 
 

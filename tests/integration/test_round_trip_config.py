@@ -1,12 +1,14 @@
 """HF -> FG -> HF gives back the text of the config."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from forgather_convert import inspect
 from support.converting import convert_unchecked
 from support.directories import differences
 from support.models import write_hf_model
@@ -19,6 +21,7 @@ from support.variants import PLAIN, Variant, variant
 
 _LLAMA = variant("llama-default")
 _TIED = variant("llama-tied")
+_FLOAT32 = {**_LLAMA.config(), "dtype": "float32"}
 
 
 def _with_crlf(config: dict[str, Any]) -> str:
@@ -160,3 +163,35 @@ def test_older_and_shorter_configs_come_back(
     change(config)
     source = write_hf_model(tmp_path / "hf", _LLAMA, dtype="bfloat16", config=config)
     assert differences(source, checked_there_and_back(source)) == []
+
+
+@pytest.mark.parametrize("value", [None, False, {}])
+@pytest.mark.parametrize("field", ["quantization_config", "compression_config"])
+def test_weights_that_are_said_not_to_be_quantized(field: str, value: Any, tmp_path: Path) -> None:
+    source = write_hf_model(tmp_path / "hf", _LLAMA, config={**_FLOAT32, field: value})
+    back = checked_there_and_back(source)
+    assert differences(source, back) == []
+
+
+def test_infinite_numbers_as_transformers_5_writes_them(tmp_path: Path) -> None:
+    numbers = [{"__float__": "-Infinity"}, {"__float__": "Infinity"}, {"__float__": "NaN"}, 1.0]
+    custom = {"any_limits": {"low": numbers}, "any_tag": {"__float__": "other"}}
+    source = write_hf_model(tmp_path / "hf", _LLAMA, config={**_FLOAT32, **custom})
+    back = checked_there_and_back(source)
+    assert differences(source, back) == []
+    fields = json.loads((tmp_path / "fg" / "config.json").read_text())
+    low, high, neither, one = fields["any_limits"]["low"]
+    assert (low, high, one) == (-math.inf, math.inf, 1.0)
+    assert math.isnan(neither)
+    assert fields["any_tag"] == {"__float__": "other"}
+
+
+@pytest.mark.parametrize("name", ["llama-yarn", "llama-longrope", "qwen3-yarn"])
+def test_rope_for_the_default_of_the_maximum_length(name: str, tmp_path: Path) -> None:
+    """What the file does not give, the class has."""
+    config = {**variant(name).config(), "dtype": "float32"}
+    del config["max_position_embeddings"]
+    source = write_hf_model(tmp_path / "hf", variant(name), config=config)
+    assert inspect(source).problems == ()
+    back = checked_there_and_back(source)
+    assert differences(source, back) == []

@@ -40,39 +40,42 @@ def _size(source: Path) -> int:
 
 
 @pytest.mark.parametrize("name", ["llama-default", "llama-tied"])
-def test_the_default_padding_token_leaves_a_spare_row_as_it_is(name: str, tmp_path: Path) -> None:
-    """The row is that of no token, but nobody asked for it to be set."""
+def test_the_default_padding_token_sets_a_spare_row(name: str, tmp_path: Path) -> None:
+    """The row is that of no token, and the padding token begins as zeros wherever it is."""
     source = write_model(tmp_path / "hf", write_byte_level_bpe, name, spare=3)
     size = _size(source)
     with logged() as messages:
         result = convert(source, tmp_path / "fg")
     before, after = weights(source), weights(tmp_path / "fg")
     assert before[HF_EMBEDDING][size].any()
-    assert torch.equal(after[EMBEDDING], before[HF_EMBEDDING])
-    assert HEAD not in before or torch.equal(after[HEAD], before[HEAD])
+    for own_name, name in ((EMBEDDING, HF_EMBEDDING), (HEAD, HEAD)):
+        if name in before:
+            assert not after[own_name][size].any()
+            after[own_name][size] = before[name][size]
+            assert torch.equal(after[own_name], before[name])
     assert load_tokenizer(tmp_path / "fg").pad_token_id == size
     assert config(tmp_path / "fg")["pad_token_id"] == size
     (line,) = [text for text in messages if "'[PAD]' gets the id" in text]
     assert str(size) in line
-    assert "stays as it is" in line
+    assert "becomes zeros" in line
     assert result.plan.vocabulary is not None
     (change,) = result.plan.vocabulary.tokens
-    assert (change.action.value, change.init) == ("added", "unchanged (spare row)")
-    # The logits of all tokens were compared, its own included.
-    assert size in result.plan.vocabulary.untouched_rows
+    assert (change.action.value, change.init) == ("added", "zero (spare row)")
     assert result.logits is not None
     assert result.logits.are_equal
 
 
-def test_only_the_tokenizer_and_the_ids_change(tmp_path: Path) -> None:
-    """On the way back the weights are the original's, to the byte."""
+def test_only_the_tokenizer_the_ids_and_a_row_change(tmp_path: Path) -> None:
+    """And nothing without default tokens."""
     source = write_model(tmp_path / "hf", write_byte_level_bpe, spare=3)
     convert(source, tmp_path / "fg")
     convert(tmp_path / "fg", tmp_path / "back")
     changed = {text.split(": ")[1] for text in differences(source, tmp_path / "back")}
-    assert "model.safetensors" not in changed
-    assert "config.json" in changed
-    assert all("token" in name or "config" in name for name in changed)
+    assert {"config.json", "model.safetensors"} <= changed
+    assert all("token" in name or "config" in name for name in changed - {"model.safetensors"})
+    convert(source, tmp_path / "plain", ConvertOptions(skip_default_tokens=True))
+    convert(tmp_path / "plain", tmp_path / "plain-back")
+    assert differences(source, tmp_path / "plain-back") == []
 
 
 def test_a_padding_token_that_is_asked_for_is_set_as_asked(tmp_path: Path) -> None:

@@ -311,6 +311,22 @@ def test_a_tokenizer_around_a_checkpoint_of_its_own_is_named(tmp_path: Path) -> 
     )
 
 
+@pytest.mark.parametrize("kind", ["checkpoint", "saved", "by itself"])
+def test_a_model_that_was_saved_without_its_tokenizer(
+    kind: str, train_once: Callable[[Variant], Training], tmp_path: Path
+) -> None:
+    training = train_once(_TIED)
+    if kind == "by itself":
+        load_forgather(training.pair.fg).save_pretrained(tmp_path / "source")
+    else:
+        place = training.saved if kind == "saved" else training.output / "checkpoint-2"
+        shutil.copytree(place, tmp_path / "source")
+    said = f"{tmp_path / 'source'} has no tokenizer, so the result has none"
+    assert said in _warnings_of_converting(tmp_path / "source", tmp_path / "hf")
+    write_tokenizer(tmp_path / "source")
+    assert said not in _warnings_of_converting(tmp_path / "source", tmp_path / "other")
+
+
 def _warnings_of_converting(source: Path, destination: Path) -> str:
     with logged(logging.WARNING) as warnings:
         convert_unchecked(source, destination)

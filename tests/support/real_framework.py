@@ -237,7 +237,10 @@ def framework_command(*arguments: str | Path, timeout: int = 300) -> str:
     """
     result = subprocess.run(
         [Path(sys.executable).with_name("forgather"), *map(str, arguments)],
-        env={**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"},
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

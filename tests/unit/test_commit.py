@@ -14,6 +14,7 @@ import pytest
 
 from forgather_convert import DestinationError, FlushError
 from forgather_convert.execution import commit as commit_module
+from forgather_convert.execution import staging as staging_module
 from forgather_convert.execution.atomic_rename import exchange, rename_to_free
 from forgather_convert.execution.destination import Destination
 from support.directories import snapshot
@@ -291,6 +292,30 @@ def test_old_model_that_cannot_return_is_kept(
     (kept,) = place.parent.glob(".out.partial-*/replaced/out")
     assert snapshot(kept) == OLD
     assert str(kept.parent) in caplog.text
+
+
+@pytest.mark.parametrize("is_kept", [True, False], ids=["checkpoint", "disk"])
+def test_where_the_old_model_lies_is_said_if_the_disk_stays_broken(
+    place: Path, is_kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was moved aside, and then nothing can be moved any more."""
+    forbid_renameat2(monkeypatch)
+    write_model(place, OLD)
+
+    def fail(source: Path, target: Path) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(staging_module, "rename_to_free", fail)
+    if is_kept:
+        _after_the_check(monkeypatch, lambda: _checkpoint(place))
+    else:
+        monkeypatch.setattr(commit_module, "rename_to_free", fail)
+    with pytest.raises(DestinationError, match="Nothing was written") as caught:
+        write_result(place, overwrite=True)
+    (kept,) = place.parent.glob(".out.partial-*/replaced/out")
+    assert snapshot(kept) == OLD
+    assert f"The model that was at {place} lies in {kept}" in str(caught.value)
+    assert not place.exists()
 
 
 # Modes

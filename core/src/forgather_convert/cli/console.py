@@ -177,11 +177,22 @@ def set_up_logging(
     logger.handlers = [handler, WarningCollector([] if warnings is None else warnings)]
     logger.setLevel(min(handler.level, logging.WARNING))
     logger.propagate = False
-    logging.getLogger(PARAMETERS_LOGGER).setLevel("INFO" if debug_params else "WARNING")
+    parameters = logging.getLogger(PARAMETERS_LOGGER)
+    parameters.setLevel("INFO" if debug_params else "WARNING")
+    # What is asked for by name is printed, however little is printed of the rest.
+    parameters.handlers = [_like(handler, "INFO")] if debug_params else []
+    parameters.propagate = not debug_params
     if level != "DEBUG":
         python_warnings.simplefilter("ignore")
         os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     return handler
+
+
+def _like(handler: MessageHandler, level: str) -> MessageHandler:
+    """A handler of another level that prints where another one does."""
+    other = MessageHandler(level)
+    other.console = handler.console
+    return other
 
 
 def keep_quiet() -> None:

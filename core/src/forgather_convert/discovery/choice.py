@@ -5,6 +5,7 @@ a Forgather working tree, in this order. Everything up to the choice reads metad
 text; nothing is imported.
 """
 
+import inspect
 import logging
 from collections.abc import Iterable, Sequence
 from importlib.metadata import EntryPoint
@@ -326,6 +327,16 @@ def _import(converter: FoundConverter, entry_point: EntryPoint) -> Any:
         ) from error
 
 
+def _advice_on_creating(loaded: type, error: Exception) -> str:
+    try:
+        inspect.signature(loaded).bind()
+    except TypeError:
+        return "It must not need arguments."
+    if isinstance(error, ImportError):
+        return "Install what it needs, or upgrade it."
+    return "Correct or upgrade it."
+
+
 def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHooks:
     if not (isinstance(loaded, type) and issubclass(loaded, HFConverter)):
         raise ConverterError(
@@ -345,6 +356,6 @@ def _handle(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHo
     except Exception as error:
         raise ConverterError(
             f"The converter for '{model_type}' of {converter.place}, {loaded.__name__}, cannot be "
-            f"created: {type(error).__name__}: {error}. It must not need arguments."
+            f"created: {type(error).__name__}: {error}. {_advice_on_creating(loaded, error)}"
         ) from error
     return FamilyHooks(as_alias(instance, model_type), converter.place)

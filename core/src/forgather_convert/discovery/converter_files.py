@@ -14,7 +14,12 @@ from threading import RLock
 from typing import TypeVar
 
 from forgather_convert.discovery.converter_imports import import_file
-from forgather_convert.discovery.declarations import Declarations, read_declarations
+from forgather_convert.discovery.declarations import (
+    REGISTER,
+    Declarations,
+    read_declarations,
+    undecorated_classes,
+)
 from forgather_convert.discovery.forgather_tree import ROOT_VARIABLE, forgather_tree
 from forgather_convert.discovery.found import FoundConverter, Origin, Status
 from forgather_convert.errors import ConverterError
@@ -158,6 +163,12 @@ def describe_search(path: Path) -> list[str]:
             )
         elif file in searched and not is_converter and file.name != _FILE_NAME:
             lines.append(f"{file} is passed over: it registers no model type")
+    lines += [
+        f"{file} has the class {name}, which is not registered: write "
+        f'@{REGISTER}("{model_type}") above it'
+        for file in islice(sorted(searched), _MOST_LOOKED_AT)
+        for name, model_type in undecorated_classes(file)
+    ]
     return lines or [f"{path} has no {_FILE_NAME} and no *{_FILE_NAME_END}"]
 
 

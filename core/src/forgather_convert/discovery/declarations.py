@@ -64,27 +64,62 @@ def read_declarations(path: Path) -> Declarations:
     )
 
 
+def undecorated_classes(path: Path) -> list[tuple[str, str]]:
+    """Classes of a file that look like converters and are not registered: name and model type."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            tree = ast.parse(path.read_bytes(), str(path))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return []
+    names = _names_of_register(tree)
+    return [
+        (node.name, model_type)
+        for node in _classes(tree)
+        if node.bases and not _is_registered(node, names)
+        for value in _assigned(node, "model_type")
+        for model_type in _texts(ast.Tuple([value]))
+    ]
+
+
 def _aliases(tree: ast.Module, names: set[str]) -> list[str]:
     """The literal ``aliases`` of the classes that are registered by a decorator."""
-    found = []
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.ClassDef):
-            continue
-        is_registered = any(
-            isinstance(decorator, ast.Call) and _is_register(decorator.func, names)
-            for decorator in node.decorator_list
-        )
-        for statement in node.body if is_registered else ():
-            match statement:
-                case (
-                    ast.Assign(targets=[ast.Name(id="aliases")], value=value)
-                    | ast.AnnAssign(target=ast.Name(id="aliases"), value=value)
-                ):
-                    found += _texts(value)
+    return [
+        text
+        for node in _classes(tree)
+        if _is_registered(node, names)
+        for value in _assigned(node, "aliases")
+        for text in _texts(value)
+    ]
+
+
+def _classes(tree: ast.Module) -> list[ast.ClassDef]:
+    return [node for node in ast.walk(tree) if isinstance(node, ast.ClassDef)]
+
+
+def _is_registered(node: ast.ClassDef, names: set[str]) -> bool:
+    """Whether a class is registered by a decorator."""
+    return any(
+        isinstance(decorator, ast.Call) and _is_register(decorator.func, names)
+        for decorator in node.decorator_list
+    )
+
+
+def _assigned(node: ast.ClassDef, name: str) -> list[ast.expr]:
+    """What a class gives an attribute of its own."""
+    found: list[ast.expr] = []
+    for statement in node.body:
+        match statement:
+            case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
+                found.append(value)
+            case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if (
+                target == name
+            ):
+                found.append(value)
     return found
 
 
-def _texts(value: ast.expr | None) -> list[str]:
+def _texts(value: ast.expr) -> list[str]:
     """The literal texts of a tuple or a list."""
     elements = value.elts if isinstance(value, ast.Tuple | ast.List) else []
     return [

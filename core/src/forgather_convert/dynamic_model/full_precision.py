@@ -27,7 +27,7 @@ def translated_modules(
         model_class: The class that it is from.
         mapping: The family's mapping, Hugging Face to Forgather.
     """
-    listed = [_as_transformers_finds(module, model_class) for module in modules]
+    listed = [as_transformers_finds(module, model_class) for module in modules]
     kept: set[str] = set()
     names: list[str] = []
     for rule in mapping.rules:
@@ -43,7 +43,7 @@ def translated_modules(
     return tuple(sorted(result))
 
 
-def _as_transformers_finds(module: str, model_class: Any) -> re.Pattern[str]:
+def as_transformers_finds(module: str, model_class: Any) -> re.Pattern[str]:
     """What the installed transformers searches in a parameter's name."""
     if hasattr(model_class, "_get_dtype_plan"):
         return re.compile(module.replace("*", ".*"))

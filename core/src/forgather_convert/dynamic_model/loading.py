@@ -60,7 +60,7 @@ def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, 
         Exception: Whatever the code raises.
     """
     package = "_forgather_model_" + _digest(files)
-    directory = _directory() / package
+    directory = code_directory() / package
     with _no_bytecode():
         if package not in sys.modules:
             directory.mkdir(exist_ok=True)
@@ -78,12 +78,12 @@ def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, 
 
 
 @cache
-def _directory() -> Path:
-    """Where the files of all packages are.
+def code_directory() -> Path:
+    """The directory of all packages' files, which is removed when the process ends.
 
-    They are read as long as the process runs: transformers opens the file of a model's class when
-    it makes a model (5.0 to 5.12) or when the attention implementation is set (4.57), and
-    compilers and debuggers look for the source of what they run.
+    The files are read after the import, too: transformers opens the file of a model's class to
+    make a model (5.0 to 5.12) and to change its attention implementation (4.57), and compilers
+    and debuggers look for the source of what they run.
     """
     directory = tempfile.TemporaryDirectory(prefix="forgather-", ignore_cleanup_errors=True)
     atexit.register(directory.cleanup)

@@ -5,12 +5,12 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from forgather_convert.errors import DestinationError, FlushError
+from forgather_convert.errors import DestinationError, FlushError, first_line
 from forgather_convert.execution.atomic_rename import exchange, rename_to_free
 from forgather_convert.execution.deferred_signals import deferred_signals
 from forgather_convert.execution.destination import check_destination, check_replaceable
 from forgather_convert.execution.flush import flush
-from forgather_convert.execution.staging import Staging
+from forgather_convert.execution.staging import Staging, put_back
 
 OnWritten = Callable[[Path], None]
 
@@ -110,6 +110,29 @@ def _replace(staging: Staging, on_written: OnWritten) -> None:
     moved_away = staging.moved_away
     moved_away.parent.mkdir(exist_ok=True)
     place.rename(moved_away)
-    # If anything fails from here on, the staging directory's end puts the old model back.
-    check_replaceable(staging.destination, moved_away)
-    rename_to_free(staging.content, place)
+    try:
+        check_replaceable(staging.destination, moved_away)
+        rename_to_free(staging.content, place)
+    except BaseException as error:
+        try:
+            put_back(staging.directory)
+        except OSError as failure:
+            raise _not_put_back(staging, error, failure) from error
+        raise
+
+
+def _not_put_back(staging: Staging, error: BaseException, failure: OSError) -> DestinationError:
+    """What is said where the old model is neither in its place nor replaced."""
+    destination, moved_away = staging.destination, staging.moved_away
+    if isinstance(failure, FileExistsError):
+        return DestinationError(
+            f"Something has appeared at {destination} in the last moment and was left alone. The "
+            f"model that was there is in {moved_away}, and the new one was not written. Move the "
+            "old one to another place."
+        )
+    reason = error.strerror if isinstance(error, OSError) else first_line(error)
+    return DestinationError(
+        f"The model that was at {destination} lies in {moved_away}: the new one cannot be moved to "
+        f"its place ({reason}), nor can the old one be moved back ({failure.strerror}). Nothing "
+        "was written. Check the disk, and move the old one back yourself."
+    )

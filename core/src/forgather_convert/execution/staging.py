@@ -124,7 +124,7 @@ def _create_content(staging: Staging) -> None:
 def _clean_up_leftover(staging: Staging) -> None:
     """Makes an abandoned staging directory an empty one, and loses no model on the way."""
     try:
-        _put_back(staging.directory)
+        put_back(staging.directory)
     except OSError as error:
         raise DestinationError(
             f"An interrupted conversion has left the model that was at {staging.destination} in "
@@ -155,7 +155,7 @@ def _put_back_neighbours(staging: Staging) -> None:
         except (InUseError, OSError):
             continue
         try:
-            _put_back(directory)
+            put_back(directory)
         except OSError as error:
             logger.warning(
                 "An interrupted conversion has left a model in %s that cannot be put back: %s. "
@@ -167,7 +167,7 @@ def _put_back_neighbours(staging: Staging) -> None:
             lock.release()
 
 
-def _put_back(directory: Path) -> None:
+def put_back(directory: Path) -> None:
     """Moves a model that was taken from its place back to there.
 
     If the new model is in its place, the old one was replaced: it takes the new one's place among
@@ -207,7 +207,7 @@ def _exists(path: Path) -> bool:
 def _dispose(staging: Staging) -> None:
     """Removes a staging directory. An old model that is still away from its place goes back."""
     try:
-        _put_back(staging.directory)
+        put_back(staging.directory)
         checkpoints = _checkpoints_in(staging.content)
     except OSError as error:
         logger.error(

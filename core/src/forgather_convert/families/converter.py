@@ -161,11 +161,11 @@ class HFConverter:
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
         fields = {name: value for name, value in src_config.items() if name not in not_hf}
-        for name, own_name in self.field_names.items():
-            if own_name in fields:
-                fields.setdefault(name, fields.pop(own_name))
+        names = {own_name: name for name, own_name in self.field_names.items()}
+        # All at once: one field may have the other name of another.
+        renamed = {names[name]: value for name, value in fields.items() if name in names}
+        fields = {**renamed, **{name: fields[name] for name in fields if name not in names}}
         if max_length is not None:
-            names = {own_name: name for name, own_name in self.field_names.items()}
             fields[names.get(_LONGEST, _LONGEST)] = max_length
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name not in self.hyperparameters and fields.get(name) == absent:
@@ -190,21 +190,24 @@ class HFConverter:
                     f"In {src_config.origin}, '{name}' is {src_config[name]!r}; with the rest of "
                     f"this config, in the family '{self.model_type}', it is always {fixed!r}."
                 )
+        known = set(self.hyperparameters)
+        if direction == "from_forgather":
+            known = {self.field_names.get(name, name) for name in known}
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name in own:
                 continue
             value = src_config.get(name, absent)
-            if name not in self.hyperparameters and value and value != absent:
+            if name not in known and value and value != absent:
                 raise UnsupportedModelError(
                     f"The family '{self.model_type}' cannot express '{name}' "
                     f"({value!r} in {src_config.origin}). Use a converter of a family that can "
                     "(--converter-path)."
                 )
         if self.has_rope:
-            self._validate_rope(src_config)
+            self._validate_rope(src_config, is_complete=direction == "from_forgather")
 
-    def _validate_rope(self, src_config: SourceConfig) -> None:
-        rope = read_rope(src_config, src_config.origin)
+    def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
+        rope = read_rope(src_config, src_config.origin, is_complete)
         if rope.by_kind and LOCAL_BASE not in self.hyperparameters:
             raise UnsupportedModelError(
                 f"{src_config.origin} has different RoPE parameters for different kinds of layers. "

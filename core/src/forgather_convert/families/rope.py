@@ -77,12 +77,16 @@ class RopeParameters:
         return fields
 
 
-def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopeParameters:
+def read_rope(
+    config: Mapping[str, Any], origin: str = "the config", is_complete: bool = True
+) -> RopeParameters:
     """Reads a config as transformers 5 does.
 
     Args:
         config: The fields of the config.
         origin: The config, for messages.
+        is_complete: Whether the fields are all that there are; else the config's class may have a
+            default for a length that they do not give.
 
     Raises:
         UnsupportedModelError: The type is not known, or lacks a key.
@@ -95,7 +99,7 @@ def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopePara
             )
     kinds = parameters_by_kind(parameters) or parameters_by_kind(scaling)
     if not kinds:
-        return _read_one(config, scaling or parameters or {}, origin)
+        return _read_one(config, scaling or parameters or {}, origin, is_complete)
     if MAIN_KIND not in kinds:
         raise UnsupportedModelError(
             f"The RoPE parameters in {origin} are for kinds of layers, and there are none for "
@@ -104,7 +108,9 @@ def read_rope(config: Mapping[str, Any], origin: str = "the config") -> RopePara
     if scaling and not parameters_by_kind(scaling):
         kinds[MAIN_KIND] = {**kinds[MAIN_KIND], **scaling}
     elsewhere = {name: value for name, value in config.items() if name != ORIGINAL_LENGTH}
-    ropes = {kind: _read_one(elsewhere, entry, origin) for kind, entry in kinds.items()}
+    ropes = {
+        kind: _read_one(elsewhere, entry, origin, is_complete) for kind, entry in kinds.items()
+    }
     return replace(ropes.pop(MAIN_KIND), by_kind=ropes)
 
 
@@ -131,7 +137,9 @@ def check_transformers_4_knows(parameters: Mapping[str, Any], origin: str) -> No
             )
 
 
-def _read_one(config: Mapping[str, Any], written: Mapping[str, Any], origin: str) -> RopeParameters:
+def _read_one(
+    config: Mapping[str, Any], written: Mapping[str, Any], origin: str, is_complete: bool
+) -> RopeParameters:
     if "rope_type" in written and written["rope_type"] is None:
         raise UnsupportedModelError(
             f"The RoPE type in {origin} is null. It must be one of {', '.join(_REQUIRED)}."
@@ -156,7 +164,7 @@ def _read_one(config: Mapping[str, Any], written: Mapping[str, Any], origin: str
         )
     if "partial_rotary_factor" in config and config["partial_rotary_factor"] is not None:
         options.setdefault("partial_rotary_factor", config["partial_rotary_factor"])
-    if rope_type in _HAS_ORIGINAL_LENGTH:
+    if rope_type in _HAS_ORIGINAL_LENGTH and (is_complete or longest):
         outside = config.get(ORIGINAL_LENGTH)
         options[ORIGINAL_LENGTH] = outside or options.get(ORIGINAL_LENGTH) or longest
         if rope_type in ("yarn", "longrope"):

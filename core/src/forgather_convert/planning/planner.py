@@ -9,9 +9,11 @@ from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
+from forgather_convert.planning.reversal import check_reversible
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
 from forgather_convert.sides.counterparts import open_source
+from forgather_convert.sides.forgather import ForgatherDestination
 from forgather_convert.sides.side import SourceSide, WrittenFiles
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.directory_check import check_json_files
@@ -19,6 +21,7 @@ from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.vocabulary.extension import plan_vocabulary
+from forgather_convert.vocabulary.length import report_tokenizer_length
 from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
 
 
@@ -34,6 +37,8 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     opened = open_source(detection, request.hooks, options)
     source = opened.side
     vocabulary = _planned_vocabulary(request, source)
+    if options.max_length is not None:
+        report_tokenizer_length(source.directory, options.max_length)
     config = source.config if vocabulary is None else changed_config(source.config, vocabulary)
     destination = opened.counterpart(config)
     match = match_tensors(
@@ -65,6 +70,9 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         dtypes=frozenset(tensor.dtype for tensor in tensors),
     )
     own_files = destination.files(written)
+    if isinstance(destination, ForgatherDestination):
+        text = own_files[-1].content.decode("utf-8")
+        check_reversible(request, source, destination, config, written, text)
     plan = ConversionPlan(
         source=detection.source,
         destination=request.destination,

@@ -24,6 +24,8 @@ def tensor_plans(
 ) -> tuple[TensorPlan, ...]:
     """A plan for every tensor that is stored; bytes change only if a dtype was asked for.
 
+    What transformers does not round when it loads the model in that dtype is not rounded here.
+
     A config may misstate what its weights are stored as; loaders convert on reading, so
     that the stored values are kept. Only where nothing says what the dtype is, the
     default is applied to the weights.
@@ -50,7 +52,9 @@ def tensor_plans(
     resizes = vocabulary is not None and vocabulary.changes_matrices
     plans = []
     for name, value in match.expressions.items():
-        dtype = detection.dtype if is_cast else value.dtype
+        dtype = value.dtype
+        if is_cast:
+            dtype = parameters.dtype_in_cast(name, value.dtype, detection.dtype)
         if resizes and vocabulary is not None and name in parameters.vocabulary_tensors:
             value = ResizeRows(
                 value, vocabulary.size, vocabulary.num_tokens_before, vocabulary.rows, dtype

@@ -128,7 +128,6 @@ def _hugging_face_side(
 ) -> HuggingFaceDestination:
     detection, hooks, options = source.detection, source.hooks, source.options
     config_object = with_changes(side.config_object, side.config, config)
-    fields = hf_config_fields(hooks, config_object, config, detection.dtype)
     provenance = read_provenance(side.directory)
     original_config: OriginalConfig | None = None
     original: OriginalWeights | None = None
@@ -139,11 +138,9 @@ def _hugging_face_side(
             "The original of %s was quantized; what comes back is the dequantized model",
             side.directory,
         )
-    if provenance is not None and original_config is not None:
-        if "tokenizer_class" not in parse_config(original_config.text, CONFIG_FILE):
-            fields.pop("tokenizer_class", None)
-        if options.max_shard_size is None and options.weights_format == SAFETENSORS:
-            original = provenance.weights
+    keeps_layout = options.max_shard_size is None and options.weights_format == SAFETENSORS
+    if provenance is not None and original_config is not None and keeps_layout:
+        original = provenance.weights
     return HuggingFaceDestination(
         hooks=hooks,
         parameters=parameters_of(lambda: hooks.hf_model_class()(config_object)),
@@ -151,9 +148,32 @@ def _hugging_face_side(
         config_object=config_object,
         original=original,
         side_files=forgather_files(side.directory, provenance),
-        config=fields,
+        config=written_fields(hooks, config_object, config, detection.dtype, original_config),
         original_config=original_config,
     )
+
+
+def written_fields(
+    hooks: FamilyHooks,
+    config_object: Any,
+    config: SourceConfig,
+    dtype: str,
+    original: OriginalConfig | None,
+) -> dict[str, Any]:
+    """The fields of the Hugging Face config that a Forgather model stands for.
+
+    Args:
+        hooks: The family.
+        config_object: The Hugging Face config object.
+        config: The Forgather model's config, complete.
+        dtype: The dtype to state.
+        original: The config that the model once had.
+    """
+    fields = hf_config_fields(hooks, config_object, config, dtype)
+    if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
+        # It was stated for the Forgather model only.
+        fields.pop("tokenizer_class", None)
+    return fields
 
 
 def _original_config_text(detection: Detection, directory: Path) -> str:

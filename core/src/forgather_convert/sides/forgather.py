@@ -20,7 +20,7 @@ from forgather_convert.dynamic_model.stored_code import (
     load_stored_code,
     read_stored_code,
 )
-from forgather_convert.families.config_checks import MAY_BE_NULL, check_kinds, check_windows
+from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_weights import describe_weights, is_plain_name
@@ -36,8 +36,11 @@ from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
+
+_GROUPS = "num_key_value_heads"
 
 
 @dataclass(frozen=True)
@@ -162,31 +165,55 @@ def read_forgather(
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
-    config, directory = detection.config, detection.metadata_directory
-    stored_code = read_stored_code(directory, config)
+    directory = detection.metadata_directory
     refs = current_tensors(detection.checkpoint.tensors)
     unread = {name: ref for name, ref in refs.items() if re.search(RECOMPUTED, name)}
-    current = {name: ref for name, ref in refs.items() if name not in unread}
+    current = {name: stored(ref) for name, ref in refs.items() if name not in unread}
+    return forgather_source(
+        detection.config,
+        current,
+        hooks,
+        unread=tuple(unread.values()),
+        directory=directory,
+        weights_directory=detection.checkpoint.files.directory,
+        stored_code=read_stored_code(directory, detection.config),
+        trusts_code=trusts_code,
+        max_length=max_length,
+    )
+
+
+def forgather_source(
+    config: SourceConfig,
+    tensors: Mapping[str, Expression],
+    hooks: FamilyHooks,
+    *,
+    directory: Path,
+    weights_directory: Path,
+    unread: tuple[TensorRef, ...] = (),
+    stored_code: StoredCode | None = None,
+    trusts_code: bool = False,
+    max_length: int | None = None,
+) -> ForgatherSource:
+    """A model from the values that its directory has, or would have.
+
+    Raises:
+        UnsupportedModelError: The family cannot express it.
+    """
     completed = current_config(
-        complete_with_stored_defaults(config, stored_code), current, hooks.hyperparameters()
+        complete_with_stored_defaults(config, stored_code), tensors, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
-    # The framework's models are built from null heads; what that means is stated.
-    config = config.updated(
-        {
-            name: completed[name]
-            for name in MAY_BE_NULL
-            if name in config and config[name] is None and completed.get(name) is not None
-        }
-    )
+    if config.get(_GROUPS, 0) is None:
+        # The framework's own models have null there for as many as there are attention heads.
+        config = config.updated({_GROUPS: completed[_GROUPS]})
     source = ForgatherSource(
         hooks=hooks,
         config=completed,
-        tensors={name: stored(ref) for name, ref in current.items()},
-        unread=tuple(unread.values()),
+        tensors=tensors,
+        unread=unread,
         config_object=hooks.hf_config(completed, max_length),
         directory=directory,
-        weights_directory=detection.checkpoint.files.directory,
+        weights_directory=weights_directory,
         written_config=config,
         stored_code=stored_code,
         trusts_code=trusts_code,

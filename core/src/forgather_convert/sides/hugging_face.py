@@ -26,7 +26,11 @@ from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, Direction, model_type_in
 from forgather_convert.source.files import WriteFile, encode_json
-from forgather_convert.source.quantization import Quantization
+from forgather_convert.source.quantization import (
+    Quantization,
+    read_quantization,
+    without_quantization,
+)
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import collapse_names, compile_pattern
 from forgather_convert.tensors.parameters import ModelParameters
@@ -45,12 +49,14 @@ class HuggingFaceSource(SourceSide):
         max_length: The maximum length that the user asks for.
         quantization: In which form its weights are quantized; ``None`` if they are not.
         stored_tensors: All tensors in its files.
+        expected: What its checkpoints hold.
     """
 
     classes: ReferenceClasses
     max_length: int | None
     quantization: Quantization | None
     stored_tensors: Mapping[str, TensorRef]
+    expected: ModelParameters
 
     @property
     def own_config(self) -> Any:
@@ -61,7 +67,7 @@ class HuggingFaceSource(SourceSide):
         return self.classes.describe()
 
     def parameters(self) -> ModelParameters:
-        return _parameters(self.classes, self.config_object)
+        return self.expected
 
     def load(self, state: Mapping[str, Expression]) -> Any:
         config = with_max_length(self.config_object, self.max_length, self.config.origin)
@@ -131,6 +137,7 @@ def read_hugging_face(
         max_length=max_length,
         quantization=detection.quantization,
         stored_tensors=detection.checkpoint.tensors,
+        expected=parameters,
     )
 
 
@@ -214,6 +221,8 @@ class HuggingFaceDestination(DestinationSide):
     def load(self, directory: Path) -> Any:
         classes = ReferenceClasses.of(self.hooks)
         config = read_config(directory)
+        read_quantization(config, dequantizes=False)
+        config = without_quantization(config)
         try:
             config_object = classes.read(config, config.origin)
         except UnreadableConfigError as error:

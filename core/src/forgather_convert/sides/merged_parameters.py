@@ -88,15 +88,16 @@ def noted_merges() -> Iterator[dict[str, Merge]]:
         tensor = tensor() if callable(tensor) else tensor
         add_tensor(self, target, name, pattern, tensor.to("meta"))
 
-    def note_conversion(self: Any, layer_name: str, **arguments: Any) -> dict[str, Any]:
+    def note_conversion(self: Any, layer_name: str, **arguments: Any) -> Any:
         noted = notes[id(self)]
         context: dict[str, Any] = {
             name: arguments[name] for name in ("model", "config") if name in arguments
         }
         merge = Merge(noted.unused, layer_name, tuple(noted.sources), context)
-        made = _tensors(convert(self, layer_name, **arguments))
+        converted = convert(self, layer_name, **arguments)
+        made = {name: _without_memory(tensor) for name, tensor in _tensors(converted).items()}
         merges.update(dict.fromkeys(made, merge))
-        return {name: _without_memory(tensor) for name, tensor in made.items()}
+        return (made, *converted[1:]) if isinstance(converted, tuple) else made
 
     converter_class.add_tensor, converter_class.convert = note_tensor, note_conversion
     try:
@@ -135,8 +136,10 @@ def _value(merge: Merge, name: str, read: Callable[[str], "torch.Tensor"]) -> "t
     return merge.values(read)[name]
 
 
-def _tensors(made: Mapping[str, Any]) -> dict[str, Any]:
+def _tensors(converted: Any) -> dict[str, Any]:
     """What a converter made, one tensor a name."""
+    # Version 5.0 has errors as a second value.
+    made = converted[0] if isinstance(converted, tuple) else converted
     return {name: part[0] if isinstance(part, list) else part for name, part in made.items()}
 
 

@@ -18,6 +18,7 @@ from forgather_convert.sides.reference import (
 )
 from forgather_convert.source.config_file import CONFIG_FILE, parse_config
 from forgather_convert.source.detection import DEFAULT_DTYPE, stated_dtype
+from forgather_convert.source.quantization import read_quantization, without_quantization
 from forgather_convert.tensors.dtypes import to_torch
 
 logger = logging.getLogger(__name__)
@@ -92,27 +93,39 @@ def read_original_config(
     Raises:
         SourceError: It is not a config that could have been converted.
     """
-    config = parse_config(provenance.hf_config, f"the original {CONFIG_FILE}")
-    if config.get("model_type", hooks.model_type) != hooks.model_type:
-        return None
     try:
-        hooks.validate_source_config(config, "to_forgather")
-        try:
-            config_object = ReferenceClasses.of(hooks).read(config, config.origin)
-        except UnreadableConfigError:
-            # The way to Forgather read it as the converter does; so does the way back.
-            config_object = hooks.hf_config(config, None)
-        complete = complete_config(config, config_object, hooks)
-        stated = stated_dtype(config)
-        written = hooks.hf_config(complete, None)
-        fields = hf_config_fields(hooks, written, config, stated or DEFAULT_DTYPE)
-        rope_fields = frozenset(rope_fields_of(written, hooks, config.origin))
+        return original_config_of(provenance.hf_config, frozenset(provenance.dtypes), hooks)
     except ForgatherConvertError as error:
         raise damaged(path, "hf_config", str(error).rstrip(".")) from error
-    return OriginalConfig(
-        provenance.hf_config,
-        fields,
-        stated is not None,
-        frozenset(provenance.dtypes),
-        rope_fields,
-    )
+
+
+def original_config_of(
+    text: str, dtypes: frozenset[str], hooks: FamilyHooks
+) -> OriginalConfig | None:
+    """The same from the text of the config.
+
+    Args:
+        text: The original ``config.json``.
+        dtypes: The types that the original weights were stored as.
+        hooks: The family that it goes to.
+
+    Raises:
+        ForgatherConvertError: It is not a config that could have been converted.
+    """
+    config = parse_config(text, f"the original {CONFIG_FILE}")
+    if config.get("model_type", hooks.model_type) != hooks.model_type:
+        return None
+    read_quantization(config, dequantizes=False)
+    config = without_quantization(config)
+    hooks.validate_source_config(config, "to_forgather")
+    try:
+        config_object = ReferenceClasses.of(hooks).read(config, config.origin)
+    except UnreadableConfigError:
+        # The conversion to Forgather read it as the converter does; so does the reverse one.
+        config_object = hooks.hf_config(config, None)
+    complete = complete_config(config, config_object, hooks)
+    stated = stated_dtype(config)
+    written = hooks.hf_config(complete, None)
+    fields = hf_config_fields(hooks, written, config, stated or DEFAULT_DTYPE)
+    rope_fields = frozenset(rope_fields_of(written, hooks, config.origin))
+    return OriginalConfig(text, fields, stated is not None, dtypes, rope_fields)

@@ -1,10 +1,11 @@
 """The parameters that a model's checkpoint holds, from the model itself without its memory."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from forgather_convert.errors import UnsupportedModelError
+from forgather_convert.dynamic_model.full_precision import as_transformers_finds
+from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.sides.saved_state import saved_state
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
@@ -15,12 +16,18 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
 
     Raises:
         UnsupportedModelError: The model refuses its config.
+        ConverterError: Its code needs a module that is not there.
     """
     import torch
 
     try:
         with torch.device("meta"):
             model = build()
+    except ImportError as error:
+        raise ConverterError(
+            f"The model's code needs what cannot be imported: {type(error).__name__}: {error}. "
+            "Install it, or upgrade the converter."
+        ) from error
     except Exception as error:
         raise UnsupportedModelError(
             f"The model cannot be built from its config: {type(error).__name__}: {error}. "
@@ -42,7 +49,25 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
         base_prefix=model.base_model_prefix,
         unread=_unread_names(model, saved.shapes),
         loaded_names=saved.loaded_names,
+        kept_in_float32=_kept_in_float32(model, saved.names),
     )
+
+
+def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """What transformers does not round where it loads a model in a narrower dtype.
+
+    Args:
+        model: The model.
+        names: The names in a checkpoint of its parameters and buffers, by their own.
+    """
+    always = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    in_float16 = getattr(model, "_keep_in_fp32_modules", None) or ()
+    kept = {}
+    for dtype, modules in (("bfloat16", always), ("float16", (*always, *in_float16))):
+        patterns = [as_transformers_finds(module, type(model)) for module in modules]
+        found = (name for name in names if any(find.search(name) for find in patterns))
+        kept[dtype] = frozenset(names[name] for name in found)
+    return kept
 
 
 def _unread_names(model: Any, stored: Iterable[str]) -> re.Pattern[str]:

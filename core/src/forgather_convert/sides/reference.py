@@ -30,8 +30,8 @@ from forgather_convert.source.config_file import SourceConfig
 
 logger = logging.getLogger(__name__)
 
-#: Fields of RoPE that a config class has defaults for.
-_ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor")
+#: Fields that RoPE is read from and that a config class has defaults for.
+_ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
 #: Fields of transformers' base class that describe a model, and not a file or its use.
 _BASE_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
 

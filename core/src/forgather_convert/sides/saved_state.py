@@ -49,6 +49,11 @@ def saved_state(model: Any) -> SavedState:
     )
 
 
+def saved_tensors(model: Any) -> "Mapping[str, torch.Tensor]":
+    """What ``save_pretrained`` writes of a model."""
+    return _as_stored(model, model.state_dict())
+
+
 def _as_stored(model: Any, state: Mapping[str, "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
     try:
         from transformers.core_model_loading import revert_weight_conversion

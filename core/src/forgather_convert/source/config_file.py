@@ -1,5 +1,6 @@
 """A model's ``config.json`` as a value."""
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -54,13 +55,28 @@ class SourceConfig(Mapping[str, Any]):
         return dict(self._fields)
 
 
+#: How transformers 5 writes the numbers that JSON has no words for: ``{"__float__": "Infinity"}``.
+_FLOAT_KEY = "__float__"
+_FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+
+
+def _with_floats(value: Any) -> Any:
+    """A value from JSON with the numbers that it writes as objects."""
+    if isinstance(value, dict):
+        name = value.get(_FLOAT_KEY)
+        if len(value) == 1 and isinstance(name, str) and name in _FLOATS:
+            return _FLOATS[name]
+        return {key: _with_floats(item) for key, item in value.items()}
+    return [_with_floats(item) for item in value] if isinstance(value, list) else value
+
+
 def parse_config(text: str, origin: str) -> SourceConfig:
     """Reads a config from its text.
 
     Raises:
         SourceError: It is not a JSON object.
     """
-    return SourceConfig(parse_json_object(text, origin), origin)
+    return _config(parse_json_object(text, origin), origin)
 
 
 def read_config(directory: Path) -> SourceConfig:
@@ -70,4 +86,8 @@ def read_config(directory: Path) -> SourceConfig:
         SourceError: It is not a JSON object.
     """
     path = directory / CONFIG_FILE
-    return SourceConfig(read_json_object(path), str(path))
+    return _config(read_json_object(path), str(path))
+
+
+def _config(content: Mapping[str, Any], origin: str) -> SourceConfig:
+    return SourceConfig({name: _with_floats(value) for name, value in content.items()}, origin)

@@ -20,7 +20,7 @@ from forgather_convert.source.loading_fields import REDIRECTIONS
 from forgather_convert.source.model_directory import (
     find_model_directory,
     refuse_other_tokens,
-    report_other_tokenizer,
+    report_lacking_tokenizer,
     trained_config,
 )
 from forgather_convert.source.plain_text import one_line
@@ -146,7 +146,7 @@ def detect(
         config = trained_config(config, checkpoint.files.directory)
         refuse_other_tokens(metadata_directory, checkpoint.files.directory)
     refuse_adapters(metadata_directory)
-    report_other_tokenizer(metadata_directory, checkpoint.files.directory)
+    report_lacking_tokenizer(config, metadata_directory, checkpoint.files.directory)
     return Detection(
         source=source,
         direction=direction,

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.tensors.expressions import Expression
 from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
@@ -97,7 +98,9 @@ def _without_settings(config: SourceConfig, hyperparameters: Collection[str]) ->
 
 
 def current_config(
-    config: SourceConfig, tensors: Mapping[str, TensorRef], hyperparameters: Collection[str] = ()
+    config: SourceConfig,
+    tensors: Mapping[str, TensorRef | Expression],
+    hyperparameters: Collection[str] = (),
 ) -> SourceConfig:
     """A Forgather config that states everything that an older one leaves implicit.
 

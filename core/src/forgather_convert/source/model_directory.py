@@ -20,6 +20,8 @@ from forgather_convert.source.config_file import (
 )
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.json_file import read_json_object
+from forgather_convert.source.plain_text import one_line
+from forgather_convert.source.readable_weights import Contents, contents_of
 from forgather_convert.source.real_path import real_path
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
@@ -27,6 +29,7 @@ from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 logger = logging.getLogger(__name__)
 
 _TOKENIZER_FILE = "tokenizer.json"
+_PROVENANCE_FILE = "forgather_conversion.json"
 _MAX_NAMES = 5
 
 #: What saving or training a model changes in its config, though it stays the same model:
@@ -99,6 +102,11 @@ def _is_same_family(one: SourceConfig, other: SourceConfig) -> bool:
     )
 
 
+def _family_of(config: SourceConfig) -> str:
+    types = [config.get(field) for field in ("model_type", "hf_model_type")]
+    return " / ".join(repr(one_line(str(value)[:80])) for value in types if value is not None)
+
+
 def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
     """A model's config with what a training has changed in it.
 
@@ -107,14 +115,18 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
         checkpoint: The directory of the weights; it may have a config of its own.
 
     Raises:
-        SourceError: The checkpoint's config cannot be read.
+        SourceError: The checkpoint's config cannot be read, or is of another family.
     """
     path = checkpoint / CONFIG_FILE
     if not path.is_file() or str(path) == config.origin:
         return config
     trained = read_config(checkpoint)
     if not _is_same_family(config, trained):
-        return config
+        raise SourceError(
+            f"{path} is of the model type {_family_of(trained)}, but {config.origin} is of "
+            f"{_family_of(config)}: the checkpoint is not one of this model. Choose another one "
+            f"with --checkpoint-path, or convert {checkpoint} by itself: give it as the source."
+        )
     changed = {
         name
         for name, value in trained.items()
@@ -157,8 +169,13 @@ def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
         )
 
 
-def report_other_tokenizer(metadata_directory: Path, checkpoint: Path) -> None:
-    """Says that the result gets no tokenizer though there is one nearby."""
+def report_lacking_tokenizer(
+    config: SourceConfig, metadata_directory: Path, checkpoint: Path
+) -> None:
+    """Says that the result gets no tokenizer, where there is one nearby or should be one.
+
+    A trainer that got no tokenizer saves none, nor does ``save_pretrained`` of a model.
+    """
     if has_tokenizer(metadata_directory):
         return
     for directory in (checkpoint, *_around(checkpoint)):
@@ -170,6 +187,20 @@ def report_other_tokenizer(metadata_directory: Path, checkpoint: Path) -> None:
                 directory,
             )
             return
+    if is_forgather_config(config) and _was_saved_by_training(config, checkpoint):
+        logger.warning(
+            "%s has no tokenizer, so the result has none. Copy the files of the tokenizer that it "
+            "was used with into it, or into the result",
+            metadata_directory,
+        )
+
+
+def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
+    """Whether a trainer wrote a directory, or transformers did and left out what it came from."""
+    if Contents.TRAINING_STATE in contents_of(checkpoint):
+        return True
+    is_saved = "transformers_version" in config
+    return is_saved and not (Path(config.origin).parent / _PROVENANCE_FILE).is_file()
 
 
 def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -19,6 +19,8 @@ class ModelParameters:
             that the model does not read.
         loaded_names: What the model in memory calls parameters that checkpoints have by other
             names, or in several tensors.
+        kept_in_float32: For each dtype that a model may be loaded in, the parameters that stay in
+            float32 all the same.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -27,6 +29,7 @@ class ModelParameters:
     base_prefix: str = ""
     unread: re.Pattern[str] | None = None
     loaded_names: frozenset[str] = frozenset()
+    kept_in_float32: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
     def __contains__(self, name: str) -> bool:
         return name in self.shapes or name in self.tied
@@ -52,6 +55,17 @@ class ModelParameters:
         if self.unread is None or self.current_name(stored) in self:
             return False
         return any(self.unread.search(name) for name in (stored, f"{self.base_prefix}.{stored}"))
+
+    def dtype_in_cast(self, name: str, stored: str, dtype: str) -> str:
+        """The dtype that a parameter gets where a model is cast.
+
+        Args:
+            name: The parameter.
+            stored: The dtype that it has.
+            dtype: The dtype of the model.
+        """
+        is_kept = stored != dtype and name in self.kept_in_float32.get(dtype, ())
+        return "float32" if is_kept else dtype
 
     def with_vocabulary(self, size: int) -> "ModelParameters":
         """The same model with another number of tokens."""

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -35,6 +36,14 @@ from forgather_convert.testing.running import (
     padding_mask,
     prompt,
     unequal,
+)
+from forgather_convert.testing.servers import (
+    IS_SERVED,
+    REFERENCE_ATTENTION,
+    SERVER_ATTENTION,
+    new_norm,
+    served_hidden_states,
+    served_layers,
 )
 from forgather_convert.testing.standard_tests import check_suite
 from forgather_convert.testing.tokenizer import TEXT, write_tokenizer
@@ -188,8 +197,7 @@ class ConverterConformance:
         ids = prompt(converted.fields)
         for length in (1, 2, 11):
             for rows in (1, 2):
-                part = ids[:rows, :length]
-                hf, fg = converted.on_both(lambda model, part=part: logits(model, part), attention)
+                hf, fg = converted.on_both(partial(logits, ids=ids[:rows, :length]), attention)
                 assert torch.equal(hf, fg), (rows, length)
 
     @every_dtype
@@ -357,6 +365,36 @@ class ConverterConformance:
             True
         ] * 2
 
+    # Servers
+
+    def test_servers_find_the_attention(self, converted: ConvertedModel) -> None:
+        """The layers that a server can serve, with its own attention in them."""
+        _needs_servers()
+        hf, fg = converted.on_both(lambda model: served_layers(model.base_model))
+        assert fg == hf
+
+    def test_hidden_states_with_the_attention_of_a_server(self, converted: ConvertedModel) -> None:
+        """Several requests in one sequence, and attention that returns joined heads."""
+        _needs_servers()
+        ids = prompt(converted.fields)
+        options = {**converted.options, "attn_implementation": REFERENCE_ATTENTION}
+        expected = served_hidden_states(converted.family.load_hf(converted.hf, **options), ids)
+        fg = load_forgather(converted.fg, **{**options, "attn_implementation": SERVER_ATTENTION})
+        assert torch.equal(served_hidden_states(fg, ids), expected)
+
+    def test_norms_are_built_from_their_size(self, converted: ConvertedModel) -> None:
+        """They begin with the weights and the epsilon of the original's."""
+        rename = converted.family.hooks.weight_mapping().renamer()
+        hf, fg = converted.on_both(lambda model: model)
+        norms = {
+            str(rename(f"{name}.weight")).removesuffix(".weight"): norm
+            for name, norm in hf.named_modules()
+            if type(norm).__name__.endswith(("RMSNorm", "LayerNorm"))
+        }
+        assert norms
+        expected = {name: new_norm(norm) for name, norm in norms.items()}
+        assert {name: new_norm(fg.get_submodule(name)) for name in norms} == expected
+
     # Vocabulary
 
     def test_vocabulary_grows(
@@ -470,6 +508,11 @@ class ConverterConformance:
         back = converted.family.convert(saved, tmp_path / "back")
         hf = converted.family.load_hf(back, **converted.options)
         assert torch.equal(logits(hf, ids), converted.expected)
+
+
+def _needs_servers() -> None:
+    if not IS_SERVED:
+        pytest.skip("No server supports the installed transformers")
 
 
 def _needs_rope(family: Family) -> None:

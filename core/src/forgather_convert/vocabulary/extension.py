@@ -192,14 +192,17 @@ def _plan(
     size_before = config.vocab_size
     spare = {token for token, token_id in ids.items() if token_id < size_before}
     active = [request for request in requests if not _is_kept(request, view)]
-    inits = inits_of(active, ids, spare)
+    # The tokenizer has lost the token that the config still names.
+    in_use = {token for token in spare if ids[token] == config.get("pad_token_id")}
+    inits = inits_of(active, ids, in_use)
     changes = tuple(
         _change(request, view, ids, spare, inits, request in active) for request in requests
     )
     for request in active:
-        if request.is_default and request.token in spare:
+        if request.is_default and request.token in spare - in_use:
             logger.info(
-                "'%s' gets the id %d, for which the model has a row; the row stays as it is",
+                "'%s' gets the id %d. The model has a row for it that no token uses; it becomes "
+                "zeros. To keep it, use --skip-default-tokens",
                 request.token,
                 ids[request.token],
             )

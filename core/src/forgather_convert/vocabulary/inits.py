@@ -14,12 +14,12 @@ from forgather_convert.vocabulary.tokenizer_view import TokenizerView
 
 
 def inits_of(
-    requests: Iterable[TokenRequest], new: Container[str], spare: Container[str]
+    requests: Iterable[TokenRequest], new: Container[str], in_use: Container[str]
 ) -> dict[str, Init]:
     """How the tokens begin; where two roles share a new one, the first role's default counts.
 
-    A token that nobody asked for leaves a spare row as it is: it may hold a value. One that is
-    only wanted if it is missing leaves the row that it has.
+    A token that nobody asked for leaves a row that the model uses for it already. One that is only
+    wanted if it is missing leaves the row that it has.
     """
     inits: dict[str, Init] = {}
     for request in requests:
@@ -27,7 +27,7 @@ def inits_of(
             continue
         if request.init is not None:
             inits[request.token] = request.init
-        elif request.token in new and not (request.is_default and request.token in spare):
+        elif request.token in new and not (request.is_default and request.token in in_use):
             inits.setdefault(request.token, DEFAULT_INITS[request.role])
     return inits
 

@@ -254,6 +254,7 @@ def locate(
     if entry is None:
         raise SourceError(f"{path} has no values for '{name}'. {_SAVE_AGAIN}")
     size = torch.Tensor.untyped_storage(tensor).nbytes()
+    # Not larger either: torch refuses a record that is not of the size that its pickle says.
     if size != entry.size:
         raise SourceError(
             f"{path} is truncated or damaged: '{name}' would need {size} bytes of its storage, "

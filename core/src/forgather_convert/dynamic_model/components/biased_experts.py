@@ -4,8 +4,9 @@ from typing import Any
 
 import torch
 from torch import nn
+from transformers import GptOssConfig
 
-from .experts_implementation import HAS_STACKED_EXPERTS, use_experts_implementation
+from .experts_implementation import use_experts_implementation
 
 
 @use_experts_implementation(is_concatenated=False, is_transposed=True, has_bias=True)
@@ -14,8 +15,8 @@ class BiasedExperts(nn.Module):
 
     The parameters are ``gate_up_proj``, ``[experts, hidden, 2 * inner]`` with gate and up in turns,
     and ``down_proj``, ``[experts, inner, hidden]``, each with a bias. The swish has the factor
-    ``swiglu_alpha``, and the clamp the bound ``swiglu_limit``, as in gpt-oss. transformers 4 has
-    the same factor and bound for all models.
+    ``swiglu_alpha``, and the clamp the bound ``swiglu_limit``, as in gpt-oss. transformers before
+    5.19 has the same factor and bound for all models.
     """
 
     def __init__(self, config: Any) -> None:
@@ -27,7 +28,7 @@ class BiasedExperts(nn.Module):
         self.down_proj = nn.Parameter(torch.empty(self.num_experts, inner, hidden))
         self.down_proj_bias = nn.Parameter(torch.zeros(self.num_experts, hidden))
         self.alpha, self.limit = 1.702, 7.0
-        if HAS_STACKED_EXPERTS:
+        if hasattr(GptOssConfig, "swiglu_limit"):
             self.alpha = getattr(config, "swiglu_alpha", self.alpha)
             self.limit = getattr(config, "swiglu_limit", self.limit)
         for parameter in (self.gate_up_proj, self.down_proj):

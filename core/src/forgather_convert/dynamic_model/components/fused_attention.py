@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from .causal_attention import CausalAttention, Heads
+from .rotary_embedding import apply_partial_rotary
 
 
 class FusedAttention(CausalAttention):
@@ -25,3 +26,11 @@ class FusedAttention(CausalAttention):
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
         query, key, value = self.qkv_linear(hidden_states).split(self.sizes, dim=-1)
         return query.view(shape), key.view(shape), value.view(shape)
+
+    def rotate(
+        self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return (
+            apply_partial_rotary(query, position_embeddings),
+            apply_partial_rotary(key, position_embeddings),
+        )

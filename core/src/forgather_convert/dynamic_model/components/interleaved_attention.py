@@ -3,11 +3,11 @@
 import torch
 
 from .causal_attention import CausalAttention
-from .rotary_embedding import apply_rotary, rotate_pairs
+from .rotary_embedding import apply_partial_rotary, rotate_pairs
 
 
 class InterleavedAttention(CausalAttention):
-    """Causal attention with the angles of ``InterleavedRotaryEmbedding``."""
+    """Causal attention with the angles of ``InterleavedRotaryEmbedding``, of a part or all."""
 
     def rotate(
         self,
@@ -16,6 +16,6 @@ class InterleavedAttention(CausalAttention):
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return (
-            apply_rotary(query, position_embeddings, rotate_pairs),
-            apply_rotary(key, position_embeddings, rotate_pairs),
+            apply_partial_rotary(query, position_embeddings, rotate_pairs),
+            apply_partial_rotary(key, position_embeddings, rotate_pairs),
         )

@@ -10,7 +10,7 @@ from torch import nn
 from .attention_masks import attention_types
 
 
-class Layers(nn.ModuleList):
+class _Layers(nn.ModuleList):
     """The layers by their numbers, some of which may be missing.
 
     Tools divide a model among devices in two ways. The Forgather framework deletes layers by
@@ -44,7 +44,7 @@ class LayerStack(nn.Module):
     def __init__(self, config: Any, layers: Iterable[nn.Module], layer_norm: nn.Module) -> None:
         super().__init__()
         self.config = config
-        self.layers = Layers(layers)
+        self.layers = _Layers(layers)
         self.layer_norm: nn.Module | None = layer_norm
         self.attention_types = {str(i): kind for i, kind in enumerate(attention_types(config))}
 

@@ -269,13 +269,26 @@ def apply_rotary(
 ) -> torch.Tensor:
     """Rotates ``[batch, heads, sequence, head_dim]`` by the angles of its positions.
 
-    Where there are angles for the first dimensions only, the others stay as they are. ``turn``
-    is the rotation by a right angle: :func:`rotate_pairs` for interleaved angles.
+    ``turn`` is the rotation by a right angle: :func:`rotate_pairs` for interleaved angles. The
+    result lies in memory as ``heads`` does. Where there are angles for the first dimensions only,
+    it is that of :func:`apply_partial_rotary`.
     """
     cos, sin = position_embeddings
-    size = cos.shape[-1]
-    if size == heads.shape[-1]:
-        return (heads * cos) + (turn(heads) * sin)
-    rotated = heads[..., :size]
-    rotated = (rotated * cos) + (turn(rotated) * sin)
+    if cos.shape[-1] != heads.shape[-1]:
+        return apply_partial_rotary(heads, position_embeddings, turn)
+    return (heads * cos) + (turn(heads) * sin)
+
+
+def apply_partial_rotary(
+    heads: torch.Tensor,
+    position_embeddings: tuple[torch.Tensor, torch.Tensor],
+    turn: Callable[[torch.Tensor], torch.Tensor] = rotate_half,
+) -> torch.Tensor:
+    """Rotates the first dimensions of each head, those with angles, and joins them to the others.
+
+    The result is contiguous, also where no dimension is left over. That is no detail: a product
+    adds up in an order that depends on how its factors lie in memory.
+    """
+    size = position_embeddings[0].shape[-1]
+    rotated = apply_rotary(heads[..., :size], position_embeddings, turn)
     return torch.cat((rotated, heads[..., size:]), dim=-1)

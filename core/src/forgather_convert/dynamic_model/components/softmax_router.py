@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .experts_implementation import HAS_STACKED_EXPERTS
+from .experts_implementation import HAS_STACKED_EXPERTS, LOGITS_ARE_PROBABILITIES
 
 
 class SoftmaxRouter(nn.Module):
@@ -32,13 +32,21 @@ class SoftmaxRouter(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights."""
+        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights.
+
+        Some versions of transformers have the probabilities in the logits' place.
+        """
         logits = functional.linear(hidden_states, self.weight)
         probabilities = functional.softmax(logits, dim=-1, dtype=torch.float32)
         weights, experts = torch.topk(probabilities, self.top_k, dim=-1)
         if self.norm_topk_prob:
             weights = weights / weights.sum(dim=-1, keepdim=True)
-        return logits, experts, weights if self.is_precise else weights.to(hidden_states.dtype)
+        if LOGITS_ARE_PROBABILITIES:
+            logits = probabilities
+        if not self.is_precise:
+            # They differ under autocast.
+            weights = weights.to((logits if HAS_STACKED_EXPERTS else hidden_states).dtype)
+        return logits, experts, weights
 
 
 class PreciseSoftmaxRouter(SoftmaxRouter):

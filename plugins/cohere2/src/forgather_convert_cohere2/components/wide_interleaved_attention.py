@@ -2,11 +2,15 @@
 
 import torch
 
-from .interleaved_attention import InterleavedAttention
+from .causal_attention import CausalAttention
+from .rotary_embedding import apply_rotary, rotate_pairs
 
 
-class WideInterleavedAttention(InterleavedAttention):
-    """Interleaved attention whose rotation is rounded once, at its end."""
+class WideInterleavedAttention(CausalAttention):
+    """Causal attention with the angles of ``InterleavedRotaryEmbedding``.
+
+    The rotation is rounded once, at its end.
+    """
 
     def rotate(
         self,
@@ -14,5 +18,7 @@ class WideInterleavedAttention(InterleavedAttention):
         key: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        rotated = super().rotate(query.float(), key.float(), position_embeddings)
-        return rotated[0].to(query.dtype), rotated[1].to(key.dtype)
+        return (
+            apply_rotary(query.float(), position_embeddings, rotate_pairs).to(query.dtype),
+            apply_rotary(key.float(), position_embeddings, rotate_pairs).to(key.dtype),
+        )

@@ -57,5 +57,13 @@ class SinkAttention(CausalAttention):
         """New sinks are random, as matrices are."""
         nn.init.normal_(self.sinks, std=self.config.initializer_range)
 
+    def rotate(
+        self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # It joins the halves anew. A product adds up in an order that depends on how its factors
+        # lie in memory.
+        query, key = super().rotate(query, key, position_embeddings)
+        return query.contiguous(), key.contiguous()
+
     def attention_options(self) -> dict[str, Any]:
         return {**super().attention_options(), "s_aux": self.sinks}

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from .causal_attention import CausalAttention
+from .rotary_embedding import apply_partial_rotary
 
 
 class PhiAttention(CausalAttention):
@@ -24,4 +25,7 @@ class PhiAttention(CausalAttention):
     def rotate(
         self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return super().rotate(self.q_norm(query), self.k_norm(key), position_embeddings)
+        return (
+            apply_partial_rotary(self.q_norm(query), position_embeddings),
+            apply_partial_rotary(self.k_norm(key), position_embeddings),
+        )

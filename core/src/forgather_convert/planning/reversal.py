@@ -1,0 +1,147 @@
+"""Whether a Forgather model could be converted back: planned in memory, before it is written.
+
+What a conversion to Forgather makes must be readable by the reverse conversion, and lead to the
+names and shapes of the source and to its config. A family that loses something on one way shows
+only on the other, maybe after a training.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ForgatherConvertError, UnsupportedModelError
+from forgather_convert.planning.request import PlanRequest
+from forgather_convert.sides.counterparts import written_fields
+from forgather_convert.sides.forgather import (
+    ForgatherDestination,
+    ForgatherSource,
+    forgather_source,
+)
+from forgather_convert.sides.original_config import original_config_of
+from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.sides.side import SourceSide, WrittenFiles
+from forgather_convert.source.config_file import SourceConfig, parse_config
+from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.matching import match_tensors
+from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.weights.tensor_ref import TensorRef
+
+_LONGEST = "max_position_embeddings"
+_DTYPES = ("dtype", "torch_dtype")
+#: What a config object has beside the fields that a model is built from.
+_BOOKKEEPING = (*_DTYPES, "architectures", "auto_map", "model_type", "transformers_version")
+
+
+def check_reversible(
+    request: PlanRequest,
+    source: SourceSide,
+    destination: ForgatherDestination,
+    config: SourceConfig,
+    written: WrittenFiles,
+    config_text: str,
+) -> None:
+    """Refuses a conversion to Forgather whose result could not be converted back.
+
+    Args:
+        request: What the conversion is made from.
+        source: The Hugging Face model.
+        destination: The Forgather model.
+        config: The source's complete config, with what the vocabulary changes in it.
+        written: What is known of the rest of the plan.
+        config_text: The Forgather model's ``config.json``.
+
+    Raises:
+        UnsupportedModelError: It says what stands in the way.
+    """
+    origin = request.detection.config.origin
+    try:
+        back = forgather_source(
+            parse_config(config_text, origin),
+            _without_values(destination.parameters.shapes, request.destination),
+            request.hooks,
+            directory=source.directory,
+            weights_directory=source.weights_directory,
+        )
+        match_tensors(
+            back.tensors,
+            destination.mapping.inverted(),
+            _parameters(request, source, config, back),
+            back.config,
+            origin,
+        )
+        lost = _lost_fields(request, source, destination, config, written, back)
+    except ForgatherConvertError as error:
+        raise UnsupportedModelError(
+            f"The Forgather model of {request.detection.source} could not be converted back: "
+            f"{error}"
+        ) from error
+    if lost:
+        fields = "".join(
+            f"\n  {name}: {before!r} would be {after!r}" for name, before, after in lost
+        )
+        raise UnsupportedModelError(
+            f"The Forgather model of {request.detection.source} could not be converted back: the "
+            f"config would not be that of {origin}:{fields}\nCorrect the converter "
+            f"{request.hooks.name}, or these fields."
+        )
+
+
+def _without_values(
+    shapes: Mapping[str, tuple[int, ...]], directory: Path
+) -> dict[str, Expression]:
+    """Tensors of these names and shapes, which nobody reads."""
+    return {
+        name: stored(TensorRef(name, "float32", shape, directory, 0))
+        for name, shape in shapes.items()
+    }
+
+
+def _parameters(
+    request: PlanRequest, source: SourceSide, config: SourceConfig, back: ForgatherSource
+) -> ModelParameters:
+    """What the model that comes back expects: it is built only if it may be another one."""
+    before, after = _fields(source.config_object), _fields(back.config_object)
+    if config.to_dict() == source.config.to_dict() and before == after:
+        return source.parameters()
+    model_class = request.hooks.hf_model_class()
+    return parameters_of(lambda: model_class(back.config_object))
+
+
+def _fields(config_object: Any) -> dict[str, Any]:
+    fields = config_object.to_dict()
+    return {name: fields[name] for name in fields if name not in _BOOKKEEPING}
+
+
+def _lost_fields(
+    request: PlanRequest,
+    source: SourceSide,
+    destination: ForgatherDestination,
+    config: SourceConfig,
+    written: WrittenFiles,
+    back: ForgatherSource,
+) -> list[tuple[str, Any, Any]]:
+    """The fields of the source's config that would be others, apart from those to be changed."""
+    hooks, text = request.hooks, destination.original_config_text
+    original = original_config_of(text, written.source_dtypes, hooks)
+    if original is None:
+        # It is converted as another family, and comes back as one.
+        return []
+    fields = written_fields(
+        hooks, back.config_object, back.config, request.detection.dtype, original
+    )
+    restored = original.changed_to(fields, written.dtypes)
+    if restored == text:
+        return []
+    changed = {name for name in config if config[name] != source.config.get(name)}
+    if request.options.max_length is not None:
+        names = {**source.config_object.attribute_map, **hooks.field_names()}
+        changed |= {_LONGEST, *names.keys(), *names.values()}
+    if changed or written.dtypes != written.source_dtypes or not original.states_dtype:
+        # What else is written then says the same for both versions of transformers.
+        changed |= {*original.rope_fields, *_DTYPES}
+    before, after = parse_config(text, ""), parse_config(restored, "")
+    return [
+        (name, before.get(name), after.get(name))
+        for name in sorted({*before, *after} - changed)
+        if name not in before or name not in after or before[name] != after[name]
+    ]

@@ -1,0 +1,88 @@
+"""Attention gives the bits of transformers, whatever the size of its heads and the length.
+
+Products add up in an order that depends on the shapes of their factors, and on how these lie in
+memory. A factor that lies otherwise gives the same bits at most sizes, and others at some, which
+depend on the processor. So the factors themselves are compared, too, with their strides.
+"""
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from hypothesis import settings
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+from forgather_convert.discovery.installed import installed_model_types
+from support.attention_shapes import LENGTH, both_models, cases
+
+#: transformers warns of what tiny models have.
+pytestmark = pytest.mark.filterwarnings("ignore")
+
+_IS_LONG = settings().max_examples > 100
+_SIZES = tuple(range(2, 131, 2)) if _IS_LONG else (10,)
+_LENGTHS = tuple(range(1, LENGTH)) if _IS_LONG else (1, 11, 70)
+_DTYPES = (torch.float32, torch.bfloat16) if _IS_LONG else (torch.float32,)
+_BATCHES = ((1, 1), (1, 2), (1, 11), (2, 1), (2, 11))
+
+Factor = tuple[torch.Tensor, tuple[int, ...]]
+
+
+@contextmanager
+def _recorded() -> Iterator[list[list[Factor]]]:
+    """Notes what attention gets, and lets every token attend to itself only."""
+    calls: list[list[Factor]] = []
+
+    def attend(
+        module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
+    ) -> tuple[torch.Tensor, None]:
+        calls.append([(tensor, tensor.stride()) for tensor in (query, key, value)])
+        heads = value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
+        return heads.transpose(1, 2).contiguous(), None
+
+    with mock.patch.dict(ALL_ATTENTION_FUNCTIONS._global_mapping, {"sdpa": attend}):
+        yield calls
+
+
+@pytest.mark.parametrize("family", installed_model_types())
+@pytest.mark.parametrize("head_dim", _SIZES)
+def test_queries_keys_and_values_lie_in_memory_as_those_of_transformers(
+    family: str, head_dim: int
+) -> None:
+    for number, fields in enumerate(cases(family, head_dim)):
+        models = both_models(fields, torch.float32)
+        for shape in _BATCHES:
+            ids = torch.arange(shape[0] * shape[1]).view(shape) % models[0].config.vocab_size
+            both = []
+            for model in models:
+                model.config._attn_implementation = "sdpa"
+                with torch.no_grad(), _recorded() as calls:
+                    model(ids)
+                both.append(calls)
+            assert len(both[0]) == len(both[1])
+            for one, other in zip(*both, strict=True):
+                for name, expected, got in zip(("query", "key", "value"), one, other, strict=True):
+                    assert torch.equal(got[0], expected[0]), (number, shape, name)
+                    assert got[1] == expected[1], (number, shape, name)
+
+
+@pytest.mark.parametrize("family", installed_model_types())
+@pytest.mark.parametrize("head_dim", _SIZES)
+def test_logits_have_the_same_bits(family: str, head_dim: int) -> None:
+    generator = torch.Generator().manual_seed(head_dim)
+    for (number, fields), dtype in itertools.product(enumerate(cases(family, head_dim)), _DTYPES):
+        models = both_models(fields, dtype)
+        vocabulary = models[0].config.vocab_size
+        # Scores that are bounded, or have sinks, are not for sdpa: then there is one kind.
+        kinds = {"eager", models[0].config._attn_implementation}
+        for kind, length in itertools.product(sorted(kinds), _LENGTHS):
+            ids = torch.randint(vocabulary, (1, length), generator=generator)
+            logits = []
+            for model in models:
+                model.config._attn_implementation = kind
+                with torch.no_grad():
+                    logits.append(model(ids).logits)
+            assert torch.equal(*logits), (number, dtype, kind, length)
