@@ -96,7 +96,7 @@ def _scale(call: ast.Call, module: Any) -> float | None:
     """The value of the argument ``scaling``; ``None`` where a server cannot find it out."""
     given = [keyword.value for keyword in call.keywords if keyword.arg == "scaling"]
     if not given:
-        return float(module.head_dim) ** -0.5
+        return float(module.head_dim**-0.5)
     value: Any = None
     if isinstance(given[0], ast.Constant):
         value = given[0].value
@@ -128,10 +128,15 @@ def _attend(
 
 
 def _attend_as_a_server(
-    module: nn.Module, *heads: torch.Tensor, **kwargs: Any
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: Any,
+    **kwargs: Any,
 ) -> tuple[torch.Tensor, None]:
     """The same, ``[tokens, heads * size]``."""
-    output, weights = _attend(module, *heads, **kwargs)
+    output, weights = _attend(module, query, key, value, attention_mask, **kwargs)
     return output.reshape(output.shape[1], -1), weights
 
 
