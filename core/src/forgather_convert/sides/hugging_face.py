@@ -11,7 +11,7 @@ from forgather_convert.errors import ConverterError, MappingError, ValidationErr
 from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.dequantized_loading import load_dequantized
-from forgather_convert.sides.loading import load_model, written_state
+from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_config import OriginalConfig
 from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.reference import (
@@ -239,6 +239,10 @@ class HuggingFaceDestination(DestinationSide):
             lambda: self.parameters,
             is_result=True,
         )
+
+    def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
+        model_class = ReferenceClasses.of(self.hooks).model_class
+        return load_tensors(model_class, copy.deepcopy(self.config_object), directory, state)
 
 
 def with_changes(config_object: Any, before: SourceConfig, after: SourceConfig) -> Any:
