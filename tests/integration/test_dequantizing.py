@@ -123,11 +123,11 @@ def test_the_check_does_not_take_this_tools_numbers(
     with caplog.at_level(logging.WARNING):
         if TRANSFORMERS_MAJOR < 5:
             convert(source, tmp_path / "fg", DEQUANTIZE)
-            assert "it proves names and code, and not these numbers" in caplog.text
+            assert "it compares names and code, and not these numbers" in caplog.text
         else:
             with pytest.raises(ValidationError, match="dissimilar"):
                 convert(source, tmp_path / "fg", DEQUANTIZE)
-            assert "it proves names and code" not in caplog.text
+            assert "it compares names and code" not in caplog.text
 
 
 def test_blocks_that_are_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,7 +138,7 @@ def test_blocks_that_are_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         convert(tmp_path / "fg", tmp_path / "back")
     assert result.logits is not None
     assert "21 quantized tensors do not divide into whole blocks" in caplog.text
-    assert "it proves names and code, and not these numbers" in caplog.text
+    assert "it compares names and code, and not these numbers" in caplog.text
     expected = expected_state(fp8_state(CUT, (16, 16)), (16, 16), torch.bfloat16)
     assert_equal_tensors(load_file(tmp_path / "back" / "model.safetensors"), expected)
 

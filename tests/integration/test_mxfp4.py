@@ -146,7 +146,7 @@ def test_there_and_back(
     assert again.logits is not None
     assert again.logits.are_equal
     # Where transformers dequantizes one tensor at a time, the check takes its numbers.
-    assert ("it proves names and code" in caplog.text) is (TRANSFORMERS_MAJOR < 5)
+    assert ("it compares names and code" in caplog.text) is (TRANSFORMERS_MAJOR < 5)
     # Of what transformers gives, in bfloat16 whatever it is asked for.
     model = transformers.GptOssForCausalLM.from_pretrained(
         source, quantization_config=transformers.Mxfp4Config(dequantize=True), dtype="bfloat16"

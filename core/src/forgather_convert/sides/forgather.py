@@ -285,6 +285,10 @@ class ForgatherDestination(DestinationSide):
             is_result=True,
         )
 
+    def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
+        model_class = load_generated_code(self.code).model_class
+        return load_tensors(model_class, self.config_object, directory, state)
+
 
 def _tool_versions(hooks: FamilyHooks) -> dict[str, str]:
     packages = ("forgather-convert", "torch", "transformers")

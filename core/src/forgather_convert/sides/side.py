@@ -82,6 +82,15 @@ class DestinationSide(ABC):
         The parameters keep the dtype that they are stored in, and stay in their files.
         """
 
+    @abstractmethod
+    def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
+        """Loads the model from what its weights are made of, before they are written.
+
+        Args:
+            directory: Where that is, for messages.
+            state: The weights, by their names.
+        """
+
 
 @dataclass(frozen=True)
 class SourceSide(ABC):
