@@ -199,3 +199,24 @@ def test_fused_loss(
     assert ours.losses == pytest.approx(theirs.losses, abs=1e-4)
     unfused = train(project, copy(made.ours), packed=packed, attn_implementation="sdpa")
     assert ours.losses == pytest.approx(unfused.losses, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "attention_dropout",
+        "embedding_dropout",
+        "layer_dropout",
+        "residual_dropout",
+        "activation_dropout",
+    ],
+)
+def test_dropout(field: str, models: GetModels, copy: Copy, project: Path) -> None:
+    """The same numbers are drawn, in the same order, as by the framework's own model."""
+    made = models(UNTIED)
+    ours, theirs = copy(made.ours), copy(made.theirs)
+    for model in (ours, theirs):
+        edit_config(model, **{field: 0.1})
+    result = train(project, ours)
+    assert result.losses != pytest.approx(train(project, copy(made.ours)).losses, abs=1e-4)
+    assert result.losses == pytest.approx(train(project, theirs).losses, abs=1e-4)

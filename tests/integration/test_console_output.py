@@ -53,8 +53,17 @@ def closing_line(result: Path, family: str, source: Path) -> str:
     return (
         f"Wrote {len(sizes)} files, {describe_size(sum(sizes))}, in N s, with "
         f"{family.title()}Converter (forgather-convert-{family} {version}), from the weights in "
-        f"{source}. Proven: its logits are the source's, bit for bit, over 32 positions."
+        f"{source}. Verified on 5 runs over 51 positions: logits bit-identical to the source's. "
+        "Configs agree."
     )
+
+
+#: What was compared; whose code it was comes after it.
+COMPARED = (
+    "Logits are identical over 51 positions",
+    "Compared on the prompt (32 tokens) and 2 cached steps, 1 token, 2 tokens, 11 tokens, a batch "
+    "of 2 with left padding",
+)
 
 
 def test_console_lines_to_forgather(source: Path, tmp_path: Path) -> None:
@@ -64,7 +73,9 @@ def test_console_lines_to_forgather(source: Path, tmp_path: Path) -> None:
         "Auto-detected HuggingFace model (type: llama)",
         "Auto-detected dtype from source model: bfloat16",
         "Converting HuggingFace model to Forgather format",
-        "Logits are identical over 32 positions",
+        *COMPARED,
+        "The source's logits are those of LlamaForCausalLM of transformers; the result's, of its "
+        "generated code",
         f"Conversion complete: {tmp_path / 'fg'}",
         closing_line(tmp_path / "fg", "llama", source),
     ]
@@ -81,7 +92,9 @@ def test_console_lines_to_hugging_face(family: str, name: str, tmp_path: Path) -
         "Auto-detected dtype from source model: float32",
         f"Using the weights of {tmp_path / 'fg'} itself; it has no checkpoint-N",
         f"Converting Forgather model to HuggingFace {name}",
-        "Logits are identical over 32 positions",
+        *COMPARED,
+        f"The source's logits are those of its own code; the result's, of {name}ForCausalLM of "
+        "transformers",
         f"Conversion complete: {tmp_path / 'back'}",
         closing_line(tmp_path / "back", family, tmp_path / "fg"),
     ]
@@ -339,11 +352,28 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
     assert content["logits"] == {
         "equal": True,
         "max_difference": 0.0,
-        "positions": 32,
+        "positions": 51,
+        "runs": [
+            "the prompt (32 tokens) and 2 cached steps",
+            "1 token",
+            "2 tokens",
+            "11 tokens",
+            "a batch of 2 with left padding",
+        ],
+        "source_code": "LlamaForCausalLM of transformers",
+        "result_code": "its generated code",
+        "own_code": True,
+        "tolerance": None,
         "past": [],
         "not_past": [],
         "cast": None,
     }
+    assert content["verified"] is True
+    assert content["certificate"] == (
+        "Verified on 5 runs over 51 positions: logits bit-identical to the source's. Configs agree."
+    )
+    assert content["configs"]["equal"] is True
+    assert content["configs"]["fields"] > 20
     assert content["version"] == importlib.metadata.version("forgather-convert")
     assert content["converter"].startswith("LlamaConverter (forgather-convert-llama ")
     assert content["checkpoint"] == str(source)

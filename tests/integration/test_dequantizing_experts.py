@@ -10,6 +10,7 @@ import transformers
 from forgather_convert import ConvertOptions
 from forgather_convert.sides.dequantized_loading import load_dequantized
 from forgather_convert.sides.merged_parameters import made_value
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import detect
 from forgather_convert.tensors.evaluation import Evaluator
@@ -73,11 +74,13 @@ def test_the_check_loads_the_dequantized_experts(tmp_path: Path, expert_size: in
     assert detection.quantization is not None
     tensors = detection.checkpoint.tensors
     state = dequantized_tensors(tensors, detection.quantization, detection.dtype)
+    config = transformers.Qwen3MoeConfig.from_dict(dict(detection.config))
     model = load_dequantized(
         transformers.Qwen3MoeForCausalLM,
-        transformers.Qwen3MoeConfig.from_dict(dict(detection.config)),
+        config,
         source,
         state,
+        lambda: parameters_of(lambda: transformers.Qwen3MoeForCausalLM(config)),
         detection.quantization,
         tensors,
     )

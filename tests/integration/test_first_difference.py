@@ -14,6 +14,7 @@ from forgather_convert.validation.trace import output_of, trace
 from support import wrong_converters as wrong
 from support.models import load_hf, write_hf_model
 from support.pairs import Pair
+from support.unchecked_configs import skip_config_check
 from support.variants import Variant, variant
 
 #: For each converter that is wrong in a way that only the outputs show: the layer; the component
@@ -54,6 +55,7 @@ def test_failed_check_names_layer_and_component(
 ) -> None:
     # Some of them would be refused before anything is computed: they lose a field of the config.
     monkeypatch.setattr(planner, "check_reversible", lambda *_: None)
+    skip_config_check(monkeypatch)
     text = message_of(source, tmp_path / "fg", converter)
     assert f"\nThe first difference is in layer {layer}, in {component} (causal_lm." in text
     assert ": its input is equal" in text

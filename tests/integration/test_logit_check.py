@@ -78,7 +78,8 @@ def test_alignment_of_the_source_is_no_difference(spaces: int, tmp_path: Path) -
     write_safetensors(source / "model.safetensors", state, more_spaces=spaces)
     result = convert(source, tmp_path / "fg", ConvertOptions(weights_format="pytorch"))
     assert result.logits is not None
-    assert (result.logits.are_equal, result.logits.num_tokens) == (True, 1)
+    assert result.logits.are_equal
+    assert result.logits.runs[0] == "the prompt (1 token) and 2 cached steps"
     assert convert(tmp_path / "fg", tmp_path / "back").logits is not None
 
 
@@ -129,7 +130,8 @@ def test_a_cast_is_told_from_a_wrong_model(tmp_path: Path, monkeypatch: pytest.M
     assert cast is not None
     assert (cast.stored_dtype, cast.dtype) == ("float32", "bfloat16")
     assert cast.result == cast.plain_cast
-    assert cast.result.num_positions == logits.num_tokens
+    # On the prompt: the other runs are no text.
+    assert cast.result.num_positions == len(choose_fixed())
     assert 0 < cast.result.mean_divergence < cast.result.max_divergence
     assert 0 < cast.result.mean_difference < cast.result.max_difference
     stored, rounded = (
@@ -141,8 +143,9 @@ def test_a_cast_is_told_from_a_wrong_model(tmp_path: Path, monkeypatch: pytest.M
     assert cast.result.mean_difference == pytest.approx(difference.mean().item())
     same = int((stored.argmax(-1) == rounded.argmax(-1)).sum())
     assert cast.result.num_same_choice == same
-    (message,) = [text for text in messages if text.startswith("The cast from float32 to bfloat16")]
+    (message,) = [text for text in messages if text.startswith("Casting float32 to bfloat16")]
     assert str(cast.result) in message
+    assert "exactly the effect of the cast" in message
 
     execute = api.execute
 
@@ -228,24 +231,24 @@ def message(action: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("window", "rope", "expected"),
     [
-        (None, None, "over 32 positions"),
-        (8, None, "over 32 positions, past the window of 8"),
-        (WINDOW, None, "over 96 positions, past the window of 48"),
+        (None, None, "over 51 positions"),
+        (8, None, "over 51 positions, past the window of 8"),
+        (WINDOW, None, "over 115 positions, past the window of 48"),
         (
             WINDOW,
             {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 40},
-            "over 96 positions, past the original length of 40 and the window of 48",
+            "over 115 positions, past the original length of 40 and the window of 48",
         ),
         (
             FAR,
             None,
-            "over 32 positions (the window of 1000000 was not reached: too long for a check of "
+            "over 51 positions (the window of 1000000 was not reached: too long for a check of "
             "this size)",
         ),
         (
             8,
             {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": FAR},
-            "over 48 positions, past the window of 8 and the original length of 1000000",
+            "over 67 positions, past the window of 8 and the original length of 1000000",
         ),
     ],
 )
@@ -310,7 +313,7 @@ def test_source_that_holds_nan_is_converted_and_the_rest_compared(
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
     assert "'lm_head.weight' holds NaN or infinite values" in warning
-    assert "32 of the 5120 logits" in warning
+    assert "51 of the 8160 logits" in warning
     assert "proves nothing" not in warning
 
     execute = api.execute
@@ -334,7 +337,7 @@ def test_check_that_proves_nothing_says_so(tmp_path: Path) -> None:
     with logged(level=30) as warnings:
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
-    assert "5120 of the 5120 logits" in warning
+    assert "8160 of the 8160 logits" in warning
     assert "the logit check proves nothing" in warning
 
 

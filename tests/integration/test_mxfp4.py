@@ -12,6 +12,7 @@ from safetensors.torch import load_file
 from forgather_convert import ConvertOptions, MappingError, SourceError, convert
 from forgather_convert.sides.dequantized_loading import load_dequantized
 from forgather_convert.sides.merged_parameters import made_value
+from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, detect
 from forgather_convert.tensors.evaluation import Evaluator
@@ -119,6 +120,7 @@ def test_the_check_loads_what_transformers_makes(tmp_path: Path) -> None:
         config,
         source,
         state,
+        lambda: parameters_of(lambda: transformers.GptOssForCausalLM(config)),
         detection.quantization,
         detection.checkpoint.tensors,
     )

@@ -110,7 +110,7 @@ def test_page_says_what_was_converted(page: Path, result: ConversionResult) -> N
         assert name in text
         assert digest in text
     for words in (
-        "Proven: its logits are the source's, its weights cast to bfloat16, bit for bit",
+        "logits bit-identical to those of the source cast to bfloat16. Configs agree.",
         "Hugging Face to Forgather",
         result.plan.converter,
         "causal_lm.layer_stack.layers.{0..2}.attention.query_linear.weight",
@@ -180,7 +180,7 @@ def test_option_replaces_a_file_and_leaves_nothing_beside_it(source: Path, tmp_p
     assert content["hashes"].keys() == {path.name for path in (tmp_path / "fg").iterdir()}
     assert content["logits"] is None
     text = _Page((tmp_path / "r.html").read_text()).text
-    assert "Nothing was proven" in text
+    assert "Not verified: the logit check was skipped (--no-logit-check). Configs agree." in text
     assert "Forgather to Hugging Face" in text
     assert {path.name for path in tmp_path.iterdir()} == {"report.json", "r.html", "fg", "hf"}
 

@@ -37,7 +37,7 @@ def test_a_run_is_that_of_a_loaded_model(
     model_class, config = saved(tmp_path, family, stored)
     parameters = parameters_of(lambda: model_class(copy.deepcopy(config)))
     state = written_state(tmp_path, parameters)
-    model = load_model(model_class, copy.deepcopy(config), tmp_path, state)
+    model = load_model(model_class, copy.deepcopy(config), tmp_path, state, lambda: parameters)
     merged = [each for each in model.parameters() if made_value(each) is not None]
     assert len(merged) == (MERGED[family] if HAS_STACKED_EXPERTS else 0)
     assert all(each.untyped_storage().nbytes() == each.element_size() for each in merged)

@@ -8,6 +8,7 @@ from transformers import AutoConfig
 from forgather_convert.validation.positions import (
     Limit,
     ModelSize,
+    PositionPlan,
     Run,
     limits_of,
     num_logit_positions,
@@ -117,49 +118,85 @@ WINDOW = Limit(8, "window")
 FAR_WINDOW = Limit(4096, "window")
 YARN = Limit(32, "original length", is_rotary=True)
 FAR_YARN = Limit(32768, "original length", is_rotary=True)
-FAR_LONGROPE = Limit(4096, "original length", is_rotary=True, is_switch=True)
 
 
-def plan(limits: set[Limit], size: ModelSize, prompt: tuple[int, ...] = _PROMPT) -> Any:
+def plan(limits: set[Limit], size: ModelSize, prompt: tuple[int, ...] = _PROMPT) -> PositionPlan:
     return plan_runs(prompt, limits, size, "cpu", _TOKENS)
 
 
-def test_prompt_is_enough_without_limits() -> None:
+def further(found: PositionPlan) -> list[Run]:
+    """What is run for limits, besides the forms that every model gets."""
+    return list(found.runs[5:])
+
+
+def test_every_model_gets_every_form_of_input() -> None:
     found = plan(set(), _LARGE)
-    assert (found.runs, found.covered, found.not_covered) == ((Run(_PROMPT),), (), ())
+    prompt, one, two, odd, batch = found.runs
+    assert (prompt.rows, len(prompt.steps)) == ((_PROMPT,), 2)
+    assert [run.length for run in (one, two, odd)] == [1, 2, 11]
+    assert (len(batch.rows), batch.padding) == (2, 1)
+    assert batch.padding < batch.length
+    assert {token for run in found.runs for row in run.rows for token in row} <= {*_TOKENS}
+    assert (found.covered, found.not_covered) == ((), ())
+    assert list(map(str, found.runs)) == [
+        "the prompt (3 tokens) and 2 cached steps",
+        "1 token",
+        "2 tokens",
+        "11 tokens",
+        "a batch of 2 with left padding",
+    ]
 
 
-def test_prompt_that_goes_past_a_window_is_enough() -> None:
-    prompt = tuple(range(9))
-    found = plan({WINDOW}, _LARGE, prompt)
-    assert found.runs == (Run(prompt),)
+@pytest.mark.parametrize("most", range(1, 16))
+def test_no_run_has_more_positions_than_the_model(most: int) -> None:
+    found = plan_runs(tuple(range(12)), set(), _TINY, "cpu", _TOKENS, most)
+    assert all(run.length + len(run.steps) <= most for run in found.runs)
+    assert found.runs[0].length >= 1
+
+
+def test_run_that_goes_past_a_window_is_enough() -> None:
+    found = plan({WINDOW}, _LARGE, tuple(range(9)))
+    assert further(found) == []
     assert found.covered == (WINDOW,)
 
 
-def test_prompt_as_long_as_the_window_does_not_go_past_it() -> None:
-    found = plan({WINDOW}, _TINY, tuple(range(8)))
-    assert len(found.runs) == 2
+def test_run_as_long_as_the_window_does_not_go_past_it() -> None:
+    found = plan({Limit(11, "window")}, _TINY, tuple(range(8)))
+    assert len(further(found)) == 1
 
 
-def test_second_run_goes_past_all_limits() -> None:
-    found = plan({WINDOW, YARN}, _TINY)
-    _, second = found.runs
-    assert second.first_position == 0
-    assert len(second.ids) > 32
-    assert set(second.ids) <= set(_TOKENS)
-    assert found.covered == (WINDOW, YARN)
+def test_further_run_goes_past_all_limits() -> None:
+    found = plan({Limit(20, "window"), YARN}, _TINY)
+    (run,) = further(found)
+    assert run.first_position == 0
+    assert run.length > 32
+    assert set(run.rows[0]) <= set(_TOKENS)
+    assert found.covered == (Limit(20, "window"), YARN)
+
+
+def test_both_sides_of_every_limit_are_compared_where_few_logits_can_be_kept() -> None:
+    """Of a large vocabulary, not all positions of a long run are kept."""
+    tokens = range(300_000)
+    limits = {Limit(64, "window"), Limit(512, "window")}
+    found = plan_runs(_PROMPT, limits, _TINY, "cpu", tokens)
+    for limit in limits:
+        compared = [
+            range(run.length - num_logit_positions(run.length, len(tokens)), run.length)
+            for run in found.runs
+        ]
+        assert any(limit.length - 1 in kept and limit.length in kept for kept in compared)
 
 
 def test_the_nearer_limit_is_reached_where_the_farther_one_is_not() -> None:
-    found = plan({WINDOW, Limit(10**6, "attention chunk")}, _TINY)
-    assert len(found.runs[1].ids) > 8
-    assert found.covered == (WINDOW,)
+    found = plan({Limit(20, "window"), Limit(10**6, "attention chunk")}, _TINY)
+    assert further(found)[0].length > 20
+    assert found.covered == (Limit(20, "window"),)
     assert found.not_covered == (Limit(10**6, "attention chunk"),)
 
 
 def test_window_of_a_large_model_is_not_reached() -> None:
     found = plan({FAR_WINDOW}, _LARGE)
-    assert found.runs == (Run(_PROMPT),)
+    assert further(found) == []
     assert found.not_covered == (FAR_WINDOW,)
 
 
@@ -173,20 +210,25 @@ def test_accelerators_go_farther() -> None:
 def test_far_positions_stand_for_a_far_original_length() -> None:
     """The frequencies do not depend on what stands before."""
     found = plan({FAR_YARN}, _TINY)
-    assert found.runs[1].first_position == 32768
+    assert further(found)[0].first_position == 32768
     assert found.covered == (FAR_YARN,)
 
 
-def test_frequencies_that_change_are_seen_whatever_the_size() -> None:
-    found = plan({FAR_LONGROPE, FAR_WINDOW}, _LARGE)
-    assert found.runs[1].first_position == 4096
-    assert found.covered == (FAR_LONGROPE,)
-    assert found.not_covered == (FAR_WINDOW,)
+@pytest.mark.parametrize("size", [_TINY, _LARGE])
+@pytest.mark.parametrize("length", [1, 2, 8, 2048, 4096])
+def test_frequencies_that_change_are_seen_on_both_sides(length: int, size: ModelSize) -> None:
+    """Whatever the size of the model, and however near another length is."""
+    limit = Limit(length, "original length", is_rotary=True, is_switch=True)
+    found = plan({limit, Limit(10**8, "window")}, size)
+    last = [run.first_position + run.length - 1 for run in further(found)]
+    assert last == [length - 1, length]
+    assert found.covered == (limit,)
+    assert found.not_covered == (Limit(10**8, "window"),)
 
 
 def test_frequencies_that_do_not_change_are_seen_in_the_prompt() -> None:
-    """A model of a terabyte is not read twice for them."""
-    assert plan({FAR_YARN}, _LARGE).runs == (Run(_PROMPT),)
+    """A model of a terabyte is not read once more for them."""
+    assert further(plan({FAR_YARN}, _LARGE)) == []
 
 
 def test_logits_of_long_runs_are_bounded() -> None:

@@ -325,7 +325,7 @@ def _request(
     )
     check_destination(model, destination, options.overwrite)
     hooks = converter_for(detection.model_type, model, options, converter)
-    refuse_other_weights(detection.checkpoint, detection.is_forgather)
+    refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
     request = PlanRequest(
         detection=detection,
         hooks=hooks.with_extensions(extensions),

@@ -56,8 +56,7 @@ class ConvertOptions:
         follow_links: Copy the files that symbolic links in the source lead to outside of it.
         drop_unused: Leave out the tensors that the model does not use.
         logit_check: Compare the logits of source and result before the result appears.
-        logit_tolerance: How much the logits of source and result may differ; ``None`` for not at
-            all.
+        logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result. All of it is read once more.
     """
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.errors import ConverterError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
 from forgather_convert.sides.carried_tensors import CarriedTensors, carried_files
@@ -106,7 +107,14 @@ def _forgather_side(
         unread = {} if options.drop_unused else side.unread
         weights = describe_weights(detection.checkpoint, unread)
     classes = load_generated_code(code)
-    config_object = classes.config_class(**fields)
+    try:
+        config_object = classes.config_class(**fields)
+    # transformers' own checks of a config have errors of their own.
+    except Exception as error:
+        raise ConverterError(
+            f"The Forgather config that {hooks.name} makes of {config.origin} is refused by "
+            f"transformers: {first_line(error).rstrip('.:')}. Correct create_project_config."
+        ) from error
     return ForgatherDestination(
         hooks=hooks,
         parameters=parameters_of(lambda: classes.model_class(config_object)),

@@ -1,6 +1,6 @@
 """What inference servers ask of a model's code, written again from what they were seen to do.
 
-The rules are those of the transformers backend of vLLM 0.33.0 (``--model-impl transformers``), which
+The rules are those of vLLM 0.33.0 (its transformers backend, ``--model-impl transformers``), which
 needs transformers 5.16.1 or later, and for norms those of SGLang 0.5.23. vLLM reads the source of
 every module's ``forward`` for the attention function that it calls, puts its own in the place of
 that function, and calls the model without its head.

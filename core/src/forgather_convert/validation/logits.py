@@ -4,7 +4,9 @@ import gc
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from forgather_convert.validation.cast_cost import CastCost
     from forgather_convert.validation.first_difference import FirstDifference
+    from forgather_convert.validation.streamed_parameters import LogitSelection
 
 logger = logging.getLogger(__name__)
 
@@ -226,58 +229,46 @@ def compare_logits(
     if in_source is not None:
         in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
 
+    models = source.load(), result.load()
+    model_config = models[0].config
+    limits = limits_of(model_config), limits_of(models[1].config)
+    usable = range(model_config.get_text_config().vocab_size) if tokens is None else tokens
+    ids = choose_ids(in_source, in_result, usable)
+    # A window or an original length that only one of them has shows in positions past it.
+    planned = plan_runs(
+        ids,
+        limits[0] | limits[1],
+        size_of(models[0]),
+        device,
+        usable,
+        most_positions(model_config),
+    )
     passes = _Passes(progress or Progress())
     settings = _Settings(dtype, device, tokens, passes.progress.advance)
-
-    model = source.load()
-    limits = limits_of(model.config)
-    usable = range(model.config.get_text_config().vocab_size) if tokens is None else tokens
-    ids = choose_ids(in_source, in_result, usable)
-    size = size_of(model)
-    most = most_positions(model.config)
-    planned = plan_runs(ids, limits, size, device, usable, most)
-    # The result's size is not known yet, and is as good as the source's.
-    passes.expect(model, 2 * len(planned.runs) + bool(cast_from))
-    stored = None
-    layers: tuple[tuple[int, float], ...] = ()
-    with_prompt, others = planned.runs[:1], planned.runs[1:]
+    passes.expect(*models)
+    cast = None
     if cast_from is None:
-        expected = _logits(source, model, planned.runs, settings)
+        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
     else:
         from forgather_convert.validation.layer_outputs import layer_outputs, relative_differences
 
         # What the cast costs is measured on the prompt: the other runs are no text.
-        with layer_outputs(model) as outputs_stored:
-            stored = _logits(source, model, with_prompt, replace(settings, dtype=cast_from))
-        with layer_outputs(model) as outputs:
-            expected = _logits(source, model, with_prompt, settings)
+        passes.expect(models[0], models[0])
+        with_prompt = [replace(planned.runs[0], steps=())]
+        with layer_outputs(models[0]) as outputs_stored:
+            stored = _logits(source, models[0], with_prompt, replace(settings, dtype=cast_from))
+        with layer_outputs(models[0]) as outputs:
+            _logits(source, models[0], with_prompt, settings)
         layers = relative_differences(outputs_stored, outputs)
         del outputs_stored, outputs
-        expected += _logits(source, model, others, settings)
-    passes.expect(model, -len(planned.runs))
-    del model
-    gc.collect()
-    model = result.load()
-    passes.expect(model, len(planned.runs))
-    actual = _logits(result, model, planned.runs, settings)
-    cast = None
-    if stored is not None and cast_from is not None:
-        cast = _cast_cost(stored, expected[:1], actual[:1], layers, cast_from, dtype)
-    # A window or an original length that only the result has shows in positions past it.
-    with_both = plan_runs(ids, limits | limits_of(model.config), size, device, usable, most)
-    more = [run for run in with_both.runs if run not in planned.runs]
-    if more:
-        passes.expect(model, len(more))
-        actual += _logits(result, model, more, settings)
-        del model
-        gc.collect()
-        model = source.load()
-        passes.expect(model, len(more))
-        expected += _logits(source, model, more, settings)
-    del model
+        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
+        count = stored[0].shape[1]
+        plain, converted = ([logits[0][:, :count]] for logits in (expected, actual))
+        cast = _cast_cost(stored, plain, converted, layers, cast_from, dtype)
+    del models
     gc.collect()
 
-    comparison, wrong = _judge(expected, actual, with_both, [*planned.runs, *more], weights, dtype)
+    comparison, wrong = _judge(expected, actual, planned, weights, dtype)
     comparison = replace(
         comparison,
         cast=cast,
@@ -313,11 +304,11 @@ class _Passes:
         self.progress = progress
         self._total = 0
 
-    def expect(self, model: Any, count: int) -> None:
-        """Adds runs of a model, or takes them back."""
+    def expect(self, *models: Any) -> None:
+        """Adds passes over models."""
         from forgather_convert.validation.streamed_parameters import stored_bytes
 
-        self._total += count * stored_bytes(model)
+        self._total += sum(map(stored_bytes, models))
         self.progress.start(Phase.CHECK, self._total)
 
 
@@ -336,17 +327,80 @@ def _shared_tokens(vocabulary: VocabularyChange | None) -> Sequence[int] | None:
     return vocabulary.untouched_rows
 
 
+#: What code raises that does not run.
+_RUN_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+
+
 def _logits(
     side: CheckedModel, model: Any, runs: Iterable[Run], settings: _Settings
 ) -> list["torch.Tensor"]:
     """The logits of each run, ``[1, positions, tokens]``, on the CPU."""
     try:
         return [_run(model, run, settings) for run in runs]
-    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
-        raise ValidationError(
-            f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
-            "was written. Use --no-logit-check to convert all the same."
-        ) from error
+    except _RUN_ERRORS as error:
+        raise _does_not_run(side, error) from error
+
+
+def _logits_of_both(
+    sides: tuple[CheckedModel, CheckedModel],
+    models: tuple[Any, Any],
+    runs: Sequence[Run],
+    settings: _Settings,
+) -> tuple[list["torch.Tensor"], list["torch.Tensor"]]:
+    """The same for two models, each of whose parameters is read once for all runs."""
+    from forgather_convert.tensors.dtypes import to_torch
+    from forgather_convert.validation.lockstep import Lockstep, LockstepRun, places_of
+    from forgather_convert.validation.streamed_parameters import streaming
+
+    def begin(model: Any, parameters: Any) -> list[LockstepRun]:
+        return [
+            LockstepRun(
+                model,
+                parameters,
+                _selection(model, run, settings),
+                partial(_compute, run=run, settings=settings),
+            )
+            for run in runs
+        ]
+
+    dtype, device, advance = to_torch(settings.dtype), settings.device, settings.advance
+    with ExitStack() as stack:
+        parameters = []
+        for side, model in zip(sides, models, strict=True):
+            try:
+                parameters.append(stack.enter_context(streaming(model, dtype, device, advance)))
+            except _RUN_ERRORS as error:
+                raise _does_not_run(side, error) from error
+        ours, theirs = parameters
+        both = begin(models[0], ours), begin(models[1], theirs)
+        Lockstep(*both, (places_of(ours), places_of(theirs))).complete()
+        for side, begun in zip(sides, both, strict=True):
+            for one in begun:
+                if isinstance(one.error, _RUN_ERRORS):
+                    raise _does_not_run(side, one.error) from one.error
+                if one.error is not None:
+                    raise one.error
+    expected, actual = ([one.result for one in begun if one.result is not None] for begun in both)
+    return expected, actual
+
+
+def _does_not_run(side: CheckedModel, error: Exception) -> ValidationError:
+    return ValidationError(
+        f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
+        "was written. Use --no-logit-check to convert all the same."
+    )
+
+
+def _selection(model: Any, run: Run, settings: _Settings) -> "LogitSelection":
+    from forgather_convert.validation.streamed_parameters import LogitSelection
+
+    return LogitSelection(settings.tokens, _num_kept(model, run, settings))
+
+
+def _num_kept(model: Any, run: Run, settings: _Settings) -> int:
+    tokens = settings.tokens
+    num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
+    return num_logit_positions(run.length, num_tokens)
 
 
 def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
@@ -354,18 +408,24 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
     import torch
 
     from forgather_convert.tensors.dtypes import to_torch
-    from forgather_convert.validation.streamed_parameters import LogitSelection, streamed
+    from forgather_convert.validation.streamed_parameters import streamed
+
+    selection, dtype = _selection(model, run, settings), to_torch(settings.dtype)
+    with (
+        torch.no_grad(),
+        streamed(model, dtype, settings.device, selection, settings.advance),
+    ):
+        return _compute(model, run, settings)
+
+
+def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
+    """The same, of a model that is prepared to run."""
+    import torch
 
     tokens, device = settings.tokens, settings.device
-    num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
-    kept = num_logit_positions(run.length, num_tokens)
+    kept = _num_kept(model, run, settings)
     ids = torch.tensor(run.rows, device=device)
-    # The framework's own models return the logits alone unless they are asked for an object.
-    arguments: dict[str, Any] = {
-        "input_ids": ids,
-        "use_cache": bool(run.steps),
-        **({"return_dict": True} if run.steps else {}),
-    }
+    arguments: dict[str, Any] = {"input_ids": ids, **_cache_options(bool(run.steps))}
     if run.first_position:
         positions = torch.arange(run.length, device=device) + run.first_position
         arguments["position_ids"] = positions.unsqueeze(0)
@@ -373,24 +433,23 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         mask = torch.ones_like(ids)
         mask[0, : run.padding] = 0
         arguments["attention_mask"] = mask
-    selection = LogitSelection(tokens, kept)
-    dtype = to_torch(settings.dtype)
-    with (
-        torch.no_grad(),
-        streamed(model, dtype, device, selection, settings.advance),
-    ):
-        output = model(**arguments)
-        found = [_logits_in(output)[:, -kept:].cpu()]
-        for token in run.steps:
-            step = torch.tensor([[token]], device=device)
-            output = model(input_ids=step, use_cache=True, **_cache_of(model, output))
-            found.append(_logits_in(output)[:, -1:].cpu())
+    output = model(**arguments)
+    found = [_logits_in(output)[:, -kept:].cpu()]
+    for token in run.steps:
+        step = torch.tensor([[token]], device=device)
+        output = model(input_ids=step, **_cache_options(True), **_cache_of(model, output))
+        found.append(_logits_in(output)[:, -1:].cpu())
     logits = torch.cat(found, 1)
-    if tokens is not None and logits.shape[-1] != num_tokens:
+    if tokens is not None and logits.shape[-1] != len(tokens):
         # The model computes its logits in another way than with a head.
         logits = logits[..., torch.as_tensor(tokens)]
     first, *others = logits
     return torch.cat((first[max(0, run.padding - run.length + kept) :], *others)).unsqueeze(0)
+
+
+def _cache_options(has_cache: bool) -> dict[str, bool]:
+    # The framework's own models return the logits alone unless they are asked for an object.
+    return {"use_cache": True, "return_dict": True} if has_cache else {"use_cache": False}
 
 
 def _logits_in(output: Any) -> "torch.Tensor":
@@ -411,7 +470,6 @@ def _judge(
     expected: Sequence["torch.Tensor"],
     actual: Sequence["torch.Tensor"],
     plan: PositionPlan,
-    runs: Sequence[Run],
     weights: Mapping[str, Expression],
     dtype: str,
 ) -> tuple[LogitComparison, Run | None]:
@@ -425,12 +483,12 @@ def _judge(
         num_tokens=sum(difference.num_positions for difference in differences),
         covered=plan.covered,
         not_covered=plan.not_covered,
-        runs=tuple(map(str, runs)),
+        runs=tuple(map(str, plan.runs)),
         num_undefined=sum(difference.num_undefined for difference in differences),
         num_logits=sum(difference.num_logits for difference in differences),
     )
     if not comparison.are_equal:
-        pairs = zip(runs, differences, strict=True)
+        pairs = zip(plan.runs, differences, strict=True)
         return comparison, next(run for run, difference in pairs if not difference.are_equal)
     if comparison.num_undefined:
         _judge_undefined(comparison, weights, dtype)

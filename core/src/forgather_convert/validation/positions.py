@@ -39,8 +39,8 @@ _LOGIT_BYTES = 4
 #: An odd number of tokens, more than most kernels take at a time.
 _ODD_LENGTH = 11
 #: The tokens in each row of the batch, and how many of the first row are padding.
-_BATCH_LENGTH = 4
-_PADDING = 2
+_BATCH_LENGTH = 2
+_PADDING = 1
 #: How many tokens are decoded with a cache.
 _CACHED_STEPS = 2
 #: How many tokens are run on either side of a length at which frequencies change.

@@ -102,23 +102,43 @@ def streamed(
         progress: Called with the stored size of each parameter when it is first used, and at the
             end for those that were not: all together they are :func:`stored_bytes`.
     """
+    with (
+        streaming(model, dtype, device, progress) as parameters,
+        StreamingMode(parameters, selection or LogitSelection()),
+    ):
+        yield
+
+
+@contextlib.contextmanager
+def streaming(
+    model: Any, dtype: torch.dtype, device: str, progress: Callable[[int], None]
+) -> Iterator["StreamedParameters"]:
+    """What :func:`streamed` does to a model, for runs that take turns, each in its own mode.
+
+    Args:
+        model: See :func:`streamed`, as of the others.
+        dtype: The dtype to run in.
+        device: The device to run on.
+        progress: Called with the stored size of each parameter when a run first uses it.
+    """
     target = torch.device(device)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_config_dtype(model, dtype))
         dtypes, buffers = _as_if_loaded_in(model, dtype)
         placed = {name: buffer.to(target) for name, buffer in buffers.items()}
         stack.enter_context(_buffers(model, placed))
-        parameters = {
-            id(parameter): _Parameter(
-                parameter.detach(), dtypes[name], target, name, made_value(parameter)
-            )
-            for name, parameter in model.named_parameters(remove_duplicate=False)
-        }
-        head = getattr(model.get_output_embeddings(), "weight", None)
-        mode = _StreamingMode(parameters, head, selection or LogitSelection(), progress)
-        with mode:
-            yield
-        mode.finish()
+        parameters = StreamedParameters(
+            {
+                id(parameter): Parameter(
+                    parameter.detach(), dtypes[name], target, name, made_value(parameter)
+                )
+                for name, parameter in model.named_parameters(remove_duplicate=False)
+            },
+            getattr(model.get_output_embeddings(), "weight", None),
+            progress,
+        )
+        yield parameters
+        parameters.finish()
 
 
 def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
@@ -142,7 +162,7 @@ def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
 
 
 @dataclass(frozen=True)
-class _Parameter:
+class Parameter:
     """A parameter where it is stored, and what it is to be in the run.
 
     Attributes:
@@ -169,14 +189,14 @@ class _Parameter:
             return torch.empty(source.shape, dtype=self.dtype, device=self.device).copy_(source)
 
 
-class _Values:
+class Values:
     """The values of parameters; made ones are kept while the module that they belong to is used."""
 
     def __init__(self) -> None:
         self._module: str | None = None
         self._made: dict[str, torch.Tensor] = {}
 
-    def of(self, parameter: _Parameter) -> torch.Tensor:
+    def of(self, parameter: Parameter) -> torch.Tensor:
         if parameter.make is None:
             return parameter.stored
         if parameter.module != self._module:
@@ -188,28 +208,132 @@ class _Values:
         return self._made[parameter.name]
 
 
-class _StreamingMode(TorchFunctionMode):
-    """Replaces parameters by their copies in every call of torch."""
+class StreamedParameters:
+    """The parameters of a model that runs from its files.
+
+    Attributes:
+        head: The output embeddings.
+        values: Their values.
+    """
 
     def __init__(
-        self,
-        parameters: dict[int, _Parameter],
-        head: Any,
-        selection: LogitSelection,
-        progress: Callable[[int], None],
+        self, parameters: dict[int, Parameter], head: Any, progress: Callable[[int], None]
     ) -> None:
-        super().__init__()
+        self.head = head
+        self.values = Values()
         self._parameters = parameters
         self._unused = {key: parameter.stored.nbytes for key, parameter in parameters.items()}
         self._progress = progress
-        self._head = head
-        self._selection = selection
-        self._values = _Values()
+
+    def find(self, value: Any) -> Parameter | None:
+        """What is known of a parameter, which is used now; ``None`` for anything else."""
+        parameter = self._parameters.get(id(value))
+        if parameter is not None and id(value) in self._unused:
+            self._progress(self._unused.pop(id(value)))
+        return parameter
+
+    def all(self) -> Iterator[Parameter]:
+        """All of them, in the order of the model; a tied one once."""
+        yield from self._parameters.values()
+
+    def __contains__(self, value: Any) -> bool:
+        return id(value) in self._parameters
 
     def finish(self) -> None:
-        """Accounts for what the run had no use for, such as experts that no token was sent to."""
+        """Accounts for what no run had a use for, such as experts that no token was sent to."""
         self._progress(sum(self._unused.values()))
         self._unused.clear()
+
+
+@dataclass(frozen=True)
+class Product:
+    """A product with a parameter that a run asks for: ``input @ matrix.T + bias``.
+
+    Attributes:
+        input: What is multiplied, ``[..., size]``.
+        matrix: The parameter.
+        bias: What is added: a parameter, another tensor, or ``None``.
+        rows: The rows of the parameter that are applied; ``None`` for all.
+        values: The values of parameters.
+    """
+
+    input: torch.Tensor
+    matrix: Parameter
+    bias: Parameter | torch.Tensor | None
+    rows: Sequence[int] | None
+    values: Values
+
+    @property
+    def count(self) -> int:
+        """How many rows are applied."""
+        return self.matrix.stored.shape[0] if self.rows is None else len(self.rows)
+
+    def chunks(self) -> Iterator[Any]:
+        """Indices of rows, as many as are in memory at a time."""
+        step = max(1, _CHUNK // (self.matrix.stored[0].numel() * self.matrix.dtype.itemsize))
+        for start in range(0, self.count, step):
+            stop = min(start + step, self.count)
+            yield (
+                slice(start, stop) if self.rows is None else torch.as_tensor(self.rows[start:stop])
+            )
+
+    def compute(self, input: torch.Tensor | None = None, is_shared: bool = False) -> torch.Tensor:
+        """The product.
+
+        Args:
+            input: Another input instead of its own.
+            is_shared: Whether it is computed once for all that it is compared with, so that it
+                does not matter where the parameter lies, and no copy is needed.
+        """
+        input = self.input if input is None else input
+        result: torch.Tensor | None = None
+        position = 0
+        for rows in self.chunks():
+            matrix = self.rows_of(self.matrix, rows, is_shared)
+            bias = None if self.bias is None else self.rows_of(self.bias, rows)
+            part = functional.linear(input, matrix, bias)
+            if part.shape[-1] == self.count:
+                return part
+            if result is None:
+                # What stays must not lie where chunks come and go: their memory would not be
+                # used again.
+                result = part.new_empty(*part.shape[:-1], self.count)
+            result[..., position : position + part.shape[-1]] = part
+            position += part.shape[-1]
+        assert result is not None
+        return result
+
+    def rows_of(
+        self, tensor: Parameter | torch.Tensor, rows: Any, is_shared: bool = False
+    ) -> torch.Tensor:
+        """Rows of the matrix or of the bias, in memory of their own unless they are shared."""
+        if isinstance(tensor, torch.Tensor):
+            return tensor[rows.to(tensor.device) if isinstance(rows, torch.Tensor) else rows]
+        stored = self.values.of(tensor)[rows]
+        if is_shared and (stored.dtype, stored.device) == (tensor.dtype, tensor.device):
+            return stored
+        return tensor.copied(stored)
+
+
+class StreamingMode(TorchFunctionMode):
+    """Replaces parameters by their copies in every call of torch.
+
+    Args:
+        parameters: The model's.
+        selection: Which logits to compute.
+        multiply: Gives a product with a parameter; by default, it is computed when it is asked for.
+    """
+
+    def __init__(
+        self,
+        parameters: StreamedParameters,
+        selection: LogitSelection,
+        multiply: Callable[[Product], torch.Tensor] = Product.compute,
+    ) -> None:
+        super().__init__()
+        self._parameters = parameters
+        self._selection = selection
+        self._multiply = multiply
 
     def __torch_function__(
         self,
@@ -235,33 +359,19 @@ class _StreamingMode(TorchFunctionMode):
             if func is torch.Tensor.__getitem__ and _selects_rows(args[1]):
                 # One expert of many.
                 index = args[1].cpu() if isinstance(args[1], torch.Tensor) else args[1]
-                return parameter.copied(self._values.of(parameter)[index])
+                return parameter.copied(self._parameters.values.of(parameter)[index])
         return func(*self._copied(args), **self._copied(kwargs))
 
     def _linear(self, input: Any, weight: Any, bias: Any = None) -> Any:
         matrix = self._find(weight)
         if matrix is None or matrix.stored.numel() == 0:
             return functional.linear(*self._copied((input, weight, bias)))
-        tokens = self._selection.tokens if weight is self._head else None
-        if weight is self._head and self._selection.positions is not None:
+        is_head = weight is self._parameters.head
+        if is_head and self._selection.positions is not None:
             input = input[..., -self._selection.positions :, :]
-        count = matrix.stored.shape[0] if tokens is None else len(tokens)
-        step = max(1, _CHUNK // (matrix.stored[0].numel() * matrix.dtype.itemsize))
-        result: Any = None
-        for start in range(0, count, step):
-            rows: Any = slice(start, min(start + step, count))
-            if tokens is not None:
-                rows = torch.as_tensor(tokens[rows])
-            part_bias = None if bias is None else self._rows_of(bias, rows)
-            part = functional.linear(input, matrix.copied(self._values.of(matrix)[rows]), part_bias)
-            if part.shape[-1] == count:
-                return part
-            if result is None:
-                # What stays must not lie where chunks come and go: their memory would not be
-                # used again.
-                result = part.new_empty(*part.shape[:-1], count)
-            result[..., start : start + step] = part
-        return result
+        own_bias = None if bias is None else self._find(bias) or bias
+        tokens = self._selection.tokens if is_head else None
+        return self._multiply(Product(input, matrix, own_bias, tokens, self._parameters.values))
 
     def _embedding(self, input: Any, weight: Any, *args: Any, **kwargs: Any) -> Any:
         table = self._find(weight)
@@ -269,25 +379,16 @@ class _StreamingMode(TorchFunctionMode):
         if table is None or max_norm is not None:
             return functional.embedding(*self._copied((input, weight)), *args, **kwargs)
         # A look-up copies values and computes nothing.
-        return table.copied(self._values.of(table)[input.cpu()])
+        return table.copied(self._parameters.values.of(table)[input.cpu()])
 
-    def _rows_of(self, tensor: torch.Tensor, rows: Any) -> torch.Tensor:
-        parameter = self._find(tensor)
-        if parameter is None:
-            return tensor[rows.to(tensor.device) if isinstance(rows, torch.Tensor) else rows]
-        return parameter.copied(self._values.of(parameter)[rows])
-
-    def _find(self, value: Any) -> _Parameter | None:
-        parameter = self._parameters.get(id(value))
-        if parameter is not None and id(value) in self._unused:
-            self._progress(self._unused.pop(id(value)))
-        return parameter
+    def _find(self, value: Any) -> Parameter | None:
+        return self._parameters.find(value)
 
     def _uses_parameter(self, values: Any) -> bool:
         return any(
             self._uses_parameter(value)
             if isinstance(value, (list, tuple))
-            else id(value) in self._parameters
+            else value in self._parameters
             for value in values
         )
 
@@ -296,7 +397,7 @@ class _StreamingMode(TorchFunctionMode):
             parameter = self._find(value)
             if parameter is None:
                 return value
-            return parameter.copied(self._values.of(parameter))
+            return parameter.copied(self._parameters.values.of(parameter))
 
         return tree_map(copied, values)
 

@@ -16,6 +16,8 @@ HAS_STACKED_EXPERTS = _DECORATOR is not None
 _VERSION = tuple(map(int, transformers.__version__.split(".")[:2]))
 #: Whether routers give probabilities in float32 in the place of logits.
 LOGITS_ARE_PROBABILITIES = (5, 0) <= _VERSION < (5, 6)
+#: The score of experts that cannot be chosen, because their group is not.
+CLOSED_SCORE = float("-inf") if _VERSION >= (5, 6) else 0.0
 
 
 def use_experts_implementation(**options: bool) -> Callable[[Any], Any]:

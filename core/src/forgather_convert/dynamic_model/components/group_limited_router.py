@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .experts_implementation import HAS_STACKED_EXPERTS
+from .experts_implementation import CLOSED_SCORE, HAS_STACKED_EXPERTS
 
 
 class GroupLimitedRouter(nn.Module):
@@ -52,5 +52,5 @@ class GroupLimitedRouter(nn.Module):
         chosen = torch.topk(best_two, k=self.top_groups, dim=-1, sorted=False)[1]
         is_open = torch.zeros_like(best_two).scatter_(1, chosen, 1).bool()
         closed = ~is_open.unsqueeze(-1).expand_as(groups).reshape_as(scores)
-        scores = scores.masked_fill(closed, float("-inf") if HAS_STACKED_EXPERTS else 0.0)
+        scores = scores.masked_fill(closed, CLOSED_SCORE)
         return torch.topk(scores, k=self.top_k, dim=-1, sorted=False)[1]

@@ -1,8 +1,8 @@
 """The attention of GPT-2, as the installed transformers computes it.
 
-Version 5 has one factor for the scores, whatever attends. Version 4 has it where attention is
-spelt out only, divides there, and leaves the future out before the mask does; for other
-implementations it takes their own factor.
+Version 5.4 and later have one factor for the scores, whatever attends. Earlier ones have it where
+attention is spelt out only, and divide there; for other implementations they take their own factor.
+Up to 5.1 they also leave the future out before the mask does.
 """
 
 from typing import Any
@@ -14,7 +14,9 @@ from torch import nn
 from .fused_attention import FusedAttention
 from .projection import Projection
 
-IS_VERSION_4 = transformers.__version__.startswith("4.")
+_VERSION = tuple(map(int, transformers.__version__.split(".")[:2]))
+DIVIDES_SCORES = _VERSION < (5, 4)
+LEAVES_OUT_FUTURE = _VERSION < (5, 2)
 
 
 def scores_in_float32(attention: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
@@ -62,11 +64,11 @@ def eager_attention_forward(
     """Attention spelt out, with a softmax in the dtype of the scores."""
     if module.config.reorder_and_upcast_attn:
         scores = scores_in_float32(module, query, key)
-    elif IS_VERSION_4:
+    elif DIVIDES_SCORES:
         scores = divided_scores(module, query, key)
     else:
         scores = torch.matmul(query, key.transpose(-1, -2)) * module.score_scaling
-    if IS_VERSION_4:
+    if LEAVES_OUT_FUTURE:
         scores = without_future(scores)
     if attention_mask is not None:
         scores = scores + attention_mask[:, :, :, : key.shape[-2]]
@@ -87,7 +89,7 @@ class GPT2Attention(FusedAttention):
         self.score_scaling = self.head_dim**-0.5 if config.scale_attn_weights else 1.0
         if config.scale_attn_by_inverse_layer_idx:
             self.score_scaling /= float(layer_idx + 1)
-        self.scaling = None if IS_VERSION_4 else self.score_scaling
+        self.scaling = None if DIVIDES_SCORES else self.score_scaling
 
     def build_projections(self, config: Any, query_size: int, key_value_size: int) -> None:
         self.sizes = (query_size, key_value_size, key_value_size)
