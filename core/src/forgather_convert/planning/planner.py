@@ -12,6 +12,7 @@ from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPla
 from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
+from forgather_convert.planning.rope_length import report_rope_length
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
 from forgather_convert.sides.counterparts import open_source
@@ -43,6 +44,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     vocabulary = _planned_vocabulary(request, source)
     if options.max_length is not None:
         report_tokenizer_length(source.directory, options.max_length)
+        report_rope_length(source.config, request.hooks, options.max_length)
     config = source.config if vocabulary is None else changed_config(source.config, vocabulary)
     destination = opened.counterpart(config)
     match = match_tensors(
