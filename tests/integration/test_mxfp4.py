@@ -152,7 +152,11 @@ def test_there_and_back(
         source, quantization_config=transformers.Mxfp4Config(dequantize=True), dtype="bfloat16"
     )
     target = getattr(torch, dtype or "bfloat16")
-    expected = {name: value.to(target) for name, value in parameters(model).items()}
+    # Norms stay in float32 where the model is loaded in float16.
+    expected = {
+        name: value.to(torch.float32 if dtype is not None and "norm" in name else target)
+        for name, value in parameters(model).items()
+    }
     assert_equal_tensors(load_file(back / "model.safetensors"), expected)
     before, config = read_config(source), read_config(back)
     del before["quantization_config"]

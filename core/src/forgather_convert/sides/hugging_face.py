@@ -128,12 +128,13 @@ def read_hugging_face(
     check_windows(completed, hooks.hyperparameters())
     parameters = _parameters(classes, config_object)
     _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
-    unread = [name for name in detection.checkpoint.tensors if parameters.is_unread(name)]
+    tensors = _stored_tensors(detection)
+    unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
     return HuggingFaceSource(
         hooks=hooks,
         config=completed,
-        tensors=_current_tensors(_stored_tensors(detection), parameters),
-        unread=tuple(detection.checkpoint.tensors[name] for name in unread),
+        tensors=_current_tensors(tensors, parameters),
+        unread=unread,
         config_object=config_object,
         directory=detection.metadata_directory,
         weights_directory=detection.checkpoint.files.directory,
