@@ -1,12 +1,7 @@
 """The framework's inference server, its client, and its tool for vocabularies."""
 
-import os
 import shutil
-import signal
 import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,6 +17,7 @@ from support.real_framework import (
     Source,
     framework_command,
     load_as_trainer,
+    running_server,
     train,
 )
 
@@ -35,34 +31,13 @@ special_tokens:
 
 @contextmanager
 def server(*arguments: str | Path) -> Iterator[str]:
-    """Runs ``forgather inf server`` on a CPU; gives its address once it answers."""
+    """Runs ``forgather inf server`` on a CPU; gives its address."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [Path(sys.executable).with_name("forgather"), "inf", "server", "-d", "cpu"]
-    process = subprocess.Popen(
-        [*command, "-T", "float32", "--port", str(port), *map(str, arguments)],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        deadline = time.monotonic() + 120
-        while True:
-            if process.poll() is not None or time.monotonic() > deadline:
-                os.killpg(process.pid, signal.SIGKILL)
-                pytest.fail(process.communicate()[0])
-            with socket.socket() as connection:
-                if connection.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            time.sleep(0.2)
+    options = ("-d", "cpu", "-T", "float32", "--port", str(port))
+    with running_server(("inf", "server", *options, *map(str, arguments)), port):
         yield f"http://127.0.0.1:{port}/v1"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.communicate(timeout=30)
 
 
 def complete(url: str, prompt: str) -> str:

@@ -53,14 +53,14 @@ def closing_line(result: Path, family: str, source: Path) -> str:
     return (
         f"Wrote {len(sizes)} files, {describe_size(sum(sizes))}, in N s, with "
         f"{family.title()}Converter (forgather-convert-{family} {version}), from the weights in "
-        f"{source}. Verified on 5 runs over 53 positions: logits bit-identical to the source's. "
+        f"{source}. Verified on 5 runs over 51 positions: logits bit-identical to the source's. "
         "Configs agree."
     )
 
 
 #: What was compared; whose code it was comes after it.
 COMPARED = (
-    "Logits are identical over 53 positions",
+    "Logits are identical over 51 positions",
     "Compared on the prompt (32 tokens) and 2 cached steps, 1 token, 2 tokens, 11 tokens, a batch "
     "of 2 with left padding",
 )
@@ -352,7 +352,7 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
     assert content["logits"] == {
         "equal": True,
         "max_difference": 0.0,
-        "positions": 53,
+        "positions": 51,
         "runs": [
             "the prompt (32 tokens) and 2 cached steps",
             "1 token",
@@ -370,7 +370,7 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
     }
     assert content["verified"] is True
     assert content["certificate"] == (
-        "Verified on 5 runs over 53 positions: logits bit-identical to the source's. Configs agree."
+        "Verified on 5 runs over 51 positions: logits bit-identical to the source's. Configs agree."
     )
     assert content["configs"]["equal"] is True
     assert content["configs"]["fields"] > 20

@@ -81,9 +81,9 @@ def test_a_field_that_is_lost_on_the_way_back_is_found(
     (tmp_path / "fg" / PROVENANCE).unlink()
     if field == "rope_theta":
         edit(tmp_path / "fg" / "config.json", remove=["rope_scaling", "rope_parameters"])
-    # Another value is found by the logits, another kind of value before anything is computed.
+    # Another value is found in the config, another kind of value before that.
     errors = (ValidationError, UnsupportedModelError)
-    with pytest.raises(errors, match=f"dissimilar|'{field}' is .* in this model"):
+    with pytest.raises(errors, match=f"do not say the same|'{field}' is .* in this model"):
         convert(tmp_path / "fg", tmp_path / "back", converter=losing(converter_class, field, value))
     assert not (tmp_path / "back").exists()
 
@@ -113,9 +113,9 @@ def test_a_field_that_is_lost_in_reading_is_found(
             return super().create_hf_config(src_config.updated({field: value}), max_length)
 
     source = write_hf_model(tmp_path / "hf", variant)
-    # What is lost shows in the logits, or before them: it would not come back, either.
+    # What is lost shows in the configs, or before: it would not come back, either.
     errors = (ValidationError, UnsupportedModelError)
-    with pytest.raises(errors, match=r"dissimilar|could not be converted back"):
+    with pytest.raises(errors, match=r"do not say the same|could not be converted back"):
         convert(source, tmp_path / "fg", converter=Losing())
     assert not (tmp_path / "fg").exists()
 

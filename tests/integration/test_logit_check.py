@@ -231,24 +231,24 @@ def message(action: Callable[[], object]) -> str:
 @pytest.mark.parametrize(
     ("window", "rope", "expected"),
     [
-        (None, None, "over 53 positions"),
-        (8, None, "over 53 positions, past the window of 8"),
-        (WINDOW, None, "over 117 positions, past the window of 48"),
+        (None, None, "over 51 positions"),
+        (8, None, "over 51 positions, past the window of 8"),
+        (WINDOW, None, "over 115 positions, past the window of 48"),
         (
             WINDOW,
             {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 40},
-            "over 117 positions, past the original length of 40 and the window of 48",
+            "over 115 positions, past the original length of 40 and the window of 48",
         ),
         (
             FAR,
             None,
-            "over 53 positions (the window of 1000000 was not reached: too long for a check of "
+            "over 51 positions (the window of 1000000 was not reached: too long for a check of "
             "this size)",
         ),
         (
             8,
             {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": FAR},
-            "over 69 positions, past the window of 8 and the original length of 1000000",
+            "over 67 positions, past the window of 8 and the original length of 1000000",
         ),
     ],
 )
@@ -313,7 +313,7 @@ def test_source_that_holds_nan_is_converted_and_the_rest_compared(
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
     assert "'lm_head.weight' holds NaN or infinite values" in warning
-    assert "53 of the 8480 logits" in warning
+    assert "51 of the 8160 logits" in warning
     assert "proves nothing" not in warning
 
     execute = api.execute
@@ -337,7 +337,7 @@ def test_check_that_proves_nothing_says_so(tmp_path: Path) -> None:
     with logged(level=30) as warnings:
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
-    assert "8480 of the 8480 logits" in warning
+    assert "8160 of the 8160 logits" in warning
     assert "the logit check proves nothing" in warning
 
 

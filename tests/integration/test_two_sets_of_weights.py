@@ -20,6 +20,7 @@ from support.variants import variant
 INDEX = "pytorch_model.bin.index.json"
 SINGLE = "model.safetensors"
 NORM = "causal_lm.layer_stack.layer_norm.weight"
+MORE = "causal_lm.layer_stack.layers.9.norm1.weight"
 HEAD = "lm_head.weight"
 EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
 TRAINED = 7.0
@@ -116,10 +117,15 @@ def test_a_tensor_that_only_one_has(fg: Path, place: str) -> None:
     if place == SINGLE:
         state.pop(NORM)
     else:
-        state["another"] = torch.zeros(3)
+        state[MORE] = torch.zeros(3)
     write_weights(fg, state, 2, "pytorch")
-    name = NORM if place == SINGLE else "another"
+    name = NORM if place == SINGLE else MORE
     assert_refused(fg, SourceError, "only the", "former" if place == SINGLE else "latter", name)
+
+
+def test_weights_of_something_else(fg: Path) -> None:
+    write_weights(fg, {"any": torch.zeros(3), "other": torch.zeros(3)}, 2, "pytorch")
+    assert_refused(fg, SourceError, SINGLE, INDEX, "only the former")
 
 
 def test_a_second_name_with_other_values(fg: Path) -> None:
@@ -145,7 +151,8 @@ def test_hugging_face_models(tmp_path: Path) -> None:
     torch.save({**state, name: state[name] + 1}, source / "pytorch_model.bin")
     assert_refused(source, SourceError, source, SINGLE, "pytorch_model.bin", name)
     # As transformers once saved them, with second names and tables.
-    old = {**state, HEAD: state["model.embed_tokens.weight"], "x.inv_freq": torch.ones(4)}
+    tables = {"x.inv_freq": torch.ones(4), "model.layers.0.self_attn.bias": torch.ones(3, 3)}
+    old = {**state, HEAD: state["model.embed_tokens.weight"], **tables}
     torch.save(old, source / "pytorch_model.bin")
     plan(source, tmp_path / "fg")
 

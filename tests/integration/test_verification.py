@@ -24,6 +24,7 @@ from support.command import forgather
 from support.converting import convert_unchecked, edit_config
 from support.models import write_hf_model
 from support.tokenizer_files import write_tokenizer
+from support.unchecked_configs import skip_config_check
 from support.variants import variant
 
 _PREFIX = "causal_lm.layer_stack.layers"
@@ -125,7 +126,9 @@ def test_what_a_wrong_converter_made_is_caught_and_located(
     fields: set[str],
     tensors: set[str],
     place: tuple[int, str] | None,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    skip_config_check(monkeypatch)
     convert(hf, tmp_path / "fg", ConvertOptions(logit_check=False), converter=converter())
     options = VerifyOptions(trust_remote_code=True, logit_check=place is not None)
     verification = verify(hf, tmp_path / "fg", options)

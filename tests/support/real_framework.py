@@ -8,8 +8,13 @@ import json
 import os
 import random
 import shutil
+import signal
+import socket
 import subprocess
 import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,10 +36,10 @@ SAMANTHA = CHECKOUT / "examples" / "finetune" / "samantha"
 EVALUATION = CHECKOUT / "examples" / "evaluate" / "eval"
 _WORKSPACE = ROOT / "tests" / "framework_real" / "workspace"
 
-_WORDS = (
-    "river mill bridge stone light house garden winter train letter music window morning table "
-    "friend story road forest bread water"
-).split()
+_WORDS = [
+    *("river", "mill", "bridge", "stone", "light", "house", "garden", "winter", "train", "letter"),
+    *("music", "window", "morning", "table", "friend", "story", "road", "forest", "bread", "water"),
+]
 _CHAT_TEMPLATE = (
     "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] "
     "+ '<|im_end|>' + '\n'}}{% endfor %}"
@@ -250,6 +255,52 @@ def framework_command(*arguments: str | Path, timeout: int = 300) -> str:
     )
     assert result.returncode == 0, result.stdout
     return result.stdout
+
+
+def environment(**variables: str) -> dict[str, str]:
+    """The variables of a process that finds the scripts of this environment first."""
+    scripts = str(Path(sys.executable).parent)
+    return {**os.environ, "PATH": os.pathsep.join((scripts, os.environ["PATH"])), **variables}
+
+
+@contextmanager
+def running_server(
+    arguments: Sequence[str], port: int, directory: Path | None = None
+) -> Iterator[None]:
+    """Runs ``forgather`` with arguments that make it a server, until it is no longer needed.
+
+    Args:
+        arguments: What starts it.
+        port: Where it answers.
+        directory: Its working directory.
+    """
+    process = subprocess.Popen(
+        ["forgather", *arguments],
+        cwd=directory,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        deadline = time.monotonic() + 180
+        while not _answers(port):
+            if process.poll() is not None or time.monotonic() > deadline:
+                os.killpg(process.pid, signal.SIGKILL)
+                raise RuntimeError(process.communicate()[0])
+            time.sleep(0.2)
+        yield
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGTERM)
+            process.communicate(timeout=60)
+
+
+def _answers(port: int) -> bool:
+    with socket.socket() as connection:
+        return connection.connect_ex(("127.0.0.1", port)) == 0
 
 
 def load_as_trainer(model: Path, checkpoint: Path | None = None, on_meta: bool = False) -> Any:

@@ -229,7 +229,7 @@ def _describe(
     config, checkpoint = found.config, found.checkpoint
     to_forgather = None if found.is_forgather else mapping
     components = by_component(found.tensors.values(), to_forgather)
-    others = problems.attempt(lambda: _compare_other_weights(found)) or ()
+    others = problems.attempt(lambda: _compare_other_weights(found, mapping)) or ()
     weights = None if checkpoint is None else checkpoint.files.directory
     embeddings = components.get(EMBEDDING, ())
     is_tied = None if config is None else config.get("tie_word_embeddings")
@@ -285,10 +285,10 @@ def _origin(directory: Path) -> Origin | None:
     )
 
 
-def _compare_other_weights(found: _Found) -> tuple[str, ...]:
+def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     if found.checkpoint is None or not found.is_complete:
         return ()
-    return compare_other_headers(found.checkpoint, found.is_forgather)
+    return compare_other_headers(found.checkpoint, found.is_forgather, mapping)
 
 
 def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:

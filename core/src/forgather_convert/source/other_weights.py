@@ -7,7 +7,7 @@ first, which may be the one that is out of date.
 
 import logging
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -16,7 +16,8 @@ from forgather_convert.errors import SourceError
 from forgather_convert.source.dialect import current_tensors
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import stored
-from forgather_convert.tensors.names import RECOMPUTED
+from forgather_convert.tensors.names import RECOMPUTED, compile_pattern
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.other_sets import first_file, other_sets
 from forgather_convert.weights.tensor_ref import TensorRef, format_shape
@@ -32,34 +33,39 @@ class _Set:
     tensors: Mapping[str, TensorRef]
 
     @classmethod
-    def of(cls, checkpoint: Checkpoint) -> "_Set":
+    def of(cls, checkpoint: Checkpoint, has_place: Callable[[str], bool]) -> "_Set":
         tensors = {
             name: ref
             for name, ref in current_tensors(checkpoint.tensors).items()
-            if not re.search(RECOMPUTED, name)
+            if has_place(name) and not re.search(RECOMPUTED, name)
         }
         return cls(first_file(checkpoint.files), tensors)
 
     @property
     def modified(self) -> float:
-        return max(ref.file.stat().st_mtime for ref in self.tensors.values())
+        files = {self.path, *(ref.file for ref in self.tensors.values())}
+        return max(file.stat().st_mtime for file in files)
 
 
-def refuse_other_weights(checkpoint: Checkpoint, is_forgather: bool) -> None:
+def refuse_other_weights(
+    checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping
+) -> None:
     """Refuses weights beside which the same directory has others that differ.
 
     Names, shapes and types are compared first, then all values, in pieces. A second name of a tied
-    tensor makes no difference.
+    tensor makes no difference, nor does a tensor that the family has no place for: older files
+    hold masks and tables.
 
     Args:
         checkpoint: The weights that are chosen.
         is_forgather: Whether they are a Forgather model's, which may have been trained: then others
             that cannot be read are refused, too.
+        mapping: The family's, to Forgather.
 
     Raises:
         SourceError: There are others, and they differ.
     """
-    for one, other in _opened(checkpoint, is_forgather):
+    for one, other in _opened(checkpoint, is_forgather, mapping):
         difference = _difference_of_headers(one, other)
         if difference is None:
             logger.info("Comparing %s with %s", one.path, other.path.name)
@@ -69,14 +75,16 @@ def refuse_other_weights(checkpoint: Checkpoint, is_forgather: bool) -> None:
         logger.info("%s has the same weights as %s", other.path, one.path.name)
 
 
-def compare_other_headers(checkpoint: Checkpoint, is_forgather: bool) -> tuple[str, ...]:
+def compare_other_headers(
+    checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping | None
+) -> tuple[str, ...]:
     """The same by headers alone; says which values were not compared.
 
     Raises:
         SourceError: There are others, and they differ.
     """
     remarks = []
-    for one, other in _opened(checkpoint, is_forgather):
+    for one, other in _opened(checkpoint, is_forgather, mapping):
         difference = _difference_of_headers(one, other)
         if difference is not None:
             raise _differing(one, other, difference)
@@ -88,11 +96,17 @@ def compare_other_headers(checkpoint: Checkpoint, is_forgather: bool) -> tuple[s
     return tuple(remarks)
 
 
-def _opened(checkpoint: Checkpoint, is_forgather: bool) -> Iterable[tuple[_Set, _Set]]:
-    chosen = _Set.of(checkpoint)
-    for other in other_sets(checkpoint.files):
+def _opened(
+    checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping | None
+) -> Iterator[tuple[_Set, _Set]]:
+    others = other_sets(checkpoint.files)
+    if not others:
+        return
+    has_place = _places(mapping, is_forgather)
+    chosen = _Set.of(checkpoint, has_place)
+    for other in others:
         try:
-            yield chosen, _Set.of(other.open())
+            yield chosen, _Set.of(other.open(), has_place)
         except (SourceError, OSError) as error:
             if is_forgather:
                 raise SourceError(
@@ -108,6 +122,22 @@ def _opened(checkpoint: Checkpoint, is_forgather: bool) -> Iterable[tuple[_Set, 
                 error,
                 chosen.path.name,
             )
+
+
+def _places(mapping: WeightMapping | None, is_forgather: bool) -> Callable[[str], bool]:
+    """Whether a family has a place for a tensor of a name, with or without the base's prefix."""
+    if mapping is None:
+        return lambda _: True
+    rules = (mapping.inverted() if is_forgather else mapping).rules
+    sources = {source for rule in rules for source in rule.sources}
+    known = [
+        compile_pattern(pattern)
+        for source in sorted(sources)
+        for pattern in (source, source.partition(".")[2])
+    ]
+    return lambda name: any(
+        pattern.fullmatch(text) for pattern in known for text in (name, name.partition(".")[2])
+    )
 
 
 def _difference_of_headers(one: _Set, other: _Set) -> str | None:

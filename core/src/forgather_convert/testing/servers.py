@@ -1,6 +1,6 @@
 """What inference servers ask of a model's code, written again from what they were seen to do.
 
-The rules are those of the transformers backend of vLLM 0.33.0 (``--model-impl transformers``), which
+The rules are those of vLLM 0.33.0 (its transformers backend, ``--model-impl transformers``), which
 needs transformers 5.16.1 or later, and for norms those of SGLang 0.5.23. vLLM reads the source of
 every module's ``forward`` for the attention function that it calls, puts its own in the place of
 that function, and calls the model without its head.
@@ -95,10 +95,10 @@ def _is_lookup(node: ast.expr | None) -> bool:
 def _scale(call: ast.Call, module: Any) -> float | None:
     """The value of the argument ``scaling``; ``None`` where a server cannot find it out."""
     given = [keyword.value for keyword in call.keywords if keyword.arg == "scaling"]
-    if not given:
-        return float(module.head_dim) ** -0.5
     value: Any = None
-    if isinstance(given[0], ast.Constant):
+    if not given:
+        value = float(module.head_dim) ** -0.5
+    elif isinstance(given[0], ast.Constant):
         value = given[0].value
     elif isinstance(given[0], ast.Attribute) and ast.unparse(given[0].value) == "self":
         value = getattr(module, given[0].attr, None)
@@ -127,9 +127,7 @@ def _attend(
     return output.transpose(1, 2), None
 
 
-def _attend_as_a_server(
-    module: nn.Module, *heads: torch.Tensor, **kwargs: Any
-) -> tuple[torch.Tensor, None]:
+def _attend_as_a_server(module: nn.Module, *heads: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
     """The same, ``[tokens, heads * size]``."""
     output, weights = _attend(module, *heads, **kwargs)
     return output.reshape(output.shape[1], -1), weights

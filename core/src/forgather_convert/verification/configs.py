@@ -17,6 +17,8 @@ BOOKKEEPING = frozenset(
         "auto_map",
         "dtype",
         "model_type",
+        # What tokenizers read is compared by itself.
+        "tokenizer_class",
         "torch_dtype",
         "transformers_version",
     }
@@ -74,10 +76,12 @@ def compare_across(
     """
     known = known_fields(hf) - ({*rope_fields} - inherited_fields())
     said = forgather.to_dict().keys()
-    own_names = {name: field_names.get(name, name) for name in known}
+    # The source's config may have a field by either name of the class's attribute_map.
+    aliases = {name: alias for alias, name in hf.attribute_map.items()}
     stated = {
         name: _field(forgather, own_name)
-        for name, own_name in own_names.items()
+        for name in known
+        for own_name in (aliases.get(name, name), field_names.get(name, name))
         if own_name in said
     }
     derived = _derived(hf, stated)

@@ -91,7 +91,7 @@ def open_model(
     )
     hooks = converter_for(detection.model_type, path, options, converter)
     hooks = hooks.with_extensions(extensions)
-    refuse_other_weights(detection.checkpoint, detection.is_forgather)
+    refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
     check_json_files(detection.metadata_directory)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
     side = open_source(detection, hooks, options).side

@@ -30,6 +30,7 @@ class GPT2Converter(HFConverter):
     """Converts GPT-2."""
 
     model_type = "gpt2"
+    aliases = ("gpt-sw3",)
     tiny_configs = TINY_CONFIGS
     tokenizer_class = "GPT2Tokenizer"
     has_rope = False

@@ -10,6 +10,7 @@ class LlamaConverter(HFConverter):
     """Converts Llama 1 to 3.x and the models that share their architecture."""
 
     model_type = "llama"
+    aliases = ("internlm3", "iquestcoder")
     tiny_configs = TINY_CONFIGS
     tokenizer_class = "LlamaTokenizer"
     hyperparameters = (*STANDARD_HYPERPARAMETERS, "attention_bias", "mlp_bias")

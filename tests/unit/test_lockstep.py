@@ -1,0 +1,159 @@
+"""Runs in lockstep compute what runs alone do, and read what they have in common once."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from forgather_convert.validation import lockstep
+from forgather_convert.validation.lockstep import Lockstep, LockstepRun, places_of
+from forgather_convert.validation.streamed_parameters import LogitSelection, Product, streaming
+
+_FIELDS: dict[str, Any] = {
+    "vocab_size": 96,
+    "hidden_size": 64,
+    "intermediate_size": 112,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "max_position_embeddings": 8,
+}
+_DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
+_MODELS = {
+    "llama": _FIELDS,
+    "gpt2": {"vocab_size": 96, "n_embd": 64, "n_layer": 2, "n_head": 4},
+    "mixtral": {**_FIELDS, "num_local_experts": 4},
+    "dynamic": {**_FIELDS, "rope_scaling": _DYNAMIC, "rope_parameters": _DYNAMIC},
+}
+_LENGTHS = (7, 1, 20, 2)
+
+
+def model_of(name: str) -> Any:
+    torch.manual_seed(0)
+    kind = "llama" if name == "dynamic" else name
+    config = AutoConfig.for_model(kind, **_MODELS[name])
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+
+
+def ids(length: int) -> torch.Tensor:
+    return torch.randint(3, 96, (1, length), generator=torch.Generator().manual_seed(length))
+
+
+def compute(model: Any, length: int) -> torch.Tensor:
+    logits: torch.Tensor = model(ids(length), use_cache=False).logits
+    return logits
+
+
+def run_both(
+    one: Any, other: Any, action: Callable[[Any, int], torch.Tensor] = compute
+) -> tuple[list[LockstepRun], list[LockstepRun]]:
+    """All lengths in both models."""
+    with (
+        streaming(one, torch.float32, "cpu", lambda _: None) as ours,
+        streaming(other, torch.float32, "cpu", lambda _: None) as theirs,
+    ):
+        sources, results = (
+            [
+                LockstepRun(model, parameters, LogitSelection(), lambda m, n=length: action(m, n))
+                for length in _LENGTHS
+            ]
+            for model, parameters in ((one, ours), (other, theirs))
+        )
+        Lockstep(sources, results, (places_of(ours), places_of(theirs))).complete()
+    return sources, results
+
+
+def results_of(runs: list[LockstepRun]) -> list[torch.Tensor]:
+    assert [run.error for run in runs] == [None] * len(runs)
+    found = [run.result for run in runs if run.result is not None]
+    assert len(found) == len(_LENGTHS)
+    return found
+
+
+@pytest.fixture
+def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
+    """The products that are computed: of which parameter, and whether for all runs."""
+    found: list[tuple[str, bool]] = []
+    compute_one = Product.compute
+
+    def note(self: Product, input: Any = None, is_shared: bool = False) -> torch.Tensor:
+        found.append((self.matrix.name, is_shared))
+        return compute_one(self, input, is_shared)
+
+    monkeypatch.setattr(lockstep.Product, "compute", note)
+    return found
+
+
+@pytest.mark.parametrize("name", _MODELS)
+def test_every_run_is_as_it_is_alone(name: str) -> None:
+    """Equal models are equal bit for bit; a run alone has other shapes, and so other last bits."""
+    model = model_of(name)
+    with torch.no_grad():
+        alone = [compute(model_of(name), length) for length in _LENGTHS]
+    sources, results = map(results_of, run_both(model, model_of(name)))
+    for one, other, expected in zip(sources, results, alone, strict=True):
+        assert torch.equal(one, other)
+        torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_equal_products_are_computed_once(products: list[tuple[str, bool]]) -> None:
+    run_both(model_of("llama"), model_of("llama"))
+    assert products
+    assert all(is_shared for _, is_shared in products)
+    names = [name for name, _ in products]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj", "lm_head"])
+def test_a_different_weight_is_seen_and_used(name: str, products: list[tuple[str, bool]]) -> None:
+    """The last bit of one number, from where on each run computes by itself."""
+    one, other = model_of("llama"), model_of("llama")
+    weight = other.get_parameter(f"{name}.weight").data.view(-1)
+    weight[5] = torch.nextafter(weight[5], torch.tensor(float("inf")))
+    run_both(one, other)
+    alone = [found for found, is_shared in products if not is_shared]
+    assert f"{name}.weight" in alone
+    assert "model.layers.0.self_attn.q_proj.weight" not in alone
+
+
+def test_a_different_input_is_seen() -> None:
+    """A model that is wrong for one run only is not given what the other's run computes."""
+    one, other = model_of("llama"), model_of("llama")
+
+    def wrong(model: Any, length: int) -> torch.Tensor:
+        is_wrong = model is other and length == 20
+        logits: torch.Tensor = model(ids(length) + int(is_wrong), use_cache=False).logits
+        return logits
+
+    sources, results = map(results_of, run_both(one, other, wrong))
+    equal = [torch.equal(*pair) for pair in zip(sources, results, strict=True)]
+    assert equal == [True, True, False, True]
+
+
+@pytest.mark.parametrize("fails_in", [0, 1])
+def test_an_error_ends_all_runs(fails_in: int) -> None:
+    models = model_of("llama"), model_of("llama")
+    before = threading.active_count()
+
+    def fail(model: Any, length: int) -> torch.Tensor:
+        logits = compute(model, length)
+        if model is models[fails_in] and length == 1:
+            raise RuntimeError("not this one")
+        return logits
+
+    found = run_both(*models, fail)
+    errors = [[str(run.error) for run in runs if run.error] for runs in found]
+    assert errors[fails_in] == ["not this one"]
+    assert errors[1 - fails_in] == []
+    assert threading.active_count() == before
+
+
+def test_runs_do_not_see_what_others_leave_in_a_module() -> None:
+    """A rotary embedding of this kind keeps the frequencies of the longest sequence."""
+    model = model_of("dynamic")
+    before = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    run_both(model, model_of("dynamic"))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in model.named_buffers())
