@@ -48,7 +48,8 @@ def test_commands(tmp_path: Path) -> None:
     log = run(train, tmp_path)
     assert log.count("**** Training Completed *****") == 1
     assert log.count("**** Evaluation Completed *****") == 1
-    assert len(Training.read(tmp_path / "fg_llama").eval_losses) == 1
+    assert len(Training.read(tmp_path / "fg_llama").losses) == 8
+    assert "'eval_loss':" in log
 
     start, _, client = serve.partition("\n")
     arguments = start.split()[1:]

@@ -1,5 +1,6 @@
 """The framework trains what was converted as it trains what it converted itself."""
 
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,8 +61,8 @@ def test_losses_are_those_of_the_frameworks_own_conversion(
     theirs = train(project, copy(made.theirs))
     assert len(ours.losses) == 12
     assert ours.losses[-1] < ours.losses[0] - 0.2
-    # Its own code rounds in another order: that shows in bfloat16.
-    tolerance = 1e-4 if source.dtype == "float32" else 2e-2
+    # Its own code rounds in another order. A loss in bfloat16 is a multiple of 1/32 at this size.
+    tolerance = 1e-4 if source.dtype == "float32" else 1 / 32
     assert ours.losses == pytest.approx(theirs.losses, abs=tolerance)
     assert ours.eval_losses == pytest.approx(theirs.eval_losses, abs=tolerance)
 
@@ -97,11 +98,11 @@ def test_evaluation_command(models: GetModels, copy: Copy, project: Path) -> Non
     made = models(TIED)
     losses = []
     for model in (made.ours, made.theirs):
-        place = copy(model)
-        log = framework_command("-p", EVALUATION, "train", "-M", place)
+        log = framework_command("-p", EVALUATION, "train", "-M", copy(model))
         assert "**** Evaluation Completed *****" in log
-        losses += Training.read(place).eval_losses
-    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+        losses += re.findall(r"'eval_loss': ([\d.]+)", log)
+    ours, theirs = map(float, losses)
+    assert ours == pytest.approx(theirs, abs=1e-4)
 
 
 @pytest.mark.parametrize("source", [TIED, UNTIED], ids=lambda source: source.id)
@@ -211,12 +212,16 @@ def test_fused_loss(
         "activation_dropout",
     ],
 )
-def test_dropout(field: str, models: GetModels, copy: Copy, project: Path) -> None:
+def test_dropout(field: str, models: GetModels, copy: Copy) -> None:
     """The same numbers are drawn, in the same order, as by the framework's own model."""
     made = models(UNTIED)
-    ours, theirs = copy(made.ours), copy(made.theirs)
-    for model in (ours, theirs):
-        edit_config(model, **{field: 0.1})
-    result = train(project, ours)
-    assert result.losses != pytest.approx(train(project, copy(made.ours)).losses, abs=1e-4)
-    assert result.losses == pytest.approx(train(project, theirs).losses, abs=1e-4)
+    found = []
+    for path in (made.ours, made.theirs):
+        directory = copy(path)
+        edit_config(directory, **{field: 0.25})
+        model = load_as_trainer(directory).train()
+        torch.manual_seed(1)
+        found.append(logits(model, random_ids()))
+    torch.testing.assert_close(*found, atol=1e-5, rtol=0)
+    without = logits(load_as_trainer(made.ours).train(), random_ids())
+    assert not torch.allclose(found[0], without, atol=1e-2)

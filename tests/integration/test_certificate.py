@@ -27,6 +27,7 @@ from support.directories import differences
 from support.lies import LIES
 from support.lying import assert_refused
 from support.models import write_hf_model
+from support.unchecked_configs import skip_reverse_plan
 from support.variants import Variant, variant
 
 LLAMA = variant("llama-default")
@@ -135,8 +136,11 @@ def test_an_alias_keeps_its_type(tmp_path: Path) -> None:
     assert differences(source, tmp_path / "back") == []
 
 
-def test_a_type_that_only_seems_to_be_the_same_is_refused(tmp_path: Path) -> None:
+def test_a_type_that_only_seems_to_be_the_same_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A Llama cannot say that a Mistral has no window."""
+    skip_reverse_plan(monkeypatch)
     source = write_hf_model(tmp_path / "hf", MISTRAL)
     (tmp_path / "converter.py").write_text(_ALIAS)
     options = ConvertOptions(converter_paths=(tmp_path / "converter.py",))
@@ -241,8 +245,11 @@ def test_a_source_that_loads_incompletely_is_blamed(
 # Limits
 
 
-def test_limits_that_only_one_side_has_are_refused(tmp_path: Path) -> None:
+def test_limits_that_only_one_side_has_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A window that no field of the source's class says, far behind what can be run."""
+    skip_reverse_plan(monkeypatch)
 
     class Windowed(LlamaConverter):
         def create_project_config(self, src_config: Any, max_length: int | None = None) -> Any:

@@ -17,6 +17,8 @@ BOOKKEEPING = frozenset(
         "auto_map",
         "dtype",
         "model_type",
+        # What tokenizers read is compared by itself.
+        "tokenizer_class",
         "torch_dtype",
         "transformers_version",
     }
