@@ -36,9 +36,7 @@ GENERATE = Path(__file__).with_name("generate.py")
 #: The kernels of vLLM for attention on a CPU have no smaller heads.
 HEAD_DIM = 32
 
-has_kernels = any(
-    hasattr(torch.ops._C, name) for name in ("cpu_attention_with_kv_cache", "cutlass_scaled_mm")
-)
+has_kernels = hasattr(torch.ops._C, "cpu_attention_with_kv_cache")
 
 
 def write_pair(directory: Path, model_type: str, config: str, **fields: Any) -> tuple[Path, Path]:
