@@ -1,5 +1,6 @@
 """An adapter of PEFT does to the converted model what it does to the original, bit for bit."""
 
+import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from forgather_convert import ConvertOptions, convert, plan
+from forgather_convert import ConvertOptions, ValidationError, api, convert, plan
 from forgather_convert.adapters.provenance import ADAPTER_PROVENANCE_FILE
+from forgather_convert.reporting.proof import describe_proof
 from support.adapters import with_adapter, write_adapter
 from support.command import forgather, run_convert
 from support.converting import convert_unchecked, logits_of
@@ -246,6 +248,43 @@ def test_on_the_command_line(pair: Pair, adapter: Path, tmp_path: Path) -> None:
     content = json.loads(result.stdout)
     assert content["direction"] == "to_forgather"
     assert content["files"] == sorted(snapshot(fg))
-    assert content["logits"] is None
+    assert content["logits"]["equal"] is True
+    # Eleven tokens alone, and two rows of them of which three are padding.
+    assert content["certificate"] == (
+        "Verified on 2 runs over 30 positions: logits bit-identical to the source's."
+    )
     assert forgather("convert", adapter, fg, "--base", pair.hf).returncode == 1
     run_convert(adapter, fg, "--base", pair.hf, "--overwrite")
+
+
+def test_an_adapter_that_computes_something_else_is_refused(
+    pair: Pair, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute = api.execute
+
+    def execute_badly(plan: Any, staged: Path, *arguments: Any) -> None:
+        execute(plan, staged, *arguments)
+        weights = staged / "adapter_model.safetensors"
+        data = bytearray(weights.read_bytes())
+        data[-1] ^= 0x40
+        weights.write_bytes(data)
+
+    monkeypatch.setattr(api, "execute", execute_badly)
+    with pytest.raises(ValidationError, match="with the converted adapter, the model does not"):
+        to_base(adapter, tmp_path / "fg", pair.hf)
+    assert not (tmp_path / "fg").exists()
+
+
+def test_without_peft_nothing_is_said_to_be_verified(
+    pair: Pair, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_spec = importlib.util.find_spec
+
+    def find_other(name: str, *arguments: Any) -> Any:
+        return None if name == "peft" else find_spec(name, *arguments)
+
+    monkeypatch.setattr(importlib.util, "find_spec", find_other)
+    options = ConvertOptions(base=pair.hf)
+    result = convert(adapter, tmp_path / "fg", options)
+    assert result.logits is None
+    assert describe_proof(result).startswith("Not verified: the logits were not compared")

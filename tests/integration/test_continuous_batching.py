@@ -2,11 +2,7 @@
 
 import pytest
 
-from support.continuous_batching import (
-    assert_same_batches,
-    memory_for_batches,
-    needs_pinned_memory,
-)
+from support.continuous_batching import assert_same_batches, memory_for_batches
 from support.pairs import Pair, every_attention
 from support.variants import variant
 
@@ -20,7 +16,6 @@ __all__ = ["memory_for_batches"]
 )
 @pytest.mark.parametrize("dtype", ["float32"])
 @every_attention
-@needs_pinned_memory
 @pytest.mark.usefixtures("memory_for_batches")
 def test_continuous_batching(pair: Pair, attention: str) -> None:
     assert_same_batches(*pair.load(attention))

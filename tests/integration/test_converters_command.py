@@ -188,7 +188,9 @@ def test_check_passes_for_the_families(family: str) -> None:
     for name in names:
         _, detail = steps[f"a tiny model converts both ways, config '{name}'"]
         assert "identical logits" in detail
-    assert len(steps) == 4 + 2 * len(names)
+        _, detail = steps[f"it computes and trains alike, config '{name}'"]
+        assert "identical weights after a step" in detail
+    assert len(steps) == 4 + 3 * len(names)
 
 
 def vendor(body: str) -> str:

@@ -123,11 +123,11 @@ def test_the_check_does_not_take_this_tools_numbers(
     with caplog.at_level(logging.WARNING):
         if TRANSFORMERS_MAJOR < 5:
             convert(source, tmp_path / "fg", DEQUANTIZE)
-            assert "it proves names and code, and not these numbers" in caplog.text
+            assert "it compares names and code, and not these numbers" in caplog.text
         else:
             with pytest.raises(ValidationError, match="dissimilar"):
                 convert(source, tmp_path / "fg", DEQUANTIZE)
-            assert "it proves names and code" not in caplog.text
+            assert "it compares names and code" not in caplog.text
 
 
 def test_blocks_that_are_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -138,7 +138,7 @@ def test_blocks_that_are_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
         convert(tmp_path / "fg", tmp_path / "back")
     assert result.logits is not None
     assert "21 quantized tensors do not divide into whole blocks" in caplog.text
-    assert "it proves names and code, and not these numbers" in caplog.text
+    assert "it compares names and code, and not these numbers" in caplog.text
     expected = expected_state(fp8_state(CUT, (16, 16)), (16, 16), torch.bfloat16)
     assert_equal_tensors(load_file(tmp_path / "back" / "model.safetensors"), expected)
 
@@ -304,3 +304,36 @@ def test_the_provenance_does_not_promise_the_quantized_files(tmp_path: Path) -> 
     assert provenance["options"] == {"dequantize": True}
     assert "quantization_config" not in json.loads(provenance["hf_config"])
     assert provenance["dtypes"] == ["bfloat16"]
+
+
+@pytest.mark.parametrize(
+    ("quantization", "reason"),
+    [
+        (
+            {"quant_method": "compressed-tensors"},
+            "only 'fp8' in scaled blocks and 'mxfp4' are read",
+        ),
+        ({"quant_method": "fbgemm_fp8"}, "only 'fp8' in scaled blocks and 'mxfp4' are read"),
+        ({"expert_dtype": "fp4"}, "its experts are stored as 'fp4'"),
+    ],
+)
+def test_formats_that_are_not_read_are_refused_for_that_reason(
+    quantization: dict[str, Any], reason: str, tmp_path: Path
+) -> None:
+    source = write_fp8_model(tmp_path / "hf", LLAMA, quantization=quantization)
+    with pytest.raises(UnsupportedModelError, match=reason) as error:
+        convert(source, tmp_path / "fg", DEQUANTIZE)
+    assert "without loss" not in str(error.value)
+
+
+def test_scales_of_another_format_are_named(tmp_path: Path) -> None:
+    """They are not missing: to download the model again would not help."""
+
+    def rename(state: dict[str, torch.Tensor]) -> None:
+        for name in [name for name in state if name.endswith("_scale_inv")]:
+            state[name.removesuffix("_inv")] = state.pop(name)
+
+    source = write_fp8_model(tmp_path / "hf", LLAMA, change=rename)
+    with pytest.raises(UnsupportedModelError, match="another format of FP8") as error:
+        convert(source, tmp_path / "fg", DEQUANTIZE)
+    assert ".weight_scale' as its scale" in str(error.value)

@@ -7,14 +7,13 @@ import torch
 
 from forgather_convert import HFConverter, MappingError, ValidationError, convert
 from forgather_convert.discovery.choice import resolve_converter
-from forgather_convert.planning import planner
 from forgather_convert.validation.alignment import align
 from forgather_convert.validation.first_difference import FirstDifference, find_first_difference
 from forgather_convert.validation.trace import output_of, trace
 from support import wrong_converters as wrong
 from support.models import load_hf, write_hf_model
 from support.pairs import Pair
-from support.unchecked_configs import skip_config_check
+from support.unchecked_configs import skip_config_check, skip_reverse_plan
 from support.variants import Variant, variant
 
 #: For each converter that is wrong in a way that only the outputs show: the layer; the component
@@ -54,7 +53,7 @@ def test_failed_check_names_layer_and_component(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     # Some of them would be refused before anything is computed: they lose a field of the config.
-    monkeypatch.setattr(planner, "check_reversible", lambda *_: None)
+    skip_reverse_plan(monkeypatch)
     skip_config_check(monkeypatch)
     text = message_of(source, tmp_path / "fg", converter)
     assert f"\nThe first difference is in layer {layer}, in {component} (causal_lm." in text

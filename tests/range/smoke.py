@@ -16,11 +16,7 @@ from forgather_convert.converter_tools.tiny_models import tiny_cases, write_tiny
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.reference import UnreadableConfigError
-from support.continuous_batching import (
-    assert_same_batches,
-    memory_for_batches,
-    needs_pinned_memory,
-)
+from support.continuous_batching import assert_same_batches, memory_for_batches
 from support.converting import convert_unchecked
 from support.directories import differences
 from support.models import load_forgather, load_hf, padding_mask, prompt
@@ -87,7 +83,6 @@ def test_generation(pair: Pair, attention: str, cache: str | None) -> None:
 
 @every_variant
 @float32
-@needs_pinned_memory
 @pytest.mark.usefixtures("memory_for_batches")
 def test_continuous_batching(pair: Pair) -> None:
     assert_same_batches(*pair.load())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from forgather_convert.planning import planner
 from forgather_convert.verification import conversion
 from forgather_convert.verification.conversion import ConfigComparison
 
@@ -9,3 +10,8 @@ from forgather_convert.verification.conversion import ConfigComparison
 def skip_config_check(monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the end of a test, configs agree whatever they say."""
     monkeypatch.setattr(conversion, "check_configs", lambda planned, options: ConfigComparison(0))
+
+
+def skip_reverse_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the end of a test, plans to Forgather need not have a reverse plan."""
+    monkeypatch.setattr(planner, "check_reversible", lambda *_: None)

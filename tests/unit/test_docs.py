@@ -118,6 +118,22 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert f"({page.name})" in (DOCS / "README.md").read_text()
 
 
+def test_what_is_known_of_tools_says_from_where() -> None:
+    """A test of every day, an environment, or a date."""
+    root = DOCS.parent
+    environments = re.findall(r"^\[testenv:([^\]]+)\]", (root / "tox.ini").read_text(), re.M)
+    rows = re.findall(r"^\|.*\| ([^|]+) \|$", (DOCS / "where-it-works.md").read_text(), re.M)
+    known = [row for row in rows if row != "known from"]
+    assert len(known) > 20
+    for row in known:
+        if match := re.fullmatch(r"daily: `([^`]+)`", row):
+            assert (root / match[1]).is_file(), row
+        elif match := re.fullmatch(r"environment: `tox run -e ([^`]+)`", row):
+            assert match[1] in environments, row
+        else:
+            assert re.match(r"once: 20\d\d-\d\d-\d\d\b", row), row
+
+
 def test_examples_import_what_there_is() -> None:
     for page in DOCS.glob("*.md"):
         for names in re.findall(r"^from forgather_convert import (.+)$", page.read_text(), re.M):
@@ -167,7 +183,7 @@ def test_every_role_and_component_is_documented() -> None:
         f"{path.stem}:{node.name}"
         for path in files
         for node in ast.parse(path.read_text()).body
-        if isinstance(node, ast.ClassDef) and node.bases
+        if isinstance(node, ast.ClassDef) and node.bases and not node.name.startswith("_")
     }
     documented = set(re.findall(r"^\| `([a-z_]+:[A-Za-z]+)` \|", page, re.M))
     assert documented == classes

@@ -37,6 +37,7 @@ from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.weights.formats import CORE_FORMATS
 
 if TYPE_CHECKING:
+    from forgather_convert.adapters.logit_check import AdaptedModels
     from forgather_convert.verification.conversion import ConfigComparison
 
 logger = logging.getLogger(__name__)
@@ -66,6 +67,13 @@ class ConversionResult:
     hashes: Mapping[str, str] | None
 
 
+@dataclass(frozen=True)
+class _PlannedAdapter:
+    plan: ConversionPlan
+    models: "AdaptedModels"
+    calls: ExtensionCalls
+
+
 def plan(
     source: Path,
     destination: Path,
@@ -89,7 +97,7 @@ def plan(
     place, options = resolve_destination(Path(destination)), options or ConvertOptions()
     progress = progress or Progress()
     if options.base is not None:
-        plan = _plan_adapter(Path(source), place, options, options.base, converter, progress)[0]
+        plan = _plan_adapter(Path(source), place, options, options.base, converter, progress).plan
     else:
         request, _ = _read(Path(source), place, options, converter, progress)
         with paused_collection():
@@ -175,7 +183,8 @@ def _convert_adapter(
     converter: HFConverter | None,
     write: Write | None,
 ) -> ConversionResult:
-    plan, calls = _plan_adapter(source, place, options, base, converter, progress)
+    planned = _plan_adapter(source, place, options, base, converter, progress)
+    plan, logits = planned.plan, None
     is_original = plan.direction is Direction.TO_FORGATHER
     logger.info("Converting an adapter to %s", "Forgather" if is_original else "HuggingFace")
     if on_plan is not None:
@@ -185,10 +194,15 @@ def _convert_adapter(
         check_destination(base, place, options.overwrite)
         free = free_bytes(staging.content)
         _write(plan, staging, free, write or execute, progress)
+        if options.logit_check:
+            from forgather_convert.adapters.logit_check import check_adapter
+
+            progress.start(Phase.CHECK)
+            logits = check_adapter(planned.models, source, staging.content, options)
         hashes = _hash(staging, options, progress)
         _commit(plan, staging, options, on_written, progress)
-    result = ConversionResult(plan, None, None, None, progress.seconds(), hashes)
-    return _finished(result, place, calls)
+    result = ConversionResult(plan, None, logits, None, progress.seconds(), hashes)
+    return _finished(result, place, planned.calls)
 
 
 def _hash(
@@ -289,7 +303,7 @@ def _plan_adapter(
     base: Path,
     converter: HFConverter | None,
     progress: Progress,
-) -> tuple[ConversionPlan, ExtensionCalls]:
+) -> _PlannedAdapter:
     from forgather_convert.adapters.adapter_directory import read_adapter
     from forgather_convert.adapters.planner import (
         options_of_base,
@@ -304,7 +318,7 @@ def _plan_adapter(
     options = options_of_base(options)
     request, calls = _request(base, destination, options, converter)
     progress.start(Phase.PLAN)
-    return plan_adapter(adapter, request), calls
+    return _PlannedAdapter(*plan_adapter(adapter, request), calls)
 
 
 def _request(

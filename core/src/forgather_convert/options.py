@@ -54,6 +54,7 @@ class ConvertOptions:
         trust_remote_code: Let the check run a Forgather source's own code where it is not,
             byte for byte, what the generator writes.
         follow_links: Copy the files that symbolic links in the source lead to outside of it.
+        drop_unused: Leave out the tensors that the model does not use.
         logit_check: Compare the logits of source and result before the result appears.
         logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result. All of it is read once more.
@@ -82,6 +83,7 @@ class ConvertOptions:
     overwrite: bool = False
     trust_remote_code: bool = False
     follow_links: bool = False
+    drop_unused: bool = False
     logit_check: bool = True
     logit_tolerance: float | None = None
     hashes: bool = False

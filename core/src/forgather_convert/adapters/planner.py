@@ -7,6 +7,7 @@ from typing import Any
 
 from forgather_convert.adapters.adapter_directory import AdapterDirectory
 from forgather_convert.adapters.config import convert_config
+from forgather_convert.adapters.logit_check import AdaptedModels
 from forgather_convert.adapters.parameter_links import ParameterLinks
 from forgather_convert.adapters.provenance import (
     ADAPTER_PROVENANCE_FILE,
@@ -29,6 +30,7 @@ from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.source.readable_weights import ADAPTER_CONFIG_FILE, ADAPTER_SAFETENSORS_FILE
 from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.weights.formats import has_weights
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
@@ -83,12 +85,17 @@ def options_of_base(options: ConvertOptions) -> ConvertOptions:
     return options
 
 
-def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> ConversionPlan:
+def plan_adapter(
+    adapter: AdapterDirectory, request: PlanRequest
+) -> tuple[ConversionPlan, AdaptedModels]:
     """Plans the conversion of an adapter completely; nothing is written.
 
     Args:
         adapter: The adapter.
         request: What a conversion of its base model would be made from.
+
+    Returns:
+        The plan, and the models that the adapter and its counterpart are for.
 
     Raises:
         ForgatherConvertError: It is not possible, with what stands in the way.
@@ -121,7 +128,7 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> ConversionP
         content = original.config.encode("utf-8")
     writes.append(WriteFile(ADAPTER_CONFIG_FILE, content))
     files = _side_files(adapter, detection.direction, request.options.follow_links)
-    return ConversionPlan(
+    plan = ConversionPlan(
         source=adapter.path,
         destination=request.destination,
         direction=detection.direction,
@@ -135,6 +142,17 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> ConversionP
         converter=request.hooks.name,
         weights_states=adapter.weights_states,
     )
+    match = match_tensors(
+        opened.side.tensors,
+        destination.mapping,
+        destination.parameters,
+        opened.side.config,
+        str(opened.side.weights_directory),
+    )
+    models = AdaptedModels(
+        opened.side, match.source_state, destination, match.expressions, detection.dtype
+    )
+    return plan, models
 
 
 def _provenance_write(adapter: AdapterDirectory) -> WriteFile:

@@ -56,6 +56,7 @@ OPTION_GROUPS = {
         "--chat-template-path",
         "--format",
         "--max-shard-size",
+        "--drop-unused",
         "--overwrite",
     ),
     "The vocabulary": ("--add-tokens", "--skip-default-tokens", "--pad-vocab-to-multiple-of"),
@@ -172,6 +173,11 @@ OPTION_GROUPS = {
     type=SizeParameter(),
     help="Largest weights file, as 5GB. Default: the source's files, where they can be kept.",
 )
+@click.option(
+    "--drop-unused",
+    is_flag=True,
+    help="Leave out tensors that the model does not use, such as layers for speculative decoding.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the destination when all is done.")
 @click.option("--no-logit-check", is_flag=True, help="Do not compare the logits.")
 @click.option(
@@ -223,6 +229,7 @@ def convert_command(
     dry_run: bool,
     weights_format: str,
     max_shard_size: int | None,
+    drop_unused: bool,
     overwrite: bool,
     no_logit_check: bool,
     logit_tolerance: float | None,
@@ -284,6 +291,7 @@ def convert_command(
         overwrite=overwrite,
         trust_remote_code=trust_remote_code,
         follow_links=follow_links,
+        drop_unused=drop_unused,
         logit_check=not no_logit_check,
         logit_tolerance=logit_tolerance,
         hashes=hashes or report_path is not None,

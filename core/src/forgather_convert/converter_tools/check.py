@@ -88,8 +88,14 @@ def check_converter(hooks: FamilyHooks) -> Iterator[CheckStep]:
         yield step
         if step.outcome is Outcome.FAILED:
             yield CheckStep(converts, Outcome.SKIPPED)
+            continue
+        step = attempt(converts, partial(_check_conversion, hooks, make_config))
+        yield step
+        uses = f"it computes and trains alike, {case}"
+        if step.outcome is Outcome.FAILED:
+            yield CheckStep(uses, Outcome.SKIPPED)
         else:
-            yield attempt(converts, partial(_check_conversion, hooks, make_config))
+            yield attempt(uses, partial(_check_use, hooks, make_config))
 
 
 def _check_signatures(hooks: FamilyHooks) -> str:
@@ -166,6 +172,12 @@ def _check_conversion(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str
             raise ConverterError(f"{', '.join(differing)} came back as another file than it was.")
     positions = min(_positions(result) for result in results)
     return f"identical logits over {positions} positions, identical files"
+
+
+def _check_use(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:
+    from forgather_convert.converter_tools.training_step import check_use
+
+    return check_use(hooks, make_config())
 
 
 def _positions(result: Any) -> int:

@@ -39,7 +39,9 @@ def tiny_cases(hooks: FamilyHooks) -> dict[str, Callable[[], Any]]:
     They are the converter's tiny configs; for one that has none, the defaults of its config
     class with small sizes.
     """
-    own = hooks.tiny_configs()
+    # Those of the family may have fields that the class of an alias calls otherwise.
+    is_alias = hooks.model_type in hooks.converter.aliases
+    own = {} if is_alias else hooks.tiny_configs()
     if own:
         return {
             f"config '{name}'": partial(_read_config, hooks, name, fields)

@@ -8,7 +8,8 @@ from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.tensor_plans import asks_for_layout
-from forgather_convert.sides.provenance import read_provenance
+from forgather_convert.sides.carried_tensors import CarriedTensors
+from forgather_convert.sides.provenance import read_provenance, unused_tensors
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.dialect import (
     current_tensors,
@@ -38,12 +39,15 @@ def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
     if not _keeps_bytes(request):
         return ()
     refs, mapping = request.checkpoint.tensors, request.hooks.weight_mapping()
-    original = None
+    original, unused = None, CarriedTensors()
     if request.detection.direction is Direction.FROM_FORGATHER:
         refs = without_second_names(request.detection.config, current_tensors(refs))
         mapping = mapping.inverted()
         provenance = read_provenance(request.detection.metadata_directory)
         original = provenance.weights if provenance is not None else None
+        if not request.options.drop_unused:
+            directory = request.detection.metadata_directory
+            unused = unused_tensors(directory, provenance, original is not None)
     rename = mapping.renamer()
     tensors = []
     for name, ref in refs.items():
@@ -53,13 +57,15 @@ def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
         elif not re.search(RECOMPUTED, name):
             return ()
     if original is None:
+        if unused.tensors:
+            return ()
         second_names: Mapping[str, str] = {}
         if request.detection.direction is Direction.TO_FORGATHER:
             second_names = second_names_of({tensor.name for tensor in tensors})
         return mirror_layout(tensors, request.checkpoint, second_names).shards
     shapes = {tensor.name: tensor.shape for tensor in tensors}
     parameters = ModelParameters(shapes, tied={}, vocabulary_tensors=())
-    layout = original_layout(tuple(tensors), original, parameters)
+    layout = original_layout(tuple(tensors), original, parameters, unused.tensors)
     return () if layout is None else layout.shards
 
 

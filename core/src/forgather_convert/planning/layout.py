@@ -2,11 +2,12 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
+from forgather_convert.sides.carried_tensors import carried_file_name
 from forgather_convert.source.files import WriteFile
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.weights.checkpoint import Checkpoint
@@ -30,8 +31,11 @@ def mirrors_source(
 ) -> bool:
     """Whether the source's division can be kept: same formats, same types."""
     same_format = checkpoint.files.format == weights_format == SAFETENSORS
+    files = {*checkpoint.files.shards}
     return same_format and all(
-        ref.dtype == tensor.dtype for tensor in tensors for ref in tensor.sources
+        tensor.sources
+        and all(ref.dtype == tensor.dtype and ref.file in files for ref in tensor.sources)
+        for tensor in tensors
     )
 
 
@@ -109,6 +113,15 @@ def _packed(tensors: Iterable[TensorPlan], limit: int) -> list[list[TensorPlan]]
         groups[-1].append(tensor)
         size += tensor.num_bytes
     return groups
+
+
+def carried_layout(tensors: Sequence[TensorPlan]) -> tuple[ShardPlan, ...]:
+    """Files with tensors that the model does not use, which no loader takes for its weights."""
+    shards = packed_layout(tensors, SAFETENSORS, None).shards
+    return tuple(
+        replace(shard, file_name=carried_file_name(number, len(shards)))
+        for number, shard in enumerate(shards, start=1)
+    )
 
 
 def _build(

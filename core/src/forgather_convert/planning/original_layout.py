@@ -1,12 +1,12 @@
 """Gives a Hugging Face model the division into files that its original had."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from forgather_convert.planning.layout import Layout, rebuilt_index
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
-from forgather_convert.sides.original_weights import OriginalWeights, UnreadTensors
+from forgather_convert.sides.original_weights import OriginalWeights
 from forgather_convert.source.files import WriteFile
-from forgather_convert.tensors.expressions import Constant
+from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.safetensors_file import (
     SafetensorsHeader,
@@ -16,14 +16,24 @@ from forgather_convert.weights.safetensors_file import (
 
 
 def original_layout(
-    tensors: tuple[TensorPlan, ...], original: OriginalWeights, parameters: ModelParameters
+    tensors: tuple[TensorPlan, ...],
+    original: OriginalWeights,
+    parameters: ModelParameters,
+    unused: Mapping[str, Expression],
 ) -> Layout | None:
     """Divides tensors as they were divided; ``None`` if they are not the same tensors.
 
-    A header is used as it was, to the byte, if none of its tensors has changed in size
-    or type, and none was too large to be kept.
+    A header is used as it was, to the byte, if all of its tensors are there, and none has changed
+    in size or type.
+
+    Args:
+        tensors: The model's tensors.
+        original: How they were divided.
+        parameters: What the model expects.
+        unused: The tensors that were there beside them.
     """
-    available = {tensor.name: tensor for tensor in tensors}
+    available = {name: TensorPlan(name, value) for name, value in unused.items()}
+    available |= {tensor.name: tensor for tensor in tensors}
     for second, first in parameters.tied.items():
         if first in available:
             available[second] = available[first].renamed(second)
@@ -31,14 +41,15 @@ def original_layout(
     covered: set[str] = set()
     for name, header in original.parsed_headers.items():
         current = {ref.name: parameters.current_name(ref.name) for ref in header.tensors}
-        shard = _shard(name, header, available, current, original.unread_by_name)
+        shard = _shard(name, header, available, current, {*original.unread_by_name})
         if shard is None:
             return None
         if shard.tensors:
             shards.append(shard)
         covered.update(current[tensor.name] for tensor in shard.tensors)
     tied = {**parameters.tied, **{first: second for second, first in parameters.tied.items()}}
-    if any(name not in covered and tied.get(name) not in covered for name in parameters.shapes):
+    wanted = (*parameters.shapes, *unused)
+    if any(name not in covered and tied.get(name) not in covered for name in wanted):
         return None
     return Layout(tuple(shards), _index(shards, original))
 
@@ -48,7 +59,7 @@ def _shard(
     header: SafetensorsHeader,
     available: Mapping[str, TensorPlan],
     current: Mapping[str, str],
-    unread: Mapping[str, UnreadTensors],
+    may_be_absent: Collection[str],
 ) -> ShardPlan | None:
     tensors = []
     is_unchanged = True
@@ -57,13 +68,8 @@ def _shard(
             tensor = available[current[ref.name]].renamed(ref.name)
             tensors.append(tensor)
             is_unchanged &= (tensor.dtype, tensor.shape) == (ref.dtype, ref.shape)
-        elif ref.name in unread:
-            kept = unread[ref.name]
-            if kept.data is None:
-                is_unchanged = False
-                continue
-            value = Constant(ref.dtype, ref.shape, kept.content)
-            tensors.append(TensorPlan(ref.name, value))
+        elif ref.name in may_be_absent:
+            is_unchanged = False
         else:
             return None
     text = header.text

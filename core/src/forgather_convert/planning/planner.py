@@ -2,23 +2,28 @@
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 
+from forgather_convert.errors import SourceError
 from forgather_convert.planning.config_fields import match_config_fields
-from forgather_convert.planning.layout import Layout
+from forgather_convert.planning.layout import Layout, carried_layout
 from forgather_convert.planning.original_layout import original_layout
-from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
+from forgather_convert.planning.rope_length import report_rope_length
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
 from forgather_convert.sides.counterparts import open_source
 from forgather_convert.sides.forgather import ForgatherDestination
-from forgather_convert.sides.side import SourceSide, WrittenFiles
+from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.files import WriteFile
+from forgather_convert.tensors.expressions import Expression, leaves
 from forgather_convert.tensors.matching import match_tensors
+from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.vocabulary.extension import plan_vocabulary
 from forgather_convert.vocabulary.length import report_tokenizer_length
@@ -39,6 +44,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     vocabulary = _planned_vocabulary(request, source)
     if options.max_length is not None:
         report_tokenizer_length(source.directory, options.max_length)
+        report_rope_length(source.config, request.hooks, options.max_length)
     config = source.config if vocabulary is None else changed_config(source.config, vocabulary)
     destination = opened.counterpart(config)
     match = match_tensors(
@@ -49,11 +55,13 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         str(source.weights_directory),
     )
     tensors = tensor_plans(request, match, destination.parameters, vocabulary)
+    unused = _unused_tensors(destination, detection.metadata_directory)
     layout = None
     if destination.original is not None:
-        layout = original_layout(tensors, destination.original, destination.parameters)
+        layout = original_layout(tensors, destination.original, destination.parameters, unused)
+    apart: tuple[ShardPlan, ...] = ()
     if layout is None:
-        layout = choose_layout(request, tensors, destination)
+        layout, apart = _new_layout(request, tensors, unused, destination)
     files = plan_side_files(
         detection.source,
         source.directory,
@@ -64,7 +72,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         writes=_vocabulary_writes(source, vocabulary),
     )
     written = WrittenFiles(
-        unread=source.unread,
+        tensor_files=tuple(shard.file_name for shard in apart),
         carried=tuple(copy.name for copy in files.copies),
         source_dtypes=frozenset(ref.dtype for ref in match.source_state.values()),
         dtypes=frozenset(tensor.dtype for tensor in tensors),
@@ -79,7 +87,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         direction=detection.direction,
         model_type=detection.model_type,
         dtype=detection.dtype,
-        shards=layout.shards,
+        shards=(*layout.shards, *apart),
         # The config comes last: a directory without one is not mistaken for a model.
         writes=(*_index(layout), *files.writes, *own_files),
         copies=files.copies,
@@ -90,9 +98,45 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         config_fields=match_config_fields(
             detection.config, json.loads(own_files[-1].content), _field_names(request)
         ),
-        weights_states=request.checkpoint.files.states,
+        weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
     return PlannedConversion(plan, source, destination, config, match.source_state)
+
+
+def _new_layout(
+    request: PlanRequest,
+    tensors: tuple[TensorPlan, ...],
+    unused: Mapping[str, Expression],
+    destination: DestinationSide,
+) -> tuple[Layout, tuple[ShardPlan, ...]]:
+    """The weights files, and those with tensors that the model does not use, where these are apart.
+
+    In a Hugging Face model they are among the weights.
+    """
+    carried = tuple(TensorPlan(name, value) for name, value in unused.items())
+    if isinstance(destination, ForgatherDestination):
+        return choose_layout(request, tensors, destination), carried_layout(carried)
+    return choose_layout(request, (*tensors, *carried), destination), ()
+
+
+def _unused_tensors(destination: DestinationSide, directory: Path) -> dict[str, Expression]:
+    """What is carried along, and is none of the model's own weights.
+
+    Raises:
+        SourceError: A file with such tensors has one of the model's.
+    """
+    parameters, carried = destination.parameters, destination.carried.tensors
+    if isinstance(destination, ForgatherDestination):
+        # It has other names.
+        return dict(carried)
+    own = [name for name in carried if parameters.current_name(name) in parameters]
+    stored = [name for name in own if leaves(carried[name])]
+    if stored:
+        raise SourceError(
+            f"{directory} carries along tensors in forgather_carried*.tensors that are the model's "
+            f"own: {enumerate_names(stored)}. Use --drop-unused to convert without them."
+        )
+    return {name: value for name, value in carried.items() if name not in own}
 
 
 def _planned_vocabulary(request: PlanRequest, source: SourceSide) -> VocabularyChange | None:

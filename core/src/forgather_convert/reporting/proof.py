@@ -26,7 +26,8 @@ def _sentences(result: ConversionResult) -> Iterator[str]:
         yield (
             "Not verified: the logit check was skipped (--no-logit-check)."
             if configs is not None
-            else "Not verified: adapters have no logit check. Every tensor was copied or reordered."
+            else "Not verified: the logits were not compared, which needs PEFT and no "
+            "--no-logit-check. Every tensor of the adapter was copied or reordered exactly."
         )
     elif logits.num_undefined == logits.num_logits:
         yield "Not verified: the source's logits are not numbers."

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.errors import ConverterError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.options import ConvertOptions
+from forgather_convert.sides.carried_tensors import CarriedTensors, carried_files
 from forgather_convert.sides.forgather import ForgatherDestination, ForgatherSource, read_forgather
 from forgather_convert.sides.forgather_config import forgather_config_fields
 from forgather_convert.sides.hf_config_file import hf_config_fields
@@ -22,9 +24,9 @@ from forgather_convert.sides.hugging_face import (
     with_changes,
 )
 from forgather_convert.sides.original_config import OriginalConfig, read_original_config
-from forgather_convert.sides.original_weights import OriginalWeights
+from forgather_convert.sides.original_weights import OriginalWeights, describe_weights
 from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.provenance import PROVENANCE_FILE, read_provenance
+from forgather_convert.sides.provenance import PROVENANCE_FILE, read_provenance, unused_tensors
 from forgather_convert.sides.reference import rope_fields_of
 from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.sides.side_file_rules import SideFileRules, forgather_files
@@ -35,6 +37,7 @@ from forgather_convert.source.detection import (
 )
 from forgather_convert.source.json_file import read_text
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
+from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
 from forgather_convert.weights.file_names import SAFETENSORS
 
 logger = logging.getLogger(__name__)
@@ -99,6 +102,10 @@ def _forgather_side(
     tokenizer_class = hooks.tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(side.directory):
         fields.setdefault("tokenizer_class", tokenizer_class)
+    weights = None
+    if detection.quantization is None:
+        unread = {} if options.drop_unused else side.unread
+        weights = describe_weights(detection.checkpoint, unread)
     classes = load_generated_code(code)
     try:
         config_object = classes.config_class(**fields)
@@ -114,13 +121,49 @@ def _forgather_side(
         mapping=hooks.weight_mapping(),
         config_object=config_object,
         original=None,
-        side_files=SideFileRules(generated=frozenset({PROVENANCE_FILE, *code.files})),
+        side_files=SideFileRules(
+            generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(side.directory)})
+        ),
+        carried=_carried_along(side, weights, options.drop_unused),
         config=fields,
         code=code,
-        checkpoint=None if detection.quantization else detection.checkpoint,
+        weights=weights,
         original_config_text=_original_config_text(detection, side.directory),
         options=_changed_options(options),
     )
+
+
+def _carried_along(
+    side: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
+) -> CarriedTensors:
+    """What the model does not use, apart from what is kept in the provenance.
+
+    Tables that follow from the config need not come back where the files do not.
+    """
+    kept: set[str] = set()
+    if weights is not None:
+        kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
+    carried = {
+        name: value
+        for name, value in side.unread.items()
+        if name not in kept and not (weights is None and re.search(RECOMPUTED, name))
+    }
+    if carried and drops_unused:
+        logger.warning(
+            "Dropped (--drop-unused): %d tensors of %s that the model does not use: %s",
+            len(carried),
+            side.weights_directory,
+            enumerate_names(carried),
+        )
+        return CarriedTensors()
+    if carried:
+        logger.info(
+            "The model does not use %d tensors of %s. They are carried along, and come back: %s",
+            len(carried),
+            side.weights_directory,
+            enumerate_names(carried),
+        )
+    return CarriedTensors(carried)
 
 
 def _hugging_face_side(
@@ -148,6 +191,11 @@ def _hugging_face_side(
         config_object=config_object,
         original=original,
         side_files=forgather_files(side.directory, provenance),
+        carried=(
+            CarriedTensors()
+            if options.drop_unused
+            else unused_tensors(side.directory, provenance, original is not None)
+        ),
         config=written_fields(hooks, config_object, config, detection.dtype, original_config),
         original_config=original_config,
     )
@@ -192,6 +240,7 @@ def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
         "model_type",
         "weights_format",
         "max_shard_size",
+        "drop_unused",
     )
     return {
         name: getattr(options, name)

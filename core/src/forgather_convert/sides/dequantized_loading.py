@@ -26,7 +26,7 @@ def load_dequantized(
     """Loads a model as a user does who asks transformers to dequantize it.
 
     Where the installed transformers does not do that, or not as the format has it, the numbers are
-    those that this tool computes; the check then proves names and code, and not the numbers.
+    those that this tool computes; the check then compares names and code, and not the numbers.
 
     Args:
         model_class: The class that the model's users load it with.

@@ -23,7 +23,7 @@ from forgather_convert.dynamic_model.stored_code import (
 from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.loading import load_model, load_tensors, written_state
-from forgather_convert.sides.original_weights import describe_weights, is_plain_name
+from forgather_convert.sides.original_weights import OriginalWeights, is_plain_name
 from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.sides.reference import complete_config, config_object, with_max_length
@@ -35,8 +35,6 @@ from forgather_convert.source.files import WriteFile, encode_json, sha256
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
 
@@ -173,7 +171,7 @@ def read_forgather(
         detection.config,
         current,
         hooks,
-        unread=tuple(unread.values()),
+        unread={name: stored(ref) for name, ref in unread.items()},
         directory=directory,
         weights_directory=detection.checkpoint.files.directory,
         stored_code=read_stored_code(directory, detection.config),
@@ -189,7 +187,7 @@ def forgather_source(
     *,
     directory: Path,
     weights_directory: Path,
-    unread: tuple[TensorRef, ...] = (),
+    unread: Mapping[str, Expression] | None = None,
     stored_code: StoredCode | None = None,
     trusts_code: bool = False,
     max_length: int | None = None,
@@ -210,7 +208,7 @@ def forgather_source(
         hooks=hooks,
         config=completed,
         tensors=tensors,
-        unread=unread,
+        unread=unread or {},
         config_object=hooks.hf_config(completed, max_length),
         directory=directory,
         weights_directory=weights_directory,
@@ -232,14 +230,14 @@ class ForgatherDestination(DestinationSide):
     Attributes:
         config: The content of its ``config.json``.
         code: Its Python files.
-        checkpoint: The weights that it comes from; ``None`` if their files cannot be given back.
+        weights: The division of the original's weights; ``None`` if it cannot be given back.
         original_config_text: The ``config.json`` to be given back.
         options: The options of the conversion that are recorded.
     """
 
     config: Mapping[str, Any]
     code: GeneratedCode
-    checkpoint: Checkpoint | None
+    weights: OriginalWeights | None
     original_config_text: str
     options: Mapping[str, Any]
 
@@ -249,17 +247,15 @@ class ForgatherDestination(DestinationSide):
 
     def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
-        weights = None
-        if self.checkpoint is not None:
-            weights = describe_weights(self.checkpoint, written.unread)
         provenance = Provenance(
             tool=_tool_versions(self.hooks),
             options=dict(self.options),
             hf_config=self.original_config_text,
             dtypes=sorted(written.source_dtypes),
-            weights=weights,
+            weights=self.weights,
             generated={name: sha256(content) for name, content in contents.items()},
             carried=[name for name in written.carried if is_plain_name(name)],
+            carried_tensors=list(written.tensor_files),
         )
         return (
             *(WriteFile(name, content) for name, content in contents.items()),
@@ -284,6 +280,10 @@ class ForgatherDestination(DestinationSide):
             lambda: self.parameters,
             is_result=True,
         )
+
+    def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
+        model_class = load_generated_code(self.code).model_class
+        return load_tensors(model_class, self.config_object, directory, state)
 
 
 def _tool_versions(hooks: FamilyHooks) -> dict[str, str]:

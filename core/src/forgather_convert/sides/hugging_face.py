@@ -11,7 +11,7 @@ from forgather_convert.errors import ConverterError, MappingError, ValidationErr
 from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.sides.dequantized_loading import load_dequantized
-from forgather_convert.sides.loading import load_model, written_state
+from forgather_convert.sides.loading import load_model, load_tensors, written_state
 from forgather_convert.sides.original_config import OriginalConfig
 from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.reference import (
@@ -50,6 +50,7 @@ class HuggingFaceSource(SourceSide):
         quantization: In which form its weights are quantized; ``None`` if they are not.
         stored_tensors: All tensors in its files.
         expected: What its checkpoints hold.
+        config_problem: Why the converter read the config; empty where transformers did.
     """
 
     classes: ReferenceClasses
@@ -57,6 +58,7 @@ class HuggingFaceSource(SourceSide):
     quantization: Quantization | None
     stored_tensors: Mapping[str, TensorRef]
     expected: ModelParameters
+    config_problem: str = ""
 
     @property
     def own_config(self) -> Any:
@@ -104,6 +106,7 @@ def read_hugging_face(
     """
     config = detection.config
     hooks.validate_source_config(config, "to_forgather")
+    config_problem = ""
     classes = ReferenceClasses.of(hooks, model_type_in(config, Direction.TO_FORGATHER))
     try:
         config_object = classes.read(config, config.origin)
@@ -114,22 +117,24 @@ def read_hugging_face(
             # It reads the same, and there is no more to say.
             raise error from error.__cause__
         logger.warning(
-            "%s It is read as the converter reads it: the logit check will prove weights and code, "
-            "but not that the config is understood",
+            "%s It is read as the converter reads it: the logit check compares weights and code, "
+            "but cannot tell whether the config is understood",
             error,
         )
+        config_problem = str(error)
     else:
         warn_of_other_reading(config, classes.config_class)
     completed = complete_config(config, config_object, hooks)
     check_windows(completed, hooks.hyperparameters())
     parameters = _parameters(classes, config_object)
     _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
-    unread = [name for name in detection.checkpoint.tensors if parameters.is_unread(name)]
+    tensors = _stored_tensors(detection)
+    unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
     return HuggingFaceSource(
         hooks=hooks,
         config=completed,
-        tensors=_current_tensors(_stored_tensors(detection), parameters),
-        unread=tuple(detection.checkpoint.tensors[name] for name in unread),
+        tensors=_current_tensors(tensors, parameters),
+        unread=unread,
         config_object=config_object,
         directory=detection.metadata_directory,
         weights_directory=detection.checkpoint.files.directory,
@@ -138,6 +143,7 @@ def read_hugging_face(
         quantization=detection.quantization,
         stored_tensors=detection.checkpoint.tensors,
         expected=parameters,
+        config_problem=config_problem,
     )
 
 
@@ -239,6 +245,10 @@ class HuggingFaceDestination(DestinationSide):
             lambda: self.parameters,
             is_result=True,
         )
+
+    def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
+        model_class = ReferenceClasses.of(self.hooks).model_class
+        return load_tensors(model_class, copy.deepcopy(self.config_object), directory, state)
 
 
 def with_changes(config_object: Any, before: SourceConfig, after: SourceConfig) -> Any:

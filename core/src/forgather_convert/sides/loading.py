@@ -115,7 +115,7 @@ def load_model(
             ) from error
         logger.warning(
             "The installed transformers does not load %s by itself (%s: %s); its weights are read "
-            "for it, so that the check does not prove that the directory loads",
+            "for it, so that the check cannot tell whether the directory loads",
             directory,
             type(error).__name__,
             first_line(error).rstrip("."),
@@ -195,7 +195,7 @@ def load_tensors(
     if any(map(_is_quantized, computed.values())):
         logger.warning(
             "The numbers that the quantized weights in %s stand for are computed for the check as "
-            "they are for the result: it proves names and code, and not these numbers",
+            "they are for the result: it compares names and code, and not these numbers",
             directory,
         )
     return _with_stored_values(model, state, merges, state, computed)

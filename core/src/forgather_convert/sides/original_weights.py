@@ -4,7 +4,7 @@ import base64
 import hashlib
 import logging
 import lzma
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
 
@@ -14,7 +14,7 @@ from forgather_convert.errors import SourceError
 from forgather_convert.file_errors import naming
 from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
-from forgather_convert.tensors.names import enumerate_names
+from forgather_convert.tensors.expressions import Constant, Expression, leaves
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_header_text
@@ -82,14 +82,14 @@ def _base64_text(text: str) -> str:
 
 
 class UnreadTensors(Schema):
-    """Equal tensors of the original that its model does not read: tables, causal masks.
+    """Equal tensors of the original that its model does not use: tables, causal masks.
 
     Attributes:
         names: What they are called.
         dtype: Their element type, as ``"float32"``.
         shape: Their dimensions.
         data: Their bytes, in row-major order, compressed as a ``.xz`` file, as base64; ``None`` if
-            they were too many to keep.
+            they are not kept here, but carried in a file of their own.
     """
 
     names: Annotated[list[str], pydantic.Field(min_length=1)]
@@ -106,6 +106,11 @@ class UnreadTensors(Schema):
     def num_bytes(self) -> int:
         """The size of each, in bytes."""
         return tensor_bytes(self.dtype, self.shape)
+
+    @property
+    def expression(self) -> Constant:
+        """The value of each, where it is kept."""
+        return Constant(self.dtype, tuple(self.shape), self.content)
 
     @property
     def packed(self) -> bytes:
@@ -130,7 +135,7 @@ class OriginalWeights(Schema):
         headers: The text of every safetensors header, by file name.
         index_name: The index's name, where there was one.
         index_text: The index's content.
-        unread: Tensors of the original that its model does not read.
+        unread: Tensors of the original that its model does not use.
     """
 
     headers: Annotated[dict[PlainName, str], pydantic.Field(min_length=1)]
@@ -201,23 +206,16 @@ def _check_index(text: str, places: Mapping[str, str]) -> set[str]:
     return set(weight_map.values())
 
 
-def describe_weights(checkpoint: Checkpoint, unread: Iterable[TensorRef]) -> OriginalWeights | None:
-    """Notes the layout of a checkpoint, if it can be given back, and tells what is lost."""
-    refs = tuple(unread)
-    weights = _described(checkpoint, refs)
-    kept = set()
-    if weights is not None:
-        kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
-    lost = [ref.name for ref in refs if ref.name not in kept]
-    if lost:
-        logger.warning(
-            "The model does not read %d tensors of %s, and they are too large to keep: they are "
-            "not carried along, and the way back is without them: %s",
-            len(lost),
-            checkpoint.files.directory,
-            enumerate_names(lost),
-        )
-    return weights
+def describe_weights(
+    checkpoint: Checkpoint, unread: Mapping[str, Expression]
+) -> OriginalWeights | None:
+    """Notes the layout of a checkpoint, if it can be given back.
+
+    Args:
+        checkpoint: The original weights.
+        unread: What its model does not use.
+    """
+    return _described(checkpoint, tuple(ref for value in unread.values() for ref in leaves(value)))
 
 
 def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> OriginalWeights | None:
@@ -234,8 +232,8 @@ def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> Origina
         )
     except pydantic.ValidationError as error:
         logger.info(
-            "The way back will divide the weights in its own way; the source's division cannot "
-            "be kept: %s",
+            "The reverse conversion will divide the weights in its own way; the source's division "
+            "cannot be kept: %s",
             error.errors(include_url=False)[0]["msg"].removeprefix("Value error, "),
         )
         return None

@@ -1,18 +1,21 @@
 """``forgather_conversion.json``: where a Forgather model came from, and the way back.
 
 It holds what a conversion to Hugging Face needs to give back the same bytes: the text
-of the original config and of the weights' headers, and the few small tensors that the
-Forgather model has no use for. A Forgather directory may come from anybody, so nothing in
-the file is believed before it is checked.
+of the original config and of the weights' headers, and the small tensors that the Forgather
+model has no use for; larger ones are in files beside it, which it names. A Forgather directory may
+come from anybody, so nothing in the file is believed before it is checked.
 """
 
 import logging
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pydantic
 
 from forgather_convert.errors import SourceError
+from forgather_convert.sides.carried_tensors import CarriedTensors, is_carried_file, read_carried
 from forgather_convert.sides.original_weights import (
     OriginalWeights,
     PlainName,
@@ -20,6 +23,7 @@ from forgather_convert.sides.original_weights import (
     json_object,
 )
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
+from forgather_convert.tensors.names import RECOMPUTED
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +38,12 @@ _REMEDY = "Delete it to convert without the original layout."
 def _code_file(name: str) -> str:
     if not name.endswith(".py"):
         raise ValueError(f"{name[:80]!r} is not a Python file")
+    return name
+
+
+def _tensor_file(name: str) -> str:
+    if not is_carried_file(name):
+        raise ValueError(f"{name[:80]!r} is not a file of carried tensors")
     return name
 
 
@@ -60,6 +70,7 @@ class Provenance(Schema):
         weights: The original's layout; ``None`` if it cannot be given back.
         generated: The hash (SHA-256) of every file that the code generator wrote.
         carried: The names of the files that were copied.
+        carried_tensors: The names of the files with tensors that the model does not use.
     """
 
     format_version: Literal[1] = 1
@@ -73,6 +84,9 @@ class Provenance(Schema):
         Annotated[str, pydantic.StringConstraints(pattern="^[0-9a-f]{64}$")],
     ]
     carried: list[PlainName]
+    carried_tensors: list[Annotated[PlainName, pydantic.AfterValidator(_tensor_file)]] = (
+        pydantic.Field(default_factory=list)
+    )
 
     @pydantic.model_validator(mode="after")
     def _files_have_one_origin(self) -> "Provenance":
@@ -83,7 +97,9 @@ class Provenance(Schema):
 
     def to_json(self) -> str:
         """The text of the file, without the layout where it would be larger than is read."""
-        text = self.model_dump_json(indent=2) + "\n"
+        # Where there are none, earlier versions can read the file, too.
+        absent = set() if self.carried_tensors else {"carried_tensors"}
+        text = self.model_dump_json(indent=2, exclude=absent) + "\n"
         if self.weights is None or len(text.encode("utf-8")) <= MAX_BYTES:
             return text
         logger.info(
@@ -114,6 +130,31 @@ def read_provenance(directory: Path) -> Provenance | None:
         return Provenance.model_validate_json(data)
     except pydantic.ValidationError as error:
         raise _describe(path, error) from error
+
+
+def unused_tensors(
+    directory: Path, provenance: Provenance | None, gives_layout_back: bool
+) -> CarriedTensors:
+    """The tensors of the original that its model does not use.
+
+    Args:
+        directory: The Forgather model's directory.
+        provenance: Its provenance; ``None`` if it has none.
+        gives_layout_back: Whether the weights are divided as they were. Only then tables that
+            follow from the config come back.
+
+    Raises:
+        SourceError: A file with them is missing or damaged.
+    """
+    found = read_carried(directory, () if provenance is None else provenance.carried_tensors)
+    if provenance is None or provenance.weights is None:
+        return found
+    kept = {
+        name: tensors.expression
+        for name, tensors in provenance.weights.unread_by_name.items()
+        if tensors.data is not None and (gives_layout_back or not re.search(RECOMPUTED, name))
+    }
+    return replace(found, tensors={**kept, **found.tensors})
 
 
 def damaged(path: Path, key: str, problem: str) -> SourceError:

@@ -12,10 +12,10 @@ from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.weight_mapping import WeightMapping
-from forgather_convert.weights.tensor_ref import TensorRef
 
 if TYPE_CHECKING:
     # What reads provenance takes a while to be imported; a refusal does not need it.
+    from forgather_convert.sides.carried_tensors import CarriedTensors
     from forgather_convert.sides.original_weights import OriginalWeights
     from forgather_convert.sides.side_file_rules import SideFileRules
 
@@ -25,14 +25,14 @@ class WrittenFiles:
     """What a destination's own files record of the rest of the plan.
 
     Attributes:
-        unread: Tensors of the source that its model does not read.
         carried: The names of the files that are copied.
+        tensor_files: The names of the files with tensors that the model does not use.
         source_dtypes: The types that the source's weights are stored as.
         dtypes: The types that the destination's weights are stored as.
     """
 
-    unread: tuple[TensorRef, ...]
     carried: tuple[str, ...]
+    tensor_files: tuple[str, ...]
     source_dtypes: frozenset[str]
     dtypes: frozenset[str]
 
@@ -48,6 +48,7 @@ class DestinationSide(ABC):
         config_object: Its config, as transformers has it; tokenizers are loaded with it.
         original: The division into files that its weights once had, to be given back.
         side_files: Which of the files in the source's directory are not copied.
+        carried: The tensors that come along though the model does not use them.
     """
 
     hooks: FamilyHooks
@@ -56,6 +57,7 @@ class DestinationSide(ABC):
     config_object: Any
     original: "OriginalWeights | None"
     side_files: "SideFileRules"
+    carried: "CarriedTensors"
 
     @property
     def is_loaded_strictly(self) -> bool:
@@ -82,6 +84,15 @@ class DestinationSide(ABC):
         The parameters keep the dtype that they are stored in, and stay in their files.
         """
 
+    @abstractmethod
+    def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
+        """Loads the model from what its weights are made of, before they are written.
+
+        Args:
+            directory: Where that is, for messages.
+            state: The weights, by their names.
+        """
+
 
 @dataclass(frozen=True)
 class SourceSide(ABC):
@@ -91,7 +102,7 @@ class SourceSide(ABC):
         hooks: The family.
         config: Its config, with everything stated that its file leaves to defaults.
         tensors: Its weights, by the names that they have today.
-        unread: What its files hold beside them, and its model does not read.
+        unread: What its files hold beside them, and its model does not use.
         config_object: Its config, as transformers has it; tokenizers are loaded with it.
         directory: Where config and tokenizer are.
         weights_directory: Where the weights are.
@@ -100,7 +111,7 @@ class SourceSide(ABC):
     hooks: FamilyHooks
     config: SourceConfig
     tensors: Mapping[str, Expression]
-    unread: tuple[TensorRef, ...]
+    unread: Mapping[str, Expression]
     config_object: Any
     directory: Path
     weights_directory: Path

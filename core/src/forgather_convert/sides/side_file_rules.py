@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.file_errors import naming
+from forgather_convert.sides.carried_tensors import is_carried_file
 from forgather_convert.sides.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.source.files import sha256
 
@@ -36,10 +37,12 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
     is left out with a warning. Without a provenance all Python files are taken for the code.
     """
     # Not glob: it takes a directory that cannot be read for an empty one.
-    code = {path.name for path in directory.iterdir() if path.suffix == ".py" and path.is_file()}
+    names = {path.name for path in directory.iterdir() if path.is_file()}
+    code = {name for name in names if name.endswith(".py")}
+    tensors = {name for name in names if is_carried_file(name)}
     if provenance is None:
         unused = frozenset({*code, *_TRAINING_FILES})
-        return SideFileRules(replaced=frozenset({PROVENANCE_FILE}), unused=unused)
+        return SideFileRules(replaced=frozenset({PROVENANCE_FILE, *tensors}), unused=unused)
     generated = {
         name: _hash(directory / name) == digest
         for name, digest in provenance.generated.items()
@@ -54,7 +57,8 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
     unchanged = {name for name, is_unchanged in generated.items() if is_unchanged}
     training = {*_TRAINING_FILES} - {*provenance.carried}
     return SideFileRules(
-        replaced=frozenset({PROVENANCE_FILE, *unchanged}), unused=frozenset({*edited, *training})
+        replaced=frozenset({PROVENANCE_FILE, *unchanged, *tensors}),
+        unused=frozenset({*edited, *training}),
     )
 
 

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping
 
-from forgather_convert.errors import SourceError
+from forgather_convert.errors import SourceError, UnsupportedModelError
 from forgather_convert.source.quantization import Quantization
 from forgather_convert.tensors.dtypes import FLOAT8_DTYPES
 from forgather_convert.tensors.expressions import (
@@ -22,6 +22,8 @@ logger = logging.getLogger(__name__)
 _SCALE = "_scale_inv"
 #: What activations are multiplied by, where that is not found out as the model runs.
 _ACTIVATION_SCALE = "activation_scale"
+#: What other formats of FP8 call the scales: compressed-tensors, ModelOpt, FBGEMM.
+_OTHER_SCALES = ("_scale", "_scale_2", "_inv_scale")
 _BLOCKS, _SCALES = "_blocks", "_scales"
 
 
@@ -57,6 +59,7 @@ def _from_fp8(
         elif name + _SCALE in tensors:
             result[name] = _scaled(stored(ref), stored(tensors[name + _SCALE]), block, dtype)
         elif ref.dtype in FLOAT8_DTYPES:
+            _refuse_other_scales(tensors, ref)
             _require(tensors, name + _SCALE, ref)
         else:
             result[name] = stored(ref)
@@ -95,6 +98,17 @@ def _scaled(
         grid = scales.shape[-2:] if len(scales.shape) > 1 else (1, 1)
         block = (max(1, rows // max(1, grid[0])), max(1, columns // max(1, grid[1])))
     return BlockScaled(value, scales, block, dtype)
+
+
+def _refuse_other_scales(tensors: Mapping[str, TensorRef], ref: TensorRef) -> None:
+    """Refuses 8-bit numbers whose scale is there, but in the form of another format."""
+    other = next((ref.name + end for end in _OTHER_SCALES if ref.name + end in tensors), None)
+    if other is not None:
+        raise UnsupportedModelError(
+            f"{ref.file} has '{ref.name}' in 8 bits and '{other}' as its scale: that is another "
+            f"format of FP8 than the one that is read, whose scales are called '...{_SCALE}'. Use "
+            "the model's unquantized weights, or dequantize them with the program that wrote them."
+        )
 
 
 def _require(tensors: Mapping[str, TensorRef], name: str, other: TensorRef) -> TensorRef:

@@ -46,10 +46,12 @@ def read_quantization(config: SourceConfig, dequantizes: bool) -> Quantization |
         return None
     fields = described if isinstance(described, Mapping) else {}
     method = _method(fields)
-    if method not in ("fp8", "mxfp4") or fields.get("expert_dtype", "fp8") != "fp8":
+    reason = _why_not_read(method, fields)
+    if reason is not None:
         raise UnsupportedModelError(
-            f"{config.origin} describes quantized weights ({method or 'unknown method'}), which "
-            "cannot be converted without loss. Use the model's unquantized weights."
+            f"{config.origin} describes quantized weights ({method or 'unknown method'}): "
+            f"{reason}. Use the model's unquantized weights, or dequantize them with the program "
+            "that wrote them."
         )
     if not dequantizes:
         raise UnsupportedModelError(
@@ -59,6 +61,16 @@ def read_quantization(config: SourceConfig, dequantizes: bool) -> Quantization |
     if method == "mxfp4":
         return Quantization("mxfp4", None, fields)
     return Quantization("fp8", _block(fields, config.origin), fields)
+
+
+def _why_not_read(method: str | None, fields: Mapping[str, Any]) -> str | None:
+    """Why the numbers that weights stand for are not computed; ``None`` if they are."""
+    if method not in ("fp8", "mxfp4"):
+        return "of all formats, only 'fp8' in scaled blocks and 'mxfp4' are read"
+    experts = fields.get("expert_dtype", "fp8")
+    if experts != "fp8":
+        return f"its experts are stored as {str(experts)[:40]!r}, a format that is not read"
+    return None
 
 
 def without_quantization(config: SourceConfig) -> SourceConfig:

@@ -257,9 +257,9 @@ def refuse_quantized(tensors: Mapping[str, Expression], origin: str) -> None:
     if quantized:
         kinds = ", ".join(sorted({tensors[name].dtype for name in quantized}))
         raise UnsupportedModelError(
-            f"{origin} has weights of the type {kinds}, which are quantized and cannot be "
-            f"converted without loss:{collapse_names(quantized)}\n"
-            "Use the model's unquantized weights."
+            f"{origin} has weights of the type {kinds}, and its config does not say how they are "
+            f"quantized, so that the numbers they stand for are not known:"
+            f"{collapse_names(quantized)}\nUse the model's unquantized weights."
         )
 
 

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Hashable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -189,6 +190,15 @@ class ConverterConformance:
         mask = padding_mask(ids) if padded else None
         hf, fg = converted.on_both(lambda model: logits(model, ids, mask), attention)
         assert torch.equal(hf, fg)
+
+    @every_dtype
+    def test_logits_of_short_prompts(self, converted: ConvertedModel, attention: str) -> None:
+        """One token, two and an odd number of them, alone and in a batch."""
+        ids = prompt(converted.fields)
+        for length in (1, 2, 11):
+            for rows in (1, 2):
+                hf, fg = converted.on_both(partial(logits, ids=ids[:rows, :length]), attention)
+                assert torch.equal(hf, fg), (rows, length)
 
     @every_dtype
     @padding

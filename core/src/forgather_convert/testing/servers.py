@@ -95,10 +95,10 @@ def _is_lookup(node: ast.expr | None) -> bool:
 def _scale(call: ast.Call, module: Any) -> float | None:
     """The value of the argument ``scaling``; ``None`` where a server cannot find it out."""
     given = [keyword.value for keyword in call.keywords if keyword.arg == "scaling"]
-    if not given:
-        return float(module.head_dim) ** -0.5
     value: Any = None
-    if isinstance(given[0], ast.Constant):
+    if not given:
+        value = float(module.head_dim) ** -0.5
+    elif isinstance(given[0], ast.Constant):
         value = given[0].value
     elif isinstance(given[0], ast.Attribute) and ast.unparse(given[0].value) == "self":
         value = getattr(module, given[0].attr, None)
@@ -127,9 +127,7 @@ def _attend(
     return output.transpose(1, 2), None
 
 
-def _attend_as_a_server(
-    module: nn.Module, *heads: torch.Tensor, **kwargs: Any
-) -> tuple[torch.Tensor, None]:
+def _attend_as_a_server(module: nn.Module, *heads: Any, **kwargs: Any) -> tuple[torch.Tensor, None]:
     """The same, ``[tokens, heads * size]``."""
     output, weights = _attend(module, *heads, **kwargs)
     return output.reshape(output.shape[1], -1), weights

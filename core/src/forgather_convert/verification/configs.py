@@ -17,6 +17,8 @@ BOOKKEEPING = frozenset(
         "auto_map",
         "dtype",
         "model_type",
+        # What tokenizers read is compared by itself.
+        "tokenizer_class",
         "torch_dtype",
         "transformers_version",
     }
@@ -74,15 +76,18 @@ def compare_across(
     """
     known = known_fields(hf) - ({*rope_fields} - inherited_fields())
     said = forgather.to_dict().keys()
-    own_names = {name: field_names.get(name, name) for name in known}
+    # The source's config may have a field by either name of the class's attribute_map.
+    aliases = {name: alias for alias, name in hf.attribute_map.items()}
     stated = {
         name: _field(forgather, own_name)
-        for name, own_name in own_names.items()
+        for name in known
+        for own_name in (aliases.get(name, name), field_names.get(name, name))
         if own_name in said
     }
-    derived = _derived(hf, stated)
+    absent = known - stated.keys()
+    derived = _derived(hf, stated, rope_fields) if absent else None
     one = {name: _field(hf, name) for name in known}
-    other = {name: stated[name] if name in stated else _field(derived, name) for name in known}
+    other = {**stated, **{name: _field(derived, name) for name in absent}}
     return _differences({**one, **_rope(hf)}, {**other, **_rope(forgather)})
 
 
@@ -99,10 +104,11 @@ def inherited_fields() -> frozenset[str]:
     return frozenset(PretrainedConfig().to_dict())
 
 
-def _derived(hf: Any, stated: Mapping[str, Any]) -> Any:
+def _derived(hf: Any, stated: Mapping[str, Any], rope_fields: Collection[str]) -> Any:
     """A config object of the same class that says no more than what is stated."""
     everything = hf.to_dict()
-    rope = {name: everything[name] for name in (*ROPE_FIELDS, LOCAL_BASE) if name in everything}
+    names = {*ROPE_FIELDS, LOCAL_BASE, *rope_fields} & everything.keys()
+    rope = {name: everything[name] for name in names}
     return type(hf).from_dict(copy.deepcopy({**stated, **rope}))
 
 

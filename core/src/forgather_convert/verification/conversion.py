@@ -8,7 +8,11 @@ from forgather_convert.errors import ValidationError
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.request import PlannedConversion
 from forgather_convert.sides.forgather import ForgatherDestination
-from forgather_convert.sides.hugging_face import HuggingFaceDestination, with_changes
+from forgather_convert.sides.hugging_face import (
+    HuggingFaceDestination,
+    HuggingFaceSource,
+    with_changes,
+)
 from forgather_convert.sides.reference import (
     ReferenceClasses,
     UnreadableConfigError,
@@ -85,7 +89,9 @@ def check_configs(planned: PlannedConversion, options: ConvertOptions) -> Config
             f"{_enumerate(limits[1])}. Nothing was written. Correct the converter: "
             f"{planned.plan.converter}."
         )
-    return ConfigComparison(len(known_fields(hf)), tuple(sorted(limits[0])))
+    # What only the converter can read, it says itself.
+    problem = source.config_problem if isinstance(source, HuggingFaceSource) else ""
+    return ConfigComparison(len(known_fields(hf)), tuple(sorted(limits[0])), problem)
 
 
 def _lost_towards_forgather(

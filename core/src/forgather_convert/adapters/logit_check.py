@@ -1,0 +1,131 @@
+"""Whether an adapter and what it is converted to do the same to the model that they are for.
+
+The base model and its counterpart are loaded with the adapter of each, by PEFT, and run on the
+same tokens. The counterpart is made in memory of the base's own weights: there need be no
+directory of it. Where PEFT is not installed, nothing is compared.
+"""
+
+import contextlib
+import importlib.util
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ValidationError
+from forgather_convert.options import ConvertOptions
+from forgather_convert.sides.side import DestinationSide, SourceSide
+from forgather_convert.tensors.expressions import Expression
+from forgather_convert.validation.logits import LogitComparison
+from forgather_convert.validation.prompts import fixed_ids
+
+_LENGTH = 11
+_PADDING = 3
+_RUNS = (f"{_LENGTH} tokens", "a batch of 2 with left padding")
+
+
+@dataclass(frozen=True)
+class AdaptedModels:
+    """A base model and its counterpart, of which adapters are compared.
+
+    Attributes:
+        source: The base.
+        source_state: Its weights, by the names that it expects.
+        destination: Its counterpart.
+        destination_state: What the counterpart's weights are made of.
+        dtype: The dtype of the base.
+    """
+
+    source: SourceSide
+    source_state: Mapping[str, Expression]
+    destination: DestinationSide
+    destination_state: Mapping[str, Expression]
+    dtype: str
+
+
+def check_adapter(
+    models: AdaptedModels, adapter: Path, converted: Path, options: ConvertOptions
+) -> LogitComparison | None:
+    """Compares the logits of both models with their adapters, bit for bit.
+
+    Args:
+        models: The models without their adapters.
+        adapter: The directory of the adapter.
+        converted: The directory of what it was converted to.
+        options: Where to run.
+
+    Returns:
+        ``None`` if PEFT is not installed.
+
+    Raises:
+        ValidationError: They differ, or a model does not run with its adapter.
+    """
+    if importlib.util.find_spec("peft") is None:
+        return None
+    from forgather_convert.validation.comparison import compare
+
+    source, destination = models.source, models.destination
+    expected = _logits(source.load(models.source_state), adapter, "source", models.dtype, options)
+    counterpart = destination.load_tensors(source.weights_directory, models.destination_state)
+    actual = _logits(counterpart, converted, "result", models.dtype, options)
+    differences = [compare(*pair) for pair in zip(expected, actual, strict=True)]
+    largest = max(difference.largest for difference in differences)
+    comparison = LogitComparison(
+        are_equal=all(difference.are_equal for difference in differences),
+        max_difference=largest,
+        num_tokens=sum(difference.num_positions for difference in differences),
+        runs=_RUNS,
+        codes=(source.code_owner, destination.code_owner),
+        is_own_code=source.is_own_code,
+        num_undefined=sum(difference.num_undefined for difference in differences),
+        num_logits=sum(difference.num_logits for difference in differences),
+        tolerance=options.logit_tolerance,
+    )
+    if not comparison.is_accepted:
+        raise ValidationError(
+            "Model logits are dissimilar: with the converted adapter, the model does not compute "
+            f"what the base computes with the original (largest difference {largest:g} over "
+            f"{comparison.num_tokens} positions). Nothing was written. --no-logit-check converts "
+            "without comparing."
+        )
+    return comparison
+
+
+def _logits(model: Any, adapter: Path, name: str, dtype: str, options: ConvertOptions) -> list[Any]:
+    """The logits of each run, ``[1, positions, tokens]``, on the CPU."""
+    import torch
+    from peft import PeftModel
+
+    from forgather_convert.tensors.dtypes import to_torch
+    from forgather_convert.validation.streamed_parameters import (
+        LogitSelection,
+        StreamingMode,
+        streaming,
+    )
+
+    tokens = range(model.config.get_text_config().vocab_size)
+    one = torch.tensor([fixed_ids(tokens, _LENGTH)], device=options.device)
+    both = torch.tensor(fixed_ids(tokens, 2 * _LENGTH), device=options.device).view(2, -1)
+    mask = torch.ones_like(both)
+    mask[0, :_PADDING] = 0
+    try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(warnings.catch_warnings())
+            # What PEFT says of a config, it has said to who made the adapter.
+            warnings.simplefilter("ignore")
+            parameters = stack.enter_context(
+                streaming(model, to_torch(dtype), options.device, lambda count: None)
+            )
+            adapted = PeftModel.from_pretrained(model, adapter, torch_device=options.device).eval()
+            stack.enter_context(torch.no_grad())
+            stack.enter_context(StreamingMode(parameters, LogitSelection()))
+            alone = adapted(input_ids=one, use_cache=False).logits.cpu()
+            padded = adapted(input_ids=both, attention_mask=mask, use_cache=False).logits.cpu()
+    except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
+        raise ValidationError(
+            f"The {name} does not run with its adapter: {type(error).__name__}: {error}. Nothing "
+            "was written. Use --no-logit-check to convert all the same."
+        ) from error
+    first, second = padded
+    return [alone, torch.cat((first[_PADDING:], second)).unsqueeze(0)]
