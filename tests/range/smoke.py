@@ -23,7 +23,7 @@ from support.models import load_forgather, load_hf, padding_mask, prompt
 from support.pairs import Pair, every_attention
 from support.round_trips import checked_there_and_back
 from support.variants import variant
-from support.workspace import model_types
+from support.workspace import families
 
 VARIANTS = [variant("llama-tied"), variant("mistral-window"), variant("qwen3-layer-types")]
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.id)
@@ -38,9 +38,9 @@ def test_version_is_the_one_in_question() -> None:
 
 
 CASES = {
-    f"{model_type}, {case}": (hooks, make_config)
-    for model_type in model_types()
-    for hooks in [resolve_converter(model_type)]
+    f"{family}, {case}": (hooks, make_config)
+    for family in families()
+    for hooks in [resolve_converter(family)]
     for case, make_config in tiny_cases(hooks).items()
 }
 

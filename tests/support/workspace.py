@@ -25,3 +25,13 @@ def model_types() -> list[str]:
         for path in plugins()
         for name in project(path)["project"]["entry-points"]["forgather.converters"]
     )
+
+
+def families() -> list[str]:
+    """A model type of each converter, without others of the same architecture; sorted."""
+    first: dict[str, str] = {}
+    for path in plugins():
+        entries = project(path)["project"]["entry-points"]["forgather.converters"]
+        for name, converter in entries.items():
+            first.setdefault(converter, name)
+    return sorted(first.values())
