@@ -145,7 +145,6 @@ def test_format_pytorch_is_what_the_framework_writes(
     """Its loader, its linker and its index know the files."""
     from forgather.ml.sharded_checkpoint import (
         WEIGHTS_INDEX_NAME,
-        WEIGHTS_NAME,
         get_checkpoint_metadata,
         load_shard_index,
     )
@@ -156,11 +155,10 @@ def test_format_pytorch_is_what_the_framework_writes(
     metadata = get_checkpoint_metadata(str(ours))
     assert metadata is not None
     assert not metadata.safetensors
-    assert metadata.is_index == (source.shards > 1)
-    assert metadata.file_name == (WEIGHTS_INDEX_NAME if metadata.is_index else WEIGHTS_NAME)
-    if metadata.is_index:
-        weight_map = load_shard_index(str(ours), metadata.file_name)["weight_map"]
-        assert set(weight_map) == set(load_as_trainer(ours).state_dict())
+    assert metadata.file_name == WEIGHTS_INDEX_NAME
+    weight_map = load_shard_index(str(ours), WEIGHTS_INDEX_NAME)["weight_map"]
+    assert set(weight_map) == set(load_as_trainer(ours).state_dict())
+    assert (len(set(weight_map.values())) > 1) == (source.shards > 1)
     expected = logits(load_as_trainer(made.reference), random_ids())
     assert torch.equal(logits(load_as_trainer(ours), random_ids()), expected)
     assert torch.equal(load_alone(ours), expected)

@@ -20,6 +20,8 @@ from forgather_convert import (
 from forgather_convert.reporting.proof import describe_proof, is_verified
 from forgather_convert.sides.loading import load_model
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.validation.positions import Limit
+from forgather_convert.verification import conversion
 from forgather_convert_llama import LlamaConverter
 from support.command import run_convert
 from support.converting import edit_config, read_config
@@ -144,8 +146,9 @@ def test_a_type_that_only_seems_to_be_the_same_is_refused(
     source = write_hf_model(tmp_path / "hf", MISTRAL)
     (tmp_path / "converter.py").write_text(_ALIAS)
     options = ConvertOptions(converter_paths=(tmp_path / "converter.py",))
-    with pytest.raises(ValidationError, match="sliding_window: None in the source, 4096 in"):
+    with pytest.raises(ForgatherConvertError):
         convert(source, tmp_path / "fg", options)
+    assert not (tmp_path / "fg").exists()
 
 
 def test_an_alias_keeps_its_type_without_the_original_config(tmp_path: Path) -> None:
@@ -248,17 +251,16 @@ def test_a_source_that_loads_incompletely_is_blamed(
 def test_limits_that_only_one_side_has_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A window that no field of the source's class says, far behind what can be run."""
-    skip_reverse_plan(monkeypatch)
+    """Far behind what can be run, and even if no field of a config tells."""
 
-    class Windowed(LlamaConverter):
-        def create_project_config(self, src_config: Any, max_length: int | None = None) -> Any:
-            project = dict(super().create_project_config(src_config, max_length))
-            return {**project, "config": {**project["config"], "sliding_window": 10**6}}
+    def limits_of(config: Any) -> frozenset[Limit]:
+        is_forgather = config.model_type.startswith("forgather")
+        return frozenset({Limit(10**6, "window")} if is_forgather else ())
 
+    monkeypatch.setattr(conversion, "limits_of", limits_of)
     source = write_hf_model(tmp_path / "hf", LLAMA)
     with pytest.raises(ValidationError, match="past no length, and the result past the window"):
-        convert(source, tmp_path / "fg", ConvertOptions(logit_check=False), converter=Windowed())
+        convert(source, tmp_path / "fg", ConvertOptions(logit_check=False))
 
 
 # Certificates

@@ -49,7 +49,9 @@ def test_the_latest_checkpoint_is_read_from_its_parts(
     before = snapshot(sharded)
     result = run_convert(sharded, tmp_path / "a")
     assert "checkpoint-7" in result.stderr
-    assert "WARNING" not in result.stderr
+    warnings = [line for line in result.stderr.splitlines() if line.startswith("WARNING")]
+    # It is a model without one.
+    assert [line for line in warnings if "has no tokenizer" not in line] == []
     assert snapshot(sharded) == before
     assert snapshot(tmp_path / "a") == snapshot(convert_unchecked(merged, tmp_path / "b"))
 

@@ -84,9 +84,10 @@ def compare_across(
         for own_name in (aliases.get(name, name), field_names.get(name, name))
         if own_name in said
     }
-    derived = _derived(hf, stated)
+    absent = known - stated.keys()
+    derived = _derived(hf, stated, rope_fields) if absent else None
     one = {name: _field(hf, name) for name in known}
-    other = {name: stated[name] if name in stated else _field(derived, name) for name in known}
+    other = {**stated, **{name: _field(derived, name) for name in absent}}
     return _differences({**one, **_rope(hf)}, {**other, **_rope(forgather)})
 
 
@@ -103,10 +104,11 @@ def inherited_fields() -> frozenset[str]:
     return frozenset(PretrainedConfig().to_dict())
 
 
-def _derived(hf: Any, stated: Mapping[str, Any]) -> Any:
+def _derived(hf: Any, stated: Mapping[str, Any], rope_fields: Collection[str]) -> Any:
     """A config object of the same class that says no more than what is stated."""
     everything = hf.to_dict()
-    rope = {name: everything[name] for name in (*ROPE_FIELDS, LOCAL_BASE) if name in everything}
+    names = {*ROPE_FIELDS, LOCAL_BASE, *rope_fields} & everything.keys()
+    rope = {name: everything[name] for name in names}
     return type(hf).from_dict(copy.deepcopy({**stated, **rope}))
 
 

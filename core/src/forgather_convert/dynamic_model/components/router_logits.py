@@ -1,5 +1,6 @@
 """The logits by which routers choose experts, and the loss that spreads the load."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,14 +16,21 @@ def recorded_router_logits(
 ) -> Iterator[list[torch.Tensor] | None]:
     """Yields what gets each router's logits, ``[tokens, experts]``, while the model runs.
 
-    A router is a module with the attribute ``gives_logits``: its output begins with them.
+    A router is a module with the attribute ``gives_logits``: its output begins with them. Other
+    threads may run the same model meanwhile.
     """
     if not is_wanted:
         yield None
         return
     logits: list[torch.Tensor] = []
+    own_thread = threading.get_ident()
+
+    def record(module: nn.Module, inputs: Any, output: Any) -> None:
+        if threading.get_ident() == own_thread:
+            logits.append(output[0])
+
     hooks = [
-        module.register_forward_hook(lambda module, inputs, output: logits.append(output[0]))
+        module.register_forward_hook(record)
         for module in model.modules()
         if getattr(module, "gives_logits", False)
     ]
