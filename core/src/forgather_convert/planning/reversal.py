@@ -51,7 +51,7 @@ def check_reversible(
         config_text: The Forgather model's ``config.json``.
 
     Raises:
-        UnsupportedModelError: It says what stands in the way.
+        UnsupportedModelError: It says why it could not.
     """
     origin = request.detection.config.origin
     try:
