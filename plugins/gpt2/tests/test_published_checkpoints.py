@@ -32,4 +32,6 @@ def test_the_logit_check_stays_within_the_positions(tmp_path: Path) -> None:
     source = write_model(tmp_path / "hf", family.hooks, fields)
     result = family.conversion(source, tmp_path / "fg", logit_check=True)
     assert result.logits is not None
-    assert result.logits.num_tokens == 8
+    prompt, *others = result.logits.runs
+    assert prompt == "the prompt (6 tokens) and 2 cached steps"
+    assert others == ["1 token", "2 tokens", "a batch of 2 with left padding"]

@@ -11,8 +11,9 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.rope import ROPE_FIELDS
 from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.reference import ReferenceClasses, complete_config
+from forgather_convert.sides.reference import ReferenceClasses, complete_config, rope_fields_of
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
 
 #: The sizes that a standard decoder has, small. The number of heads is not that of the groups,
@@ -101,5 +102,9 @@ def write_tiny_model(directory: Path, hooks: FamilyHooks, config: Any) -> None:
     save_file(weights, directory / _WEIGHTS_FILE, metadata={"format": "pt"})
     # A family that borrows another one's classes has a model type of its own.
     content = json.loads(config.to_json_string())
+    # Not every version reads RoPE as it has it in memory.
+    written = rope_fields_of(config, hooks, "the tiny config")
+    content = {name: value for name, value in content.items() if name not in ROPE_FIELDS}
+    content.update(written)
     content.update(model_type=hooks.model_type, dtype="bfloat16")
     (directory / CONFIG_FILE).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")

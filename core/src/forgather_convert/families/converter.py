@@ -67,7 +67,7 @@ class HFConverter:
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
         aliases: Further model types of the same architecture, whose directories it converts, too.
-            Each is registered as the family's own is, and keeps its name on the way there and back.
+            Each is registered as the family's own is, and keeps its name in both directions.
         weight_mapping: The names of the weights, Hugging Face to Forgather.
         field_names: Config fields that have another name in the Forgather config, as
             ``{"layer_norm_eps": "rms_norm_eps"}``.

@@ -120,7 +120,7 @@ def _new_layout(
 
 
 def _unused_tensors(destination: DestinationSide, directory: Path) -> dict[str, Expression]:
-    """What is carried along, and is none of the model's own weights.
+    """What is copied, and is none of the model's own weights.
 
     Raises:
         SourceError: A file with such tensors has one of the model's.

@@ -20,7 +20,7 @@ from forgather_convert.sides.forgather import (
 from forgather_convert.sides.original_config import original_config_of
 from forgather_convert.sides.parameters import parameters_of
 from forgather_convert.sides.side import SourceSide, WrittenFiles
-from forgather_convert.source.config_file import SourceConfig, parse_config
+from forgather_convert.source.config_file import SourceConfig, is_same_value, parse_config
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
@@ -51,7 +51,7 @@ def check_reversible(
         config_text: The Forgather model's ``config.json``.
 
     Raises:
-        UnsupportedModelError: It says what stands in the way.
+        UnsupportedModelError: It says why it could not.
     """
     origin = request.detection.config.origin
     try:
@@ -143,5 +143,5 @@ def _lost_fields(
     return [
         (name, before.get(name), after.get(name))
         for name in sorted({*before, *after} - changed)
-        if name not in before or name not in after or before[name] != after[name]
+        if name not in before or name not in after or not is_same_value(before[name], after[name])
     ]

@@ -20,7 +20,7 @@ _FILE = re.compile(r"forgather_carried(?:-\d{5}-of-\d{5})?\.tensors", re.ASCII)
 
 @dataclass(frozen=True)
 class CarriedTensors:
-    """Tensors that are carried along.
+    """Tensors that are copied, although the model does not use them.
 
     Attributes:
         tensors: What they are, by the names that the Hugging Face model has for them.

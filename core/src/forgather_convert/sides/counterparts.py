@@ -158,7 +158,8 @@ def _carried_along(
         return CarriedTensors()
     if carried:
         logger.info(
-            "The model does not use %d tensors of %s. They are carried along, and come back: %s",
+            "The model does not use %d tensors of %s. They are copied, and the reverse conversion "
+            "restores them: %s",
             len(carried),
             side.weights_directory,
             enumerate_names(carried),

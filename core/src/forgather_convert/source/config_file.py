@@ -91,3 +91,8 @@ def read_config(directory: Path) -> SourceConfig:
 
 def _config(content: Mapping[str, Any], origin: str) -> SourceConfig:
     return SourceConfig({name: _with_floats(value) for name, value in content.items()}, origin)
+
+
+def is_same_value(one: Any, other: Any) -> bool:
+    """Tells whether two values of a config are the same; one NaN is the same as another."""
+    return bool(one == other) or repr(one) == repr(other)

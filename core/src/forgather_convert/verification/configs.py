@@ -6,6 +6,7 @@ from typing import Any
 
 from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS
 from forgather_convert.sides.reference import rope_of
+from forgather_convert.source.config_file import is_same_value
 from forgather_convert.verification.result import FieldDifference
 
 #: What says who wrote a config, and not what the model is.
@@ -125,7 +126,7 @@ def _differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> tuple[Fiel
     return tuple(
         FieldDifference(name, one.get(name), other.get(name))
         for name in sorted({*one, *other})
-        if one.get(name) != other.get(name)
+        if not is_same_value(one.get(name), other.get(name))
     )
 
 

@@ -19,7 +19,12 @@ from forgather_convert.sides.reference import (
     rope_fields_of,
     with_max_length,
 )
-from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
+from forgather_convert.source.config_file import (
+    CONFIG_FILE,
+    SourceConfig,
+    is_same_value,
+    parse_config,
+)
 from forgather_convert.source.plain_text import one_line
 from forgather_convert.validation.positions import Limit, limits_of
 from forgather_convert.verification.configs import (
@@ -134,7 +139,7 @@ def _lost_from_forgather(
     known = {*type(hf)().to_dict(), *hf.attribute_map, *BOOKKEEPING} - READ_BY_TRANSFORMERS
     known |= {*rope_fields_of(hf, destination.hooks, fields.origin)}
     for name, value in fields.items():
-        if name not in known and not (name in before and before[name] == value):
+        if name not in known and not (name in before and is_same_value(before[name], value)):
             yield FieldDifference(name, before.get(name), value)
 
 
