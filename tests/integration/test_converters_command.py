@@ -278,7 +278,7 @@ def test_check_as_text_with_a_correct_converter(tmp_path: Path) -> None:
     (tmp_path / "vendor_converter.py").write_text(vendor(""))
     result = forgather("converters", "check", tmp_path)
     assert result.returncode == 0, result.stdout + result.stderr
-    assert result.stdout.count("ok  ") == 8
+    assert result.stdout.count("ok  ") == 10
     assert str(tmp_path / "vendor_converter.py") in result.stdout
 
 
