@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
 
 from forgather_convert import ConvertOptions, convert
 from forgather_convert.families.hook_calls import FamilyHooks
@@ -94,5 +93,4 @@ def test_it_comes_back_dequantized(tmp_path: Path) -> None:
     quantization = {"quant_method": "fp8", "fmt": "e4m3", "weight_block_size": [*BLOCK]}
     write_json(source / "config.json", {**config, "quantization_config": quantization})
     back = there_and_back(source, ConvertOptions(dequantize=True))
-    actual = load_file(back / "model.safetensors")
-    assert_equal_tensors(actual, {n: t for n, t in expected.items() if ".layers.61." not in n})
+    assert_equal_tensors(read_weights(back), expected)
