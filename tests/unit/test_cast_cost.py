@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from forgather_convert.tensors.dtypes import lossy_cast_from
+from forgather_convert.validation.alignment import layer_numbers
 from forgather_convert.validation.cast_cost import logit_statistics
 
 pytestmark = pytest.mark.version_independent
@@ -67,3 +68,8 @@ def test_tokens_that_are_never_wanted_and_positions_that_are_no_numbers() -> Non
 )
 def test_which_casts_lose_something(stored: set[str], dtype: str, expected: str | None) -> None:
     assert lossy_cast_from(stored, dtype) == expected
+
+
+def test_experts_are_no_layers() -> None:
+    names = ["model.layers", "model.layers.1", "model.layers.1.mlp.experts.0", "model.norm"]
+    assert layer_numbers(names) == {"model.layers.1": 1}

@@ -62,8 +62,8 @@ def align(source: Trace, result: Trace, mapping: WeightMapping | None) -> Alignm
 
 def layer_numbers(modules: Iterable[str]) -> dict[str, int]:
     """The modules whose names end with their first number, with that number."""
-    matches = ((name, _TO_FIRST_NUMBER.fullmatch(name)) for name in modules)
-    return {name: int(match[2]) for name, match in matches if match is not None}
+    matches = ((name, _TO_FIRST_NUMBER.match(name)) for name in modules)
+    return {name: int(match[2]) for name, match in matches if match and match[0] == name}
 
 
 def _renamed_modules(

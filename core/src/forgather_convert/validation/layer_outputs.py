@@ -24,11 +24,7 @@ def layer_outputs(model: Any) -> Iterator[Mapping[int, torch.Tensor]]:
     def keep(number: int, output: Any) -> None:
         found = first_tensor(output)
         if found is not None:
-            new = found.detach()[:, -_NUM_POSITIONS:].clone().cpu()
-            # Tokens that are decoded one by one come after the others.
-            before = outputs.get(number)
-            joined = new if before is None else torch.cat((before, new), 1)
-            outputs[number] = joined[:, -_NUM_POSITIONS:]
+            outputs[number] = found.detach()[:, -_NUM_POSITIONS:].clone().cpu()
 
     layers = layer_numbers(name for name, _ in model.named_modules())
     with ExitStack() as stack:

@@ -230,6 +230,8 @@ def compare_logits(
         in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
 
     models = source.load(), result.load()
+    for model in models:
+        _record_nothing(model.config)
     model_config = models[0].config
     limits = limits_of(model_config), limits_of(models[1].config)
     usable = range(model_config.get_text_config().vocab_size) if tokens is None else tokens
@@ -416,6 +418,17 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         streamed(model, dtype, settings.device, selection, settings.advance),
     ):
         return _compute(model, run, settings)
+
+
+def _record_nothing(config: Any) -> None:
+    """Turns off what a model returns besides its logits.
+
+    Some versions of transformers replace the forward methods of modules while they record, which
+    one run must not do to another.
+    """
+    for name in ("output_attentions", "output_hidden_states", "output_router_logits"):
+        if getattr(config, name, False):
+            setattr(config, name, False)
 
 
 def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
