@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 
 from forgather_convert import ForgatherConvertError
 from forgather_convert.discovery.choice import resolve_converter
-from forgather_convert.discovery.installed import installed_model_types
 from forgather_convert.testing.converted import Family
 from forgather_convert.testing.models import save_model
 from forgather_convert.testing.running import load_forgather, padding_mask
 from support.directories import differences
 from support.fuzzing import times
+from support.workspace import families
 
 # transformers warns about what is drawn.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -51,7 +51,7 @@ _VALUES: Mapping[str, st.SearchStrategy[Any]] = {
 @st.composite
 def architectures(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A family, and a config for it."""
-    family = draw(st.sampled_from(sorted(installed_model_types())))
+    family = draw(st.sampled_from(families()))
     tiny = resolve_converter(family).converter.tiny_configs
     config = dict(tiny[draw(st.sampled_from(sorted(tiny)))])
     config["vocab_size"] = draw(st.integers(12, 90))

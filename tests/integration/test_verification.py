@@ -24,7 +24,7 @@ from support.command import forgather
 from support.converting import convert_unchecked, edit_config
 from support.models import write_hf_model
 from support.tokenizer_files import write_tokenizer
-from support.unchecked_configs import skip_config_check
+from support.unchecked_configs import skip_config_check, skip_reverse_plan
 from support.variants import variant
 
 _PREFIX = "causal_lm.layer_stack.layers"
@@ -129,6 +129,7 @@ def test_what_a_wrong_converter_made_is_caught_and_located(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     skip_config_check(monkeypatch)
+    skip_reverse_plan(monkeypatch)
     convert(hf, tmp_path / "fg", ConvertOptions(logit_check=False), converter=converter())
     options = VerifyOptions(trust_remote_code=True, logit_check=place is not None)
     verification = verify(hf, tmp_path / "fg", options)
