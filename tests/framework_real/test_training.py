@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -120,6 +121,8 @@ def test_resuming(
     first = train(project, broken, max_steps=6, save_safetensors=save_safetensors)
     (checkpoint,) = (broken / "checkpoints").iterdir()
     assert list(checkpoint.glob(f"*.{weights_format}"))
+    # The framework names the directory of a run's logs by the second.
+    time.sleep(1)
     second = train(project, broken, save_safetensors=save_safetensors)
     assert first.losses + second.losses == whole.losses
 
