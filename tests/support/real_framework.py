@@ -109,8 +109,8 @@ class Models:
     Attributes:
         source: The Hugging Face directory.
         reference: The same, with the head's weights written out: the framework loads no other.
-        ours: What this project made of it.
-        theirs: What the framework's own converter made of it.
+        ours: This project's conversion of it.
+        theirs: The framework's own conversion of it.
     """
 
     source: Path
@@ -159,7 +159,7 @@ def write_tokenizer(directory: Path) -> int:
 
 
 def write_samantha(cache: Path) -> None:
-    """Writes into a cache of the Hub the data set that the framework's projects ask it for."""
+    """Writes the data set that the framework's projects load into a Hub cache."""
     rng = random.Random(0)
     conversations = [
         {
