@@ -8,9 +8,9 @@ import torch
 import transformers
 
 from forgather_convert import ConvertOptions
-from forgather_convert.sides.dequantized_loading import load_dequantized
-from forgather_convert.sides.merged_parameters import made_value
-from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.models.dequantized_loading import load_dequantized
+from forgather_convert.models.merged_parameters import made_value
+from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import detect
 from forgather_convert.tensors.evaluation import Evaluator

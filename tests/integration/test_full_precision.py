@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from forgather_convert import ConvertOptions, convert
 from forgather_convert.dynamic_model.stored_code import differs_from_generated
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.sides.counterparts import open_source
-from forgather_convert.sides.forgather import ForgatherSource
-from forgather_convert.sides.saved_state import saved_state
+from forgather_convert.models.forgather import ForgatherSource
+from forgather_convert.models.saved_state import saved_state
+from forgather_convert.models.targets import open_source
 from forgather_convert.source.detection import detect
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.running import load_forgather, logits, prompt

@@ -12,7 +12,7 @@ import pytest
 from forgather_convert import ConvertOptions, Inspection, SourceError, inspect
 from forgather_convert.inspection.tensor_groups import group_tensors
 from forgather_convert.source.readable_weights import Contents
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 from support.command import forgather
 from support.converting import convert_unchecked, edit_config
 from support.models import write_hf_model

@@ -10,9 +10,9 @@ import transformers
 from safetensors.torch import load_file
 
 from forgather_convert import ConvertOptions, MappingError, SourceError, convert
-from forgather_convert.sides.dequantized_loading import load_dequantized
-from forgather_convert.sides.merged_parameters import made_value
-from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.models.dequantized_loading import load_dequantized
+from forgather_convert.models.merged_parameters import made_value
+from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, detect
 from forgather_convert.tensors.evaluation import Evaluator

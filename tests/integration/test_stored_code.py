@@ -15,8 +15,8 @@ from forgather_convert.dynamic_model.stored_code import (
     load_stored_code,
     read_stored_code,
 )
-from forgather_convert.sides.counterparts import open_source
-from forgather_convert.sides.forgather import ForgatherSource
+from forgather_convert.models.forgather import ForgatherSource
+from forgather_convert.models.targets import open_source
 from forgather_convert.source.config_file import read_config
 from forgather_convert.source.detection import detect
 from support.directories import differences

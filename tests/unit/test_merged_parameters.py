@@ -9,10 +9,10 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
-from forgather_convert.sides.loading import load_model, written_state
-from forgather_convert.sides.merged_parameters import made_value
-from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.validation.streamed_parameters import streamed
+from forgather_convert.logit_check.streamed_parameters import streamed
+from forgather_convert.models.loading import load_model, written_state
+from forgather_convert.models.merged_parameters import made_value
+from forgather_convert.models.parameters import parameters_of
 from support.transformers_families import a_config
 
 MERGED = {"mixtral": 4, "qwen3_moe": 2, "deepseek_v3": 2, "gpt_oss": 0, "gpt_neox": 0, "llama": 0}

@@ -16,18 +16,18 @@ from forgather_convert.adapters.provenance import (
 )
 from forgather_convert.adapters.tensors import Counterpart, convert_tensors
 from forgather_convert.errors import ForgatherConvertError, OptionError
+from forgather_convert.files.json_file import parse_json_object
+from forgather_convert.models.side_file_rules import SideFileRules
+from forgather_convert.models.targets import open_source
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.side_files import SideFiles, plan_side_files
-from forgather_convert.sides.counterparts import open_source
-from forgather_convert.sides.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE, read_config
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import WriteFile, encode_json
 from forgather_convert.source.forgather_signs import is_forgather_config
-from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.source.readable_weights import ADAPTER_CONFIG_FILE, ADAPTER_SAFETENSORS_FILE
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors

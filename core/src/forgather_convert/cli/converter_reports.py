@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgather_convert.cli.tables import print_line, print_table
 from forgather_convert.discovery.found import FoundConverter, Status
-from forgather_convert.source.plain_text import one_line
+from forgather_convert.files.plain_text import one_line
 
 if TYPE_CHECKING:
     from forgather_convert.converter_tools.check import CheckStep

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from forgather_convert.discovery.found import FoundConverter, Status
-from forgather_convert.source.plain_text import one_line
+from forgather_convert.files.plain_text import one_line
 
 #: The distribution of this project for each model type. Nothing else is suggested for
 #: installation: a name made from a model type would be anybody's who publishes it.

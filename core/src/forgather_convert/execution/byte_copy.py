@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.errors import SourceError
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 
 #: The size of the blocks of most file systems, in bytes.
 BLOCK = 4096

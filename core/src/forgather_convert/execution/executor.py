@@ -5,7 +5,7 @@ from pathlib import Path
 
 from forgather_convert.execution.file_copy import copy_file
 from forgather_convert.execution.weights_writer import WeightsWriter
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
 
 Progress = Callable[[int], None]

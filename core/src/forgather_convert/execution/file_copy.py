@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from forgather_convert.execution.byte_copy import copy_range
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 
 _MAY_ALL = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 
 
 def flush(path: Path) -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 
 _CHUNK = 8 << 20
 

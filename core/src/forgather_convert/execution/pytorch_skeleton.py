@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 from forgather_convert.planning.plan import ShardPlan
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.weights.zip_archive import read_zip_entries

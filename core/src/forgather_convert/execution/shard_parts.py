@@ -11,7 +11,7 @@ from typing import BinaryIO
 from forgather_convert.execution.byte_copy import copy_range, write_at
 from forgather_convert.execution.pytorch_skeleton import write_pytorch_skeleton
 from forgather_convert.execution.zip_checksums import write_checksums
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of

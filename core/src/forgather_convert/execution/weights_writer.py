@@ -12,7 +12,7 @@ from types import TracebackType
 from forgather_convert.execution.deferred_signals import deferred_signals
 from forgather_convert.execution.flush import flush
 from forgather_convert.execution.shard_parts import ShardPart, complete_shard, create_shard
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 from forgather_convert.planning.plan import ShardPlan
 from forgather_convert.tensors.byte_ranges import byte_ranges
 

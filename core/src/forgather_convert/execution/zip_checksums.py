@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 from forgather_convert.weights.zip_archive import (
     ZipEntry,
     directory_positions,

@@ -11,9 +11,8 @@ from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.extensions import Extension, ExtensionCalls
+from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.inspection import config_facts
 from forgather_convert.inspection.components import EMBEDDING, by_component, component_sizes
 from forgather_convert.inspection.directories import checkpoints_of, files_of
@@ -41,13 +40,14 @@ from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.links import refuse_links_out
 from forgather_convert.source.other_weights import compare_other_headers
 from forgather_convert.source.readable_weights import contents_of
+from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.matching import refuse_quantized
 from forgather_convert.tensors.names import RECOMPUTED, compile_pattern, enumerate_names
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.formats import CORE_FORMATS, OpenWeights
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.weights.formats import OpenWeights
 
 Value = TypeVar("Value")
 
@@ -268,7 +268,7 @@ def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | N
 
 
 def _origin(directory: Path) -> Origin | None:
-    from forgather_convert.sides.provenance import read_provenance
+    from forgather_convert.models.provenance import read_provenance
 
     provenance = read_provenance(directory)
     if provenance is None:

@@ -3,13 +3,13 @@
 import re
 from collections.abc import Mapping
 
+from forgather_convert.models.carried_tensors import CarriedTensors
+from forgather_convert.models.provenance import read_provenance, unused_tensors
 from forgather_convert.planning.layout import mirror_layout
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.tensor_plans import asks_for_layout
-from forgather_convert.sides.carried_tensors import CarriedTensors
-from forgather_convert.sides.provenance import read_provenance, unused_tensors
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.dialect import (
     current_tensors,

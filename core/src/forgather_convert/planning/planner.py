@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.models.forgather import ForgatherDestination
+from forgather_convert.models.model import DestinationSide, SourceSide, WrittenFiles
+from forgather_convert.models.targets import open_source
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout, carried_layout
 from forgather_convert.planning.original_layout import original_layout
@@ -15,9 +18,6 @@ from forgather_convert.planning.reversal import check_reversible
 from forgather_convert.planning.rope_length import report_rope_length
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
-from forgather_convert.sides.counterparts import open_source
-from forgather_convert.sides.forgather import ForgatherDestination
-from forgather_convert.sides.side import DestinationSide, SourceSide, WrittenFiles
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.files import WriteFile

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ForgatherConvertError, UnsupportedModelError
-from forgather_convert.planning.request import PlanRequest
-from forgather_convert.sides.counterparts import written_fields
-from forgather_convert.sides.forgather import (
+from forgather_convert.models.forgather import (
     ForgatherDestination,
     ForgatherSource,
     forgather_source,
 )
-from forgather_convert.sides.original_config import original_config_of
-from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.side import SourceSide, WrittenFiles
+from forgather_convert.models.model import SourceSide, WrittenFiles
+from forgather_convert.models.original_config import original_config_of
+from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.targets import written_fields
+from forgather_convert.planning.request import PlanRequest
 from forgather_convert.source.config_file import SourceConfig, is_same_value, parse_config
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 _LONGEST = "max_position_embeddings"
 _DTYPES = ("dtype", "torch_dtype")

@@ -2,11 +2,11 @@
 
 import logging
 
+from forgather_convert.models.model import DestinationSide
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
 from forgather_convert.planning.plan import TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.sides.side import DestinationSide
 from forgather_convert.tensors.expressions import ResizeRows, cast
 from forgather_convert.tensors.matching import TensorMatch
 from forgather_convert.tensors.parameters import ModelParameters

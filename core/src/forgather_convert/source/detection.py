@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from forgather_convert.dynamic_model.project import DYNAMIC_MODEL_TYPE_PREFIX
 from forgather_convert.errors import OptionError, SourceError, UnsupportedModelError
+from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.directory_check import check_entries
-from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgather_config
+from forgather_convert.source.forgather_signs import (
+    DYNAMIC_MODEL_TYPE_PREFIX,
+    DYNAMIC_PREFIX,
+    is_forgather_config,
+)
 from forgather_convert.source.loading_fields import REDIRECTIONS
 from forgather_convert.source.model_directory import (
     find_model_directory,
@@ -23,7 +27,6 @@ from forgather_convert.source.model_directory import (
     report_lacking_tokenizer,
     trained_config,
 )
-from forgather_convert.source.plain_text import one_line
 from forgather_convert.source.quantization import (
     Quantization,
     read_quantization,

@@ -11,7 +11,7 @@ from typing import Any
 
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.tensors.expressions import Expression
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError, first_line
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 from forgather_convert.weights.formats import open_core_weights
 
 logger = logging.getLogger(__name__)

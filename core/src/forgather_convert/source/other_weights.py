@@ -17,10 +17,10 @@ from forgather_convert.source.dialect import current_tensors
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.names import RECOMPUTED, compile_pattern
+from forgather_convert.tensors.tensor_ref import TensorRef, format_shape
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.other_sets import first_file, other_sets
-from forgather_convert.weights.tensor_ref import TensorRef, format_shape
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from forgather_convert.errors import SourceError
-from forgather_convert.file_errors import naming
+from forgather_convert.files.file_errors import naming
 from forgather_convert.tensors.casts import cast_tensor, num_overflows
 from forgather_convert.tensors.dtypes import dtype_size, to_torch
 from forgather_convert.tensors.expressions import (

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.file_errors import naming
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.files.file_errors import naming
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.torch_archive import describe, locate, open_archive
 
 

@@ -18,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
-from forgather_convert.file_errors import naming
-from forgather_convert.source.json_file import parse_json_object
-from forgather_convert.source.plain_text import is_plain, one_line
+from forgather_convert.files.file_errors import naming
+from forgather_convert.files.json_file import parse_json_object
+from forgather_convert.files.plain_text import is_plain, one_line
 from forgather_convert.tensors.dtypes import (
     dtype_size,
     from_safetensors,
     tensor_bytes,
     to_safetensors,
 )
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 _LENGTH = struct.Struct("<Q")
 #: The limit of the reference implementation, in bytes.
