@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from forgather_convert.compare.models import OpenModel
+from forgather_convert.compare.models import ComparedModel
 from forgather_convert.compare.result import TensorComparison, TensorDifference, TensorStatus
 from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import Expression
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     import torch
 
 
-def compare_tensors(a: OpenModel, b: OpenModel, mapping: WeightMapping | None) -> TensorComparison:
+def compare_tensors(
+    a: ComparedModel, b: ComparedModel, mapping: WeightMapping | None
+) -> TensorComparison:
     """Compares all weights, of which no more than pieces are in memory.
 
     Args:
