@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.families.beside import components_beside, tiny_configs_beside
 from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.source.config_file import SourceConfig
@@ -71,14 +72,16 @@ class HFConverter:
         weight_mapping: The names of the weights, Hugging Face to Forgather.
         field_names: Config fields that have another name in the Forgather config, as
             ``{"layer_norm_eps": "rms_norm_eps"}``.
-        tiny_configs: Config fields of tiny models, by a name for each, for tests of the family.
+        tiny_configs: Config fields of tiny models, by a name for each, for tests of the family. By
+            default what a module ``tiny_configs`` beside the converter's has for the model type.
         hyperparameters: The config fields that the family's model needs, by their
             Hugging Face names. RoPE's are handled apart.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
             that the family's architecture gives them, as ``{"attention_bias": True}``.
         components: The components of the dynamic model that are not standard, by role, or by
             role and kind of layer.
-        component_paths: Directories with source files of components that core does not have.
+        component_paths: Directories with source files of components that core does not have,
+            searched before the directory ``components`` beside the converter's file.
         tokenizer_class: The class of tokenizers whose files do not name one. transformers
             takes it from the ``model_type``, which a dynamic model has another of.
         has_rope: Whether the family has rotary embeddings.
@@ -125,7 +128,7 @@ class HFConverter:
         return rope.to_fields()
 
     def get_tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.tiny_configs
+        return self.tiny_configs or tiny_configs_beside(type(self))
 
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None = None
@@ -147,7 +150,7 @@ class HFConverter:
             "model_type": self.model_type,
             "config": config,
             "components": self.components,
-            "component_paths": self.component_paths,
+            "component_paths": [*self.component_paths, *components_beside(type(self))],
             "has_rope": self.has_rope,
         }
 

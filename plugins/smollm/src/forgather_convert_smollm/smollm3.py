@@ -1,0 +1,40 @@
+"""SmolLM3: the standard decoder, with layers that have no positions, and windows in those."""
+
+from typing import Any
+
+from forgather_convert import (
+    STANDARD_HYPERPARAMETERS,
+    HFConverter,
+    SourceConfig,
+    UnsupportedModelError,
+)
+
+
+class SmolLM3(HFConverter):
+    """SmolLM3."""
+
+    model_type = "smollm3"
+    tokenizer_class = "PreTrainedTokenizerFast"
+    hyperparameters = (
+        *STANDARD_HYPERPARAMETERS,
+        "attention_bias",
+        "mlp_bias",
+        "use_sliding_window",
+        "sliding_window",
+        "no_rope_layers",
+        "no_rope_layer_interval",
+        "layer_types",
+    )
+
+    def get_hf_model_class(self) -> Any:
+        from transformers import SmolLM3ForCausalLM
+
+        return SmolLM3ForCausalLM
+
+    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
+        rope_layers = src_config.get("no_rope_layers")
+        if rope_layers is not None and len(rope_layers) < src_config.num_hidden_layers:
+            raise UnsupportedModelError(
+                f"In {src_config.origin}, 'no_rope_layers' has {len(rope_layers)} entries; it must "
+                f"have one for each of the {src_config.num_hidden_layers} layers."
+            )
