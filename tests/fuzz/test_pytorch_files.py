@@ -13,10 +13,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.formats import open_core_weights
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.pytorch_file import read_tensor_refs
-from forgather_convert.weights.tensor_ref import TensorRef
 from support.fuzzing import changed_bytes, copied, outcome, refusal_of, times
 from support.models import write_hf_model
 from support.pickle_mutations import changed_archives, changed_pickles

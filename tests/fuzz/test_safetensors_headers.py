@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from safetensors import SafetensorError, safe_open
 
 from forgather_convert import SourceError
-from forgather_convert.source.plain_text import is_plain
+from forgather_convert.files.plain_text import is_plain
 from forgather_convert.weights.safetensors_file import read_header
 from support.fuzzing import changed_bytes, changed_values, times
 

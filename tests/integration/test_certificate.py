@@ -17,11 +17,11 @@ from forgather_convert import (
     ValidationError,
     convert,
 )
+from forgather_convert.compare import conversion
+from forgather_convert.logit_check.positions import Limit
+from forgather_convert.models.loading import load_model
 from forgather_convert.reporting.proof import describe_proof, is_verified
-from forgather_convert.sides.loading import load_model
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert.validation.positions import Limit
-from forgather_convert.verification import conversion
 from forgather_convert_llama.llama import Llama
 from support.command import run_convert
 from support.converting import edit_config, read_config

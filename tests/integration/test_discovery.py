@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from forgather_convert import ConverterError
-from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of
 from support.command import forgather, forgather_process
 from support.directories import differences
 from support.distributions import CONVERTER, SPECIFICATION, environment, imported, install

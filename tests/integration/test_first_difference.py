@@ -7,9 +7,9 @@ import torch
 
 from forgather_convert import HFConverter, MappingError, ValidationError, convert
 from forgather_convert.discovery.choice import resolve_converter
-from forgather_convert.validation.alignment import align
-from forgather_convert.validation.first_difference import FirstDifference, find_first_difference
-from forgather_convert.validation.trace import output_of, trace
+from forgather_convert.logit_check.alignment import align
+from forgather_convert.logit_check.first_difference import FirstDifference, find_first_difference
+from forgather_convert.logit_check.trace import output_of, trace
 from support import wrong_converters as wrong
 from support.models import load_hf, write_hf_model
 from support.pairs import Pair

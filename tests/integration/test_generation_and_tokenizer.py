@@ -14,8 +14,8 @@ from tokenizers import ByteLevelBPETokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerFast
 
 from forgather_convert import ConvertOptions, OptionError, Progress, ValidationError, convert
-from forgather_convert.source.plain_text import printable
-from forgather_convert.validation.prompts import fixed_ids
+from forgather_convert.files.plain_text import printable
+from forgather_convert.logit_check.prompts import fixed_ids
 from support.command import forgather, run_convert
 from support.directories import differences
 from support.log import logged

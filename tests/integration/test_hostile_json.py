@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from forgather_convert import ForgatherConvertError, SourceError, UnsupportedModelError, convert
-from forgather_convert.source.json_file import MAX_DEPTH, MAX_SIZE, parse_json
+from forgather_convert.files.json_file import MAX_DEPTH, MAX_SIZE, parse_json
 from support.converting import edit_config
 from support.directories import differences
 from support.models import write_hf_model

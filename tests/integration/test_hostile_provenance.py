@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from forgather_convert import SourceError, convert, plan
-from forgather_convert.sides import provenance as provenance_module
+from forgather_convert.models import provenance as provenance_module
 from support.directories import snapshot
 from support.models import random_state, write_hf_model
 from support.variants import variant

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from forgather_convert import ConvertOptions, ValidationError, api, convert
-from forgather_convert.validation import prompts
-from forgather_convert.validation.logits import CheckedModel, LogitComparison, check_logits
+from forgather_convert.logit_check import prompts
+from forgather_convert.logit_check.logits import CheckedModel, LogitComparison, check_logits
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from support.log import logged
 from support.models import hf_classes, load_hf, random_state, write_hf_model, write_weights

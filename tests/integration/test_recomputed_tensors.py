@@ -10,10 +10,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from forgather_convert import ConvertOptions, convert
-from forgather_convert.sides.original_weights import MAX_STORED_BYTES, describe_weights
+from forgather_convert.models.original_weights import MAX_STORED_BYTES, describe_weights
 from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
-from forgather_convert.weights.tensor_ref import TensorRef
 from support.directories import differences
 from support.log import logged
 from support.models import random_state, write_hf_model

@@ -17,7 +17,7 @@ import forgather_convert.cli
 from forgather_convert.cli.console import echo_usage_error, set_up_logging
 from forgather_convert.cli.main import forgather as command
 from forgather_convert.errors import SourceError
-from forgather_convert.source.plain_text import indented, is_plain, one_line, printable
+from forgather_convert.files.plain_text import indented, is_plain, one_line, printable
 from support.command import forgather
 from support.converting import edit_config
 from support.models import write_hf_model

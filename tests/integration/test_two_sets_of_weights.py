@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from forgather_convert import ConvertOptions, SourceError, convert, inspect, plan, verify
-from forgather_convert.verification.verify import VerifyOptions
+from forgather_convert.compare.verify import VerifyOptions
 from support.command import run_convert
 from support.converting import convert_unchecked
 from support.models import write_hf_model, write_weights

@@ -17,7 +17,7 @@ from forgather_convert import (
     convert,
     verify,
 )
-from forgather_convert.verification.result import TensorStatus
+from forgather_convert.compare.result import TensorStatus
 from forgather_convert_qwen3.qwen3 import Qwen3
 from support import wrong_converters as wrong
 from support.command import forgather

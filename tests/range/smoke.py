@@ -15,7 +15,7 @@ import transformers
 from forgather_convert.converter_tools.tiny_models import tiny_cases, write_tiny_model
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.sides.reference import UnreadableConfigError
+from forgather_convert.models.reference import UnreadableConfigError
 from support.continuous_batching import assert_same_batches, memory_for_batches
 from support.converting import convert_unchecked
 from support.directories import differences

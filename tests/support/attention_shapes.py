@@ -9,9 +9,9 @@ import torch
 from forgather_convert.converter_tools.tiny_models import build_forgather, project_of
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.reference import ReferenceClasses
-from forgather_convert.sides.saved_state import saved_tensors
+from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.reference import ReferenceClasses
+from forgather_convert.models.saved_state import saved_tensors
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
 from forgather_convert.tensors.expressions import Constant

@@ -13,7 +13,7 @@ from hypothesis import event, settings
 from hypothesis import strategies as st
 
 from forgather_convert import ConvertOptions, ForgatherConvertError, convert
-from forgather_convert.source.plain_text import printable
+from forgather_convert.files.plain_text import printable
 from support.command import forgather
 from support.confinement import confined
 from support.directories import snapshot

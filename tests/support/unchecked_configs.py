@@ -2,9 +2,9 @@
 
 import pytest
 
+from forgather_convert.compare import conversion
+from forgather_convert.compare.conversion_configs import ConfigComparison
 from forgather_convert.planning import planner
-from forgather_convert.verification import conversion
-from forgather_convert.verification.conversion import ConfigComparison
 
 
 def skip_config_check(monkeypatch: pytest.MonkeyPatch) -> None:

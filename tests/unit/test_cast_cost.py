@@ -5,9 +5,9 @@ import math
 import pytest
 import torch
 
+from forgather_convert.logit_check.alignment import layer_numbers
+from forgather_convert.logit_check.cast_cost import logit_statistics
 from forgather_convert.tensors.dtypes import lossy_cast_from
-from forgather_convert.validation.alignment import layer_numbers
-from forgather_convert.validation.cast_cost import logit_statistics
 
 pytestmark = pytest.mark.version_independent
 

@@ -6,7 +6,7 @@ import pytest
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM
 
-from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of
 from support.transformers_families import FAMILIES, a_config
 
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from forgather_convert.validation import lockstep
-from forgather_convert.validation.lockstep import Lockstep, LockstepRun, places_of
-from forgather_convert.validation.streamed_parameters import LogitSelection, Product, streaming
+from forgather_convert.logit_check import lockstep
+from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
+from forgather_convert.logit_check.streamed_parameters import LogitSelection, Product, streaming
 
 _FIELDS: dict[str, Any] = {
     "vocab_size": 96,

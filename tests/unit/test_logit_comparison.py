@@ -6,9 +6,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from forgather_convert.logit_check import comparison
+from forgather_convert.logit_check.comparison import compare, find_non_finite_weight
 from forgather_convert.tensors.expressions import Expression, stored
-from forgather_convert.validation import comparison
-from forgather_convert.validation.comparison import compare, find_non_finite_weight
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 
 INF, NAN = float("inf"), float("nan")

@@ -8,11 +8,11 @@ import pytest
 import torch
 
 from forgather_convert.errors import SourceError
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.mapped_file import TensorReader
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import build_header, encode_header
-from forgather_convert.weights.tensor_ref import TensorRef
 
 pytestmark = pytest.mark.version_independent
 

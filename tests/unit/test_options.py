@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from forgather_convert import ConvertOptions, OptionError
+from forgather_convert.logit_check.device import check_device
 from forgather_convert.options import parse_size
-from forgather_convert.validation.device import check_device
 from support.command import forgather
 
 pytestmark = pytest.mark.version_independent

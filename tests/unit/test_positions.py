@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from transformers import AutoConfig
 
-from forgather_convert.validation.positions import (
+from forgather_convert.logit_check.positions import (
     Limit,
     ModelSize,
     PositionPlan,

@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from forgather_convert.validation.prompts import choose_ids
+from forgather_convert.logit_check.prompts import choose_ids
 from support.log import logged
 
 ALL = range(100)

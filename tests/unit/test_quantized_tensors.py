@@ -28,7 +28,7 @@ from forgather_convert.tensors.expressions import (
     leaves,
     stacked,
 )
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 DTYPES = ("bfloat16", "float32", "float16")
 needs_fp8_dequantizer = pytest.mark.skipif(

@@ -9,12 +9,12 @@ from forgather_convert import UnsupportedModelError
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
-from forgather_convert.families.rope import (
+from forgather_convert.models.reference import rope_of
+from forgather_convert.source.rope import (
     RopeParameters,
     check_transformers_4_knows,
     read_rope,
 )
-from forgather_convert.sides.reference import rope_of
 
 FULL = {"rope_type": "linear", "factor": 8.0, "rope_theta": 20000.0}
 SLIDING = {"rope_type": "default", "rope_theta": 500.0}

@@ -9,8 +9,8 @@ import transformers
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from forgather_convert.validation import streamed_parameters
-from forgather_convert.validation.streamed_parameters import LogitSelection, streamed
+from forgather_convert.logit_check import streamed_parameters
+from forgather_convert.logit_check.streamed_parameters import LogitSelection, streamed
 from support.safetensors_writer import write_safetensors
 
 _WINDOW = 6

@@ -28,7 +28,7 @@ from forgather_convert.tensors.expressions import (
     stored,
 )
 from forgather_convert.tensors.row_init import RowInit
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 pytestmark = pytest.mark.version_independent
 

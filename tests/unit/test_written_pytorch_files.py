@@ -20,7 +20,7 @@ from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, from_torch
 from forgather_convert.tensors.evaluation import bytes_of
 from forgather_convert.tensors.expressions import Cast, Concatenate, Constant, Slice, Stored
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.zip_archive import read_zip_entries
 
 pytestmark = pytest.mark.version_independent

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from forgather_convert.api import ConversionResult, convert, plan
+    from forgather_convert.compare.result import Verification
+    from forgather_convert.compare.verify import VerifyOptions, verify
     from forgather_convert.discovery.converter_files import register_converter
     from forgather_convert.dynamic_model.project import Project
     from forgather_convert.errors import (
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     )
     from forgather_convert.families.converter import STANDARD_HYPERPARAMETERS, HFConverter
     from forgather_convert.families.hookspecs import hookimpl
-    from forgather_convert.families.rope import RopeParameters
     from forgather_convert.families.tiny_decoder import TINY_DECODER
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.result import Inspection
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from forgather_convert.progress import Phase, Progress
     from forgather_convert.reporting.write import write_report
     from forgather_convert.source.config_file import SourceConfig
+    from forgather_convert.source.rope import RopeParameters
     from forgather_convert.tensors.expert_mapping import stacked_experts
     from forgather_convert.tensors.notation import (
         WeightMappingDict,
@@ -56,17 +58,15 @@ if TYPE_CHECKING:
         transpose,
         unstack,
     )
+    from forgather_convert.tensors.tensor_ref import TensorRef
     from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING
-    from forgather_convert.verification.result import Verification
-    from forgather_convert.verification.verify import VerifyOptions, verify
     from forgather_convert.weights.checkpoint import Checkpoint
-    from forgather_convert.weights.tensor_ref import TensorRef
 
 _EXPORTS = {
     "Checkpoint": "weights.checkpoint",
     "ConversionResult": "api",
     "Project": "dynamic_model.project",
-    "TensorRef": "weights.tensor_ref",
+    "TensorRef": "tensors.tensor_ref",
     "TINY_DECODER": "families.tiny_decoder",
     "Inspection": "inspection.result",
     "hookimpl": "families.hookspecs",
@@ -93,7 +93,7 @@ _EXPORTS = {
     "stacked_experts": "tensors.expert_mapping",
     "transpose": "tensors.notation",
     "unstack": "tensors.notation",
-    "RopeParameters": "families.rope",
+    "RopeParameters": "source.rope",
     "ConvertOptions": "options",
     "Phase": "progress",
     "Progress": "progress",
@@ -101,9 +101,9 @@ _EXPORTS = {
     "STANDARD_HYPERPARAMETERS": "families.converter",
     "register_converter": "discovery.converter_files",
     "SourceConfig": "source.config_file",
-    "Verification": "verification.result",
-    "VerifyOptions": "verification.verify",
-    "verify": "verification.verify",
+    "Verification": "compare.result",
+    "VerifyOptions": "compare.verify",
+    "verify": "compare.verify",
     "write_report": "reporting.write",
 }
 

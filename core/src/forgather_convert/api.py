@@ -20,25 +20,24 @@ from forgather_convert.execution.hashing import hash_files
 from forgather_convert.execution.staging import Staging, staging_directory
 from forgather_convert.execution.weights_writer import WeightsWriter
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.extensions import ExtensionCalls
+from forgather_convert.families.extensions import CORE_FORMATS, ExtensionCalls
+from forgather_convert.files.file_state import check_unchanged
 from forgather_convert.garbage import paused_collection
+from forgather_convert.logit_check.device import check_device
+from forgather_convert.logit_check.generation import Generation, generate
+from forgather_convert.logit_check.logits import CheckedModel, LogitComparison, check_logits
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.request import PlannedConversion, PlanRequest
 from forgather_convert.progress import Phase, Progress, TimedProgress
 from forgather_convert.source.detection import Direction, detect
-from forgather_convert.source.file_state import check_unchanged
 from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.tensors.dtypes import lossy_cast_from
-from forgather_convert.validation.device import check_device
-from forgather_convert.validation.generation import Generation, generate
-from forgather_convert.validation.logits import CheckedModel, LogitComparison, check_logits
 from forgather_convert.vocabulary.requests import TokenRequest
-from forgather_convert.weights.formats import CORE_FORMATS
 
 if TYPE_CHECKING:
     from forgather_convert.adapters.logit_check import AdaptedModels
-    from forgather_convert.verification.conversion import ConfigComparison
+    from forgather_convert.compare.conversion_configs import ConfigComparison
 
 logger = logging.getLogger(__name__)
 
@@ -289,8 +288,8 @@ def _plan(request: PlanRequest, progress: Progress) -> "tuple[PlannedConversion,
     options = request.options
     if options.logit_check or options.generation_test:
         check_device(options.device)
+    from forgather_convert.compare.conversion_configs import check_configs
     from forgather_convert.planning.planner import plan_conversion
-    from forgather_convert.verification.conversion import check_configs
 
     planned = plan_conversion(request)
     return planned, check_configs(planned, options)

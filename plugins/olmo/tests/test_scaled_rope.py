@@ -1,7 +1,7 @@
 """A scaled RoPE is read by either version of transformers, as version 5 writes it."""
 
 from forgather_convert import RopeParameters
-from forgather_convert.sides.reference import rope_of
+from forgather_convert.models.reference import rope_of
 from forgather_convert.testing.converted import Family
 from forgather_convert_olmo.olmo2 import Olmo2
 

@@ -6,20 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError, UnsupportedModelError
+from forgather_convert.files.file_state import FileState, states_of
+from forgather_convert.files.json_file import parse_json_object, read_text
+from forgather_convert.files.plain_text import is_plain, one_line
 from forgather_convert.source.directory_check import check_entries
-from forgather_convert.source.file_state import FileState, states_of
-from forgather_convert.source.json_file import parse_json_object, read_text
-from forgather_convert.source.plain_text import is_plain, one_line
 from forgather_convert.source.readable_weights import (
     ADAPTER_CONFIG_FILE,
     ADAPTER_PYTORCH_FILE,
     ADAPTER_SAFETENSORS_FILE,
 )
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.formats import has_weights
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
-from forgather_convert.weights.tensor_ref import TensorRef
 
 _WEIGHTS_FILES = (ADAPTER_SAFETENSORS_FILE, ADAPTER_PYTORCH_FILE)
 

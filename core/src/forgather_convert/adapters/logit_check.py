@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ValidationError
+from forgather_convert.logit_check.logits import LogitComparison
+from forgather_convert.logit_check.prompts import fixed_ids
+from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.options import ConvertOptions
-from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.tensors.expressions import Expression
-from forgather_convert.validation.logits import LogitComparison
-from forgather_convert.validation.prompts import fixed_ids
 
 _LENGTH = 11
 _PADDING = 3
@@ -37,9 +37,9 @@ class AdaptedModels:
         dtype: The dtype of the base.
     """
 
-    source: SourceSide
+    source: SourceModel
     source_state: Mapping[str, Expression]
-    destination: DestinationSide
+    destination: TargetModel
     destination_state: Mapping[str, Expression]
     dtype: str
 
@@ -63,7 +63,7 @@ def check_adapter(
     """
     if importlib.util.find_spec("peft") is None:
         return None
-    from forgather_convert.validation.comparison import compare
+    from forgather_convert.logit_check.comparison import compare
 
     source, destination = models.source, models.destination
     expected = _logits(source.load(models.source_state), adapter, "source", models.dtype, options)
@@ -97,12 +97,12 @@ def _logits(model: Any, adapter: Path, name: str, dtype: str, options: ConvertOp
     import torch
     from peft import PeftModel
 
-    from forgather_convert.tensors.dtypes import to_torch
-    from forgather_convert.validation.streamed_parameters import (
+    from forgather_convert.logit_check.streamed_parameters import (
         LogitSelection,
         StreamingMode,
         streaming,
     )
+    from forgather_convert.tensors.dtypes import to_torch
 
     tokens = range(model.config.get_text_config().vocab_size)
     one = torch.tensor([fixed_ids(tokens, _LENGTH)], device=options.device)

@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import pydantic
 
 from forgather_convert.errors import SourceError
-from forgather_convert.sides.original_weights import Schema, json_object
-from forgather_convert.source.json_file import read_text
+from forgather_convert.files.json_file import read_text
+from forgather_convert.models.original_weights import Schema, json_object
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_header_text
 
 ADAPTER_PROVENANCE_FILE = "forgather_adapter.json"

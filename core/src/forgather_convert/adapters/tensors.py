@@ -35,7 +35,7 @@ from forgather_convert.tensors.operations import (
     apply_operations,
 )
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert.weights.tensor_ref import format_shape
+from forgather_convert.tensors.tensor_ref import format_shape
 
 _TRANSPOSED = (1, 0)
 

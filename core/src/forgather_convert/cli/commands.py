@@ -12,7 +12,7 @@ from forgather_convert.cli.framework import find_framework
 from forgather_convert.cli.inspect import inspect_command
 from forgather_convert.cli.verify import verify_command
 from forgather_convert.discovery.extensions import find_extensions, load_extension
-from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.errors import ConverterError
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.families.hookspecs import hookimpl
@@ -85,7 +85,7 @@ class ForgatherGroup(click.Group):
                 # An extension adds commands, and replaces none.
                 self.commands.update(own)
 
-    def _add(self, found: FoundConverter) -> None:
+    def _add(self, found: PluginCandidate) -> None:
         try:
             ExtensionCalls({}, [load_extension(found)]).add_commands(self)
         except ConverterError as error:

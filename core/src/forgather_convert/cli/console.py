@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 import click
 
 from forgather_convert.errors import ForgatherConvertError
-from forgather_convert.source.plain_text import indented, one_line, printable
+from forgather_convert.files.plain_text import indented, one_line, printable
 
 if TYPE_CHECKING:
     from rich.console import Console

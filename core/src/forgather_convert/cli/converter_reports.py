@@ -5,8 +5,8 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.cli.tables import print_line, print_table
-from forgather_convert.discovery.found import FoundConverter, Status
-from forgather_convert.source.plain_text import one_line
+from forgather_convert.discovery.found import PluginCandidate, Status
+from forgather_convert.files.plain_text import one_line
 
 if TYPE_CHECKING:
     from forgather_convert.converter_tools.check import CheckStep
@@ -29,7 +29,7 @@ _STYLES = {
 
 
 def converter_object(
-    converter: FoundConverter, checked: Mapping[FoundConverter, str | None]
+    converter: PluginCandidate, checked: Mapping[PluginCandidate, str | None]
 ) -> dict[str, Any]:
     """A found converter, for other programs.
 
@@ -80,7 +80,7 @@ def print_converters(converters: Iterable[Mapping[str, Any]]) -> None:
         print_line(f"{row['model_type'] or '?'} ({place}): {row['problem']}")
 
 
-def extension_object(extension: FoundConverter) -> dict[str, Any]:
+def extension_object(extension: PluginCandidate) -> dict[str, Any]:
     """A found extension, for other programs."""
     content = converter_object(extension, {})
     return {**content, "model_type": None, "extension": extension.model_type}

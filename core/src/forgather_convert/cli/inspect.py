@@ -16,11 +16,11 @@ from forgather_convert.cli.parameters import (
     ModelTypeParameter,
 )
 from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, verbosity_options
+from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.hub import resolve_source, stay_offline
-from forgather_convert.source.plain_text import one_line
 from forgather_convert.tensors.dtypes import to_safetensors
-from forgather_convert.weights.tensor_ref import format_shape
+from forgather_convert.tensors.tensor_ref import format_shape
 
 if TYPE_CHECKING:
     from forgather_convert.inspection.result import CheckpointContents, Inspection, Origin

@@ -9,9 +9,9 @@ from rich.progress import Progress as ProgressLines
 from rich.table import Column
 from rich.text import Text
 
+from forgather_convert.files.plain_text import printable
 from forgather_convert.progress import Phase, Progress
 from forgather_convert.quantities import describe_seconds, describe_size
-from forgather_convert.source.plain_text import printable
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType

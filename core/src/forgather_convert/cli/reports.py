@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 from forgather_convert.api import ConversionResult
 from forgather_convert.cli.tables import print_message_table
+from forgather_convert.files.plain_text import one_line
+from forgather_convert.logit_check.generation import Generation
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
 from forgather_convert.quantities import describe_seconds, describe_size
 from forgather_convert.reporting.objects import operation_of, vocabulary_rows
 from forgather_convert.reporting.proof import describe_proof
-from forgather_convert.source.plain_text import one_line
-from forgather_convert.validation.generation import Generation
+from forgather_convert.tensors.tensor_ref import format_shape
 from forgather_convert.vocabulary.change import VocabularyChange
-from forgather_convert.weights.tensor_ref import format_shape
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -19,7 +19,7 @@ from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.names import enumerate_names
 
 if TYPE_CHECKING:
-    from forgather_convert.verification.result import (
+    from forgather_convert.compare.result import (
         TensorComparison,
         TensorDifference,
         Verification,
@@ -85,7 +85,7 @@ def verify_command(
     set_up_logging(level, warnings=outcome.warnings)
     a, b = resolve_source(a), resolve_source(b)
     stay_offline()
-    from forgather_convert.verification.verify import VerifyOptions, verify
+    from forgather_convert.compare.verify import VerifyOptions, verify
 
     options = VerifyOptions(
         device=device,
@@ -237,7 +237,7 @@ def _tokenizer_text(verification: "Verification") -> str:
 
 
 def _logits_text(verification: "Verification") -> str:
-    from forgather_convert.validation.logits import describe_limits
+    from forgather_convert.logit_check.logits import describe_limits
 
     logits = verification.logits
     if logits is None:

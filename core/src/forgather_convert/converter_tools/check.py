@@ -19,11 +19,11 @@ from forgather_convert.converter_tools.tiny_models import (
 )
 from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 IMPORTED = "it is imported"
 

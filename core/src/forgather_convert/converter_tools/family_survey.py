@@ -9,9 +9,9 @@ from typing import Any
 
 from forgather_convert.converter_tools.tiny_models import TINY_TOKENS
 from forgather_convert.errors import OptionError, first_line
-from forgather_convert.families.rope import ROPE_FIELDS
 from forgather_convert.families.tiny_decoder import TINY_DECODER
-from forgather_convert.sides.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of
+from forgather_convert.source.rope import ROPE_FIELDS
 
 #: The sizes of a survey's model by the names of the standard decoder. They all differ, so that
 #: a dimension of a weight tells which of them it is.

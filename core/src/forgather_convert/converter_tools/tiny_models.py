@@ -11,10 +11,10 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import ROPE_FIELDS
-from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.reference import ReferenceClasses, complete_config, rope_fields_of
+from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.reference import ReferenceClasses, complete_config, rope_fields_of
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
+from forgather_convert.source.rope import ROPE_FIELDS
 
 #: The sizes that a standard decoder has, small. The number of heads is not that of the groups,
 #: so that the one cannot pass for the other.

@@ -11,9 +11,9 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.errors import ConverterError
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.loading import quiet_transformers
+from forgather_convert.models.reference import ReferenceClasses, config_object
 from forgather_convert.options import ConvertOptions
-from forgather_convert.sides.loading import quiet_transformers
-from forgather_convert.sides.reference import ReferenceClasses, config_object
 from forgather_convert.source.config_file import read_config
 from forgather_convert.tensors.names import enumerate_names
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
-from forgather_convert.source.plain_text import one_line
+from forgather_convert.files.plain_text import one_line
 
 _LONGEST_NAME = 80
 #: How much is told of a search.
@@ -12,7 +12,7 @@ _MOST_LINES = 12
 
 
 def no_converter_message(
-    model_type: str, installed: Sequence[FoundConverter], searched: Sequence[str] = ()
+    model_type: str, installed: Sequence[PluginCandidate], searched: Sequence[str] = ()
 ) -> str:
     """An error message; the model type may come from a download, and is only quoted.
 

@@ -24,7 +24,7 @@ from forgather_convert.dynamic_model.component_files import (
 from forgather_convert.dynamic_model.literals import annotation, literal
 from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, Project
 from forgather_convert.errors import ConverterError
-from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS
+from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS
 
 _HERE = Path(__file__).parent
 

@@ -9,9 +9,7 @@ from typing import Any, NamedTuple
 
 from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.errors import ConverterError
-
-#: The prefix of ``model_type`` in a dynamic model's config; the family follows.
-DYNAMIC_MODEL_TYPE_PREFIX = "forgather-dynamic-causal-"
+from forgather_convert.source.forgather_signs import DYNAMIC_MODEL_TYPE_PREFIX
 
 #: The component that fills each role, as ``module:Class``, unless a project says otherwise.
 STANDARD_COMPONENTS: Mapping[str, str] = {

@@ -18,8 +18,8 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import DynamicModelClasses, import_modules
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ForgatherConvertError, SourceError
-from forgather_convert.families.rope import ROPE_FIELDS
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.rope import ROPE_FIELDS
 
 _REFERENCE = re.compile(r"([A-Za-z_]\w*)\.([A-Za-z_]\w*)", re.ASCII)
 #: What generated file names end in: a hash of the content of all files.

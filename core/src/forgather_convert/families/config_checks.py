@@ -4,8 +4,8 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from forgather_convert.errors import UnsupportedModelError
-from forgather_convert.families.rope import ORIGINAL_LENGTH
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.rope import ORIGINAL_LENGTH
 
 _SIZES = (
     "vocab_size",

@@ -8,8 +8,8 @@ from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.beside import components_beside, tiny_configs_beside
 from forgather_convert.families.config_checks import check_dimensions
-from forgather_convert.families.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.notation import WeightMappingDict
 from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
 

@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from forgather_convert.errors import ConverterError, ForgatherConvertError
-from forgather_convert.families.hookspecs import PROJECT_NAME, ConverterHooks, ExtensionHooks
+from forgather_convert.families.hookspecs import (
+    PROJECT_NAME,
+    ConverterHooks,
+    ExtensionHooks,
+    hookimpl,
+)
+from forgather_convert.weights.formats import FORMATS, OpenWeights
 
 if TYPE_CHECKING:
     import click
 
-    from forgather_convert.api import ConversionResult
     from forgather_convert.weights.checkpoint import Checkpoint
 
 
@@ -32,6 +37,23 @@ class Extension:
 
     name: str
     plugin: Any
+
+
+class _CoreFormat:
+    """One of core's formats of weights, which answers ``open_weights`` as an extension does."""
+
+    def __init__(self, open_format: OpenWeights) -> None:
+        self._open = open_format
+
+    @hookimpl
+    def open_weights(self, directory: Path) -> "Checkpoint | None":
+        return self._open(directory)
+
+
+#: In the order in which they are registered: pluggy asks the last first.
+CORE_FORMATS: Mapping[str, Any] = {
+    name: _CoreFormat(open_format) for name, open_format in FORMATS.items()
+}
 
 
 def plugin_manager(
@@ -80,7 +102,7 @@ class ExtensionCalls:
         """Adds all commands to a group."""
         self._call("forgather_commands", group=group)
 
-    def conversion_finished(self, result: "ConversionResult") -> None:
+    def conversion_finished(self, result: Any) -> None:
         """Tells of a conversion."""
         self._call("conversion_finished", result=result)
 

@@ -15,8 +15,8 @@ from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import Extension, plugin_manager
 from forgather_convert.families.hookspecs import ConverterHooks, hookimpl
-from forgather_convert.families.rope import RopeParameters
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.rope import RopeParameters
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 

@@ -16,10 +16,9 @@ import pluggy
 if TYPE_CHECKING:
     import click
 
-    from forgather_convert.api import ConversionResult
     from forgather_convert.dynamic_model.project import Project
-    from forgather_convert.families.rope import RopeParameters
     from forgather_convert.source.config_file import SourceConfig
+    from forgather_convert.source.rope import RopeParameters
     from forgather_convert.tensors.notation import WeightMappingDict
     from forgather_convert.weights.checkpoint import Checkpoint
 
@@ -256,11 +255,11 @@ class ExtensionHooks:
         """
 
     @hookspec
-    def conversion_finished(self, result: "ConversionResult") -> None:
+    def conversion_finished(self, result: Any) -> None:
         """Told of every conversion whose result is in its place.
 
         Args:
-            result: What was converted.
+            result: What was done, a :class:`forgather_convert.ConversionResult`.
 
         Example::
 

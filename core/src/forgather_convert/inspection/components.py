@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from forgather_convert.inspection.result import ComponentSize
 from forgather_convert.tensors.names import compile_pattern
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
-from forgather_convert.weights.tensor_ref import TensorRef
 
 EMBEDDING = "embedding"
 _OTHER = "other"

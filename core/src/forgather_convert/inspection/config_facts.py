@@ -6,7 +6,7 @@ from forgather_convert.inspection.result import Vocabulary, Window
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.quantization import QUANTIZATION_FIELDS
 from forgather_convert.tensors.dtypes import config_dtype
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 _DIMENSIONS = (
     "num_hidden_layers",

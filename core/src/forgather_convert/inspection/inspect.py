@@ -11,9 +11,8 @@ from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.extensions import Extension, ExtensionCalls
+from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.inspection import config_facts
 from forgather_convert.inspection.components import EMBEDDING, by_component, component_sizes
 from forgather_convert.inspection.directories import checkpoints_of, files_of
@@ -30,7 +29,6 @@ from forgather_convert.source.detection import (
     model_type_in,
     require_directory,
 )
-from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.directory_check import (
     FILES_THAT_ARE_READ,
     TOKENIZER_FILE,
@@ -38,16 +36,18 @@ from forgather_convert.source.directory_check import (
 )
 from forgather_convert.source.files import sha256
 from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.legacy import normalize_config, normalize_tensors
 from forgather_convert.source.links import refuse_links_out
 from forgather_convert.source.other_weights import compare_other_headers
-from forgather_convert.source.readable_weights import contents_of
+from forgather_convert.source.readable_weights import checkpoint_kinds
+from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.matching import refuse_quantized
 from forgather_convert.tensors.names import RECOMPUTED, compile_pattern, enumerate_names
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.formats import CORE_FORMATS, OpenWeights
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.weights.formats import OpenWeights
 
 Value = TypeVar("Value")
 
@@ -159,7 +159,7 @@ def _find(
     parts = _Problems()
     config = parts.attempt(lambda: read_config(path)) if (path / CONFIG_FILE).is_file() else None
     checkpoint = parts.attempt(lambda: open_weights(path))
-    is_model = config is not None or checkpoint is not None or contents_of(path)
+    is_model = config is not None or checkpoint is not None or checkpoint_kinds(path)
     if not is_model and not parts.attempt(lambda: numbered_checkpoints(path)):
         raise SourceError(problems.messages[-1])
     direction = None
@@ -212,7 +212,7 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
 
     def validate() -> None:
         completed = complete_with_stored_defaults(config, read_stored_code(found.metadata, config))
-        current = current_config(completed, current_tensors(tensors), hooks.hyperparameters())
+        current = normalize_config(completed, normalize_tensors(tensors), hooks.hyperparameters())
         hooks.validate_source_config(current, "from_forgather")
 
     problems.attempt(validate)
@@ -268,7 +268,7 @@ def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | N
 
 
 def _origin(directory: Path) -> Origin | None:
-    from forgather_convert.sides.provenance import read_provenance
+    from forgather_convert.models.provenance import read_provenance
 
     provenance = read_provenance(directory)
     if provenance is None:
@@ -297,7 +297,7 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
         return ()
     tensors = found.tensors
     if found.is_forgather:
-        mapping, tensors = mapping.inverted(), current_tensors(tensors)
+        mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
     patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
     unmapped = [
         name

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.families.rope import RopeParameters
-from forgather_convert.source.readable_weights import Contents
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.source.readable_weights import CheckpointKind
+from forgather_convert.source.rope import RopeParameters
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class CheckpointContents:
 
     path: Path
     step: int
-    contents: tuple[Contents, ...]
+    contents: tuple[CheckpointKind, ...]
     num_bytes: int
     is_converted: bool
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.json_file import read_text
+from forgather_convert.files.json_file import read_text
 
 _DECODER = json.JSONDecoder()
 

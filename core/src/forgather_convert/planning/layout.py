@@ -5,11 +5,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from forgather_convert.files.json_file import parse_json_object
+from forgather_convert.models.carried_tensors import carried_file_name
 from forgather_convert.options import DEFAULT_MAX_SHARD_SIZE
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
-from forgather_convert.sides.carried_tensors import carried_file_name
 from forgather_convert.source.files import WriteFile
-from forgather_convert.source.json_file import parse_json_object
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.safetensors_file import build_header, encode_header

@@ -2,9 +2,9 @@
 
 from collections.abc import Collection, Mapping
 
+from forgather_convert.models.original_weights import OriginalWeights
 from forgather_convert.planning.layout import Layout, rebuilt_index
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
-from forgather_convert.sides.original_weights import OriginalWeights
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters

@@ -6,15 +6,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.files.file_state import FileState
 from forgather_convert.planning.config_fields import ConfigField
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.detection import Direction
-from forgather_convert.source.file_state import FileState
 from forgather_convert.source.files import CopyFile, WriteFile, check_file_name
 from forgather_convert.tensors.dtypes import tensor_bytes
 from forgather_convert.tensors.expressions import Expression, leaves
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.vocabulary.change import VocabularyChange
-from forgather_convert.weights.tensor_ref import TensorRef
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from typing import Any
 
 from forgather_convert.errors import SourceError
 from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 #: How many layers a model has, by the names that families have for it.
 _LAYER_COUNTS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers", "num_decoder_layers")

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
-from forgather_convert.sides.side import DestinationSide, SourceSide
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.detection import Detection
 from forgather_convert.tensors.expressions import Expression
@@ -52,7 +52,7 @@ class PlannedConversion:
     """
 
     plan: ConversionPlan
-    source: SourceSide
-    destination: DestinationSide
+    source: SourceModel
+    destination: TargetModel
     source_config: SourceConfig
     source_state: Mapping[str, Expression]

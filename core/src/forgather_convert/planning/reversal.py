@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ForgatherConvertError, UnsupportedModelError
-from forgather_convert.planning.request import PlanRequest
-from forgather_convert.sides.counterparts import written_fields
-from forgather_convert.sides.forgather import (
-    ForgatherDestination,
+from forgather_convert.models.forgather import (
     ForgatherSource,
+    ForgatherTarget,
     forgather_source,
 )
-from forgather_convert.sides.original_config import original_config_of
-from forgather_convert.sides.parameters import parameters_of
-from forgather_convert.sides.side import SourceSide, WrittenFiles
+from forgather_convert.models.model import PlanFacts, SourceModel
+from forgather_convert.models.original_config import original_config_of
+from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.targets import written_fields
+from forgather_convert.planning.request import PlanRequest
 from forgather_convert.source.config_file import SourceConfig, is_same_value, parse_config
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 _LONGEST = "max_position_embeddings"
 _DTYPES = ("dtype", "torch_dtype")
@@ -34,10 +34,10 @@ _BOOKKEEPING = (*_DTYPES, "architectures", "auto_map", "model_type", "transforme
 
 def check_reversible(
     request: PlanRequest,
-    source: SourceSide,
-    destination: ForgatherDestination,
+    source: SourceModel,
+    destination: ForgatherTarget,
     config: SourceConfig,
-    written: WrittenFiles,
+    written: PlanFacts,
     config_text: str,
 ) -> None:
     """Refuses a conversion to Forgather whose result could not be converted back.
@@ -97,7 +97,7 @@ def _without_values(
 
 
 def _parameters(
-    request: PlanRequest, source: SourceSide, config: SourceConfig, back: ForgatherSource
+    request: PlanRequest, source: SourceModel, config: SourceConfig, back: ForgatherSource
 ) -> ModelParameters:
     """What the model that comes back expects: it is built only if it may be another one."""
     before, after = _fields(source.config_object), _fields(back.config_object)
@@ -114,10 +114,10 @@ def _fields(config_object: Any) -> dict[str, Any]:
 
 def _lost_fields(
     request: PlanRequest,
-    source: SourceSide,
-    destination: ForgatherDestination,
+    source: SourceModel,
+    destination: ForgatherTarget,
     config: SourceConfig,
-    written: WrittenFiles,
+    written: PlanFacts,
     back: ForgatherSource,
 ) -> list[tuple[str, Any, Any]]:
     """The fields of the source's config that would be others, apart from those to be changed."""

@@ -4,8 +4,8 @@ import logging
 from collections.abc import Iterator
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import ORIGINAL_LENGTH, RopeParameters, read_rope
 from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.rope import ORIGINAL_LENGTH, RopeParameters, read_rope
 
 logger = logging.getLogger(__name__)
 

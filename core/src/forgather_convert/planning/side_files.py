@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.sides.side_file_rules import SideFileRules
+from forgather_convert.files.file_state import FileState
+from forgather_convert.files.real_path import real_path
+from forgather_convert.models.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.directory_check import FILES_THAT_ARE_READ
-from forgather_convert.source.file_state import FileState
 from forgather_convert.source.files import CopyFile, WriteFile
 from forgather_convert.source.links import refuse_links_out, target_outside
-from forgather_convert.source.real_path import real_path
 from forgather_convert.vocabulary.chat_template import template_write
 from forgather_convert.weights.file_names import INDEX_FILE
 

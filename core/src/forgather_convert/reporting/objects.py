@@ -12,9 +12,9 @@ from forgather_convert.tensors.expressions import describe
 from forgather_convert.vocabulary.change import VocabularyChange
 
 if TYPE_CHECKING:
-    from forgather_convert.validation.generation import Continuation, Generation
-    from forgather_convert.validation.logits import LogitComparison
-    from forgather_convert.verification.conversion import ConfigComparison
+    from forgather_convert.compare.conversion_configs import ConfigComparison
+    from forgather_convert.logit_check.generation import Continuation, Generation
+    from forgather_convert.logit_check.logits import LogitComparison
 
 
 def plan_object(plan: ConversionPlan, warnings: Sequence[str]) -> dict[str, Any]:

@@ -12,10 +12,10 @@ from typing import Any
 import jinja2
 from markupsafe import Markup, escape
 
+from forgather_convert.files.plain_text import one_line, printable
 from forgather_convert.quantities import describe_seconds, describe_size
 from forgather_convert.reporting.charts import component_bars, difference_bars, layer_columns
-from forgather_convert.source.plain_text import one_line, printable
-from forgather_convert.weights.tensor_ref import format_shape
+from forgather_convert.tensors.tensor_ref import format_shape
 
 _TEMPLATES = Path(__file__).parent / "templates"
 #: A longer value of a config is cut.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from forgather_convert.api import ConversionResult
 
 if TYPE_CHECKING:
-    from forgather_convert.validation.logits import LogitComparison
+    from forgather_convert.logit_check.logits import LogitComparison
 
 
 def is_verified(result: ConversionResult) -> bool:

@@ -8,8 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.files.real_path import real_path
 from forgather_convert.source.readable_weights import readable_weights
-from forgather_convert.source.real_path import real_path
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME, read_trainer_state
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import WEIGHTS_SUFFIXES

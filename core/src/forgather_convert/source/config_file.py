@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.source.json_file import parse_json_object, read_json_object
+from forgather_convert.files.json_file import parse_json_object, read_json_object
 from forgather_convert.source.loading_fields import without_loading_fields
 
 CONFIG_FILE = "config.json"

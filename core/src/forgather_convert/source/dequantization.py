@@ -15,7 +15,7 @@ from forgather_convert.tensors.expressions import (
     stored,
 )
 from forgather_convert.tensors.names import collapse_names
-from forgather_convert.weights.tensor_ref import TensorRef, format_shape
+from forgather_convert.tensors.tensor_ref import TensorRef, format_shape
 
 logger = logging.getLogger(__name__)
 

@@ -9,13 +9,17 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-from forgather_convert.dynamic_model.project import DYNAMIC_MODEL_TYPE_PREFIX
 from forgather_convert.errors import OptionError, SourceError, UnsupportedModelError
+from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.directory_check import check_entries
-from forgather_convert.source.forgather_signs import DYNAMIC_PREFIX, is_forgather_config
+from forgather_convert.source.forgather_signs import (
+    DYNAMIC_MODEL_TYPE_PREFIX,
+    DYNAMIC_PREFIX,
+    is_forgather_config,
+)
 from forgather_convert.source.loading_fields import REDIRECTIONS
 from forgather_convert.source.model_directory import (
     find_model_directory,
@@ -23,14 +27,13 @@ from forgather_convert.source.model_directory import (
     report_lacking_tokenizer,
     trained_config,
 )
-from forgather_convert.source.plain_text import one_line
 from forgather_convert.source.quantization import (
     Quantization,
     read_quantization,
     without_quantization,
 )
 from forgather_convert.source.readable_weights import (
-    contents_of,
+    checkpoint_kinds,
     readable_weights,
     refuse_adapters,
 )
@@ -187,7 +190,7 @@ def _find_metadata(
         return model_directory, checkpoint or find_checkpoint(source, requested, open_weights)
     if (source / CONFIG_FILE).is_file():
         return source, None
-    if requested is None and not contents_of(source) and not numbered_checkpoints(source):
+    if requested is None and not checkpoint_kinds(source) and not numbered_checkpoints(source):
         raise SourceError(
             f"Could not auto-detect model type: {source} has no {CONFIG_FILE}: is this the model "
             "directory? It holds neither config nor weights. Give the directory that has them."

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.config_file import CONFIG_FILE
-from forgather_convert.source.json_file import (
+from forgather_convert.files.json_file import (
     MAX_TABLE_SIZE,
     kind_of,
     read_json,
     read_json_object,
 )
-from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
+from forgather_convert.files.lfs_pointer import refuse_lfs_pointer
+from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.tokenizer_directory import (
     MAX_TEMPLATE_SIZE,
     SPECIAL_TOKENS_FILE,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.file_state import FileState
+from forgather_convert.files.file_state import FileState
 
 #: The limit of Linux's file systems, in bytes.
 _MAX_NAME = 255

@@ -3,6 +3,8 @@
 from forgather_convert.source.config_file import SourceConfig
 
 DYNAMIC_PREFIX = "forgather-dynamic-"
+#: The prefix of ``model_type`` in the configs that are written; the family follows.
+DYNAMIC_MODEL_TYPE_PREFIX = f"{DYNAMIC_PREFIX}causal-"
 
 
 def is_forgather_config(config: SourceConfig) -> bool:

@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.files.real_path import real_path
 from forgather_convert.source.hub import CACHED, SNAPSHOTS
-from forgather_convert.source.real_path import real_path
 
 _BLOBS = "blobs"
 

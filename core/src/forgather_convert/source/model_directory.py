@@ -12,6 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
+from forgather_convert.files.json_file import read_json_object
+from forgather_convert.files.plain_text import one_line
+from forgather_convert.files.real_path import real_path
 from forgather_convert.source.checkpoint_choice import CHECKPOINTS_DIRECTORY
 from forgather_convert.source.config_file import (
     CONFIG_FILE,
@@ -19,10 +22,7 @@ from forgather_convert.source.config_file import (
     read_config,
 )
 from forgather_convert.source.forgather_signs import is_forgather_config
-from forgather_convert.source.json_file import read_json_object
-from forgather_convert.source.plain_text import one_line
-from forgather_convert.source.readable_weights import Contents, contents_of
-from forgather_convert.source.real_path import real_path
+from forgather_convert.source.readable_weights import CheckpointKind, checkpoint_kinds
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 
@@ -197,7 +197,7 @@ def report_lacking_tokenizer(
 
 def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
     """Whether a trainer wrote a directory, or transformers did and left out what it came from."""
-    if Contents.TRAINING_STATE in contents_of(checkpoint):
+    if CheckpointKind.TRAINING_STATE in checkpoint_kinds(checkpoint):
         return True
     is_saved = "transformers_version" in config
     return is_saved and not (Path(config.origin).parent / _PROVENANCE_FILE).is_file()

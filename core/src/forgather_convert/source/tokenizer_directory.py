@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.source.json_file import read_json_object
+from forgather_convert.files.json_file import read_json_object
 
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.json_file import read_json_object
+from forgather_convert.files.json_file import read_json_object
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from forgather_convert.errors import MappingError
 from forgather_convert.tensors.dtypes import FLOAT8_DTYPES, SCALE_DTYPES, tensor_bytes
 from forgather_convert.tensors.row_init import RowInit
-from forgather_convert.weights.tensor_ref import JoinedRef, TensorRef, format_shape
+from forgather_convert.tensors.tensor_ref import JoinedRef, TensorRef, format_shape
 
 Shape = tuple[int, ...]
 

@@ -12,8 +12,8 @@ from forgather_convert.tensors.expressions import Expression, leaves, name_of
 from forgather_convert.tensors.names import collapse_names, compile_pattern
 from forgather_convert.tensors.operations import apply_operations
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.tensor_ref import format_shape
 from forgather_convert.tensors.weight_mapping import Rule, WeightMapping
-from forgather_convert.weights.tensor_ref import format_shape
 
 #: Tells the names on both sides, for ``--debug-params``.
 logger = logging.getLogger(__name__)

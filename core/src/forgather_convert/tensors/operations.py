@@ -21,7 +21,7 @@ from forgather_convert.tensors.expressions import (
     name_of,
     stacked,
 )
-from forgather_convert.weights.tensor_ref import format_shape
+from forgather_convert.tensors.tensor_ref import format_shape
 
 Group = tuple[Expression, ...]
 Config = Mapping[str, Any]

@@ -13,8 +13,8 @@ from transformers import AutoTokenizer
 
 from forgather_convert.errors import MappingError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.rope import ROPE_FIELDS
-from forgather_convert.sides.provenance import PROVENANCE_FILE
+from forgather_convert.models.provenance import PROVENANCE_FILE
+from forgather_convert.source.rope import ROPE_FIELDS
 from forgather_convert.testing.capabilities import attention_implementations
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences

@@ -11,9 +11,9 @@ import torch
 from forgather_convert.api import ConversionResult, convert, plan
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
-from forgather_convert.sides.reference import ReferenceClasses
 from forgather_convert.testing.capabilities import attention_implementations
 from forgather_convert.testing.models import save_model
 from forgather_convert.testing.running import load_forgather, load_hf, logits, padding_mask, prompt

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.rope import (
+from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
+from forgather_convert.source.rope import (
     DEFAULT_THETA,
     MAIN_KIND,
     ROPE_FIELDS,
     parameters_by_kind,
 )
-from forgather_convert.sides.reference import ReferenceClasses, rope_fields_of
 
 State = Mapping[str, torch.Tensor]
 

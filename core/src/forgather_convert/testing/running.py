@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from forgather_convert.families.rope import parameters_by_kind
-from forgather_convert.sides.reference import ReferenceClasses
+from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.source.config_file import read_config
+from forgather_convert.source.rope import parameters_by_kind
 from forgather_convert.testing.models import stored_tensors
 
 _SHORTEST = 40

@@ -10,8 +10,8 @@ import jinja2.nodes
 import jinja2.parser
 
 from forgather_convert.errors import OptionError
+from forgather_convert.files.json_file import read_json_object
 from forgather_convert.source.files import WriteFile, encode_json
-from forgather_convert.source.json_file import read_json_object
 from forgather_convert.source.tokenizer_directory import (
     MAX_TEMPLATE_SIZE,
     TEMPLATE_FILE,

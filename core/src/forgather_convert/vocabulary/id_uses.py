@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.source.json_file import read_json_object
+from forgather_convert.files.json_file import read_json_object
 from forgather_convert.source.tokenizer_directory import TOKENIZER_CONFIG_FILE
 from forgather_convert.vocabulary.model_fields import GENERATION_CONFIG_FILE
 from forgather_convert.vocabulary.requests import Role

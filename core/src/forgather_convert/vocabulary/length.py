@@ -3,7 +3,7 @@
 import logging
 from pathlib import Path
 
-from forgather_convert.source.json_file import read_json_object
+from forgather_convert.files.json_file import read_json_object
 from forgather_convert.source.tokenizer_directory import TOKENIZER_CONFIG_FILE
 
 logger = logging.getLogger(__name__)

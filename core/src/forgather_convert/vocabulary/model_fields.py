@@ -4,9 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.files.json_file import read_json_object
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.files import WriteFile, encode_json
-from forgather_convert.source.json_file import read_json_object
 from forgather_convert.vocabulary.change import VocabularyChange
 
 GENERATION_CONFIG_FILE = "generation_config.json"

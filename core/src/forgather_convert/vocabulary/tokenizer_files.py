@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
+from forgather_convert.files.json_file import read_json_object
 from forgather_convert.source.files import WriteFile, encode_json
-from forgather_convert.source.json_file import read_json_object
 from forgather_convert.source.tokenizer_directory import SPECIAL_TOKENS_FILE, TOKENIZER_CONFIG_FILE
 from forgather_convert.vocabulary.requests import Role
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.file_state import FileState, states_of
-from forgather_convert.source.json_file import read_json_object, read_text
-from forgather_convert.source.lfs_pointer import refuse_lfs_pointer
-from forgather_convert.source.plain_text import is_plain, one_line
+from forgather_convert.files.file_state import FileState, states_of
+from forgather_convert.files.json_file import read_json_object, read_text
+from forgather_convert.files.lfs_pointer import refuse_lfs_pointer
+from forgather_convert.files.plain_text import is_plain, one_line
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.pytorch_file import read_tensor_refs
 from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_header
-from forgather_convert.weights.tensor_ref import TensorRef
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,9 @@
-"""The formats of weights that core reads, each as a part that answers ``open_weights``."""
+"""The formats of weights that core reads."""
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
-from forgather_convert.families.hookspecs import hookimpl
 from forgather_convert.weights.checkpoint import Checkpoint, find_weights, open_checkpoint
 from forgather_convert.weights.distributed_checkpoint import (
     DISTRIBUTED,
@@ -16,43 +16,27 @@ from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSOR
 OpenWeights = Callable[[Path], Checkpoint | None]
 
 
-class WholeTensors:
-    """A format of core's whose files hold whole tensors.
-
-    Args:
-        name: :data:`SAFETENSORS` or :data:`PYTORCH`.
-    """
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    @hookimpl
-    def open_weights(self, directory: Path) -> Checkpoint | None:
-        weights = find_weights(directory, (self._name,))
-        return None if weights is None else open_checkpoint(weights)
+def _open_whole_tensors(format_name: str, directory: Path) -> Checkpoint | None:
+    weights = find_weights(directory, (format_name,))
+    return None if weights is None else open_checkpoint(weights)
 
 
-class DistributedParts:
-    """The format of torch.distributed.checkpoint, whose files hold parts of tensors."""
-
-    @hookimpl
-    def open_weights(self, directory: Path) -> Checkpoint | None:
-        weights = find_distributed(directory)
-        return None if weights is None else open_distributed(weights)
+def _open_distributed(directory: Path) -> Checkpoint | None:
+    weights = find_distributed(directory)
+    return None if weights is None else open_distributed(weights)
 
 
-#: In the order in which they are registered: the last is asked first, as transformers does.
-CORE_FORMATS: Mapping[str, WholeTensors | DistributedParts] = {
-    DISTRIBUTED: DistributedParts(),
-    PYTORCH: WholeTensors(PYTORCH),
-    SAFETENSORS: WholeTensors(SAFETENSORS),
+#: What opens each format, the last first, as in transformers.
+FORMATS: Mapping[str, OpenWeights] = {
+    DISTRIBUTED: _open_distributed,
+    PYTORCH: partial(_open_whole_tensors, PYTORCH),
+    SAFETENSORS: partial(_open_whole_tensors, SAFETENSORS),
 }
 
 
 def open_core_weights(directory: Path) -> Checkpoint | None:
     """Opens weights of one of core's formats."""
-    parts = reversed([*CORE_FORMATS.values()])
-    opened = (part.open_weights(directory) for part in parts)
+    opened = (open_format(directory) for open_format in reversed([*FORMATS.values()]))
     return next((checkpoint for checkpoint in opened if checkpoint is not None), None)
 
 

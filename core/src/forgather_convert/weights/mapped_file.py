@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from forgather_convert.errors import SourceError
 from forgather_convert.tensors.dtypes import to_torch
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 
 if TYPE_CHECKING:
     import torch

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.lfs_pointer import is_lfs_pointer
+from forgather_convert.files.lfs_pointer import is_lfs_pointer
 from forgather_convert.weights.checkpoint import (
     Checkpoint,
     WeightsFiles,

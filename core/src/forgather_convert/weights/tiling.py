@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from forgather_convert.weights.tensor_ref import JoinedRef, TensorRef
+from forgather_convert.tensors.tensor_ref import JoinedRef, TensorRef
 
 
 class TilingError(Exception):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from forgather_convert.errors import SourceError
 from forgather_convert.tensors.dtypes import dtype_size, from_torch
-from forgather_convert.weights.tensor_ref import TensorRef
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.zip_archive import ZipEntry, read_zip_entries
 
 if TYPE_CHECKING:

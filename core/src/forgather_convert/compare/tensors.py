@@ -1,0 +1,87 @@
+"""Compares the weights of two models, through the mapping of their names."""
+
+from typing import TYPE_CHECKING
+
+from forgather_convert.compare.models import OpenModel
+from forgather_convert.compare.result import TensorComparison, TensorDifference, TensorStatus
+from forgather_convert.tensors.evaluation import Evaluator
+from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.matching import match_partially
+from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.weight_mapping import WeightMapping
+
+if TYPE_CHECKING:
+    import torch
+
+
+def compare_tensors(a: OpenModel, b: OpenModel, mapping: WeightMapping | None) -> TensorComparison:
+    """Compares all weights, of which no more than pieces are in memory.
+
+    Args:
+        a: The one model.
+        b: The other.
+        mapping: From the names of the one to those of the other; ``None`` if they are the same.
+
+    Raises:
+        MappingError: An operation of the mapping does not fit the tensors.
+    """
+    expected, lacking = dict(a.state), []
+    if mapping is not None:
+        # What b's files hold, and not what its config says: that is compared by itself.
+        shapes = {name: value.shape for name, value in b.state.items()}
+        present = ModelParameters(
+            shapes={**b.parameters.shapes, **shapes}, tied={}, vocabulary_tensors=()
+        )
+        match = match_partially(a.state, mapping, present, a.source.config)
+        expected, lacking = match.expressions, match.unmapped
+    others = [
+        TensorDifference(name, TensorStatus.MISSING, _form(a.state[name]), None) for name in lacking
+    ]
+    num_identical = 0
+    for name in [*b.state, *(name for name in expected if name not in b.state)]:
+        difference = _compare(name, expected.get(name), b.state.get(name))
+        if difference.status is TensorStatus.IDENTICAL:
+            num_identical += 1
+        else:
+            others.append(difference)
+    return TensorComparison(num_identical, tuple(others))
+
+
+def _compare(name: str, a: Expression | None, b: Expression | None) -> TensorDifference:
+    if a is None or b is None:
+        status = TensorStatus.EXTRA if a is None else TensorStatus.MISSING
+        return TensorDifference(name, status, _form(a), _form(b))
+    if a.shape != b.shape:
+        return TensorDifference(name, TensorStatus.OTHER_SHAPE, _form(a), _form(b))
+    status, largest = _compare_values(a, b)
+    return TensorDifference(name, status, _form(a), _form(b), largest)
+
+
+def _form(value: Expression | None) -> tuple[str, tuple[int, ...]] | None:
+    return None if value is None else (value.dtype, value.shape)
+
+
+def _compare_values(a: Expression, b: Expression) -> tuple[TensorStatus, float]:
+    """How the elements of two tensors of a shape relate, and their largest difference."""
+    from forgather_convert.logit_check.comparison import largest_difference
+
+    is_cast = a.dtype != b.dtype
+    # One of the two may be the other one rounded, or widened, which loses nothing.
+    fits_b = fits_a = True
+    largest = 0.0
+    with Evaluator() as evaluator:
+        for one, other in evaluator.pairs(a, b):
+            is_same = _have_same_bits(one.to(other.dtype), other)
+            fits_b = fits_b and is_same
+            fits_a = fits_a and (_have_same_bits(one, other.to(one.dtype)) if is_cast else is_same)
+            if is_cast or not is_same:
+                largest = max(largest, largest_difference(one, other))
+    if not (fits_a or fits_b):
+        return TensorStatus.DIFFERENT, largest
+    return TensorStatus.EQUAL_AFTER_CAST if is_cast else TensorStatus.IDENTICAL, largest
+
+
+def _have_same_bits(one: "torch.Tensor", other: "torch.Tensor") -> bool:
+    import torch
+
+    return torch.equal(one.view(-1).view(torch.uint8), other.view(-1).view(torch.uint8))

@@ -1,0 +1,183 @@
+"""Compares two model directories of any kind."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgather_convert.compare.configs import compare_across, compare_configs
+from forgather_convert.compare.models import OpenModel, open_model
+from forgather_convert.compare.result import FieldDifference, Verification
+from forgather_convert.compare.tensors import compare_tensors
+from forgather_convert.compare.tokenizers import compare_tokenizers
+from forgather_convert.errors import ValidationError
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.logit_check.device import check_device
+from forgather_convert.logit_check.logits import LogitComparison, compare_logits
+from forgather_convert.models.reference import rope_fields_of
+from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
+from forgather_convert.tensors.weight_mapping import WeightMapping
+
+
+@dataclass(frozen=True)
+class VerifyOptions:
+    """The options of ``forgather verify``, with its defaults.
+
+    Attributes:
+        device: Where the logits are computed, as torch names it.
+        prompt: The text that tokenizers and models are compared on.
+        logit_check: Compare the logits, too.
+        trust_remote_code: Let a Forgather model's own code run where it is not, byte for byte,
+            what the generator writes.
+        dequantize: Compare the numbers that quantized weights stand for.
+        converter: The installed distribution to take the converter from, by its name.
+        converter_paths: Directories and files to search for converters first.
+        use_plugins: Whether the converters of installed distributions may be used.
+    """
+
+    device: str = "cpu"
+    prompt: str = DEFAULT_PROMPT
+    logit_check: bool = True
+    trust_remote_code: bool = False
+    dequantize: bool = False
+    converter: str | None = None
+    converter_paths: tuple[Path, ...] = ()
+    use_plugins: bool = True
+
+    def __post_init__(self) -> None:
+        self.to_convert_options()
+
+    def to_convert_options(self) -> ConvertOptions:
+        """The same for a conversion: how each directory is read.
+
+        Raises:
+            OptionError: An option has a value that cannot be used.
+        """
+        return ConvertOptions(
+            device=self.device,
+            prompt=self.prompt,
+            trust_remote_code=self.trust_remote_code,
+            dequantize=self.dequantize,
+            converter=self.converter,
+            converter_paths=self.converter_paths,
+            use_plugins=self.use_plugins,
+        )
+
+
+def verify(
+    a: Path,
+    b: Path,
+    options: VerifyOptions | None = None,
+    *,
+    converter: HFConverter | None = None,
+) -> Verification:
+    """Compares two models: configs, weights, tokenizers, and what they compute.
+
+    Each may be a Hugging Face or a Forgather model, or a checkpoint of one. Memory does not grow
+    with the models.
+
+    Args:
+        a: The one directory.
+        b: The other.
+        options: What to do differently from the defaults.
+        converter: The converter to use; without it, one is looked up by the models' type.
+
+    Raises:
+        ForgatherConvertError: One of them cannot be read.
+    """
+    options = options or VerifyOptions()
+    if options.logit_check:
+        check_device(options.device)
+    one, other = (
+        open_model(Path(path), options.to_convert_options(), converter) for path in (a, b)
+    )
+    if one.detection.model_type != other.detection.model_type:
+        return _of_other_families(one, other)
+    mapping = _mapping(one, other)
+    fields = _compare_configs(one, other)
+    tensors = compare_tensors(one, other, mapping)
+    logits, reason = None, "they were not asked for"
+    if options.logit_check:
+        logits, reason = _compare_logits(one, other, mapping, options)
+    return Verification(
+        a=one.description,
+        b=other.description,
+        config=tuple(field for field in fields if not field.is_of_initialization),
+        initialization=tuple(field for field in fields if field.is_of_initialization),
+        tensors=tensors,
+        tokenizer=compare_tokenizers(one, other, options.prompt),
+        logits=logits,
+        not_compared=reason if logits is None else None,
+        logits_are_wanted=options.logit_check,
+    )
+
+
+def _of_other_families(a: OpenModel, b: OpenModel) -> Verification:
+    kinds = a.detection.model_type, b.detection.model_type
+    return Verification(
+        a=a.description,
+        b=b.description,
+        config=(FieldDifference("model_type", *kinds),),
+        tensors=None,
+        tokenizer=None,
+        logits=None,
+        not_compared="they are models of different families",
+    )
+
+
+def _mapping(a: OpenModel, b: OpenModel) -> WeightMapping | None:
+    """From the tensor names of the one to those of the other; ``None`` if they are the same."""
+    if a.is_forgather == b.is_forgather:
+        return None
+    mapping = a.hooks.weight_mapping()
+    return mapping.inverted() if a.is_forgather else mapping
+
+
+def _compare_configs(a: OpenModel, b: OpenModel) -> tuple[FieldDifference, ...]:
+    found = compare_configs(a.source.config_object, b.source.config_object)
+    if a.is_forgather != b.is_forgather:
+        hf, forgather = (b, a) if a.is_forgather else (a, b)
+        rope_fields = tuple(rope_fields_of(hf.source.own_config, hf.hooks, "the config"))
+        across = compare_across(
+            hf.source.own_config, forgather.source.own_config, hf.hooks.field_names(), rope_fields
+        )
+        if a.is_forgather:
+            across = tuple(FieldDifference(one.name, one.b, one.a) for one in across)
+        found += across
+    return tuple({difference.name: difference for difference in found}.values())
+
+
+def _compare_logits(
+    a: OpenModel,
+    b: OpenModel,
+    mapping: WeightMapping | None,
+    options: VerifyOptions,
+) -> tuple[LogitComparison | None, str]:
+    """The comparison of the logits, or why there is none."""
+    sizes = a.source.config.vocab_size, b.source.config.vocab_size
+    if sizes[0] != sizes[1]:
+        return None, f"A has {sizes[0]} tokens, and B {sizes[1]}"
+    try:
+        comparison = compare_logits(
+            a.checked("model A"),
+            b.checked("model B"),
+            mapping=mapping,
+            weights=a.state,
+            tokens=None,
+            prompt=options.prompt,
+            dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
+            device=options.device,
+        )
+    except ValidationError as error:
+        # The rest of the message is about what a conversion has written.
+        return None, str(error).partition(" Nothing was written.")[0].rstrip(".")
+    return comparison, ""
+
+
+def _dtype_of_run(a: str, b: str) -> str:
+    """The dtype that both models run in.
+
+    Where theirs differ, the weights of one are rounded as a conversion to the other's rounds them.
+    """
+    if a == b:
+        return a
+    short = {a, b} & {"float16", "bfloat16"}
+    return short.pop() if len(short) == 1 else "float32"

@@ -1,0 +1,181 @@
+"""Where two models that should be equal begin to differ.
+
+Both run on the same input, one after the other, and the outputs of corresponding modules are
+compared. A difference counts once it has got into the output of a layer: the modules within may
+divide their work in different ways without one.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forgather_convert.logit_check.alignment import Alignment, align
+from forgather_convert.logit_check.trace import ModuleCall, Trace, output_of, trace
+from forgather_convert.tensors.weight_mapping import WeightMapping
+
+
+@dataclass(frozen=True)
+class FirstDifference:
+    """The first component that computes something else in another model.
+
+    Attributes:
+        layer: The number of the layer; ``None`` outside of the layers.
+        source: The smallest module that gets the same and gives something else. Where none does,
+            the one whose output is the first to differ; ``None`` if all corresponding modules
+            give the same.
+        result: The corresponding module of the other model.
+        input_is_equal: Whether that module gets the same in both models.
+        first_output: The module, in it or itself, whose output is the first to differ, in the
+            source and in the result.
+        largest: The largest absolute difference of these outputs; infinite where one is not finite.
+        last_equal: The last module before it that gives the same; ``None`` if there is none.
+    """
+
+    layer: int | None
+    source: str | None
+    result: str | None
+    input_is_equal: bool
+    first_output: tuple[str, str] | None
+    largest: float
+    last_equal: str | None
+
+    def __str__(self) -> str:
+        return self.describe("the result")
+
+    def describe(self, result: str) -> str:
+        """Says it in sentences.
+
+        Args:
+            result: What the other model is called, as ``"the result"``.
+        """
+        if self.source is None:
+            after = f" up to {self.last_equal}" if self.last_equal else ""
+            return (
+                f"The components of both give the same{after}: the difference arises after them, "
+                "in what makes logits of their outputs."
+            )
+
+        def pair(one: str, other: str | None) -> str:
+            return one if other in (one, None) else f"{one} ({other} in {result})"
+
+        where = "outside of the layers" if self.layer is None else f"in layer {self.layer}"
+        text = f"The first difference is {where}, in {pair(self.source, self.result)}: "
+        text += "its input is equal" if self.input_is_equal else "its input differs, too"
+        if self.first_output is None or self.first_output[0] == self.source:
+            text += f", its output differs by up to {self.largest:g}."
+        else:
+            text += (
+                f"; the first output in it that differs, by up to {self.largest:g}, is that of "
+                f"{pair(*self.first_output)}."
+            )
+        if self.last_equal is not None:
+            text += f" The last equal output before it is that of {self.last_equal}."
+        return text
+
+
+def find_first_difference(
+    source: Any,
+    result: Any,
+    mapping: WeightMapping | None,
+    run: Callable[[Any], object],
+) -> FirstDifference:
+    """Finds where two models begin to differ. Each is run twice.
+
+    Args:
+        source: The one.
+        result: The other.
+        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
+        run: Runs a model once, on the input for which they differ.
+    """
+    traces = trace(source, run), trace(result, run)
+    alignment = align(*traces, mapping)
+    compared = _compared_calls(*traces, alignment)
+    first, region = _first_in(compared, alignment)
+    if first is None:
+        last = region[-1].source.module if region else None
+        return FirstDifference(None, None, None, True, None, 0.0, last)
+    place = _origin(first, region)
+    before = [
+        pair for pair in compared if pair.source.end < first.source.end and pair.output_is_equal
+    ]
+    outputs = [
+        output_of(model, call.module, call.index, run)
+        for model, call in ((source, first.source), (result, first.result))
+    ]
+    return FirstDifference(
+        layer=alignment.layer_of(place.source.module),
+        source=place.source.module,
+        result=place.result.module,
+        input_is_equal=place.input_is_equal,
+        first_output=(first.source.module, first.result.module),
+        largest=_largest(*outputs),
+        last_equal=before[-1].source.module if before else None,
+    )
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """Calls of corresponding modules."""
+
+    source: ModuleCall
+    result: ModuleCall
+
+    @property
+    def input_is_equal(self) -> bool:
+        return self.source.input == self.result.input
+
+    @property
+    def output_is_equal(self) -> bool:
+        return self.source.output == self.result.output
+
+
+def _compared_calls(source: Trace, result: Trace, alignment: Alignment) -> list[_Compared]:
+    """The calls whose outputs can be compared, in the order in which the source's end."""
+    others = {(call.module, call.index): call for call in result.calls}
+    compared = []
+    for call in source.calls:
+        partner = alignment.modules.get(call.module)
+        other = None if partner is None else others.get((partner, call.index))
+        if other is None or call.output is None or other.output is None:
+            continue
+        if call.output.is_comparable_to(other.output):
+            compared.append(_Compared(call, other))
+    return compared
+
+
+def _first_in(
+    compared: Sequence[_Compared], alignment: Alignment
+) -> tuple[_Compared | None, Sequence[_Compared]]:
+    """The first output that differs where it counts, and all that are compared there."""
+    layers = [pair for pair in compared if pair.source.module in alignment.layers]
+    wrong = next((pair for pair in layers if not pair.output_is_equal), None)
+    if wrong is None:
+        end = layers[-1].source.end if layers else 0
+        region = [pair for pair in compared if pair.source.start > end or not layers]
+        return _first_different(region), region or layers
+    if wrong.input_is_equal:
+        region = [pair for pair in compared if pair is wrong or pair.source.is_inside(wrong.source)]
+        return _first_different(region), region
+    earlier = max(
+        (pair.source.end for pair in layers if pair.source.end < wrong.source.end), default=0
+    )
+    region = [pair for pair in compared if earlier < pair.source.end < wrong.source.start]
+    if _first_different(region) is None:
+        region = [pair for pair in compared if earlier < pair.source.end <= wrong.source.end]
+    return _first_different(region), region
+
+
+def _first_different(pairs: Iterable[_Compared]) -> _Compared | None:
+    return next((pair for pair in pairs if not pair.output_is_equal), None)
+
+
+def _origin(first: _Compared, region: Sequence[_Compared]) -> _Compared:
+    """The smallest module with an equal input that the first differing output is in."""
+    around = [pair for pair in region if pair is first or first.source.is_inside(pair.source)]
+    return next((pair for pair in around if pair.input_is_equal), first)
+
+
+def _largest(one: Any, other: Any) -> float:
+    from forgather_convert.logit_check.comparison import largest_difference
+
+    return float("inf") if one is None or other is None else largest_difference(one, other)

@@ -1,0 +1,285 @@
+"""Lets the runs of two models take turns, so that what is equal is read and computed once.
+
+A check runs two models on several inputs. One after the other, each run would read all weights
+again, and multiply them again. Here all runs are under way at once, and each is stopped where it
+asks for a product with a parameter. When all runs of both models ask for the same product, that
+is when the parameters have the same bits, and the runs of the one model bring the same bits as
+those of the other, the product is computed once, for the inputs of all runs in one matrix. Equal
+operands give equal products; whatever the two models do besides, they do by themselves, each run
+in its own shape. In any other case each run gets its product as if it ran alone.
+
+Only one run computes at a time: threads stand for coroutines, since the code of a model cannot be
+stopped in another way.
+"""
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from forgather_convert.logit_check.streamed_parameters import (
+    LogitSelection,
+    Parameter,
+    Product,
+    StreamedParameters,
+    StreamingMode,
+)
+
+#: Numbers of so many bytes, which are equal where the bits are.
+_LARGEST = torch.int64
+_NUMBERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class _Abandoned(BaseException):
+    """Ends a run whose result is not needed any more."""
+
+
+class LockstepRun:
+    """A run of a model that can be stopped.
+
+    Args:
+        model: The model.
+        parameters: Its parameters.
+        selection: Which logits to compute.
+        compute: Runs the model.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        parameters: StreamedParameters,
+        selection: LogitSelection,
+        compute: Callable[[Any], torch.Tensor],
+    ) -> None:
+        self.request: Product | None = None
+        self.is_done = False
+        self.error: Exception | None = None
+        self.result: torch.Tensor | None = None
+        self._answer: torch.Tensor | None = None
+        self._is_abandoned = False
+        self._continues, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
+        self._state = _ModuleState(model)
+        self._thread = threading.Thread(
+            target=self._compute, args=(model, parameters, selection, compute), daemon=True
+        )
+        self._thread.start()
+
+    def resume(self, answer: torch.Tensor | None = None) -> None:
+        """Lets the run go on until it asks for the next product, or ends."""
+        self.request, self._answer = None, answer
+        with self._state:
+            self._continues.release()
+            self._stopped.acquire()
+
+    def abandon(self) -> None:
+        """Ends the run where it is."""
+        if not self.is_done:
+            self._is_abandoned = True
+            self._continues.release()
+        self._thread.join()
+
+    def _compute(
+        self,
+        model: Any,
+        parameters: StreamedParameters,
+        selection: LogitSelection,
+        compute: Callable[[Any], torch.Tensor],
+    ) -> None:
+        try:
+            self._wait()
+            with torch.no_grad(), StreamingMode(parameters, selection, self._ask):
+                self.result = compute(model)
+        except _Abandoned:
+            pass
+        except Exception as error:
+            self.error = error
+        finally:
+            self.is_done = True
+            self._stopped.release()
+
+    def _ask(self, product: Product) -> torch.Tensor:
+        self.request = product
+        self._stopped.release()
+        self._wait()
+        answer = self._answer
+        assert answer is not None
+        return answer
+
+    def _wait(self) -> None:
+        self._continues.acquire()
+        if self._is_abandoned:
+            raise _Abandoned
+
+
+class _ModuleState:
+    """What a run changes in a model: some rotary embeddings note the longest sequence.
+
+    Within the context the model has what the run left in it, and none of what other runs did.
+    """
+
+    def __init__(self, model: Any) -> None:
+        self._modules = [module for module in model.modules() if module._buffers]
+        self._own = self._current()
+
+    def __enter__(self) -> None:
+        self._others = self._current()
+        self._set(self._own)
+
+    def __exit__(self, *_: object) -> None:
+        self._own = self._current()
+        self._set(self._others)
+
+    def _current(self) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        return [(dict(module.__dict__), dict(module._buffers)) for module in self._modules]
+
+    def _set(self, states: Sequence[tuple[dict[str, Any], dict[str, Any]]]) -> None:
+        for module, (attributes, buffers) in zip(self._modules, states, strict=True):
+            module.__dict__.clear()
+            module.__dict__.update(attributes)
+            module._buffers.clear()
+            module._buffers.update(buffers)
+
+
+class Lockstep:
+    """Runs of two models that are under way together.
+
+    Args:
+        sources: The runs of the one model.
+        results: The runs of the other on the same inputs, in the same order.
+        places: The place of each parameter among all of its model, by its identity, for both.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[LockstepRun],
+        results: Sequence[LockstepRun],
+        places: tuple[Mapping[int, float], Mapping[int, float]],
+    ) -> None:
+        self._sides = (list(sources), list(results))
+        self._places = places
+        self._progress = {id(run): 0.0 for runs in self._sides for run in runs}
+        self._equal: dict[tuple[int, int], bool] = {}
+
+    def complete(self) -> None:
+        """Lets all runs go on to their ends, or until one of them fails."""
+        try:
+            for run in self._all():
+                run.resume()
+            while any(not run.is_done for run in self._all()):
+                if any(run.error for run in self._all()):
+                    return
+                self._advance()
+        finally:
+            for run in self._all():
+                run.abandon()
+
+    def _all(self) -> list[LockstepRun]:
+        return [run for runs in self._sides for run in runs]
+
+    def _advance(self) -> None:
+        waiting = [[run for run in runs if not run.is_done] for runs in self._sides]
+        if self._is_the_same(*waiting):
+            self._answer_together(*waiting)
+            return
+        # Who is behind goes on alone, until all are at the same place again.
+        behind = min(self._place(side, run) for side in (0, 1) for run in waiting[side])
+        for side in (0, 1):
+            for run in waiting[side]:
+                if self._place(side, run) == behind:
+                    assert run.request is not None
+                    self._progress[id(run)] = behind
+                    run.resume(run.request.compute())
+
+    def _place(self, side: int, run: LockstepRun) -> float:
+        """How far a run has got: a parameter that comes before its last one is used once more."""
+        assert run.request is not None
+        place = self._places[side][id(run.request.matrix)]
+        progress = self._progress[id(run)]
+        whole = progress - progress % 1
+        return whole + place + (whole + place < progress)
+
+    def _is_the_same(self, sources: list[LockstepRun], results: list[LockstepRun]) -> bool:
+        """Whether all runs ask for one product, and those of both models for the same inputs."""
+        if len(sources) != len(results) or not sources:
+            return False
+        one, other = sources[0].request, results[0].request
+        assert one is not None
+        assert other is not None
+        for run, result in zip(sources, results, strict=True):
+            asked, partner = run.request, result.request
+            assert asked is not None
+            assert partner is not None
+            if asked.matrix is not one.matrix or partner.matrix is not other.matrix:
+                return False
+            if not _have_equal_bits(asked.input, partner.input):
+                return False
+        return self._are_equal(one, other)
+
+    def _are_equal(self, one: Product, other: Product) -> bool:
+        """Whether two products have the same parameters; each pair is read once."""
+        key = (id(one.matrix), id(other.matrix))
+        if key not in self._equal:
+            self._equal[key] = _have_equal_parameters(one, other)
+        return self._equal[key]
+
+    def _answer_together(self, sources: list[LockstepRun], results: list[LockstepRun]) -> None:
+        inputs = []
+        for run in sources:
+            assert run.request is not None
+            inputs.append(run.request.input)
+        product = sources[0].request
+        assert product is not None
+        size = inputs[0].shape[-1]
+        rows = [one.reshape(-1, size) for one in inputs]
+        joined = product.compute(torch.cat(rows), is_shared=True)
+        outputs = joined.tensor_split([sum(map(len, rows[:end])) for end in range(1, len(rows))])
+        for side, runs in enumerate((sources, results)):
+            for run, one, output in zip(runs, inputs, outputs, strict=True):
+                self._progress[id(run)] = self._place(side, run)
+                # Memory of its own: a model may change it.
+                run.resume(output.reshape(*one.shape[:-1], -1).clone())
+
+
+def places_of(parameters: StreamedParameters) -> Mapping[int, float]:
+    """Where the parameters of a model lie among all of it, from 0 to 1, by their identity."""
+    sizes = [(id(one), one.stored.numel()) for one in parameters.all()]
+    total = sum(size for _, size in sizes) or 1
+    places, before = {}, 0
+    for key, size in sizes:
+        places[key] = before / total
+        before += size
+    return places
+
+
+def _have_equal_parameters(one: Product, other: Product) -> bool:
+    if one.matrix.stored.shape != other.matrix.stored.shape or one.rows != other.rows:
+        return False
+    if (one.matrix.dtype, one.matrix.device) != (other.matrix.dtype, other.matrix.device):
+        return False
+    if (one.bias is None) != (other.bias is None):
+        return False
+    for rows in one.chunks():
+        pairs: list[tuple[Parameter | torch.Tensor, Parameter | torch.Tensor]]
+        pairs = [(one.matrix, other.matrix)]
+        if one.bias is not None and other.bias is not None:
+            pairs.append((one.bias, other.bias))
+        for mine, theirs in pairs:
+            values = one.rows_of(mine, rows, True), other.rows_of(theirs, rows, True)
+            if not _have_equal_bits(*values):
+                return False
+    return True
+
+
+def _have_equal_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
+    if (one.shape, one.dtype) != (other.shape, other.dtype):
+        return False
+    return torch.equal(_numbers(one), _numbers(other))
+
+
+def _numbers(tensor: torch.Tensor) -> torch.Tensor:
+    """The same bytes as integers, the largest that they can be taken for: that is the fastest."""
+    flat = tensor.contiguous().view(-1)
+    size = flat.nbytes, flat.storage_offset() * flat.dtype.itemsize
+    is_even = not any(number % _LARGEST.itemsize for number in size)
+    return flat.view(_LARGEST if is_even else _NUMBERS[flat.dtype.itemsize])

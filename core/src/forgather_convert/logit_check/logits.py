@@ -1,0 +1,581 @@
+"""The logit check: source and result must compute the same."""
+
+import gc
+import inspect
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from forgather_convert.errors import ValidationError
+from forgather_convert.logit_check.positions import (
+    Limit,
+    PositionPlan,
+    Run,
+    limits_of,
+    most_positions,
+    num_logit_positions,
+    plan_runs,
+    size_of,
+)
+from forgather_convert.logit_check.prompts import choose_ids, tokenize
+from forgather_convert.progress import Phase, Progress
+from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.weight_mapping import WeightMapping
+from forgather_convert.vocabulary.change import VocabularyChange
+
+if TYPE_CHECKING:
+    import torch
+
+    from forgather_convert.logit_check.cast_cost import CastCost
+    from forgather_convert.logit_check.first_difference import FirstDifference
+    from forgather_convert.logit_check.streamed_parameters import LogitSelection
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class CheckedModel:
+    """One of the two models of a check.
+
+    Attributes:
+        name: What it is, for messages: ``"source"``.
+        load: Loads it, as a causal LM of transformers, on the CPU and with parameters that stay in
+            their files, in the dtypes that they are stored in.
+        tokenizer_directory: Where its tokenizer is, if it has one.
+        hf_config: Its config on the Hugging Face side, which names the tokenizer's class where
+            the tokenizer's files do not.
+        code: Whose code runs, for the certificate.
+        is_own_code: Whether that is the code that the model's users run.
+    """
+
+    name: str
+    load: Callable[[], Any]
+    tokenizer_directory: Path
+    hf_config: Any
+    code: str = ""
+    is_own_code: bool = True
+
+
+@dataclass(frozen=True)
+class LogitComparison:
+    """How far apart the two models' logits are.
+
+    Attributes:
+        are_equal: Whether they are the same, bit for bit.
+        max_difference: The largest absolute difference.
+        num_tokens: How many positions were compared.
+        covered: Windows and original lengths that the compared positions go past.
+        not_covered: Those that they do not reach.
+        first_difference: Where they begin to differ; ``None`` if they do not.
+        cast: What the cast of the weights costs; ``None`` if they keep their values.
+        runs: What both were run on.
+        codes: Whose code was run for the source, and for the result.
+        is_own_code: Whether both are the code that the models' users run.
+        num_undefined: How many of all logits are not numbers, and were not compared.
+        num_logits: How many logits each model gave.
+        tolerance: How much they may differ; ``None`` if not at all.
+    """
+
+    are_equal: bool
+    max_difference: float
+    num_tokens: int
+    covered: tuple[Limit, ...] = ()
+    not_covered: tuple[Limit, ...] = ()
+    first_difference: "FirstDifference | None" = None
+    cast: "CastCost | None" = None
+    runs: tuple[str, ...] = ()
+    codes: tuple[str, str] = ("", "")
+    is_own_code: bool = True
+    num_undefined: int = 0
+    num_logits: int = 0
+    tolerance: float | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether the logits are the same, or as close as was asked for."""
+        return self.are_equal or (
+            self.tolerance is not None and self.max_difference <= self.tolerance
+        )
+
+
+def check_logits(
+    source: CheckedModel,
+    result: CheckedModel,
+    *,
+    mapping: WeightMapping | None,
+    weights: Mapping[str, Expression],
+    vocabulary: VocabularyChange | None,
+    prompt: str,
+    dtype: str,
+    device: str,
+    cast_from: str | None = None,
+    tolerance: float | None = None,
+    progress: Progress | None = None,
+) -> LogitComparison:
+    """Compares the logits of a conversion's source and result; see :func:`compare_logits`.
+
+    Where the vocabulary changes, the logits of the tokens that both have in common are compared.
+    Where the conversion rounds the weights, what that costs is measured besides.
+
+    Args:
+        source: The model that was converted.
+        result: The converted model.
+        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
+        weights: The source's tensors by their names; read only where logits are not numbers.
+        vocabulary: What the conversion changed in the vocabulary.
+        prompt: A text.
+        dtype: The dtype to run in, as ``"bfloat16"``.
+        device: Where to run.
+        cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        tolerance: How much logits may differ; ``None`` if not at all.
+        progress: Is told of the parameters that are read, in the phase ``CHECK``.
+
+    Raises:
+        ValidationError: The logits differ, or are not numbers, or a model does not run.
+    """
+    comparison = compare_logits(
+        source,
+        result,
+        mapping=mapping,
+        weights=weights,
+        tokens=_shared_tokens(vocabulary),
+        prompt=prompt,
+        dtype=dtype,
+        device=device,
+        cast_from=cast_from,
+        tolerance=tolerance,
+        progress=progress,
+    )
+    if not comparison.is_accepted:
+        raise ValidationError(
+            "Model logits are dissimilar: the result does not compute what the source computes "
+            f"(largest difference {comparison.max_difference:g} over {comparison.num_tokens} "
+            "positions). Nothing was written. Check the names with --debug-params; if the "
+            "difference is expected, accept it with --logit-tolerance, or use --no-logit-check.\n"
+            f"{comparison.first_difference}"
+            f"{_beside_the_cast(comparison.cast)}"
+        )
+    if comparison.are_equal:
+        logger.info(
+            "Logits are identical over %d positions%s",
+            comparison.num_tokens,
+            describe_limits(comparison),
+        )
+    else:
+        logger.warning(
+            "Logits differ by up to %g over %d positions%s; --logit-tolerance accepts %g",
+            comparison.max_difference,
+            comparison.num_tokens,
+            describe_limits(comparison),
+            comparison.tolerance,
+        )
+    logger.info("Compared on %s", ", ".join(comparison.runs))
+    logger.info("The source's logits are those of %s; the result's, of %s", *comparison.codes)
+    if comparison.cast is not None:
+        cast = comparison.cast
+        logger.info(
+            "Casting %s to %s changes the logits: %s. %s",
+            cast.stored_dtype,
+            cast.dtype,
+            cast.result,
+            "That is exactly the effect of the cast; the conversion adds nothing"
+            if comparison.are_equal
+            else f"Of the source itself, cast: {cast.plain_cast}",
+        )
+    return comparison
+
+
+def compare_logits(
+    source: CheckedModel,
+    result: CheckedModel,
+    *,
+    mapping: WeightMapping | None,
+    weights: Mapping[str, Expression],
+    tokens: Sequence[int] | None,
+    prompt: str,
+    dtype: str,
+    device: str,
+    cast_from: str | None = None,
+    tolerance: float | None = None,
+    progress: Progress | None = None,
+) -> LogitComparison:
+    """Runs the same tokens through both models, one model after the other.
+
+    Both run in one dtype: where that is not the source's, the source's weights are rounded as
+    the conversion rounds them, so that equality is still exact.
+
+    Args:
+        source: The one model.
+        result: The other.
+        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
+        weights: The source's tensors by their names; read only where logits are not numbers.
+        tokens: The ids whose logits are compared; ``None`` for all.
+        prompt: A text.
+        dtype: The dtype to run in, as ``"bfloat16"``.
+        device: Where to run.
+        cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        tolerance: How much logits may differ; ``None`` if not at all.
+        progress: Is told of the parameters that are read, in the phase ``CHECK``.
+
+    Raises:
+        ValidationError: The logits are not numbers, or a model does not run.
+    """
+    in_source = tokenize(source.tokenizer_directory, source.hf_config, prompt)
+    in_result = None
+    if in_source is not None:
+        in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
+
+    models = source.load(), result.load()
+    for model in models:
+        _record_nothing(model.config)
+    model_config = models[0].config
+    limits = limits_of(model_config), limits_of(models[1].config)
+    usable = range(model_config.get_text_config().vocab_size) if tokens is None else tokens
+    ids = choose_ids(in_source, in_result, usable)
+    # A window or an original length that only one of them has shows in positions past it.
+    planned = plan_runs(
+        ids,
+        limits[0] | limits[1],
+        size_of(models[0]),
+        device,
+        usable,
+        most_positions(model_config),
+    )
+    passes = _Passes(progress or Progress())
+    settings = _Settings(dtype, device, tokens, passes.progress.advance)
+    passes.expect(*models)
+    cast = None
+    if cast_from is None:
+        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
+    else:
+        from forgather_convert.logit_check.layer_outputs import layer_outputs, relative_differences
+
+        # What the cast costs is measured on the prompt: the other runs are no text.
+        passes.expect(models[0], models[0])
+        with_prompt = [replace(planned.runs[0], steps=())]
+        with layer_outputs(models[0]) as outputs_stored:
+            stored = _logits(source, models[0], with_prompt, replace(settings, dtype=cast_from))
+        with layer_outputs(models[0]) as outputs:
+            _logits(source, models[0], with_prompt, settings)
+        layers = relative_differences(outputs_stored, outputs)
+        del outputs_stored, outputs
+        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
+        count = stored[0].shape[1]
+        plain, converted = ([logits[0][:, :count]] for logits in (expected, actual))
+        cast = _cast_cost(stored, plain, converted, layers, cast_from, dtype)
+    del models
+    gc.collect()
+
+    comparison, wrong = _judge(expected, actual, planned, weights, dtype)
+    comparison = replace(
+        comparison,
+        cast=cast,
+        codes=(source.code, result.code),
+        is_own_code=source.is_own_code and result.is_own_code,
+        tolerance=tolerance,
+    )
+    if wrong is None or comparison.is_accepted:
+        return comparison
+    from forgather_convert.logit_check.first_difference import find_first_difference
+
+    quiet = replace(settings, advance=_ignore)
+    first = find_first_difference(
+        source.load(), result.load(), mapping, lambda model: _run(model, wrong, quiet)
+    )
+    return replace(comparison, first_difference=first)
+
+
+@dataclass(frozen=True)
+class _Settings:
+    """How the models are run; ``tokens`` are those whose logits are computed."""
+
+    dtype: str
+    device: str
+    tokens: Sequence[int] | None
+    advance: Callable[[int], None]
+
+
+class _Passes:
+    """How many bytes of parameters will be read, as far as is known."""
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._total = 0
+
+    def expect(self, *models: Any) -> None:
+        """Adds passes over models."""
+        from forgather_convert.logit_check.streamed_parameters import stored_bytes
+
+        self._total += sum(map(stored_bytes, models))
+        self.progress.start(Phase.CHECK, self._total)
+
+
+def _shared_tokens(vocabulary: VocabularyChange | None) -> Sequence[int] | None:
+    """The ids whose rows are the same in source and result; ``None`` for all."""
+    if vocabulary is None:
+        return None
+    if vocabulary.size != vocabulary.size_before:
+        logger.log(
+            logging.INFO if vocabulary.is_default else logging.WARNING,
+            "Vocab size mismatch: the source has %d tokens, the result %d; "
+            "comparing the logits of the shared ones",
+            vocabulary.size_before,
+            vocabulary.size,
+        )
+    return vocabulary.untouched_rows
+
+
+#: What code raises that does not run.
+_RUN_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
+
+
+def _logits(
+    side: CheckedModel, model: Any, runs: Iterable[Run], settings: _Settings
+) -> list["torch.Tensor"]:
+    """The logits of each run, ``[1, positions, tokens]``, on the CPU."""
+    try:
+        return [_run(model, run, settings) for run in runs]
+    except _RUN_ERRORS as error:
+        raise _does_not_run(side, error) from error
+
+
+def _logits_of_both(
+    sides: tuple[CheckedModel, CheckedModel],
+    models: tuple[Any, Any],
+    runs: Sequence[Run],
+    settings: _Settings,
+) -> tuple[list["torch.Tensor"], list["torch.Tensor"]]:
+    """The same for two models, each of whose parameters is read once for all runs."""
+    from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
+    from forgather_convert.logit_check.streamed_parameters import streaming
+    from forgather_convert.tensors.dtypes import to_torch
+
+    def begin(model: Any, parameters: Any) -> list[LockstepRun]:
+        return [
+            LockstepRun(
+                model,
+                parameters,
+                _selection(model, run, settings),
+                partial(_compute, run=run, settings=settings),
+            )
+            for run in runs
+        ]
+
+    dtype, device, advance = to_torch(settings.dtype), settings.device, settings.advance
+    with ExitStack() as stack:
+        parameters = []
+        for side, model in zip(sides, models, strict=True):
+            try:
+                parameters.append(stack.enter_context(streaming(model, dtype, device, advance)))
+            except _RUN_ERRORS as error:
+                raise _does_not_run(side, error) from error
+        ours, theirs = parameters
+        both = begin(models[0], ours), begin(models[1], theirs)
+        Lockstep(*both, (places_of(ours), places_of(theirs))).complete()
+        for side, begun in zip(sides, both, strict=True):
+            for one in begun:
+                if isinstance(one.error, _RUN_ERRORS):
+                    raise _does_not_run(side, one.error) from one.error
+                if one.error is not None:
+                    raise one.error
+    expected, actual = ([one.result for one in begun if one.result is not None] for begun in both)
+    return expected, actual
+
+
+def _does_not_run(side: CheckedModel, error: Exception) -> ValidationError:
+    return ValidationError(
+        f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
+        "was written. Use --no-logit-check to convert all the same."
+    )
+
+
+def _selection(model: Any, run: Run, settings: _Settings) -> "LogitSelection":
+    from forgather_convert.logit_check.streamed_parameters import LogitSelection
+
+    return LogitSelection(settings.tokens, _num_kept(model, run, settings))
+
+
+def _num_kept(model: Any, run: Run, settings: _Settings) -> int:
+    tokens = settings.tokens
+    num_tokens = model.config.get_text_config().vocab_size if tokens is None else len(tokens)
+    return num_logit_positions(run.length, num_tokens)
+
+
+def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
+    """The logits of a run's tokens, padding left out, ``[1, positions, tokens]``, on the CPU."""
+    import torch
+
+    from forgather_convert.logit_check.streamed_parameters import streamed
+    from forgather_convert.tensors.dtypes import to_torch
+
+    selection, dtype = _selection(model, run, settings), to_torch(settings.dtype)
+    with (
+        torch.no_grad(),
+        streamed(model, dtype, settings.device, selection, settings.advance),
+    ):
+        return _compute(model, run, settings)
+
+
+def _record_nothing(config: Any) -> None:
+    """Turns off what a model returns besides its logits.
+
+    Some versions of transformers replace the forward methods of modules while they record, which
+    one run must not do to another.
+    """
+    for name in ("output_attentions", "output_hidden_states", "output_router_logits"):
+        if getattr(config, name, False):
+            setattr(config, name, False)
+
+
+def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
+    """The same, of a model that is prepared to run."""
+    import torch
+
+    tokens, device = settings.tokens, settings.device
+    kept = _num_kept(model, run, settings)
+    ids = torch.tensor(run.rows, device=device)
+    arguments: dict[str, Any] = {"input_ids": ids, **_cache_options(bool(run.steps))}
+    if run.first_position:
+        positions = torch.arange(run.length, device=device) + run.first_position
+        arguments["position_ids"] = positions.unsqueeze(0)
+    if run.padding:
+        mask = torch.ones_like(ids)
+        mask[0, : run.padding] = 0
+        arguments["attention_mask"] = mask
+    output = model(**arguments)
+    found = [_logits_in(output)[:, -kept:].cpu()]
+    for token in run.steps:
+        step = torch.tensor([[token]], device=device)
+        output = model(input_ids=step, **_cache_options(True), **_cache_of(model, output))
+        found.append(_logits_in(output)[:, -1:].cpu())
+    logits = torch.cat(found, 1)
+    if tokens is not None and logits.shape[-1] != len(tokens):
+        # The model computes its logits in another way than with a head.
+        logits = logits[..., torch.as_tensor(tokens)]
+    first, *others = logits
+    return torch.cat((first[max(0, run.padding - run.length + kept) :], *others)).unsqueeze(0)
+
+
+def _cache_options(has_cache: bool) -> dict[str, bool]:
+    # The framework's own models return the logits alone unless they are asked for an object.
+    return {"use_cache": True, "return_dict": True} if has_cache else {"use_cache": False}
+
+
+def _logits_in(output: Any) -> "torch.Tensor":
+    import torch
+
+    logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
+    return logits
+
+
+def _cache_of(model: Any, output: Any) -> dict[str, Any]:
+    """The cache that a model gave, as the argument that it takes it by."""
+    parameters = inspect.signature(model.forward).parameters
+    name = "cache" if "cache" in parameters else "past_key_values"
+    return {name: output["cache"] if "cache" in output else output["past_key_values"]}
+
+
+def _judge(
+    expected: Sequence["torch.Tensor"],
+    actual: Sequence["torch.Tensor"],
+    plan: PositionPlan,
+    weights: Mapping[str, Expression],
+    dtype: str,
+) -> tuple[LogitComparison, Run | None]:
+    """Says whether the models are the same, and for which run they are not."""
+    from forgather_convert.logit_check.comparison import compare
+
+    differences = [compare(*pair) for pair in zip(expected, actual, strict=True)]
+    comparison = LogitComparison(
+        are_equal=all(difference.are_equal for difference in differences),
+        max_difference=max(difference.largest for difference in differences),
+        num_tokens=sum(difference.num_positions for difference in differences),
+        covered=plan.covered,
+        not_covered=plan.not_covered,
+        runs=tuple(map(str, plan.runs)),
+        num_undefined=sum(difference.num_undefined for difference in differences),
+        num_logits=sum(difference.num_logits for difference in differences),
+    )
+    if not comparison.are_equal:
+        pairs = zip(plan.runs, differences, strict=True)
+        return comparison, next(run for run, difference in pairs if not difference.are_equal)
+    if comparison.num_undefined:
+        _judge_undefined(comparison, weights, dtype)
+    return comparison, None
+
+
+def _cast_cost(
+    stored: Sequence["torch.Tensor"],
+    expected: Sequence["torch.Tensor"],
+    actual: Sequence["torch.Tensor"],
+    layers: tuple[tuple[int, float], ...],
+    cast_from: str,
+    dtype: str,
+) -> "CastCost | None":
+    from forgather_convert.logit_check.cast_cost import CastCost, logit_statistics
+
+    result, plain_cast = logit_statistics(stored, actual), logit_statistics(stored, expected)
+    if result is None or plain_cast is None:
+        return None
+    return CastCost(cast_from, dtype, result, plain_cast, layers)
+
+
+def _beside_the_cast(cast: "CastCost | None") -> str:
+    """For a failure: that the cast is not what makes the difference."""
+    if cast is None:
+        return ""
+    return (
+        f"\nThis is not the cast to {cast.dtype}. From the source in {cast.stored_dtype} differ"
+        f"\n  the result: {cast.result}"
+        f"\n  the source, its weights cast: {cast.plain_cast}"
+    )
+
+
+def _judge_undefined(
+    comparison: LogitComparison, weights: Mapping[str, Expression], dtype: str
+) -> None:
+    """Accepts logits that are not numbers only from weights that are not."""
+    from forgather_convert.logit_check.comparison import find_non_finite_weight
+
+    count, total = comparison.num_undefined, comparison.num_logits
+    name = find_non_finite_weight(weights)
+    if name is None:
+        cause = (
+            "float16 holds values up to 65504 only, and the model's are larger: use --dtype "
+            "bfloat16 or --dtype float32"
+            if dtype == "float16"
+            else "the source's weights are all finite, so the model overflows; if it does so by "
+            "itself, too, use --no-logit-check"
+        )
+        raise ValidationError(
+            f"Model logits are not numbers: {count} of {total} are NaN or infinite in source and "
+            f"result, so that they cannot be compared. Nothing was written. Cause: {cause}."
+        )
+    logger.warning(
+        "The source's '%s' holds NaN or infinite values. %d of the %d logits are not numbers and "
+        "were not compared%s",
+        name,
+        count,
+        total,
+        ": the logit check proves nothing" if count == total else "",
+    )
+
+
+def describe_limits(comparison: LogitComparison) -> str:
+    """What the compared positions cover: ``", past the window of 8"``."""
+    text = ""
+    if comparison.covered:
+        text += ", past " + " and ".join(map(str, comparison.covered))
+    if comparison.not_covered:
+        limits = " and ".join(map(str, comparison.not_covered))
+        verb = "were" if len(comparison.not_covered) > 1 else "was"
+        text += f" ({limits} {verb} not reached: too long for a check of this size)"
+    return text
+
+
+def _ignore(_: object) -> None:
+    pass

@@ -1,0 +1,316 @@
+"""What two models that are compared are run on.
+
+Code may be wrong for one form of input only. So beside the prompt, a model gets a single token, two
+of them, an odd number of them, a batch whose first row is padded on the left, and tokens one by
+one with a cache.
+
+A prompt of a few tokens does not reach the places where a model changes its behaviour: the end of
+a sliding window, and the length that it was trained for before its rotary embedding was scaled.
+Further runs have a position on each side of them where that is affordable. Affordable means:
+
+- at most ``_OPERATIONS`` operations, estimated as two for each parameter and position and four
+  for each pair of positions and dimension of an attention head. Two cores without instructions
+  for bfloat16 do 10e9 operations per second in bfloat16 and 70e9 in float32, so that is about ten
+  seconds at worst;
+- at most ``_ATTENTION_MEMORY`` for the scores of one layer.
+
+A rotary embedding depends on nothing but the position's number. So where the way to its limit is
+too long, a few tokens are run with position ids beyond it. For the kinds whose frequencies change
+there, that is always done, once with the last position before the limit and once with the first
+past it; the others show the scaling at every position.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from forgather_convert.logit_check.prompts import fixed_ids
+from forgather_convert.source.rope import ROPE_FIELDS
+
+_OPERATIONS = 1e11
+#: For devices that are made for it.
+_OPERATIONS_ELSEWHERE = 1e13
+_ATTENTION_MEMORY = 256 * 2**20
+#: How far past a limit a run goes.
+_MARGIN = 16
+#: The memory for the logits of a run, in bytes.
+_LOGIT_MEMORY = 32 * 2**20
+_LOGIT_BYTES = 4
+#: An odd number of tokens, more than most kernels take at a time.
+_ODD_LENGTH = 11
+#: The tokens in each row of the batch, and how many of the first row are padding.
+_BATCH_LENGTH = 2
+_PADDING = 1
+#: How many tokens are decoded with a cache.
+_CACHED_STEPS = 2
+#: How many tokens are run on either side of a length at which frequencies change.
+_NEAR = 4
+
+#: RoPE types whose frequencies depend on the length.
+_SWITCHING = ("dynamic", "longrope")
+#: RoPE types that know the length before it was extended.
+_SCALED_FROM_LENGTH = (*_SWITCHING, "yarn", "llama3")
+
+
+@dataclass(frozen=True, order=True)
+class Limit:
+    """A number of positions after which a model behaves differently.
+
+    Attributes:
+        length: The number of positions.
+        name: What ends there, for messages.
+        is_rotary: Whether the rotary embedding is what changes.
+        is_switch: Whether its frequencies change there.
+    """
+
+    length: int
+    name: str
+    is_rotary: bool = False
+    is_switch: bool = False
+
+    def __str__(self) -> str:
+        return f"the {self.name} of {self.length}"
+
+
+@dataclass(frozen=True)
+class ModelSize:
+    """What the time and memory of a run depend on.
+
+    Attributes:
+        parameters: The number of parameters, embeddings and head apart.
+        layers: The number of layers.
+        heads: The number of query heads.
+        head_dim: The size of a head.
+    """
+
+    parameters: int
+    layers: int
+    heads: int
+    head_dim: int
+
+    def operations(self, length: int) -> float:
+        """The estimated number of operations over so many positions."""
+        attention = 4.0 * length * length * self.heads * self.head_dim * self.layers
+        return 2.0 * self.parameters * length + attention
+
+    def attention_memory(self, length: int) -> int:
+        """The size of a layer's scores and their softmax in float32, in bytes."""
+        return 8 * length * length * self.heads
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tokens for a model.
+
+    Attributes:
+        name: What it is, for messages.
+        rows: The tokens of each row of the batch; all rows are of one length.
+        first_position: The position of the first token.
+        padding: How many of the first row's tokens are padding.
+        steps: Tokens that are read one by one after the others, with a cache.
+    """
+
+    name: str
+    rows: tuple[tuple[int, ...], ...]
+    first_position: int = 0
+    padding: int = 0
+    steps: tuple[int, ...] = ()
+
+    @classmethod
+    def of(cls, name: str, ids: Sequence[int], first_position: int = 0) -> "Run":
+        """A run of one row."""
+        return cls(name, (tuple(ids),), first_position)
+
+    @property
+    def length(self) -> int:
+        """How many tokens each row has, those that are read one by one apart."""
+        return len(self.rows[0])
+
+    def __str__(self) -> str:
+        return self.name
+
+
+@dataclass(frozen=True)
+class PositionPlan:
+    """The runs of a check.
+
+    Attributes:
+        runs: What is run; the prompt comes first.
+        covered: The limits that a run goes past.
+        not_covered: The limits that none does.
+    """
+
+    runs: tuple[Run, ...]
+    covered: tuple[Limit, ...]
+    not_covered: tuple[Limit, ...]
+
+
+def plan_runs(
+    prompt: Sequence[int],
+    limits: Iterable[Limit],
+    size: ModelSize,
+    device: str,
+    tokens: Sequence[int],
+    most: int | None = None,
+) -> PositionPlan:
+    """Chooses what to run.
+
+    Args:
+        prompt: The prompt's token ids.
+        limits: What should be gone past.
+        size: The model's size.
+        device: Where it runs, as ``"cuda:0"``.
+        tokens: The ids that may be used.
+        most: How many positions the model has; ``None`` if there is no end.
+    """
+    runs = _forms(prompt, tokens, most)
+    longest = max(run.length for run in runs)
+    # Those that another run is long enough for, with a position on each side.
+    covered = {limit for limit in limits if limit.length < longest and not limit.is_switch}
+    remaining = sorted(set(limits) - covered)
+
+    within_reach = [
+        limit
+        for limit in remaining
+        if not limit.is_switch and _is_affordable(limit.length + _MARGIN, size, device)
+    ]
+    for limit in reversed(within_reach):
+        if limit in covered:
+            continue
+        length = limit.length + _MARGIN
+        runs.append(Run.of(f"{length} tokens", fixed_ids(tokens, length)))
+        first_kept = length - num_logit_positions(length, len(tokens))
+        covered.update(other for other in within_reach if first_kept < other.length <= limit.length)
+
+    for limit in remaining:
+        if limit.is_switch:
+            for first in (max(0, limit.length - _NEAR), max(1, limit.length - _NEAR + 1)):
+                ids = fixed_ids(tokens, min(_NEAR, limit.length))
+                runs.append(Run.of(_name_at(ids, first), ids, first))
+            covered.add(limit)
+    rotary = [limit for limit in remaining if limit.is_rotary and limit not in covered]
+    if rotary and _is_affordable(_MARGIN, size, device):
+        ids = fixed_ids(tokens, _MARGIN)
+        runs.append(Run.of(_name_at(ids, rotary[-1].length), ids, rotary[-1].length))
+        covered.update(rotary)
+    return PositionPlan(
+        tuple(runs),
+        tuple(sorted(covered)),
+        tuple(limit for limit in remaining if limit not in covered),
+    )
+
+
+def _forms(prompt: Sequence[int], tokens: Sequence[int], most: int | None) -> list[Run]:
+    """The prompt, and a run for each form that input may have."""
+    ids = list(prompt)[: most if most is None else max(1, most - _CACHED_STEPS)]
+    steps = fixed_ids(tokens, _CACHED_STEPS)[: None if most is None else max(0, most - len(ids))]
+    name = f"the prompt ({_count(len(ids))})"
+    if steps:
+        name += f" and {len(steps)} cached steps"
+    runs = [Run(name, (tuple(ids),), steps=tuple(steps))]
+    runs += [
+        Run.of(_count(length), fixed_ids(tokens, length))
+        for length in (1, 2, _ODD_LENGTH)
+        if most is None or length <= most
+    ]
+    if most is None or most >= _BATCH_LENGTH:
+        both = fixed_ids(tokens, 2 * _BATCH_LENGTH)
+        rows = tuple(both[:_BATCH_LENGTH]), tuple(both[_BATCH_LENGTH:])
+        runs.append(Run("a batch of 2 with left padding", rows, padding=_PADDING))
+    return runs
+
+
+def _name_at(ids: Sequence[int], first: int) -> str:
+    return f"{_count(len(ids))} from position {first} on"
+
+
+def _count(number: int) -> str:
+    return "1 token" if number == 1 else f"{number} tokens"
+
+
+def num_logit_positions(length: int, num_tokens: int) -> int:
+    """For how many of a run's last positions the logits are kept.
+
+    The logits of a position depend on all positions before it.
+    """
+    return max(1, min(length, _LOGIT_MEMORY // (num_tokens * _LOGIT_BYTES)))
+
+
+def _is_affordable(length: int, size: ModelSize, device: str) -> bool:
+    budget = _OPERATIONS if device.partition(":")[0] == "cpu" else _OPERATIONS_ELSEWHERE
+    is_quick = size.operations(length) <= budget
+    return is_quick and size.attention_memory(length) <= _ATTENTION_MEMORY
+
+
+def size_of(model: Any) -> ModelSize:
+    """The size of a model of transformers; what its config does not say counts as one."""
+    config = model.config.get_text_config()
+    apart = {
+        id(module.weight)
+        for module in (model.get_input_embeddings(), model.get_output_embeddings())
+        if module is not None
+    }
+    count = sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in apart)
+    heads = getattr(config, "num_attention_heads", None) or 1
+    hidden_size = getattr(config, "hidden_size", None) or 1
+    return ModelSize(
+        parameters=count,
+        layers=getattr(config, "num_hidden_layers", None) or 1,
+        heads=heads,
+        head_dim=getattr(config, "head_dim", None) or max(1, hidden_size // heads),
+    )
+
+
+def most_positions(config: Any) -> int | None:
+    """How many positions a model has; ``None`` where it can rotate by any number of them."""
+    if any(hasattr(config, name) for name in ROPE_FIELDS):
+        return None
+    return getattr(config, "max_position_embeddings", None)
+
+
+def limits_of(config: Any) -> frozenset[Limit]:
+    """Where a model changes its behaviour, from its config object."""
+    config = config.get_text_config()
+    return frozenset((*_attention_limits(config), *_rotary_limits(config)))
+
+
+def _attention_limits(config: Any) -> Iterable[Limit]:
+    layer_types = getattr(config, "layer_types", None)
+    window = getattr(config, "sliding_window", None)
+    if layer_types is None:
+        slides = getattr(config, "use_sliding_window", None) is not False
+    else:
+        slides = "sliding_attention" in layer_types
+    if window and slides:
+        yield Limit(int(window), "window")
+    chunk = getattr(config, "attention_chunk_size", None)
+    if chunk and "chunked_attention" in (layer_types or ()):
+        yield Limit(int(chunk), "attention chunk")
+
+
+def _rotary_limits(config: Any) -> Iterable[Limit]:
+    longest = getattr(config, "max_position_embeddings", None)
+    for parameters in _rope_parameters(config):
+        kind = parameters.get("rope_type", parameters.get("type", "default"))
+        if kind not in _SCALED_FROM_LENGTH:
+            continue
+        said = (
+            parameters.get("original_max_position_embeddings"),
+            getattr(config, "original_max_position_embeddings", None),
+        )
+        lengths = {int(length) for length in said if length}
+        if longest and (kind == "dynamic" or not lengths):
+            lengths.add(int(longest))
+        for length in lengths:
+            yield Limit(length, "original length", is_rotary=True, is_switch=kind in _SWITCHING)
+
+
+def _rope_parameters(config: Any) -> Iterable[dict[str, Any]]:
+    """The descriptions of the rotary embeddings: one, or one for each type of layer."""
+    # transformers 5, and Forgather's configs, have the first; transformers 4 the second.
+    for name in ("rope_parameters", "rope_scaling"):
+        parameters = getattr(config, name, None)
+        if not isinstance(parameters, dict):
+            continue
+        inner = [value for value in parameters.values() if isinstance(value, dict)]
+        yield from inner or [parameters]

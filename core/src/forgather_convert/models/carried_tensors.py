@@ -1,0 +1,78 @@
+"""Tensors of a Hugging Face model that the model itself does not use, such as extra layers.
+
+DeepSeek-V3 has layers for predicting several tokens that transformers does not read. A Forgather
+model has them, byte for byte, in files of its own beside the weights. These are safetensors files,
+but are called otherwise: programs that load whatever ends in ``.safetensors`` pass over them.
+"""
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from forgather_convert.errors import SourceError
+from forgather_convert.files.file_state import FileState
+from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.weights.safetensors_file import read_header
+
+_FILE = re.compile(r"forgather_carried(?:-\d{5}-of-\d{5})?\.tensors", re.ASCII)
+
+
+@dataclass(frozen=True)
+class CarriedTensors:
+    """Tensors that are copied, although the model does not use them.
+
+    Attributes:
+        tensors: What they are, by the names that the Hugging Face model has for them.
+        states: What the files with them were before they were read.
+    """
+
+    tensors: Mapping[str, Expression] = field(default_factory=dict)
+    states: Mapping[Path, FileState] = field(default_factory=dict)
+
+
+def carried_file_name(number: int, count: int) -> str:
+    """The name of one of the files, counted from 1."""
+    return f"forgather_carried{'' if count == 1 else f'-{number:05d}-of-{count:05d}'}.tensors"
+
+
+def is_carried_file(name: str) -> bool:
+    """Whether a file of a Forgather model has such tensors, by its name."""
+    return _FILE.fullmatch(name) is not None
+
+
+def carried_files(directory: Path) -> list[str]:
+    """The names of the files in a directory that are called as those with such tensors."""
+    return sorted(path.name for path in directory.iterdir() if _FILE.fullmatch(path.name))
+
+
+def read_carried(directory: Path, expected: Iterable[str]) -> CarriedTensors:
+    """Finds the tensors that a Forgather model carries along; headers are read.
+
+    Args:
+        directory: The model's directory.
+        expected: The files that there must be, by what is known of its origin.
+
+    Raises:
+        SourceError: A file is missing or damaged, or a tensor is in two of them.
+    """
+    names = carried_files(directory)
+    missing = {*expected} - {*names}
+    if missing:
+        raise SourceError(
+            f"{directory} lacks {', '.join(sorted(missing))}, with tensors of the original that "
+            "the model itself does not use. Copy the file from where the model was converted to, "
+            "or use --drop-unused to convert without these tensors."
+        )
+    tensors: dict[str, Expression] = {}
+    states = {}
+    for path in (directory / name for name in names):
+        states[path] = FileState.of(path)
+        for ref in read_header(path).tensors:
+            if ref.name in tensors:
+                raise SourceError(
+                    f"{path} has the tensor {ref.name[:80]!r}, which another file beside it has, "
+                    "too. Remove the files that do not belong to this model."
+                )
+            tensors[ref.name] = stored(ref)
+    return CarriedTensors(tensors, states)

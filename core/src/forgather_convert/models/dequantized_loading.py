@@ -1,0 +1,49 @@
+"""Loads a quantized model for a check, dequantized: by transformers, where it can."""
+
+import copy
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.models.loading import load_model, load_tensors
+from forgather_convert.models.merged_parameters import can_note_merges
+from forgather_convert.source.dequantization import is_read_by_transformers
+from forgather_convert.source.quantization import Quantization
+from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.tensor_ref import TensorRef
+
+
+def load_dequantized(
+    model_class: Any,
+    config: Any,
+    directory: Path,
+    state: Mapping[str, Expression],
+    parameters: Callable[[], ModelParameters],
+    quantization: Quantization,
+    stored_tensors: Mapping[str, TensorRef],
+) -> Any:
+    """Loads a model as a user does who asks transformers to dequantize it.
+
+    Where the installed transformers does not do that, or not as the format has it, the numbers are
+    those that this tool computes; the check then compares names and code, and not the numbers.
+
+    Args:
+        model_class: The class that the model's users load it with.
+        config: Its config object, without what it says of quantized weights.
+        directory: The directory with its weights.
+        state: The weights by the names that the model expects, dequantized.
+        parameters: Gives what its checkpoints hold.
+        quantization: In which form they are stored.
+        stored_tensors: All tensors in its files.
+
+    Raises:
+        ValidationError: It does not load.
+    """
+    is_read = all(is_read_by_transformers(value) for value in state.values())
+    if not is_read or not can_note_merges():
+        # transformers 4 dequantizes MXFP4, but all of the model at once, and no FP8.
+        return load_tensors(model_class, config, directory, state)
+    quantized = copy.deepcopy(config)
+    quantized.quantization_config = {**quantization.fields, "dequantize": True}
+    return load_model(model_class, quantized, directory, state, parameters, stored_tensors)

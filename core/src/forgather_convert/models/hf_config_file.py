@@ -1,0 +1,102 @@
+"""The ``config.json`` of a Hugging Face model, from the config object of its family."""
+
+import json
+import math
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.files.json_file import parse_json_object
+from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
+from forgather_convert.source.rope import ROPE_FIELDS
+
+
+def hf_config_fields(
+    hooks: FamilyHooks, config_object: Any, config: Mapping[str, Any], dtype: str
+) -> dict[str, Any]:
+    """The fields of the Hugging Face config that a config object describes.
+
+    RoPE is given in the schemas of transformers 4 and 5, and what a default of the class
+    might change is written down.
+
+    Args:
+        hooks: The family.
+        config_object: The config object.
+        config: What it was made from; a field that it names is written down, too.
+        dtype: The dtype to state.
+    """
+    everything = config_object.to_dict()
+    names = {*config_object.to_diff_dict(), *hooks.hyperparameters()}
+    names |= {name for name in config if name in everything}
+    fields = {
+        name: everything[name]
+        for name in names
+        if name in everything and not name.startswith("_") and name != "transformers_version"
+    }
+    if hooks.has_rope:
+        for name in ROPE_FIELDS:
+            fields.pop(name, None)
+    fields.update(rope_fields_of(config_object, hooks, "the config"))
+    fields["model_type"] = hooks.model_type
+    fields["architectures"] = [ReferenceClasses.of(hooks).model_class.__name__]
+    fields["tie_word_embeddings"] = bool(everything.get("tie_word_embeddings", False))
+    fields.pop("torch_dtype", None)
+    fields["dtype"] = dtype
+    return fields
+
+
+def restored_config(
+    original: str,
+    recorded: Mapping[str, Any],
+    current: Mapping[str, Any],
+    rope_fields: Collection[str],
+) -> str:
+    """The original config with what has changed since it was converted.
+
+    Args:
+        original: The text of the original ``config.json``.
+        recorded: The fields that it stands for.
+        current: The fields that the Forgather model stands for.
+        rope_fields: The names of those that are about RoPE.
+
+    Returns:
+        The original text, to the byte, if nothing has changed that it says.
+    """
+    changed = {
+        name: current.get(name)
+        for name in {*recorded, *current}
+        if name not in recorded or name not in current or not _same(recorded[name], current[name])
+    }
+    if not changed:
+        return original
+    content = parse_json_object(original, "the original config")
+    updated = dict(content)
+    for name, value in changed.items():
+        if name == "dtype":
+            stated = [field for field in ("dtype", "torch_dtype") if field in content]
+            updated.update(dict.fromkeys(stated or ["dtype"], value))
+        elif name in current:
+            updated[name] = value
+        else:
+            updated.pop(name, None)
+    if updated == content:
+        return original
+    # A file that is not the original must be readable by transformers 4 and 5.
+    updated.update({name: current[name] for name in rope_fields if name in current})
+    return json.dumps(updated, indent=2, ensure_ascii=False) + "\n"
+
+
+def _same(one: Any, other: Any) -> bool:
+    return type(one) is type(other) and _equal(one, other)
+
+
+def _equal(one: Any, other: Any) -> bool:
+    """Whether two values of JSON are equal; NaN is equal to itself, wherever it is in them."""
+    match one, other:
+        case dict(), dict():
+            return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)
+        case list(), list():
+            return len(one) == len(other) and all(map(_equal, one, other))
+        case float(), float() if math.isnan(one):
+            return math.isnan(other)
+    return bool(one == other)

@@ -1,0 +1,260 @@
+"""Hugging Face models, as sources and as targets."""
+
+import copy
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ConverterError, MappingError, ValidationError
+from forgather_convert.families.config_checks import check_windows
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.dequantized_loading import load_dequantized
+from forgather_convert.models.loading import load_model, load_tensors, written_state
+from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
+from forgather_convert.models.original_config import OriginalConfig
+from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.reference import (
+    ReferenceClasses,
+    UnreadableConfigError,
+    complete_config,
+    warn_of_other_reading,
+    with_max_length,
+)
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.dequantization import dequantized_tensors
+from forgather_convert.source.detection import Detection, Direction, model_type_in
+from forgather_convert.source.files import WriteFile, encode_json
+from forgather_convert.source.quantization import (
+    Quantization,
+    read_quantization,
+    without_quantization,
+)
+from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.names import collapse_names, compile_pattern
+from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.tensor_ref import TensorRef
+from forgather_convert.tensors.weight_mapping import WeightMapping
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class HuggingFaceSource(SourceModel):
+    """A Hugging Face model that is converted.
+
+    Attributes:
+        classes: What loads it.
+        max_length: The maximum length that the user asks for.
+        quantization: In which form its weights are quantized; ``None`` if they are not.
+        stored_tensors: All tensors in its files.
+        expected: What its checkpoints hold.
+        config_problem: Why the converter read the config; empty where transformers did.
+    """
+
+    classes: ReferenceClasses
+    max_length: int | None
+    quantization: Quantization | None
+    stored_tensors: Mapping[str, TensorRef]
+    expected: ModelParameters
+    config_problem: str = ""
+
+    @property
+    def own_config(self) -> Any:
+        return self.config_object
+
+    @property
+    def code_owner(self) -> str:
+        return self.classes.describe()
+
+    def parameters(self) -> ModelParameters:
+        return self.expected
+
+    def load(self, state: Mapping[str, Expression]) -> Any:
+        config = with_max_length(self.config_object, self.max_length, self.config.origin)
+        config = copy.deepcopy(config)
+        model_class, directory = self.classes.model_class, self.weights_directory
+        if self.quantization is None:
+            return load_model(model_class, config, directory, state, self.parameters)
+        return load_dequantized(
+            model_class,
+            config,
+            directory,
+            state,
+            self.parameters,
+            self.quantization,
+            self.stored_tensors,
+        )
+
+
+def read_hugging_face(
+    detection: Detection,
+    hooks: FamilyHooks,
+    max_length: int | None,
+) -> HuggingFaceSource:
+    """Reads a model from its directory, with transformers' classes.
+
+    Args:
+        detection: What its directory holds.
+        hooks: The family.
+        max_length: The maximum length that the user asks for.
+
+    Raises:
+        UnsupportedModelError: The family cannot express it, or no config object can be made.
+        MappingError: Its weights are not in the form of a checkpoint.
+    """
+    config = detection.config
+    hooks.validate_source_config(config, "to_forgather")
+    config_problem = ""
+    classes = ReferenceClasses.of(hooks, model_type_in(config, Direction.TO_FORGATHER))
+    try:
+        config_object = classes.read(config, config.origin)
+    except UnreadableConfigError as error:
+        try:
+            config_object = hooks.hf_config(config, None)
+        except ConverterError:
+            # It reads the same, and there is no more to say.
+            raise error from error.__cause__
+        logger.warning(
+            "%s It is read as the converter reads it: the logit check compares weights and code, "
+            "but cannot tell whether the config is understood",
+            error,
+        )
+        config_problem = str(error)
+    else:
+        warn_of_other_reading(config, classes.config_class)
+    completed = complete_config(config, config_object, hooks)
+    check_windows(completed, hooks.hyperparameters())
+    parameters = _parameters(classes, config_object)
+    _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
+    tensors = _stored_tensors(detection)
+    unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
+    return HuggingFaceSource(
+        hooks=hooks,
+        config=completed,
+        tensors=_current_tensors(tensors, parameters),
+        unread=unread,
+        config_object=config_object,
+        directory=detection.metadata_directory,
+        weights_directory=detection.checkpoint.files.directory,
+        classes=classes,
+        max_length=max_length,
+        quantization=detection.quantization,
+        stored_tensors=detection.checkpoint.tensors,
+        expected=parameters,
+        config_problem=config_problem,
+    )
+
+
+def _parameters(classes: ReferenceClasses, config_object: Any) -> ModelParameters:
+    return parameters_of(lambda: classes.model_class(copy.deepcopy(config_object)))
+
+
+def _stored_tensors(detection: Detection) -> dict[str, Expression]:
+    """The tensors of a checkpoint, dequantized, by the names that it has for them."""
+    tensors, quantization = detection.checkpoint.tensors, detection.quantization
+    if quantization is None:
+        return {name: stored(ref) for name, ref in tensors.items()}
+    logger.info(
+        "The weights of %s are quantized (%s) and become %s; the way back gives the dequantized "
+        "model, and not the quantized files",
+        detection.source,
+        quantization.method,
+        detection.dtype,
+    )
+    return dequantized_tensors(tensors, quantization, detection.dtype)
+
+
+def _refuse_loaded_form(
+    detection: Detection, parameters: ModelParameters, mapping: WeightMapping
+) -> None:
+    """Refuses what transformers 5 saves if it is told not to give weights their stored form."""
+    patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
+    loaded = [
+        name
+        for name in detection.checkpoint.tensors
+        if name in parameters.loaded_names
+        and not parameters.is_unread(name)
+        and not any(pattern.fullmatch(name) for pattern in patterns)
+    ]
+    if loaded:
+        raise MappingError(
+            f"{detection.checkpoint.files.directory} has {len(loaded)} tensors as transformers has "
+            f"them in memory, and not as checkpoints have them:{collapse_names(loaded)}\n"
+            "Save the model with save_pretrained and without save_original_format=False. A model "
+            "that was loaded from files of this form is saved in it again: load its state_dict() "
+            "into a new model of its class and config, and save that."
+        )
+
+
+def _current_tensors(
+    available: Mapping[str, Expression], parameters: ModelParameters
+) -> dict[str, Expression]:
+    """The tensors that a model reads, by the names that it has for them."""
+    tensors: dict[str, Expression] = {}
+    for name, value in available.items():
+        current = parameters.current_name(name)
+        if not parameters.is_unread(name):
+            # With and without the prefix: that is one tensor too many, and no other's value.
+            tensors[name if current in available else current] = value
+    return tensors
+
+
+@dataclass(frozen=True)
+class HuggingFaceTarget(TargetModel):
+    """A Hugging Face model that is written.
+
+    Attributes:
+        config: The fields of its config.
+        original_config: The config that it once had, to be given back.
+    """
+
+    config: Mapping[str, Any]
+    original_config: OriginalConfig | None
+
+    def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
+        if self.original_config is None:
+            return (WriteFile(CONFIG_FILE, encode_json(self.config, sort_keys=True)),)
+        self.original_config.log_lost_precision(written.source_dtypes)
+        text = self.original_config.changed_to(self.config, written.dtypes)
+        return (WriteFile(CONFIG_FILE, text.encode("utf-8")),)
+
+    @property
+    def code_owner(self) -> str:
+        return ReferenceClasses.of(self.hooks).describe()
+
+    def load(self, directory: Path) -> Any:
+        classes = ReferenceClasses.of(self.hooks)
+        config = read_config(directory)
+        read_quantization(config, dequantizes=False)
+        config = without_quantization(config)
+        try:
+            config_object = classes.read(config, config.origin)
+        except UnreadableConfigError as error:
+            raise ValidationError(
+                f"The result does not load by itself. {error} Nothing was written. "
+                "--no-logit-check converts without loading it."
+            ) from error
+        state = written_state(directory, self.parameters)
+        return load_model(
+            classes.model_class,
+            config_object,
+            directory,
+            state,
+            lambda: self.parameters,
+            is_result=True,
+        )
+
+    def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
+        model_class = ReferenceClasses.of(self.hooks).model_class
+        return load_tensors(model_class, copy.deepcopy(self.config_object), directory, state)
+
+
+def with_changes(config_object: Any, before: SourceConfig, after: SourceConfig) -> Any:
+    """A config object with those fields of a config that have changed."""
+    changed = copy.deepcopy(config_object)
+    for name, value in after.items():
+        if name not in before or before[name] != value:
+            setattr(changed, name, value)
+    return changed

@@ -1,0 +1,353 @@
+"""Loads the model of a directory for a check: its values stay in their files, as stored."""
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.errors import ValidationError, first_line
+from forgather_convert.models.merged_parameters import (
+    Merge,
+    make_value_when_needed,
+    make_when_needed,
+    noted_merges,
+)
+from forgather_convert.models.saved_state import saved_state
+from forgather_convert.tensors.dtypes import tensor_bytes, to_torch
+from forgather_convert.tensors.evaluation import Evaluator
+from forgather_convert.tensors.expressions import (
+    BlockScaled,
+    Expression,
+    Mxfp4,
+    Permute,
+    Stored,
+    leaves,
+    operands,
+    stored,
+)
+from forgather_convert.tensors.names import collapse_names, enumerate_names
+from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.tensor_ref import TensorRef
+from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
+from forgather_convert.weights.file_names import SAFETENSORS
+from forgather_convert.weights.mapped_file import TensorReader
+
+logger = logging.getLogger(__name__)
+
+#: Where transformers looks for code that replaces ``generate``.
+_CODE_DIRECTORY = "custom_generate"
+_REMEDY = (
+    "Correct the converter, or install another version of transformers; --no-logit-check converts "
+    "without loading it."
+)
+#: What ``from_pretrained`` raises for files that it does not make a model of.
+_LOADING_ERRORS = (
+    OSError,
+    ValueError,
+    RuntimeError,
+    KeyError,
+    AttributeError,
+    TypeError,
+    ImportError,
+)
+
+
+def load_model(
+    model_class: Any,
+    config: Any,
+    directory: Path,
+    state: Mapping[str, Expression],
+    parameters: Callable[[], ModelParameters],
+    stored_tensors: Mapping[str, TensorRef] | None = None,
+    is_result: bool = False,
+) -> Any:
+    """Loads a model from its directory as a user does, and as completely.
+
+    Parameters that are stored in the dtype of the model stay in their files. Those that are
+    stored in another dtype get the values of the files back, which loading has rounded: the run
+    decides whether, and to what, they are rounded. Those that are made of several stored tensors
+    are made when they are used (see :mod:`merged_parameters`).
+
+    Args:
+        model_class: The class that the model's users load it with.
+        config: Its config object.
+        directory: The directory with its weights.
+        state: The same weights by the names that its checkpoints have today.
+        parameters: Gives what its checkpoints hold.
+        stored_tensors: All tensors in its files, where the weights are not made of all of them.
+        is_result: Whether the directory is what a conversion made, which must load by itself. The
+            weights of any other are read for it where transformers does not read them.
+
+    Raises:
+        ValidationError: It does not load, or not completely.
+    """
+    logger.debug("Loading %s from %s", model_class.__name__, directory)
+    weights = find_weights(directory)
+    if weights is None:
+        logger.info(
+            "transformers does not read weights like those in %s; they are read for it", directory
+        )
+        return load_tensors(model_class, config, directory, state)
+    try:
+        if (directory / _CODE_DIRECTORY).exists():
+            # transformers 4 runs it without being asked to, where it is local.
+            raise ValueError(f"it would run the code in {_CODE_DIRECTORY}")
+        with quiet_transformers(), noted_merges() as merges:
+            model, report = model_class.from_pretrained(
+                directory,
+                config=config,
+                dtype=_usual_dtype(state),
+                # Where it has the same weights in two formats, the model's code wants a choice.
+                use_safetensors=weights.format == SAFETENSORS,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+            )
+    except _LOADING_ERRORS as error:
+        if is_result:
+            raise ValidationError(
+                "The result does not load by itself: "
+                f"{type(error).__name__}: {first_line(error).rstrip('.')}. Nothing was written. "
+                f"{_REMEDY}"
+            ) from error
+        logger.warning(
+            "The installed transformers does not load %s by itself (%s: %s); its weights are read "
+            "for it, so that the check cannot tell whether the directory loads",
+            directory,
+            type(error).__name__,
+            first_line(error).rstrip("."),
+        )
+        config.__dict__.pop("quantization_config", None)
+        return load_tensors(model_class, config, directory, state)
+    problem = _what_is_incomplete(model, report, parameters)
+    if problem:
+        raise ValidationError(
+            f"The result does not load completely by itself: {problem}. Nothing was written. "
+            f"{_REMEDY}"
+            if is_result
+            else f"transformers {_version()} does not load {directory} completely: {problem}. "
+            "There is nothing to compare the result with, whatever the conversion does. Nothing "
+            "was written. Install another version of transformers, or use --no-logit-check to "
+            "convert all the same."
+        )
+    others = {name: stored(ref) for name, ref in (stored_tensors or {}).items()}
+    return _with_stored_values(model, state, merges, {**others, **_by_stored_names(state)})
+
+
+def _what_is_incomplete(
+    model: Any, report: Mapping[str, Any], parameters: Callable[[], ModelParameters]
+) -> str:
+    """What transformers reports of a load that is not complete; empty where nothing is missing."""
+    empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
+    unexpected = report.get("unexpected_keys") or ()
+    if unexpected:
+        known = parameters()
+        unexpected = [name for name in unexpected if not known.is_unread(name)]
+    # Each is a name, or begins with one.
+    mismatched = [
+        name if isinstance(name, str) else name[0] for name in report.get("mismatched_keys") or ()
+    ]
+    found = {
+        "missing": {*report["missing_keys"], *empty},
+        "unexpected": {*unexpected},
+        "of another shape": {*mismatched},
+    }
+    problems = [
+        f"{enumerate_names(sorted(names))} ({what})" for what, names in found.items() if names
+    ]
+    return "; ".join([*problems, *(report.get("error_msgs") or ())])
+
+
+def _version() -> str:
+    import transformers
+
+    return str(transformers.__version__)
+
+
+def load_tensors(
+    model_class: Any, config: Any, directory: Path, state: Mapping[str, Expression]
+) -> Any:
+    """Loads a model from tensors by the names of today, whatever its files call them.
+
+    Raises:
+        ValidationError: It does not load.
+    """
+    try:
+        with TensorReader() as reader, quiet_transformers(), noted_merges() as merges:
+            computed = {name: value for name, value in state.items() if not _is_in_a_file(value)}
+            tensors = {
+                name: _value(reader, value) for name, value in state.items() if name not in computed
+            }
+            model = model_class.from_pretrained(
+                None,
+                config=config,
+                state_dict={**tensors, **_placeholders(computed)},
+                dtype=_usual_dtype(state),
+            )
+    except _LOADING_ERRORS as error:
+        raise ValidationError(
+            f"The model in {directory} does not load: {type(error).__name__}: {error}. Nothing was "
+            "written. Use --no-logit-check to convert all the same."
+        ) from error
+    if any(map(_is_quantized, computed.values())):
+        logger.warning(
+            "The numbers that the quantized weights in %s stand for are computed for the check as "
+            "they are for the result: it compares names and code, and not these numbers",
+            directory,
+        )
+    return _with_stored_values(model, state, merges, state, computed)
+
+
+def _is_in_a_file(value: Expression) -> bool:
+    """Whether a tensor can be mapped from a file, at most with its dimensions in another order."""
+    return isinstance(value.value if isinstance(value, Permute) else value, Stored)
+
+
+def _is_quantized(value: Expression) -> bool:
+    return isinstance(value, BlockScaled | Mxfp4) or any(map(_is_quantized, operands(value)))
+
+
+def _value(reader: TensorReader, value: Expression) -> Any:
+    """A tensor that shares the pages of its file, or is computed from what is in files."""
+    import torch
+
+    match value:
+        case Stored(ref):
+            return reader.read(ref)
+        case Permute(Stored(ref), dims):
+            return reader.read(ref).permute(dims)
+    # In pieces: a quantized tensor takes several times its own memory while it is computed.
+    result = torch.empty(value.shape, dtype=to_torch(value.dtype))
+    flat, position = result.view(-1), 0
+    with Evaluator() as evaluator:
+        for piece in evaluator.pieces(value):
+            flat[position : position + piece.numel()] = piece.view(-1)
+            position += piece.numel()
+    return result
+
+
+def _by_stored_names(state: Mapping[str, Expression]) -> Mapping[str, Expression]:
+    """Everything that tensors are made of, by the names that it has in the files."""
+    found: dict[str, Expression] = {}
+    parts = [*state.values()]
+    while parts:
+        part = parts.pop()
+        if _is_in_a_file(part):
+            found[leaves(part)[0].name] = part
+        else:
+            parts += operands(part)
+    return found
+
+
+def _placeholders(values: Mapping[str, Expression]) -> dict[str, Any]:
+    """Tensors of the right dtypes and shapes: all of them in one memory that nobody touches."""
+    import torch
+
+    sizes = {name: tensor_bytes(value.dtype, value.shape) for name, value in values.items()}
+    memory = torch.empty(max(sizes.values(), default=0), dtype=torch.uint8)
+    return {
+        name: memory[: sizes[name]].view(to_torch(value.dtype)).view(value.shape)
+        for name, value in values.items()
+    }
+
+
+def _usual_dtype(state: Mapping[str, Expression]) -> Any:
+    """The dtype that most tensors have."""
+    dtypes = Counter(value.dtype for value in state.values())
+    return to_torch(dtypes.most_common(1)[0][0])
+
+
+def _with_stored_values(
+    model: Any,
+    state: Mapping[str, Expression],
+    merges: Mapping[str, Merge],
+    sources: Mapping[str, Expression],
+    computed: Mapping[str, Expression] | None = None,
+) -> Any:
+    """Gives the tensors that were cast on loading the values that their files have.
+
+    Args:
+        model: The model.
+        state: Its weights, by the names of today.
+        merges: How parameters are made that are no tensors of a checkpoint.
+        sources: What they are made of, by the names that the model was loaded from.
+        computed: The weights that it was loaded without.
+    """
+    from torch import nn
+
+    reader = TensorReader()
+    make_when_needed(model, merges, lambda name: _value(reader, sources[name]))
+    names = saved_state(model).names
+    lacking = {*(computed or ())} - {name for merge in merges.values() for _, name in merge.sources}
+    values: dict[int, Any] = {}
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        stored_name = names.get(name, name)
+        value = None if name in merges else state.get(stored_name)
+        if value is None:
+            continue
+        if to_torch(value.dtype) == tensor.dtype and stored_name not in lacking:
+            continue
+        lacking.discard(stored_name)
+        if not _is_in_a_file(value):
+            values[id(tensor)] = _computed_parameter(reader, value)
+        elif isinstance(tensor, nn.Parameter):
+            values[id(tensor)] = nn.Parameter(_value(reader, value), requires_grad=False)
+        else:
+            values[id(tensor)] = _value(reader, value)
+    if lacking:
+        raise ValidationError(
+            f"The check has no place for the weights{collapse_names(lacking)}\nNothing "
+            "was written. Use --no-logit-check to convert all the same."
+        )
+    for module in model.modules():
+        own = (
+            *module.named_parameters(recurse=False, remove_duplicate=False),
+            *module.named_buffers(recurse=False, remove_duplicate=False),
+        )
+        for name, tensor in own:
+            # By identity: a tied parameter belongs to two modules.
+            if id(tensor) in values:
+                setattr(module, name, values[id(tensor)])
+    return model.eval()
+
+
+def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
+    """A parameter without memory, which is computed when it is used."""
+    import torch
+
+    empty = torch.zeros((), dtype=to_torch(value.dtype)).expand(value.shape)
+    parameter = torch.nn.Parameter(empty, requires_grad=False)
+    make_value_when_needed(parameter, partial(_value, reader, value))
+    return parameter
+
+
+def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Expression]:
+    """The tensors of a written directory by the names of today, of a tied pair the first."""
+    weights = find_weights(directory)
+    refs = {} if weights is None else open_checkpoint(weights).tensors
+    tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
+    for second, first in parameters.tied.items():
+        if second in tensors:
+            tensors.setdefault(first, tensors[second])
+    return tensors
+
+
+@contextlib.contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Keeps transformers' progress bars and load reports off the terminal."""
+    from transformers.utils import logging as transformers_logging
+
+    verbosity = transformers_logging.get_verbosity()
+    has_bars = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.set_verbosity(logging.ERROR)
+    if has_bars:
+        transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        transformers_logging.set_verbosity(verbosity)
+        if has_bars:
+            transformers_logging.enable_progress_bar()

@@ -1,0 +1,150 @@
+"""Parameters that transformers 5 makes of several tensors of a checkpoint, made when needed.
+
+Loading a model of experts makes one parameter of all experts of a layer: a copy of nearly all
+weights. A check must not need memory that grows with the model. So transformers loads the
+model from its directory, finds by itself which tensors become which parameter, and is kept from
+one thing only: what it would compute is noted instead. The noted computation is transformers' own.
+"""
+
+import contextlib
+import copy
+import importlib.util
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import torch
+
+#: The attribute of a parameter that makes its value, where it holds none.
+_VALUE = "_forgather_value"
+
+
+@dataclass(frozen=True)
+class Merge:
+    """How transformers makes parameters of tensors.
+
+    Attributes:
+        converter: transformers' own, a ``WeightConverter``, without tensors.
+        layer_name: The first of the parameters.
+        sources: The tensors' names, each with the pattern that it fits, in order.
+        context: Model and config, for the converter.
+    """
+
+    converter: Any
+    layer_name: str
+    sources: tuple[tuple[str, str], ...]
+    context: Mapping[str, Any]
+
+    def values(self, read: Callable[[str], "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
+        """The parameters by their names, in memory of their own."""
+        converter = copy.deepcopy(self.converter)
+        for pattern, name in self.sources:
+            converter.add_tensor(self.layer_name, name, pattern, read(name))
+        return _tensors(converter.convert(self.layer_name, **self.context))
+
+
+@dataclass
+class _Notes:
+    """What is known of a converter while it gets its tensors."""
+
+    converter: Any
+    unused: Any
+    sources: list[tuple[str, str]] = field(default_factory=list)
+
+
+def can_note_merges() -> bool:
+    """Whether the installed transformers makes parameters in the way that can be noted."""
+    return importlib.util.find_spec("transformers.core_model_loading") is not None
+
+
+@contextlib.contextmanager
+def noted_merges() -> Iterator[dict[str, Merge]]:
+    """Keeps transformers from making parameters of several tensors.
+
+    Models that are loaded within the context have parameters of the right shape in their place,
+    without memory. Loading in other threads is affected, too.
+
+    Yields:
+        How each of them is made, by its name in the model; filled while models are loaded.
+    """
+    merges: dict[str, Merge] = {}
+    try:
+        from transformers.core_model_loading import WeightConverter
+    except ImportError:
+        # transformers 4 has every parameter as it is stored.
+        yield merges
+        return
+    converter_class: Any = WeightConverter
+    add_tensor, convert = converter_class.add_tensor, converter_class.convert
+    notes: dict[int, _Notes] = {}
+
+    def note_tensor(self: Any, target: str, name: str, pattern: str, value: Any) -> None:
+        if id(self) not in notes:
+            notes[id(self)] = _Notes(self, copy.deepcopy(self))
+        notes[id(self)].sources.append((pattern, name))
+        tensor = value.result() if hasattr(value, "result") else value
+        tensor = tensor() if callable(tensor) else tensor
+        add_tensor(self, target, name, pattern, tensor.to("meta"))
+
+    def note_conversion(self: Any, layer_name: str, **arguments: Any) -> Any:
+        noted = notes[id(self)]
+        context: dict[str, Any] = {
+            name: arguments[name] for name in ("model", "config") if name in arguments
+        }
+        merge = Merge(noted.unused, layer_name, tuple(noted.sources), context)
+        converted = convert(self, layer_name, **arguments)
+        made = {name: _without_memory(tensor) for name, tensor in _tensors(converted).items()}
+        merges.update(dict.fromkeys(made, merge))
+        return (made, *converted[1:]) if isinstance(converted, tuple) else made
+
+    converter_class.add_tensor, converter_class.convert = note_tensor, note_conversion
+    try:
+        yield merges
+    finally:
+        converter_class.add_tensor, converter_class.convert = add_tensor, convert
+
+
+def make_when_needed(
+    model: Any, merges: Mapping[str, Merge], read: Callable[[str], "torch.Tensor"]
+) -> None:
+    """Lets :func:`materializer` give the parameters that a loaded model lacks.
+
+    Args:
+        model: The model.
+        merges: How its parameters are made.
+        read: Gives a tensor of the checkpoint.
+    """
+    for name, merge in merges.items():
+        parameter = model.get_parameter(name)
+        make_value_when_needed(parameter, partial(_value, merge, name, read))
+
+
+def make_value_when_needed(parameter: Any, make: "Callable[[], torch.Tensor]") -> None:
+    """Lets :func:`materializer` give what makes the value of a parameter."""
+    setattr(parameter, _VALUE, make)
+
+
+def materializer(parameter: Any) -> "Callable[[], torch.Tensor] | None":
+    """What makes the value of a parameter; ``None`` for one that holds its value."""
+    value: Callable[[], torch.Tensor] | None = getattr(parameter, _VALUE, None)
+    return value
+
+
+def _value(merge: Merge, name: str, read: Callable[[str], "torch.Tensor"]) -> "torch.Tensor":
+    return merge.values(read)[name]
+
+
+def _tensors(converted: Any) -> dict[str, Any]:
+    """What a converter made, one tensor a name."""
+    # Version 5.0 has errors as a second value.
+    made = converted[0] if isinstance(converted, tuple) else converted
+    return {name: part[0] if isinstance(part, list) else part for name, part in made.items()}
+
+
+def _without_memory(tensor: "torch.Tensor") -> "torch.Tensor":
+    """A tensor on the CPU whose elements are all one."""
+    import torch
+
+    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)

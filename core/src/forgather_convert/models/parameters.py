@@ -1,0 +1,81 @@
+"""The parameters that a model's checkpoint holds, from the model itself without its memory."""
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from forgather_convert.dynamic_model.full_precision import as_transformers_finds
+from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.models.saved_state import saved_state
+from forgather_convert.tensors.names import RECOMPUTED
+from forgather_convert.tensors.parameters import ModelParameters
+
+
+def parameters_of(build: Callable[[], Any]) -> ModelParameters:
+    """Builds a model on the meta device and reads what its checkpoints hold.
+
+    Raises:
+        UnsupportedModelError: The model refuses its config.
+        ConverterError: Its code needs a module that is not there.
+    """
+    import torch
+
+    try:
+        with torch.device("meta"):
+            model = build()
+    except ImportError as error:
+        raise ConverterError(
+            f"The model's code needs what cannot be imported: {type(error).__name__}: {error}. "
+            "Install it, or upgrade the converter."
+        ) from error
+    except Exception as error:
+        raise UnsupportedModelError(
+            f"The model cannot be built from its config: {type(error).__name__}: {error}. "
+            "Correct the config, or install another version of transformers."
+        ) from error
+    saved = saved_state(model)
+    modules = {module: name for name, module in model.named_modules()}
+    # The weight of each comes first; a head may have a bias, too.
+    (embedding, *_), (head, *biases) = (
+        [saved.names[f"{modules[module]}.{name}"] for name, _ in module.named_parameters()]
+        for module in (model.get_input_embeddings(), model.get_output_embeddings())
+    )
+    is_tied = getattr(model.config, "tie_word_embeddings", False)
+    tied = {head: embedding} if is_tied else {}
+    return ModelParameters(
+        shapes={name: shape for name, shape in saved.shapes.items() if name not in tied},
+        tied=tied,
+        vocabulary_tensors=(embedding, *(() if is_tied else (head,)), *biases),
+        base_prefix=model.base_model_prefix,
+        unread=_unread_names(model, saved.shapes),
+        loaded_names=saved.loaded_names,
+        kept_in_float32=_kept_in_float32(model, saved.names),
+    )
+
+
+def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozenset[str]]:
+    """What transformers does not round where it loads a model in a narrower dtype.
+
+    Args:
+        model: The model.
+        names: The names in a checkpoint of its parameters and buffers, by their own.
+    """
+    always = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
+    in_float16 = getattr(model, "_keep_in_fp32_modules", None) or ()
+    kept = {}
+    for dtype, modules in (("bfloat16", always), ("float16", (*always, *in_float16))):
+        patterns = [as_transformers_finds(module, type(model)) for module in modules]
+        found = (name for name in names if any(find.search(name) for find in patterns))
+        kept[dtype] = frozenset(names[name] for name in found)
+    return kept
+
+
+def _unread_names(model: Any, stored: Iterable[str]) -> re.Pattern[str]:
+    """What transformers passes over: what the class says, and buffers that are not stored."""
+    patterns = {RECOMPUTED}
+    for module in model.modules():
+        # transformers 4 has them at the base model, and asks the model with the head.
+        patterns.update(getattr(module, "_keys_to_ignore_on_load_unexpected", None) or ())
+    buffers = {name for name, _ in model.named_buffers()} - set(stored)
+    patterns.update(f"^{re.escape(name)}$" for name in buffers)
+    return re.compile("|".join(f"(?:{pattern})" for pattern in sorted(patterns)))

@@ -1,0 +1,180 @@
+"""``forgather_conversion.json``: where a Forgather model came from, and the way back.
+
+It holds what a conversion to Hugging Face needs to give back the same bytes: the text
+of the original config and of the weights' headers, and the small tensors that the Forgather
+model has no use for; larger ones are in files beside it, which it names. A Forgather directory may
+come from anybody, so nothing in the file is believed before it is checked.
+"""
+
+import logging
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+from forgather_convert.errors import SourceError
+from forgather_convert.models.carried_tensors import CarriedTensors, is_carried_file, read_carried
+from forgather_convert.models.original_weights import (
+    OriginalWeights,
+    PlainName,
+    Schema,
+    json_object,
+)
+from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
+from forgather_convert.tensors.names import RECOMPUTED
+
+logger = logging.getLogger(__name__)
+
+PROVENANCE_FILE = "forgather_conversion.json"
+_FORMAT_VERSION = 1
+#: The largest file that is read or written, in bytes. A terabyte of weights in 200,000 tensors
+#: needs some 50 MB for their headers and index.
+MAX_BYTES = 128 << 20
+_REMEDY = "Delete it to convert without the original layout."
+
+
+def _code_file(name: str) -> str:
+    if not name.endswith(".py"):
+        raise ValueError(f"{name[:80]!r} is not a Python file")
+    return name
+
+
+def _tensor_file(name: str) -> str:
+    if not is_carried_file(name):
+        raise ValueError(f"{name[:80]!r} is not a file of carried tensors")
+    return name
+
+
+def _weight_dtype(name: str) -> str:
+    if name not in WEIGHT_DTYPES:
+        raise ValueError(f"{name[:80]!r} is not a type of weights")
+    return name
+
+
+def _object_text(text: str) -> str:
+    json_object(text)
+    return text
+
+
+class Provenance(Schema):
+    """What is known of a Forgather model's origin.
+
+    Attributes:
+        format_version: The form of the file.
+        tool: Names and versions of the software that converted it.
+        options: The options of the conversion that were not the defaults.
+        hf_config: The original ``config.json``, exactly.
+        dtypes: The types that the original weights were stored as, recomputed ones left out.
+        weights: The original's layout; ``None`` if it cannot be given back.
+        generated: The hash (SHA-256) of every file that the code generator wrote.
+        carried: The names of the files that were copied.
+        carried_tensors: The names of the files with tensors that the model does not use.
+    """
+
+    format_version: Literal[1] = 1
+    tool: dict[str, str]
+    options: dict[str, bool | str | int | None]
+    hf_config: Annotated[str, pydantic.AfterValidator(_object_text)]
+    dtypes: list[Annotated[str, pydantic.AfterValidator(_weight_dtype)]]
+    weights: OriginalWeights | None
+    generated: dict[
+        Annotated[PlainName, pydantic.AfterValidator(_code_file)],
+        Annotated[str, pydantic.StringConstraints(pattern="^[0-9a-f]{64}$")],
+    ]
+    carried: list[PlainName]
+    carried_tensors: list[Annotated[PlainName, pydantic.AfterValidator(_tensor_file)]] = (
+        pydantic.Field(default_factory=list)
+    )
+
+    @pydantic.model_validator(mode="after")
+    def _files_have_one_origin(self) -> "Provenance":
+        both = sorted({*self.generated} & {*self.carried})
+        if both:
+            raise ValueError(f"{both[0]!r} is both in 'generated' and in 'carried'")
+        return self
+
+    def to_json(self) -> str:
+        """The text of the file, without the layout where it would be larger than is read."""
+        # Where there are none, earlier versions can read the file, too.
+        absent = set() if self.carried_tensors else {"carried_tensors"}
+        text = self.model_dump_json(indent=2, exclude=absent) + "\n"
+        if self.weights is None or len(text.encode("utf-8")) <= MAX_BYTES:
+            return text
+        logger.info(
+            "The headers of the weights are too large for %s: the way back will divide the "
+            "weights in its own way",
+            PROVENANCE_FILE,
+        )
+        return self.model_copy(update={"weights": None}).to_json()
+
+
+def read_provenance(directory: Path) -> Provenance | None:
+    """Reads a model's provenance; ``None`` if it has none.
+
+    Raises:
+        SourceError: The file is damaged, too large, or of another version.
+    """
+    path = directory / PROVENANCE_FILE
+    if not path.is_file():
+        return None
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error}. {_REMEDY}") from error
+    if len(data) > MAX_BYTES:
+        raise SourceError(f"{path} is larger than {MAX_BYTES >> 20} MiB. {_REMEDY}")
+    try:
+        return Provenance.model_validate_json(data)
+    except pydantic.ValidationError as error:
+        raise _describe(path, error) from error
+
+
+def unused_tensors(
+    directory: Path, provenance: Provenance | None, gives_layout_back: bool
+) -> CarriedTensors:
+    """The tensors of the original that its model does not use.
+
+    Args:
+        directory: The Forgather model's directory.
+        provenance: Its provenance; ``None`` if it has none.
+        gives_layout_back: Whether the weights are divided as they were. Only then tables that
+            follow from the config come back.
+
+    Raises:
+        SourceError: A file with them is missing or damaged.
+    """
+    found = read_carried(directory, () if provenance is None else provenance.carried_tensors)
+    if provenance is None or provenance.weights is None:
+        return found
+    kept = {
+        name: tensors.expression
+        for name, tensors in provenance.weights.unread_by_name.items()
+        if tensors.data is not None and (gives_layout_back or not re.search(RECOMPUTED, name))
+    }
+    return replace(found, tensors={**kept, **found.tensors})
+
+
+def damaged(path: Path, key: str, problem: str) -> SourceError:
+    """The error for a provenance with a value that cannot be; without a key, for all of it."""
+    # Keys come from the file: they may hold anything, also what a terminal would obey.
+    where = f"{key!r}: " if key else ""
+    return SourceError(f"{path} is damaged: {where}{problem}. {_REMEDY}")
+
+
+def _describe(path: Path, error: pydantic.ValidationError) -> SourceError:
+    """One message for all that is wrong, with the first of it."""
+    errors = error.errors(include_url=False, include_input=True)
+    for entry in errors:
+        if entry["loc"] == ("format_version",) and entry["type"] == "literal_error":
+            version = repr(entry["input"])[:20]
+            return SourceError(
+                f"{path} has the format version {version}; this version reads "
+                f"{_FORMAT_VERSION}. Upgrade forgather-convert, or delete the file to convert "
+                "without the original layout."
+            )
+    first = errors[0]
+    key = ".".join(str(part)[:80] for part in first["loc"] if part != "[key]")
+    return damaged(path, key, first["msg"].removeprefix("Value error, ").rstrip("."))

@@ -1,0 +1,268 @@
+"""The model that a user gets by loading a Hugging Face directory, whatever a converter says.
+
+transformers' own config class, which it has registered for the ``model_type``, reads the
+directory's own ``config.json``, and what the class makes of it - defaults, derived fields,
+RoPE - is what the model is. A converter is asked for its classes only where transformers
+knows none for the model type.
+"""
+
+import copy
+import logging
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from forgather_convert.errors import UnsupportedModelError, first_line
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.transformers_classes import is_known_type, registered_classes
+from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.rope import (
+    LOCAL_BASE,
+    LOCAL_KIND,
+    ORIGINAL_LENGTH,
+    ROPE_FIELDS,
+    RopeParameters,
+    check_transformers_4_knows,
+    longrope_ambiguous_in_v4,
+    read_rope,
+)
+
+logger = logging.getLogger(__name__)
+
+#: Fields that RoPE is read from and that a config class has defaults for.
+_ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
+#: Fields of transformers' base class that describe a model, and not a file or its use.
+_BASE_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
+
+
+@dataclass(frozen=True)
+class ReferenceClasses:
+    """The classes that load a family's Hugging Face directories.
+
+    Attributes:
+        hooks: The family.
+        config_class: What reads ``config.json``.
+        model_class: The causal language model.
+        stands_in_for: The model type that transformers has no class for, so that the converter's
+            stands in; ``None`` where the class is transformers' own for the type.
+    """
+
+    hooks: FamilyHooks
+    config_class: Any
+    model_class: Any
+    stands_in_for: str | None = None
+
+    @classmethod
+    def of(cls, hooks: FamilyHooks, own_type: str | None = None) -> "ReferenceClasses":
+        """The classes that transformers has registered for a model type, else the converter's.
+
+        Args:
+            hooks: The family that converts.
+            own_type: The type that a directory's own config says; by default, the family's. What
+                a user says instead chooses the converter, and not what its result is compared with.
+
+        Raises:
+            UnsupportedModelError: transformers knows the type, and no causal LM of it.
+        """
+        model_type = own_type or hooks.model_type
+        registered = registered_classes(model_type)
+        if registered is not None:
+            return cls(hooks, *registered)
+        if model_type != hooks.model_type and is_known_type(model_type):
+            raise UnsupportedModelError(
+                f"transformers has no causal language model of the type '{model_type}', which the "
+                f"config names. It cannot be converted as '{hooks.model_type}': there is nothing "
+                "to compare the result with. Convert it with a converter of its own type."
+            )
+        # A family that borrows another one's classes, or has a package of its own.
+        return cls(hooks, hooks.hf_config_class(), hooks.hf_model_class(), model_type)
+
+    def describe(self) -> str:
+        """Whose code it is: ``"LlamaForCausalLM of transformers"``."""
+        package = str(self.model_class.__module__).partition(".")[0]
+        text = f"{self.model_class.__name__} of {package}"
+        if self.stands_in_for is not None and package == "transformers":
+            text += f", which does not know the model type '{self.stands_in_for}'"
+        return text
+
+    def read(self, fields: Mapping[str, Any], origin: str) -> Any:
+        """The config object that transformers makes of the content of a ``config.json``.
+
+        The same content gives the same model under transformers 4 and 5: version 4 does
+        not know the RoPE schema of version 5, and gets RoPE in its own.
+
+        Args:
+            fields: The content.
+            origin: The file, for messages.
+
+        Raises:
+            UnreadableConfigError: The installed transformers cannot read it.
+        """
+        with _readable(origin):
+            config = self.config_class.from_dict(self._in_known_schema(fields, origin))
+            if getattr(config, "head_dim", 0) is None:
+                # transformers 4 computes with it for some RoPE types even where it is null.
+                config.head_dim = config.hidden_size // config.num_attention_heads
+            if self.hooks.has_rope:
+                _normalize_rope_for_v4(config, origin)
+        return config
+
+    def _in_known_schema(self, fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
+        """The fields, with RoPE in a schema that the installed transformers knows."""
+        known = without_dtype(fields)
+        parameters = known.get("rope_parameters")
+        if _knows_rope_parameters() or not self.hooks.has_rope:
+            return known
+        if not isinstance(parameters, Mapping):
+            return known
+        check_transformers_4_knows(parameters, origin)
+        defaults = self.config_class()
+        names = [name for name in _ROPE_DEFAULTS if hasattr(defaults, name)]
+        rope = read_rope({**{name: getattr(defaults, name) for name in names}, **known}, origin)
+        own = self.hooks.rope_fields(rope)
+        if known.get("rope_scaling"):
+            # It has the word where both are given, for all that it is about.
+            own = {name: value for name, value in own.items() if name == LOCAL_BASE}
+        known.update(own)
+        del known["rope_parameters"]
+        return known
+
+
+class UnreadableConfigError(UnsupportedModelError):
+    """The installed transformers cannot make a config object from a file."""
+
+
+def config_object(config_class: Any, fields: Mapping[str, Any], origin: str) -> Any:
+    """The config object that a class makes of the content of a ``config.json``.
+
+    Args:
+        config_class: A class of transformers, or of a dynamic model's own code.
+        fields: The content.
+        origin: The file, for messages.
+
+    Raises:
+        UnreadableConfigError: The class refuses the content.
+    """
+    with _readable(origin):
+        return config_class.from_dict(without_dtype(fields))
+
+
+@contextmanager
+def _readable(origin: str) -> Iterator[None]:
+    try:
+        yield
+    except UnsupportedModelError:
+        raise
+    # Each config class has checks and errors of its own.
+    except Exception as error:
+        raise UnreadableConfigError(
+            f"The installed transformers cannot read {origin}: {type(error).__name__}: "
+            f"{first_line(error).rstrip('.:')}. Correct the file, or install another version of "
+            "transformers."
+        ) from error
+
+
+def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) -> SourceConfig:
+    """The content of a config file, completed with what its config object knows.
+
+    The object has the class's defaults and derived fields (a window that is switched off,
+    the size of a head). RoPE is written out in the schemas of both transformers versions.
+
+    Args:
+        config: The content of the file.
+        hf_config: The config object.
+        hooks: The family.
+    """
+    from transformers import PretrainedConfig
+
+    everything = hf_config.to_dict()
+    inherited = PretrainedConfig().to_dict().keys() - set(_BASE_FIELDS)
+    own = {name: everything[name] for name in everything if name not in inherited}
+    # Other names of its fields, by which another version of transformers may write them.
+    others = (*_BASE_FIELDS, *hf_config.attribute_map)
+    own |= {name: getattr(hf_config, name) for name in others if hasattr(hf_config, name)}
+    if hooks.has_rope:
+        # By the family's own names, too: whichever schema the file has, the same is complete.
+        rope = rope_of(hf_config, config.origin)
+        own |= {**hooks.rope_fields(rope), **rope.to_fields()}
+    return config.updated(own)
+
+
+def rope_of(hf_config: Any, origin: str) -> RopeParameters:
+    """The rotary embedding that a config object describes."""
+    names = (*ROPE_FIELDS, ORIGINAL_LENGTH, "partial_rotary_factor", "max_position_embeddings")
+    fields = {name: getattr(hf_config, name, None) for name in names}
+    rope = read_rope(copy.deepcopy(fields), origin)
+    if not rope.by_kind and hasattr(type(hf_config)(), LOCAL_BASE):
+        # As transformers 4 has it; another class may have a field of that name without a meaning.
+        local = RopeParameters("default", getattr(hf_config, LOCAL_BASE), {})
+        return replace(rope, by_kind={LOCAL_KIND: local})
+    return rope
+
+
+def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> dict[str, Any]:
+    """The fields by which configs of a family say what a config object says of RoPE."""
+    return hooks.rope_fields(rope_of(hf_config, origin)) if hooks.has_rope else {}
+
+
+def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
+    """Warns where transformers 4 loads another model than version 5 does."""
+    if longrope_ambiguous_in_v4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
+        logger.warning(
+            "transformers 4 takes the original context length of %s from another field than "
+            "version 5, and computes other logits; it is read as version 5 reads it",
+            config.origin,
+        )
+
+
+def with_max_length(hf_config: Any, max_length: int | None, origin: str) -> Any:
+    """A config object for another maximum length, where one is asked for.
+
+    RoPE stays as it is: what would follow from the maximum length is written down first.
+    """
+    if max_length is None:
+        return hf_config
+    changed = copy.deepcopy(hf_config)
+    _write_rope(changed, rope_of(hf_config, origin))
+    changed.max_position_embeddings = max_length
+    return changed
+
+
+def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a config's fields without the dtype, which each run chooses.
+
+    The copy is deep, because config classes modify what they are given.
+    """
+    return {
+        name: copy.deepcopy(value)
+        for name, value in fields.items()
+        if name not in ("dtype", "torch_dtype")
+    }
+
+
+def _knows_rope_parameters() -> bool:
+    import transformers
+    from packaging.version import Version
+
+    return Version(transformers.__version__).major >= 5
+
+
+def _normalize_rope_for_v4(config: Any, origin: str) -> None:
+    """Makes transformers 4 compute RoPE as version 5 does, where they read different fields."""
+    if not _knows_rope_parameters() and getattr(config, "rope_scaling", None):
+        _write_rope(config, rope_of(config, origin))
+
+
+def _write_rope(config: Any, rope: RopeParameters) -> None:
+    fields = rope.to_fields()
+    if not any(hasattr(config, name) for name in ROPE_FIELDS):
+        return
+    if not _knows_rope_parameters():
+        del fields["rope_parameters"]
+    elif isinstance(getattr(config, "rope_parameters", None), Mapping):
+        fields = {"rope_parameters": fields["rope_parameters"]}
+    else:
+        return
+    for name, value in fields.items():
+        setattr(config, name, value)

@@ -1,0 +1,67 @@
+"""Which files beside config and weights a conversion does not copy."""
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgather_convert.files.file_errors import with_filename
+from forgather_convert.models.carried_tensors import is_carried_file
+from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
+from forgather_convert.source.files import sha256
+
+logger = logging.getLogger(__name__)
+
+#: What trainers leave beside a model, apart from tensors.
+_TRAINING_FILES = ("trainer_state.json",)
+
+
+@dataclass(frozen=True)
+class SideFileRules:
+    """The files beside config and weights that are not copied, by their names.
+
+    Attributes:
+        generated: Files that the conversion makes; the source must have none of these names.
+        replaced: Files of the source that the destination has in another form.
+        unused: Files of the source that have no place in the destination.
+    """
+
+    generated: frozenset[str] = frozenset()
+    replaced: frozenset[str] = frozenset()
+    unused: frozenset[str] = frozenset()
+
+
+def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileRules:
+    """Tells a Forgather model's own files from those that its user put beside them.
+
+    Only Python files can be the model's code, whatever the provenance says. Code that was edited
+    is left out with a warning. Without a provenance all Python files are taken for the code.
+    """
+    # Not glob: it takes a directory that cannot be read for an empty one.
+    names = {path.name for path in directory.iterdir() if path.is_file()}
+    code = {name for name in names if name.endswith(".py")}
+    tensors = {name for name in names if is_carried_file(name)}
+    if provenance is None:
+        unused = frozenset({*code, *_TRAINING_FILES})
+        return SideFileRules(replaced=frozenset({PROVENANCE_FILE, *tensors}), unused=unused)
+    generated = {
+        name: _hash(directory / name) == digest
+        for name, digest in provenance.generated.items()
+        if name in code
+    }
+    edited = sorted(name for name, is_unchanged in generated.items() if not is_unchanged)
+    if edited:
+        logger.warning(
+            "The model code was edited (%s); a Hugging Face model cannot follow it",
+            ", ".join(edited),
+        )
+    unchanged = {name for name, is_unchanged in generated.items() if is_unchanged}
+    training = {*_TRAINING_FILES} - {*provenance.carried}
+    return SideFileRules(
+        replaced=frozenset({PROVENANCE_FILE, *unchanged, *tensors}),
+        unused=frozenset({*edited, *training}),
+    )
+
+
+def _hash(path: Path) -> str:
+    with with_filename(path):
+        return sha256(path.read_bytes())

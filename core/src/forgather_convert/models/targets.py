@@ -1,0 +1,250 @@
+"""Reads the source model, and makes the target model from it through the family's hooks."""
+
+import json
+import logging
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgather_convert.dynamic_model.code_generator import generate_code
+from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.errors import ConverterError, first_line
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.files.json_file import read_text
+from forgather_convert.models.carried_tensors import CarriedTensors, carried_files
+from forgather_convert.models.forgather import ForgatherSource, ForgatherTarget, read_forgather
+from forgather_convert.models.forgather_config import forgather_config_fields
+from forgather_convert.models.hf_config_file import hf_config_fields
+from forgather_convert.models.hugging_face import (
+    HuggingFaceSource,
+    HuggingFaceTarget,
+    read_hugging_face,
+    with_changes,
+)
+from forgather_convert.models.model import SourceModel, TargetModel
+from forgather_convert.models.original_config import OriginalConfig, read_original_config
+from forgather_convert.models.original_weights import OriginalWeights, describe_weights
+from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.provenance import PROVENANCE_FILE, read_provenance, unused_tensors
+from forgather_convert.models.reference import rope_fields_of
+from forgather_convert.models.side_file_rules import SideFileRules, forgather_files
+from forgather_convert.options import ConvertOptions
+from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
+from forgather_convert.source.detection import (
+    Detection,
+    Direction,
+)
+from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
+from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
+from forgather_convert.weights.file_names import SAFETENSORS
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class SourceContext:
+    """A source that is read, and what makes the target model.
+
+    Attributes:
+        detection: What the source is.
+        hooks: The family.
+        options: What the user asks for.
+        model: The source as a model.
+    """
+
+    detection: Detection
+    hooks: FamilyHooks
+    options: ConvertOptions
+    model: SourceModel
+
+    def build_target(self, config: SourceConfig) -> TargetModel:
+        """The model to write.
+
+        Args:
+            config: The source's complete config, with the changes that its vocabulary gets.
+
+        Raises:
+            UnsupportedModelError: The family cannot express it.
+            ConverterError: A hook fails.
+        """
+        if isinstance(self.model, ForgatherSource):
+            return _hugging_face_target(self, self.model, config)
+        assert isinstance(self.model, HuggingFaceSource)
+        return _forgather_target(self, self.model, config)
+
+
+def read_source(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> SourceContext:
+    """Reads a source, of either kind.
+
+    Raises:
+        UnsupportedModelError: The family cannot express it.
+    """
+    model: SourceModel
+    if detection.direction is Direction.TO_FORGATHER:
+        model = read_hugging_face(detection, hooks, options.max_length)
+    else:
+        model = read_forgather(detection, hooks, options.max_length, options.trust_remote_code)
+    return SourceContext(detection, hooks, options, model)
+
+
+def _forgather_target(
+    source: SourceContext, model: HuggingFaceSource, config: SourceConfig
+) -> ForgatherTarget:
+    detection, hooks, options = source.detection, source.hooks, source.options
+    project = hooks.project(config, options.max_length)
+    code = generate_code(project)
+    rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
+    fields = forgather_config_fields(
+        detection.config, detection.dtype, project, code, hooks.field_names(), tuple(rope_fields)
+    )
+    tokenizer_class = hooks.tokenizer_class()
+    if tokenizer_class and lacks_tokenizer_class(model.directory):
+        fields.setdefault("tokenizer_class", tokenizer_class)
+    weights = None
+    if detection.quantization is None:
+        unread = {} if options.drop_unused else model.unread
+        weights = describe_weights(detection.checkpoint, unread)
+    classes = load_generated_code(code)
+    try:
+        config_object = classes.config_class(**fields)
+    # transformers' own checks of a config have errors of their own.
+    except Exception as error:
+        raise ConverterError(
+            f"The Forgather config that {hooks.name} makes of {config.origin} is refused by "
+            f"transformers: {first_line(error).rstrip('.:')}. Correct create_project_config."
+        ) from error
+    return ForgatherTarget(
+        hooks=hooks,
+        parameters=parameters_of(lambda: classes.model_class(config_object)),
+        mapping=hooks.weight_mapping(),
+        config_object=config_object,
+        original=None,
+        side_files=SideFileRules(
+            generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(model.directory)})
+        ),
+        carried=_carried_along(model, weights, options.drop_unused),
+        config=fields,
+        code=code,
+        weights=weights,
+        original_config_text=_original_config_text(detection, model.directory),
+        options=_changed_options(options),
+    )
+
+
+def _carried_along(
+    model: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
+) -> CarriedTensors:
+    """What the model does not use, apart from what is kept in the provenance.
+
+    Tables that follow from the config need not come back where the files do not.
+    """
+    kept: set[str] = set()
+    if weights is not None:
+        kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
+    carried = {
+        name: value
+        for name, value in model.unread.items()
+        if name not in kept and not (weights is None and re.search(RECOMPUTED, name))
+    }
+    if carried and drops_unused:
+        logger.warning(
+            "Dropped (--drop-unused): %d tensors of %s that the model does not use: %s",
+            len(carried),
+            model.weights_directory,
+            enumerate_names(carried),
+        )
+        return CarriedTensors()
+    if carried:
+        logger.info(
+            "The model does not use %d tensors of %s. They are copied, and the reverse conversion "
+            "restores them: %s",
+            len(carried),
+            model.weights_directory,
+            enumerate_names(carried),
+        )
+    return CarriedTensors(carried)
+
+
+def _hugging_face_target(
+    source: SourceContext, model: ForgatherSource, config: SourceConfig
+) -> HuggingFaceTarget:
+    detection, hooks, options = source.detection, source.hooks, source.options
+    config_object = with_changes(model.config_object, model.config, config)
+    provenance = read_provenance(model.directory)
+    original_config: OriginalConfig | None = None
+    original: OriginalWeights | None = None
+    if provenance is not None:
+        original_config = read_original_config(provenance, hooks, model.directory / PROVENANCE_FILE)
+    if provenance is not None and provenance.options.get("dequantize"):
+        logger.info(
+            "The original of %s was quantized; what comes back is the dequantized model",
+            model.directory,
+        )
+    keeps_layout = options.max_shard_size is None and options.weights_format == SAFETENSORS
+    if provenance is not None and original_config is not None and keeps_layout:
+        original = provenance.weights
+    return HuggingFaceTarget(
+        hooks=hooks,
+        parameters=parameters_of(lambda: hooks.hf_model_class()(config_object)),
+        mapping=hooks.weight_mapping().inverted(),
+        config_object=config_object,
+        original=original,
+        side_files=forgather_files(model.directory, provenance),
+        carried=(
+            CarriedTensors()
+            if options.drop_unused
+            else unused_tensors(model.directory, provenance, original is not None)
+        ),
+        config=written_fields(hooks, config_object, config, detection.dtype, original_config),
+        original_config=original_config,
+    )
+
+
+def written_fields(
+    hooks: FamilyHooks,
+    config_object: Any,
+    config: SourceConfig,
+    dtype: str,
+    original: OriginalConfig | None,
+) -> dict[str, Any]:
+    """The fields of the Hugging Face config that a Forgather model stands for.
+
+    Args:
+        hooks: The family.
+        config_object: The Hugging Face config object.
+        config: The Forgather model's config, complete.
+        dtype: The dtype to state.
+        original: The config that the model once had.
+    """
+    fields = hf_config_fields(hooks, config_object, config, dtype)
+    if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
+        # It was stated for the Forgather model only.
+        fields.pop("tokenizer_class", None)
+    return fields
+
+
+def _original_config_text(detection: Detection, directory: Path) -> str:
+    """The config that the way back gives: of a quantized model, that of the dequantized one."""
+    if detection.quantization is None:
+        return read_text(directory / CONFIG_FILE)
+    return json.dumps(detection.config.to_dict(), indent=2, ensure_ascii=False) + "\n"
+
+
+def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
+    defaults = ConvertOptions()
+    recorded = (
+        "dtype",
+        "dequantize",
+        "max_length",
+        "model_type",
+        "weights_format",
+        "max_shard_size",
+        "drop_unused",
+    )
+    return {
+        name: getattr(options, name)
+        for name in recorded
+        if getattr(options, name) != getattr(defaults, name)
+    }

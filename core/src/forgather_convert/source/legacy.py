@@ -1,0 +1,120 @@
+"""Reads Forgather models as they exist, by whichever tool and version they were written.
+
+Older models leave out of their config what was the default where they were made, and
+call the embedding by another name. transformers, when it saves a model that it trained,
+leaves out what is the default of its base config.
+"""
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.tensor_ref import TensorRef
+
+logger = logging.getLogger(__name__)
+
+_OLD_EMBEDDING = "causal_lm.input_encoder.embedding.weight"
+_EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
+_HEAD = "lm_head.weight"
+_QUERY = "causal_lm.layer_stack.layers.0.attention.query_linear.weight"
+
+#: What a Forgather config without a field means by its absence.
+_ABSENT_FIELDS: Mapping[str, Any] = {
+    "tie_word_embeddings": True,
+    "bos_token_id": None,
+    "eos_token_id": None,
+    "pad_token_id": None,
+    "sliding_window": None,
+    "hidden_act": "silu",
+    "attention_bias": False,
+    "mlp_bias": False,
+}
+
+#: What the framework's own converter called its models' class; it is spelt so.
+_OLD_ARCHITECTURE = "DynamicCasualLM"
+#: Settings of that converter's models that no Hugging Face model has.
+_SETTINGS = (
+    "activation_dropout",
+    "embedding_dropout",
+    "layer_dropout",
+    "residual_dropout",
+    "enable_activation_checkpoint",
+    "checkpoint_stride",
+    "compile_flex",
+    "flex_attn_kernel_options",
+    "code_generator",
+)
+
+
+def second_names_of(names: Collection[str]) -> Mapping[str, str]:
+    """The second names that a Forgather model with these tensors has for some of them.
+
+    Without a head's weight of its own, the head is the embedding.
+    """
+    return {_HEAD: _EMBEDDING} if _EMBEDDING in names and _HEAD not in names else {}
+
+
+def without_second_names(
+    config: Mapping[str, Any], tensors: Mapping[str, TensorRef]
+) -> dict[str, TensorRef]:
+    """A Forgather model's tensors, of a pair that its config ties the first only."""
+    is_tied = _EMBEDDING in tensors and config.get("tie_word_embeddings", True)
+    return {name: ref for name, ref in tensors.items() if not (is_tied and name == _HEAD)}
+
+
+def normalize_tensor_name(name: str) -> str:
+    """The name that a Forgather tensor has today."""
+    return _EMBEDDING if name == _OLD_EMBEDDING else name
+
+
+def normalize_tensors(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
+    """A Forgather checkpoint's tensors by the names that they have today."""
+    return {normalize_tensor_name(name): ref for name, ref in tensors.items()}
+
+
+def _is_of_the_framework(config: SourceConfig) -> bool:
+    """Whether the Forgather framework's own converter wrote a config, and not this tool."""
+    given = config.get("architectures")
+    architectures = given if isinstance(given, list) else ()
+    if _OLD_ARCHITECTURE in architectures:
+        return True
+    return "DynamicCausalLM" not in architectures and "code_generator" in config
+
+
+def _without_settings(config: SourceConfig, hyperparameters: Collection[str]) -> dict[str, Any]:
+    if not _is_of_the_framework(config):
+        return dict(config)
+    dropped = [name for name in _SETTINGS if name in config and name not in hyperparameters]
+    active = [f"{name} {config[name]}" for name in dropped if "dropout" in name and config[name]]
+    if active:
+        logger.warning(
+            "%s has %s, which a Hugging Face model of its family has no place for: it is left out",
+            config.origin,
+            ", ".join(active),
+        )
+    return {name: value for name, value in config.items() if name not in dropped}
+
+
+def normalize_config(
+    config: SourceConfig,
+    tensors: Mapping[str, TensorRef | Expression],
+    hyperparameters: Collection[str] = (),
+) -> SourceConfig:
+    """A Forgather config that states everything that an older one leaves implicit.
+
+    Args:
+        config: The content of ``config.json``.
+        tensors: The weights; they tell the size of a head.
+        hyperparameters: The fields that the family has, by their names.
+    """
+    fields = _without_settings(config, hyperparameters)
+    for name, value in _ABSENT_FIELDS.items():
+        fields.setdefault(name, value)
+    heads = fields.get("num_attention_heads")
+    if fields.get("num_key_value_heads") is None and heads is not None:
+        fields["num_key_value_heads"] = heads
+    if fields.get("head_dim") is None and heads and _QUERY in tensors:
+        fields["head_dim"] = tensors[_QUERY].shape[0] // heads
+    return SourceConfig(fields, config.origin)
