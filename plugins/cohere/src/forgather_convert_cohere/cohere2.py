@@ -1,48 +1,31 @@
 """Cohere2: parallel blocks behind one layer norm, and positions in layers with windows only."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from forgather_convert import (
-    STANDARD_HYPERPARAMETERS,
-    STANDARD_WEIGHT_MAPPING,
-    HFConverter,
-    SourceConfig,
-    UnsupportedModelError,
-    WeightMappingDict,
-)
+from forgather_convert import STANDARD, HFConverter, SourceConfig, UnsupportedModelError
 
 
 class Cohere2(HFConverter):
     """Command R7B, Command A and the other text models of their architecture."""
 
     model_type = "cohere2"
+    hf_model = "Cohere2ForCausalLM"
     tokenizer_class = "CohereTokenizerFast"
-    hyperparameters = (
-        *STANDARD_HYPERPARAMETERS,
+    hyperparameters = STANDARD + (
         "layer_norm_eps",
         "logit_scale",
         "attention_bias",
         "sliding_window",
         "layer_types",
     )
-    weight_mapping: ClassVar[WeightMappingDict] = {
-        hf: fg
-        for hf, fg in STANDARD_WEIGHT_MAPPING.items()
-        if hf != "model.layers.{layer}.post_attention_layernorm.weight"
-    }
-    components: ClassVar[Mapping[str, str]] = {
+    components = {
         "positional_encoding": "rotary_embedding:InterleavedRotaryEmbedding",
         "layer": "parallel_layer:ParallelLayer",
         "attention": "wide_interleaved_attention:WideInterleavedAttention",
         "norm": "wide_layer_norm:WideLayerNorm",
         "head": "scaled_head:ScaledHead",
     }
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import Cohere2ForCausalLM
-
-        return Cohere2ForCausalLM
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
         layer_types = config.get("layer_types")

@@ -1,45 +1,18 @@
 """DeepSeek-V3: latent attention, and experts that are chosen in groups."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from forgather_convert import (
-    STANDARD_HYPERPARAMETERS,
-    STANDARD_WEIGHT_MAPPING,
-    HFConverter,
-    SourceConfig,
-    WeightMappingDict,
-    stacked_experts,
-)
-
-_HF = "model.layers.{layer}"
-_FG = "causal_lm.layer_stack.layers.{layer}"
-_ATTENTION = {
-    "q_a_proj.weight": "query_down_linear.weight",
-    "q_a_proj.bias": "query_down_linear.bias",
-    "q_a_layernorm.weight": "query_norm.weight",
-    "q_b_proj.weight": "query_up_linear.weight",
-    "kv_a_proj_with_mqa.weight": "latent_linear.weight",
-    "kv_a_proj_with_mqa.bias": "latent_linear.bias",
-    "kv_a_layernorm.weight": "latent_norm.weight",
-    "kv_b_proj.weight": "key_value_linear.weight",
-}
-_FEEDFORWARD = {
-    "gate.weight": "router.weight",
-    "gate.e_score_correction_bias": "router.e_score_correction_bias",
-    "shared_experts.gate_proj.weight": "shared_experts.gate_proj.weight",
-    "shared_experts.up_proj.weight": "shared_experts.up_proj.weight",
-    "shared_experts.down_proj.weight": "shared_experts.down_proj.weight",
-}
+from forgather_convert import STANDARD, HFConverter, SourceConfig, stacked_experts
 
 
 class DeepseekV3(HFConverter):
     """DeepSeek-V3 and DeepSeek-R1."""
 
     model_type = "deepseek_v3"
+    hf_model = "DeepseekV3ForCausalLM"
     tokenizer_class = "LlamaTokenizer"
-    hyperparameters = (
-        *STANDARD_HYPERPARAMETERS,
+    hyperparameters = STANDARD + (
         "attention_bias",
         "q_lora_rank",
         "kv_lora_rank",
@@ -57,14 +30,24 @@ class DeepseekV3(HFConverter):
         "norm_topk_prob",
         "routed_scaling_factor",
     )
-    field_names: ClassVar[Mapping[str, str]] = {"n_routed_experts": "num_experts"}
-    weight_mapping: ClassVar[WeightMappingDict] = {
-        **STANDARD_WEIGHT_MAPPING,
-        **{f"{_HF}.self_attn.{hf}": f"{_FG}.attention.{fg}" for hf, fg in _ATTENTION.items()},
-        **{f"{_HF}.mlp.{hf}": f"{_FG}.feedforward.{fg}" for hf, fg in _FEEDFORWARD.items()},
-        **stacked_experts(f"{_HF}.mlp.experts.{{expert}}"),
+    field_names = {"n_routed_experts": "num_experts"}
+    layer_weights = {
+        "self_attn.q_a_proj": "attention.query_down_linear",
+        "self_attn.q_a_layernorm": "attention.query_norm",
+        "self_attn.q_b_proj": "attention.query_up_linear",
+        "self_attn.kv_a_proj_with_mqa": "attention.latent_linear",
+        "self_attn.kv_a_layernorm": "attention.latent_norm",
+        "self_attn.kv_b_proj": "attention.key_value_linear",
+        "mlp.gate": "feedforward.router",
+        "mlp.shared_experts.gate_proj": "feedforward.shared_experts.gate_proj",
+        "mlp.shared_experts.up_proj": "feedforward.shared_experts.up_proj",
+        "mlp.shared_experts.down_proj": "feedforward.shared_experts.down_proj",
     }
-    components: ClassVar[Mapping[str, str | Mapping[str, str]]] = {
+    layer_tensors = {
+        "mlp.gate.e_score_correction_bias": "feedforward.router.e_score_correction_bias",
+        **stacked_experts("mlp.experts.{expert}"),
+    }
+    components = {
         "attention": "latent_attention:LatentAttention",
         "feedforward": {
             "dense": "gated_feedforward:GatedFeedforward",
@@ -73,11 +56,6 @@ class DeepseekV3(HFConverter):
         "router": "group_limited_router:GroupLimitedRouter",
         "experts": "gated_experts:TokenOrderedExperts",
     }
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import DeepseekV3ForCausalLM
-
-        return DeepseekV3ForCausalLM
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
         layers, dense = config.num_hidden_layers, config.get("first_k_dense_replace") or 0

@@ -1,28 +1,15 @@
 """Gemma 2: sandwich norms, bounded scores and logits, and windows in every other layer."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
-from forgather_convert import (
-    STANDARD_HYPERPARAMETERS,
-    STANDARD_WEIGHT_MAPPING,
-    HFConverter,
-    SourceConfig,
-    UnsupportedModelError,
-    WeightMappingDict,
-)
-
-_HF = "model.layers.{layer}"
-_FG = "causal_lm.layer_stack.layers.{layer}"
+from forgather_convert import STANDARD, HFConverter, without
 
 
 class Gemma2(HFConverter):
     """Gemma 2."""
 
     model_type = "gemma2"
+    hf_model = "Gemma2ForCausalLM"
     tokenizer_class = "GemmaTokenizer"
-    hyperparameters = (
-        *(name for name in STANDARD_HYPERPARAMETERS if name != "hidden_act"),
+    hyperparameters = without(STANDARD, "hidden_act") + (
         "hidden_activation",
         "attention_bias",
         "sliding_window",
@@ -31,29 +18,18 @@ class Gemma2(HFConverter):
         "attn_logit_softcapping",
         "final_logit_softcapping",
     )
-    field_names: ClassVar[Mapping[str, str]] = {"hidden_activation": "hidden_act"}
-    weight_mapping: ClassVar[WeightMappingDict] = {
-        **STANDARD_WEIGHT_MAPPING,
-        f"{_HF}.pre_feedforward_layernorm.weight": f"{_FG}.norm3.weight",
-        f"{_HF}.post_feedforward_layernorm.weight": f"{_FG}.norm4.weight",
+    field_names = {"hidden_activation": "hidden_act"}
+    unsupported = {
+        "use_bidirectional_attention": "A Forgather model attends to the past only.",
     }
-    components: ClassVar[Mapping[str, str]] = {
+    layer_weights = {
+        "pre_feedforward_layernorm": "norm3",
+        "post_feedforward_layernorm": "norm4",
+    }
+    components = {
         "embedding": "token_embedding:ScaledTokenEmbedding",
         "layer": "sandwich_norm_layer:SandwichNormLayer",
         "attention": "gemma2_attention:Gemma2Attention",
         "norm": "rms_norm:ZeroCenteredRMSNorm",
         "head": "softcapped_head:SoftcappedHead",
     }
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import Gemma2ForCausalLM
-
-        return Gemma2ForCausalLM
-
-    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
-        if src_config.get("use_bidirectional_attention"):
-            raise UnsupportedModelError(
-                f"In {src_config.origin}, 'use_bidirectional_attention' is "
-                f"{src_config['use_bidirectional_attention']!r}; a Forgather model attends to the "
-                "past only, so that it must be false."
-            )

@@ -1,27 +1,9 @@
 """GPT-2: learned positions, and linear layers whose matrices are transposed."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from forgather_convert import (
-    HFConverter,
-    OptionError,
-    SourceConfig,
-    UnsupportedModelError,
-    WeightMappingDict,
-)
-
-_HF = "transformer.h.{layer}"
-_FG = "causal_lm.layer_stack.layers.{layer}"
-_WITH_BIAS = {
-    f"{_HF}.ln_1": f"{_FG}.norm1",
-    f"{_HF}.attn.c_attn": f"{_FG}.attention.qkv_linear",
-    f"{_HF}.attn.c_proj": f"{_FG}.attention.output_linear",
-    f"{_HF}.ln_2": f"{_FG}.norm2",
-    f"{_HF}.mlp.c_fc": f"{_FG}.feedforward.up_proj",
-    f"{_HF}.mlp.c_proj": f"{_FG}.feedforward.down_proj",
-    "transformer.ln_f": "causal_lm.layer_stack.layer_norm",
-}
+from forgather_convert import HFConverter, OptionError, SourceConfig
 
 
 class GPT2(HFConverter):
@@ -29,9 +11,10 @@ class GPT2(HFConverter):
 
     model_type = "gpt2"
     aliases = ("gpt-sw3",)
+    hf_model = "GPT2LMHeadModel"
     tokenizer_class = "GPT2Tokenizer"
     has_rope = False
-    field_names: ClassVar[Mapping[str, str]] = {
+    field_names = {
         "n_embd": "hidden_size",
         "n_layer": "num_hidden_layers",
         "n_head": "num_attention_heads",
@@ -56,17 +39,25 @@ class GPT2(HFConverter):
         "eos_token_id",
         "pad_token_id",
     )
-    weight_mapping: ClassVar[WeightMappingDict] = {
-        "transformer.wte.weight": "causal_lm.input_encoder.embedding.word_embedding.weight",
-        "transformer.wpe.weight": "causal_lm.input_encoder.position_embedding.weight",
-        **{
-            f"{hf}.{kind}": f"{fg}.{kind}"
-            for hf, fg in _WITH_BIAS.items()
-            for kind in ("weight", "bias")
-        },
-        "lm_head.weight": "lm_head.weight",
+    unsupported = {
+        "add_cross_attention": "A decoder that attends to an encoder is not a causal language "
+        "model.",
     }
-    components: ClassVar[Mapping[str, str]] = {
+    hf_layers = "transformer.h"
+    layer_weights = {
+        "ln_1": "norm1",
+        "attn.c_attn": "attention.qkv_linear",
+        "attn.c_proj": "attention.output_linear",
+        "ln_2": "norm2",
+        "mlp.c_fc": "feedforward.up_proj",
+        "mlp.c_proj": "feedforward.down_proj",
+    }
+    model_weights = {
+        "transformer.wte": "causal_lm.input_encoder.embedding.word_embedding",
+        "transformer.wpe": "causal_lm.input_encoder.position_embedding",
+        "transformer.ln_f": "causal_lm.layer_stack.layer_norm",
+    }
+    components = {
         "embedding": "token_embedding:UnpaddedTokenEmbedding",
         "input_encoder": "learned_positions:LearnedPositions",
         "positional_encoding": "no_positional_encoding:NoPositionalEncoding",
@@ -74,11 +65,6 @@ class GPT2(HFConverter):
         "attention": "gpt2_attention:GPT2Attention",
         "feedforward": "gpt2_feedforward:GPT2Feedforward",
     }
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import GPT2LMHeadModel
-
-        return GPT2LMHeadModel
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
         return {
@@ -95,13 +81,6 @@ class GPT2(HFConverter):
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         _check_length(src_config, max_length)
         return super().create_hf_config(src_config, max_length)
-
-    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
-        if src_config.get("add_cross_attention"):
-            raise UnsupportedModelError(
-                f"In {src_config.origin}, 'add_cross_attention' is set. A decoder that attends to "
-                "an encoder is not a causal language model, and cannot be converted."
-            )
 
 
 def _check_length(config: SourceConfig, max_length: int | None) -> None:

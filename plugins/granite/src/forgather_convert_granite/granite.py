@@ -1,18 +1,15 @@
 """Granite: the standard decoder with four factors."""
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
-
-from forgather_convert import STANDARD_HYPERPARAMETERS, HFConverter
+from forgather_convert import STANDARD, HFConverter
 
 
 class Granite(HFConverter):
     """The dense Granite 3 models."""
 
     model_type = "granite"
+    hf_model = "GraniteForCausalLM"
     tokenizer_class = "GPT2Tokenizer"
-    hyperparameters = (
-        *STANDARD_HYPERPARAMETERS,
+    hyperparameters = STANDARD + (
         "attention_bias",
         "mlp_bias",
         "embedding_multiplier",
@@ -20,12 +17,7 @@ class Granite(HFConverter):
         "residual_multiplier",
         "logits_scaling",
     )
-    components: ClassVar[Mapping[str, str]] = {
+    components = {
         "attention": "scaled_attention:ScaledAttention",
         "head": "scaled_head:ScaledHead",
     }
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import GraniteForCausalLM
-
-        return GraniteForCausalLM

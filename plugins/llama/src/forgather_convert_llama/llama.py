@@ -1,8 +1,6 @@
 """Llama: the standard decoder, with optional biases."""
 
-from typing import Any
-
-from forgather_convert import STANDARD_HYPERPARAMETERS, HFConverter
+from forgather_convert import STANDARD, HFConverter
 
 
 class Llama(HFConverter):
@@ -10,10 +8,6 @@ class Llama(HFConverter):
 
     model_type = "llama"
     aliases = ("internlm3", "iquestcoder")
+    hf_model = "LlamaForCausalLM"
     tokenizer_class = "LlamaTokenizer"
-    hyperparameters = (*STANDARD_HYPERPARAMETERS, "attention_bias", "mlp_bias")
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import LlamaForCausalLM
-
-        return LlamaForCausalLM
+    hyperparameters = STANDARD + ("attention_bias", "mlp_bias")

@@ -1,12 +1,12 @@
 """SmolLM3: the standard decoder, with layers that have no positions, and windows in those."""
 
-from typing import Any
-
 from forgather_convert import (
-    STANDARD_HYPERPARAMETERS,
+    STANDARD,
+    WINDOWS,
     HFConverter,
     SourceConfig,
     UnsupportedModelError,
+    without,
 )
 
 
@@ -14,22 +14,13 @@ class SmolLM3(HFConverter):
     """SmolLM3."""
 
     model_type = "smollm3"
+    hf_model = "SmolLM3ForCausalLM"
     tokenizer_class = "PreTrainedTokenizerFast"
     hyperparameters = (
-        *STANDARD_HYPERPARAMETERS,
-        "attention_bias",
-        "mlp_bias",
-        "use_sliding_window",
-        "sliding_window",
-        "no_rope_layers",
-        "no_rope_layer_interval",
-        "layer_types",
+        STANDARD
+        + without(WINDOWS, "max_window_layers")
+        + ("attention_bias", "mlp_bias", "no_rope_layers", "no_rope_layer_interval")
     )
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import SmolLM3ForCausalLM
-
-        return SmolLM3ForCausalLM
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         rope_layers = src_config.get("no_rope_layers")

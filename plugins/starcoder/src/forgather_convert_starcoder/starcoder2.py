@@ -1,44 +1,27 @@
 """StarCoder2: norms with biases, a feed-forward block without a gate, and windows."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
-from forgather_convert import (
-    STANDARD_HYPERPARAMETERS,
-    STANDARD_WEIGHT_MAPPING,
-    HFConverter,
-    SourceConfig,
-    WeightMappingDict,
-)
+from forgather_convert import STANDARD, HFConverter, SourceConfig, without
 
 
 class Starcoder2(HFConverter):
     """StarCoder2."""
 
     model_type = "starcoder2"
+    hf_model = "Starcoder2ForCausalLM"
     tokenizer_class = "GPT2Tokenizer"
-    hyperparameters = (
-        *(name for name in STANDARD_HYPERPARAMETERS if name != "rms_norm_eps"),
+    hyperparameters = without(STANDARD, "rms_norm_eps") + (
         "norm_epsilon",
         "use_bias",
         "sliding_window",
         "residual_dropout",
         "embedding_dropout",
     )
-    field_names: ClassVar[Mapping[str, str]] = {"residual_dropout": "layer_dropout"}
-    weight_mapping: ClassVar[WeightMappingDict] = {
-        name.replace("up_proj", "c_fc").replace("down_proj", "c_proj"): place
-        for name, place in STANDARD_WEIGHT_MAPPING.items()
-    }
-    components: ClassVar[Mapping[str, str]] = {
-        "norm": "layer_norm:LayerNorm",
-        "feedforward": "feedforward:Feedforward",
-    }
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import Starcoder2ForCausalLM
-
-        return Starcoder2ForCausalLM
+    field_names = {"residual_dropout": "layer_dropout"}
+    layer_weights = {"mlp.c_fc": "feedforward.up_proj", "mlp.c_proj": "feedforward.down_proj"}
+    components = {"norm": "layer_norm:LayerNorm", "feedforward": "feedforward:Feedforward"}
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
         has_bias = bool(config.get("use_bias", True))
