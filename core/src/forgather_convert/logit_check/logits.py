@@ -16,12 +16,12 @@ from forgather_convert.logit_check.positions import (
     PositionPlan,
     Run,
     limits_of,
-    most_positions,
     num_logit_positions,
     plan_runs,
     size_of,
 )
 from forgather_convert.logit_check.prompts import choose_ids, tokenize
+from forgather_convert.models.trial_run import most_positions
 from forgather_convert.progress import Phase, Progress
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.weight_mapping import WeightMapping

@@ -102,6 +102,7 @@ def read_hugging_face(
 
     Raises:
         UnsupportedModelError: The family cannot express it, or no config object can be made.
+        SourceError: transformers builds the model, and cannot run it.
         MappingError: Its weights are not in the form of a checkpoint.
     """
     config = detection.config
@@ -126,7 +127,7 @@ def read_hugging_face(
         warn_of_other_reading(config, classes.config_class)
     completed = complete_config(config, config_object, hooks)
     check_windows(completed, hooks.hyperparameters())
-    parameters = _parameters(classes, config_object)
+    parameters = _parameters(classes, config_object, config.origin)
     _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
     tensors = _stored_tensors(detection)
     unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
@@ -147,8 +148,11 @@ def read_hugging_face(
     )
 
 
-def _parameters(classes: ReferenceClasses, config_object: Any) -> ModelParameters:
-    return parameters_of(lambda: classes.model_class(copy.deepcopy(config_object)))
+def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> ModelParameters:
+    return parameters_of(
+        lambda: classes.model_class(copy.deepcopy(config_object)),
+        lambda error: classes.cannot_run(origin, error),
+    )
 
 
 def _stored_tensors(detection: Detection) -> dict[str, Expression]:
