@@ -367,14 +367,16 @@ def _check_logits(
     planned: PlannedConversion, staged: Path, options: ConvertOptions, progress: Progress
 ) -> LogitComparison:
     source, destination = planned.source, planned.destination
+    notes: list[str] = []
     return check_logits(
         CheckedModel(
             name="source",
-            load=lambda: source.load(planned.source_state),
+            load=lambda: source.load(planned.source_state, notes.append),
             tokenizer_directory=source.directory,
             hf_config=source.config_object,
             code=source.code_owner,
             is_own_code=source.is_own_code,
+            notes=notes,
         ),
         CheckedModel(
             name="result",

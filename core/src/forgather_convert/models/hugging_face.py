@@ -12,7 +12,7 @@ from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.dequantized_loading import load_dequantized
 from forgather_convert.models.loading import load_model, load_tensors, written_state
-from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
+from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_config import OriginalConfig
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.reference import (
@@ -71,12 +71,12 @@ class HuggingFaceSource(SourceModel):
     def parameters(self) -> ModelParameters:
         return self.expected
 
-    def load(self, state: Mapping[str, Expression]) -> Any:
+    def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         config = with_max_length(self.config_object, self.max_length, self.config.origin)
         config = copy.deepcopy(config)
         model_class, directory = self.classes.model_class, self.weights_directory
         if self.quantization is None:
-            return load_model(model_class, config, directory, state, self.parameters)
+            return load_model(model_class, config, directory, state, self.parameters, note=note)
         return load_dequantized(
             model_class,
             config,
@@ -85,6 +85,7 @@ class HuggingFaceSource(SourceModel):
             self.parameters,
             self.quantization,
             self.stored_tensors,
+            note,
         )
 
 
