@@ -54,7 +54,9 @@ class ConversionResult:
         configs: The result of comparing the configs; ``None`` for an adapter.
         logits: The result of the logit check; ``None`` if it was not asked for.
         generation: The result of the generation test; ``None`` if it was not asked for.
-        seconds: How long each phase took.
+        seconds: How long each phase took. Weights are written while the plan is made, so that
+            the sum may be more than ``elapsed_seconds``.
+        elapsed_seconds: How long the conversion took.
         hashes: The SHA-256 of every file, by name; ``None`` if they were not asked for.
     """
 
@@ -63,6 +65,7 @@ class ConversionResult:
     logits: LogitComparison | None
     generation: Generation | None
     seconds: Mapping[Phase, float]
+    elapsed_seconds: float
     hashes: Mapping[str, str] | None
 
 
@@ -129,8 +132,8 @@ def convert(
         on_written: Called with the destination when the result is in its place. Whatever is
             raised after that, by a signal for example, does not undo it.
         converter: The converter to use; without it, one is looked up by the model's type.
-        write: Writes the files, with other processes as ``Team.execute``; without it, this process
-            does it alone.
+        write: Writes the files, such as ``ShardWriters.execute`` with several processes; by
+            default, this process does.
 
     Raises:
         FlushError: The result is in its place, but may not survive a power failure.
@@ -157,7 +160,7 @@ def convert(
             planned, configs = _plan(request, timed)
         if on_plan is not None:
             on_plan(planned.plan)
-        _write(planned.plan, staging, free, write or _with(writer), timed)
+        _write(planned.plan, staging, free, write or _with(writer, timed), timed)
         if options.logit_check:
             timed.start(Phase.CHECK)
             logits = _check_logits(planned, staging.content, options, timed)
@@ -167,7 +170,9 @@ def convert(
             generation = generate(planned, staging.content, options, source_dtype, timed)
         hashes = _hash(staging, options, timed)
         _commit(planned.plan, staging, options, on_written, timed)
-    result = ConversionResult(planned.plan, configs, logits, generation, timed.seconds(), hashes)
+    result = ConversionResult(
+        planned.plan, configs, logits, generation, timed.seconds(), timed.elapsed(), hashes
+    )
     return _finished(result, place, calls)
 
 
@@ -200,7 +205,9 @@ def _convert_adapter(
             logits = check_adapter(planned.models, source, staging.content, options)
         hashes = _hash(staging, options, progress)
         _commit(plan, staging, options, on_written, progress)
-    result = ConversionResult(plan, None, logits, None, progress.seconds(), hashes)
+    result = ConversionResult(
+        plan, None, logits, None, progress.seconds(), progress.elapsed(), hashes
+    )
     return _finished(result, place, planned.calls)
 
 
@@ -229,8 +236,12 @@ def _announce(request: PlanRequest) -> None:
         logger.info("Converting Forgather model to HuggingFace %s", request.hooks.display_name)
 
 
-def _with(writer: WeightsWriter) -> Write:
-    return lambda plan, directory, progress: execute(plan, directory, progress, writer)
+def _with(writer: WeightsWriter, progress: Progress) -> Write:
+    def write(plan: ConversionPlan, directory: Path, advance: Callable[[int], None]) -> None:
+        execute(plan, directory, advance, writer)
+        progress.head_start(writer.head_start)
+
+    return write
 
 
 def _write(
