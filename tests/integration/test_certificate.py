@@ -17,7 +17,6 @@ from forgather_convert import (
     ValidationError,
     convert,
 )
-from forgather_convert.compare import conversion
 from forgather_convert.logit_check.positions import Limit
 from forgather_convert.models.loading import load_model
 from forgather_convert.reporting.certificate import describe_certificate, is_verified

@@ -9,7 +9,7 @@ import transformers
 
 from forgather_convert import ConvertOptions
 from forgather_convert.models.dequantized_loading import load_dequantized
-from forgather_convert.models.merged_parameters import made_value
+from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import detect
@@ -97,7 +97,7 @@ def test_the_check_loads_the_dequantized_experts(tmp_path: Path, expert_size: in
         expected[f"{EXPERTS}.{merged}"] = torch.stack(experts)
     num_made = 0
     for name, parameter in model.named_parameters():
-        make = made_value(parameter)
+        make = materializer(parameter)
         assert torch.equal(parameter if make is None else make(), expected[name]), name
         num_made += make is not None
     # The attention's four matrices, and the experts, merged or not: none is held in memory.

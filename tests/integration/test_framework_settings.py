@@ -8,7 +8,7 @@ import pytest
 
 from forgather_convert import ConvertOptions, convert
 from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.source.dialect import current_config
+from forgather_convert.source.legacy import normalize_config
 from support.log import logged
 from support.models import write_hf_model
 from support.old_dialect import OldDialect, write_old_model
@@ -75,5 +75,5 @@ def test_a_dropout_of_the_framework_is_not_dropped_in_silence(
 )
 def test_who_wrote_a_config(fields: dict[str, Any], is_dropped: bool) -> None:
     config = SourceConfig({**fields, "residual_dropout": 0.0})
-    assert ("residual_dropout" not in current_config(config, {})) == is_dropped
-    assert "residual_dropout" in current_config(config, {}, ("residual_dropout",))
+    assert ("residual_dropout" not in normalize_config(config, {})) == is_dropped
+    assert "residual_dropout" in normalize_config(config, {}, ("residual_dropout",))

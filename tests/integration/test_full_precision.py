@@ -13,7 +13,7 @@ from forgather_convert.dynamic_model.stored_code import differs_from_generated
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.models.forgather import ForgatherSource
 from forgather_convert.models.saved_state import saved_state
-from forgather_convert.models.targets import open_source
+from forgather_convert.models.targets import read_source
 from forgather_convert.source.detection import detect
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.running import load_forgather, logits, prompt
@@ -109,10 +109,10 @@ def test_a_cast_keeps_what_transformers_keeps(
 def differing(converted: ConvertedModel) -> tuple[str, ...]:
     """The files of the dynamic model that the generator would not write."""
     options = ConvertOptions()
-    side = open_source(detect(converted.fg, options), converted.family.hooks, options).side
-    assert isinstance(side, ForgatherSource)
-    assert side.stored_code is not None
-    return differs_from_generated(side.stored_code, side.standard_project)
+    model = read_source(detect(converted.fg, options), converted.family.hooks, options).model
+    assert isinstance(model, ForgatherSource)
+    assert model.stored_code is not None
+    return differs_from_generated(model.stored_code, model.standard_project)
 
 
 @pytest.mark.version_independent

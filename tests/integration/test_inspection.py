@@ -11,7 +11,7 @@ import pytest
 
 from forgather_convert import ConvertOptions, Inspection, SourceError, inspect
 from forgather_convert.inspection.tensor_groups import group_tensors
-from forgather_convert.source.readable_weights import Contents
+from forgather_convert.source.readable_weights import CheckpointKind
 from forgather_convert.tensors.tensor_ref import TensorRef
 from support.command import forgather
 from support.converting import convert_unchecked, edit_config
@@ -144,12 +144,12 @@ def test_checkpoints_are_listed_with_what_each_holds(fg: Path, tmp_path: Path) -
     found = inspect(directory)
     contents = {checkpoint.step: checkpoint.contents for checkpoint in found.checkpoints}
     assert contents == {
-        50: (Contents.TRAINING_STATE,),
+        50: (CheckpointKind.TRAINING_STATE,),
         40: (),
-        30: (Contents.DISTRIBUTED,),
-        20: (Contents.DEEPSPEED,),
-        10: (Contents.ADAPTERS,),
-        5: (Contents.WEIGHTS, Contents.TRAINING_STATE),
+        30: (CheckpointKind.DISTRIBUTED,),
+        20: (CheckpointKind.DEEPSPEED,),
+        10: (CheckpointKind.ADAPTERS,),
+        5: (CheckpointKind.WEIGHTS, CheckpointKind.TRAINING_STATE),
     }
     assert not any(checkpoint.is_converted for checkpoint in found.checkpoints)
     assert "Checkpoint not found" in found.problems[0]

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from forgather_convert import ConvertOptions, MappingError, SourceError, convert
 from forgather_convert.models.dequantized_loading import load_dequantized
-from forgather_convert.models.merged_parameters import made_value
+from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, detect
@@ -85,7 +85,7 @@ def expressions(detection: Detection) -> dict[str, Expression]:
 def parameters(model: Any) -> dict[str, torch.Tensor]:
     values = {}
     for name, parameter in model.named_parameters():
-        make = made_value(parameter)
+        make = materializer(parameter)
         values[name] = parameter.detach() if make is None else make().detach()
     return values
 
@@ -128,7 +128,7 @@ def test_the_check_loads_what_transformers_makes(tmp_path: Path) -> None:
         ours = {name: evaluator.value(value) for name, value in state.items()}
     assert_equal_tensors(ours, parameters(model))
     # They are made when they are used: no memory holds all of them.
-    assert made_value(model.get_parameter(GATE_UP)) is not None
+    assert materializer(model.get_parameter(GATE_UP)) is not None
 
 
 @pytest.mark.parametrize("dtype", [None, "float16"])

@@ -16,7 +16,7 @@ from forgather_convert.dynamic_model.stored_code import (
     read_stored_code,
 )
 from forgather_convert.models.forgather import ForgatherSource
-from forgather_convert.models.targets import open_source
+from forgather_convert.models.targets import read_source
 from forgather_convert.source.config_file import read_config
 from forgather_convert.source.detection import detect
 from support.directories import differences
@@ -28,18 +28,18 @@ PROVENANCE = "forgather_conversion.json"
 float32 = pytest.mark.parametrize("dtype", ["float32"])
 
 
-def source_side(directory: Path) -> ForgatherSource:
+def source_model(directory: Path) -> ForgatherSource:
     detection = detect(directory, ConvertOptions())
     hooks = resolve_converter(detection.model_type)
-    side = open_source(detection, hooks, ConvertOptions()).side
-    assert isinstance(side, ForgatherSource)
-    return side
+    model = read_source(detection, hooks, ConvertOptions()).model
+    assert isinstance(model, ForgatherSource)
+    return model
 
 
 def differing(directory: Path) -> tuple[str, ...]:
-    side = source_side(directory)
-    assert side.stored_code is not None
-    return differs_from_generated(side.stored_code, side.standard_project)
+    model = source_model(directory)
+    assert model.stored_code is not None
+    return differs_from_generated(model.stored_code, model.standard_project)
 
 
 @every_variant

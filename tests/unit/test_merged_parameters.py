@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
 from forgather_convert.logit_check.streamed_parameters import streamed
 from forgather_convert.models.loading import load_model, written_state
-from forgather_convert.models.merged_parameters import made_value
+from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
 from support.transformers_families import a_config
 
@@ -38,7 +38,7 @@ def test_a_run_is_that_of_a_loaded_model(
     parameters = parameters_of(lambda: model_class(copy.deepcopy(config)))
     state = written_state(tmp_path, parameters)
     model = load_model(model_class, copy.deepcopy(config), tmp_path, state, lambda: parameters)
-    merged = [each for each in model.parameters() if made_value(each) is not None]
+    merged = [each for each in model.parameters() if materializer(each) is not None]
     assert len(merged) == (MERGED[family] if HAS_STACKED_EXPERTS else 0)
     assert all(each.untyped_storage().nbytes() == each.element_size() for each in merged)
     expected = model_class.from_pretrained(tmp_path, dtype=run).eval()

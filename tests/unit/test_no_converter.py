@@ -6,15 +6,15 @@ from pathlib import Path
 import pytest
 
 from forgather_convert.discovery.advice import PUBLISHED_DISTRIBUTIONS, no_converter_message
-from forgather_convert.discovery.found import FoundConverter, Origin, Status
+from forgather_convert.discovery.found import Origin, PluginCandidate, Status
 from support.workspace import plugins, project
 
 pytestmark = pytest.mark.version_independent
 
 
-def installed(*model_types: str, status: Status = Status.OK) -> list[FoundConverter]:
+def installed(*model_types: str, status: Status = Status.OK) -> list[PluginCandidate]:
     return [
-        FoundConverter(name, Origin.INSTALLED, Path(name), f"dist-{name}", "1", status, "Broken.")
+        PluginCandidate(name, Origin.INSTALLED, Path(name), f"dist-{name}", "1", status, "Broken.")
         for name in model_types
     ]
 

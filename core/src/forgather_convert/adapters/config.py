@@ -6,9 +6,9 @@ from typing import Any
 
 from forgather_convert.adapters.parameter_links import Link, ParameterLinks
 from forgather_convert.adapters.targets import (
+    has_suffix,
     is_end,
     is_targeted,
-    is_text_end,
     key_for,
     shortest_names,
 )
@@ -123,11 +123,11 @@ def convert_config(
     _check_kind(config, origin)
     _check_fields(config, origin)
     modules = AdaptedModules.of(names, links)
-    strangers = [name for name in modules.adapted if not is_targeted(config, name)]
-    if strangers:
+    untargeted = [name for name in modules.adapted if not is_targeted(config, name)]
+    if untargeted:
         raise MappingError(
             f"{origin} does not name modules that the adapter has tensors for, so that PEFT would "
-            f"not load these:{collapse_names(strangers)}\nSave the adapter again."
+            f"not load these:{collapse_names(untargeted)}\nSave the adapter again."
         )
     adapted_links = [links.by_source[f"{name}.weight"] for name in modules.adapted]
     _check_init(config, adapted_links, origin)
@@ -237,7 +237,7 @@ def _saved(
     if names is None:
         return None
     entries = [
-        [module for module in links.source_modules if is_text_end(name, module)] for name in names
+        [module for module in links.source_modules if has_suffix(name, module)] for name in names
     ]
     counterparts = {
         module: _counterparts_of_saved(module, modules, links, origin)
@@ -252,7 +252,7 @@ def _saved(
         for module in links.destination_modules
         if any(module.startswith(f"{name}.") for name in part)
     }
-    return shortest_names(part, wanted, links.destination_modules, is_text_end)
+    return shortest_names(part, wanted, links.destination_modules, has_suffix)
 
 
 def _counterparts_of_saved(
@@ -304,10 +304,10 @@ def _tokens(config: Mapping[str, Any], links: ParameterLinks) -> Any:
         modules = [
             module
             for module in links.source_modules
-            if is_text_end(name, module) and f"{module}.weight" in links.by_source
+            if has_suffix(name, module) and f"{module}.weight" in links.by_source
         ]
         part = _all(links.counterparts(module) for module in modules)
-        names = shortest_names(part, part, links.destination_modules, is_text_end)
+        names = shortest_names(part, part, links.destination_modules, has_suffix)
         converted.update(dict.fromkeys(names, indices))
     return converted
 

@@ -16,7 +16,7 @@ from typing import Any
 from forgather_convert.errors import ValidationError
 from forgather_convert.logit_check.logits import LogitComparison
 from forgather_convert.logit_check.prompts import fixed_ids
-from forgather_convert.models.model import DestinationSide, SourceSide
+from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.options import ConvertOptions
 from forgather_convert.tensors.expressions import Expression
 
@@ -37,9 +37,9 @@ class AdaptedModels:
         dtype: The dtype of the base.
     """
 
-    source: SourceSide
+    source: SourceModel
     source_state: Mapping[str, Expression]
-    destination: DestinationSide
+    destination: TargetModel
     destination_state: Mapping[str, Expression]
     dtype: str
 

@@ -18,7 +18,7 @@ from forgather_convert.adapters.tensors import Counterpart, convert_tensors
 from forgather_convert.errors import ForgatherConvertError, OptionError
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.models.side_file_rules import SideFileRules
-from forgather_convert.models.targets import open_source
+from forgather_convert.models.targets import read_source
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.planning.plausible_size import check_against_tensors
@@ -102,14 +102,14 @@ def plan_adapter(
     """
     detection = request.detection
     check_against_tensors(detection.config, request.checkpoint.tensors)
-    opened = open_source(detection, request.hooks, request.options)
-    destination = opened.counterpart(opened.side.config)
+    opened = read_source(detection, request.hooks, request.options)
+    destination = opened.build_target(opened.model.config)
     links = ParameterLinks.of(destination.mapping, destination.parameters)
     counterpart = Counterpart(
         direction=detection.direction,
         links=links,
         parameters=destination.parameters,
-        config=opened.side.config,
+        config=opened.model.config,
         base=str(detection.source),
     )
     values = {name: stored(ref) for name, ref in adapter.tensors.items()}
@@ -143,14 +143,14 @@ def plan_adapter(
         weights_states=adapter.weights_states,
     )
     match = match_tensors(
-        opened.side.tensors,
+        opened.model.tensors,
         destination.mapping,
         destination.parameters,
-        opened.side.config,
-        str(opened.side.weights_directory),
+        opened.model.config,
+        str(opened.model.weights_directory),
     )
     models = AdaptedModels(
-        opened.side, match.source_state, destination, match.expressions, detection.dtype
+        opened.model, match.source_state, destination, match.expressions, detection.dtype
     )
     return plan, models
 

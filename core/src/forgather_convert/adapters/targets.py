@@ -13,7 +13,7 @@ from forgather_convert.adapters.patterns import compiled
 ALL_LINEAR = "all-linear"
 
 #: Whether a name in a config means a module.
-Means = Callable[[str, str], bool]
+NameMatcher = Callable[[str, str], bool]
 
 
 def is_end(name: str, module: str) -> bool:
@@ -21,7 +21,7 @@ def is_end(name: str, module: str) -> bool:
     return module == name or module.endswith(f".{name}")
 
 
-def is_text_end(name: str, module: str) -> bool:
+def has_suffix(name: str, module: str) -> bool:
     """Whether a module's name ends like this, anywhere: so modules to save are named."""
     return module.endswith(name)
 
@@ -73,7 +73,7 @@ def key_for(patterns: Iterable[str], module: str) -> str | None:
 
 
 def shortest_names(
-    part: Iterable[str], wanted: Collection[str], all_modules: Collection[str], means: Means
+    part: Iterable[str], wanted: Collection[str], all_modules: Collection[str], means: NameMatcher
 ) -> list[str]:
     """Names that mean modules, as short as they can be without meaning others.
 

@@ -13,7 +13,7 @@ from forgather_convert.cli.help import write_documentation
 from forgather_convert.cli.inspect import inspect_command
 from forgather_convert.cli.verify import verify_command
 from forgather_convert.discovery.extensions import find_extensions, load_extension
-from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.errors import ConverterError
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.families.hookspecs import hookimpl
@@ -91,7 +91,7 @@ class ForgatherGroup(click.Group):
                 # An extension may add commands, but not replace any.
                 self.commands.update(own)
 
-    def _add(self, found: FoundConverter) -> None:
+    def _add(self, found: PluginCandidate) -> None:
         try:
             ExtensionCalls({}, [load_extension(found)]).add_commands(self)
         except ConverterError as error:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgather_convert.cli.console import echo
 from forgather_convert.cli.tables import BAD, GOOD, print_line, print_table, stdout_console
-from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.files.plain_text import one_line
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ _STYLES = {
 
 
 def converter_object(
-    converter: FoundConverter, checked: Mapping[FoundConverter, str | None]
+    converter: PluginCandidate, checked: Mapping[PluginCandidate, str | None]
 ) -> dict[str, Any]:
     """A converter as JSON.
 
@@ -108,7 +108,7 @@ def _shortened(path: str) -> str:
     return path if len(path) <= _LONGEST_PATH else f"...{path[3 - _LONGEST_PATH :]}"
 
 
-def extension_object(extension: FoundConverter) -> dict[str, Any]:
+def extension_object(extension: PluginCandidate) -> dict[str, Any]:
     """An extension as JSON."""
     content = converter_object(extension, {})
     return {**content, "model_type": None, "extension": extension.model_type}

@@ -17,7 +17,7 @@ from forgather_convert.cli.converter_options import (
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import ModelTypeParameter
 from forgather_convert.cli.verbosity import Verbosity, verbosity_options
-from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.errors import ConverterError
 from forgather_convert.source.hub import stay_offline
 
@@ -75,7 +75,7 @@ def list_command(
     from forgather_convert.discovery.extensions import find_extensions
 
     converters = find_converters(converter_paths, use_plugins=not no_plugins)
-    checked: dict[FoundConverter, str | None] = {}
+    checked: dict[PluginCandidate, str | None] = {}
     if check:
         from forgather_convert.converter_tools.import_probe import import_problem
 
@@ -233,7 +233,7 @@ def new_command(
 
 
 def _loads(
-    converters: Iterable[FoundConverter],
+    converters: Iterable[PluginCandidate],
 ) -> "list[tuple[str, Callable[[], list[FamilyHooks]]]]":
     """The name of each converter, and a function that imports it."""
     from functools import partial

@@ -15,10 +15,10 @@ from forgather_convert.compare.result import FieldDifference
 from forgather_convert.errors import ValidationError
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.logit_check.positions import Limit, limits_of
-from forgather_convert.models.forgather import ForgatherDestination
+from forgather_convert.models.forgather import ForgatherTarget
 from forgather_convert.models.hugging_face import (
-    HuggingFaceDestination,
     HuggingFaceSource,
+    HuggingFaceTarget,
     with_changes,
 )
 from forgather_convert.models.reference import (
@@ -71,13 +71,13 @@ def check_configs(planned: PlannedConversion, options: ConvertOptions) -> Config
     fields = parse_config(planned.plan.config_text, f"the result's {CONFIG_FILE}")
     before = with_changes(source.own_config, source.config, planned.source_config)
     differences: Iterator[FieldDifference]
-    if isinstance(destination, ForgatherDestination):
+    if isinstance(destination, ForgatherTarget):
         hf = with_max_length(before, options.max_length, source.config.origin)
         forgather = destination.config_object
         differences = _lost_towards_forgather(planned, fields, before, hf, forgather)
         limits = limits_of(hf), limits_of(forgather)
     else:
-        assert isinstance(destination, HuggingFaceDestination)
+        assert isinstance(destination, HuggingFaceTarget)
         try:
             hf = ReferenceClasses.of(destination.hooks).read(fields, fields.origin)
         except UnreadableConfigError as error:
@@ -116,7 +116,7 @@ def _lost_towards_forgather(
 
 def _lost_from_forgather(
     planned: PlannedConversion,
-    destination: HuggingFaceDestination,
+    destination: HuggingFaceTarget,
     fields: SourceConfig,
     hf: Any,
     forgather: Any,

@@ -11,8 +11,8 @@ from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import CORE_FORMATS, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.logit_check.logits import CheckedModel
-from forgather_convert.models.model import SourceSide
-from forgather_convert.models.targets import open_source
+from forgather_convert.models.model import SourceModel
+from forgather_convert.models.targets import read_source
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.source.detection import Detection, detect
@@ -30,14 +30,14 @@ class OpenModel:
     Attributes:
         detection: What the directory holds.
         hooks: The family.
-        side: The model.
+        source: The model that a conversion reads.
         parameters: What its checkpoints hold.
         state: Its weights, by the names that they have today, of tied ones the first only.
     """
 
     detection: Detection
     hooks: FamilyHooks
-    side: SourceSide
+    source: SourceModel
     parameters: ModelParameters
     state: Mapping[str, Expression]
 
@@ -52,7 +52,7 @@ class OpenModel:
             is_forgather=self.is_forgather,
             model_type=self.detection.model_type,
             dtype=self.detection.dtype,
-            weights=self.side.weights_directory,
+            weights=self.source.weights_directory,
             converter=self.hooks.origin,
         )
 
@@ -60,11 +60,11 @@ class OpenModel:
         """The model as one of a logit check, by a name for messages."""
         return CheckedModel(
             name=name,
-            load=lambda: self.side.load(self.state),
-            tokenizer_directory=self.side.directory,
-            hf_config=self.side.config_object,
-            code=self.side.code_owner,
-            is_own_code=self.side.is_own_code,
+            load=lambda: self.source.load(self.state),
+            tokenizer_directory=self.source.directory,
+            hf_config=self.source.config_object,
+            code=self.source.code_owner,
+            is_own_code=self.source.is_own_code,
         )
 
 
@@ -93,10 +93,10 @@ def open_model(
     refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
     check_json_files(detection.metadata_directory)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
-    side = open_source(detection, hooks, options).side
-    parameters = side.parameters()
+    source = read_source(detection, hooks, options).model
+    parameters = source.parameters()
     return OpenModel(
-        detection, hooks, side, parameters, _without_second_names(side.tensors, parameters)
+        detection, hooks, source, parameters, _without_second_names(source.tensors, parameters)
     )
 
 

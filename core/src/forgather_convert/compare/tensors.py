@@ -38,7 +38,7 @@ def compare_tensors(
         present = ModelParameters(
             shapes={**b.parameters.shapes, **shapes}, tied={}, vocabulary_tensors=()
         )
-        match = match_partially(a.state, mapping, present, a.side.config)
+        match = match_partially(a.state, mapping, present, a.source.config)
         expected, lacking = match.expressions, match.unmapped
     others = [
         TensorDifference(name, TensorStatus.MISSING, _form(a.state[name]), None) for name in lacking

@@ -19,16 +19,16 @@ def compare_tokenizers(a: OpenModel, b: OpenModel, prompt: str) -> TokenizerComp
         b: The other.
         prompt: A text that both read, besides a sample of what texts are made of.
     """
-    present = [model for model in (a, b) if has_tokenizer(model.side.directory)]
+    present = [model for model in (a, b) if has_tokenizer(model.source.directory)]
     if not present:
         return None
     if len(present) == 1:
         return TokenizerComparison(None, f"only {present[0].detection.source} has one")
     loaded = [
-        try_load_tokenizer(model.side.directory, model.side.config_object) for model in (a, b)
+        try_load_tokenizer(model.source.directory, model.source.config_object) for model in (a, b)
     ]
     broken = [
-        model.side.directory
+        model.source.directory
         for model, tokenizer in zip((a, b), loaded, strict=True)
         if tokenizer is None
     ]

@@ -138,12 +138,12 @@ def _mapping(a: OpenModel, b: OpenModel) -> WeightMapping | None:
 
 
 def _compare_configs(a: OpenModel, b: OpenModel) -> tuple[FieldDifference, ...]:
-    found = compare_configs(a.side.config_object, b.side.config_object)
+    found = compare_configs(a.source.config_object, b.source.config_object)
     if a.is_forgather != b.is_forgather:
         hf, forgather = (b, a) if a.is_forgather else (a, b)
-        rope_fields = tuple(rope_fields_of(hf.side.own_config, hf.hooks, "the config"))
+        rope_fields = tuple(rope_fields_of(hf.source.own_config, hf.hooks, "the config"))
         across = compare_across(
-            hf.side.own_config, forgather.side.own_config, hf.hooks.field_names(), rope_fields
+            hf.source.own_config, forgather.source.own_config, hf.hooks.field_names(), rope_fields
         )
         if a.is_forgather:
             across = tuple(FieldDifference(one.name, one.b, one.a) for one in across)
@@ -159,7 +159,7 @@ def _compare_logits(
     progress: Progress,
 ) -> tuple[LogitComparison | None, str]:
     """Compares the logits; the second value says why they could not be compared."""
-    sizes = a.side.config.vocab_size, b.side.config.vocab_size
+    sizes = a.source.config.vocab_size, b.source.config.vocab_size
     if sizes[0] != sizes[1]:
         return None, f"A has {sizes[0]} vocabulary rows, B has {sizes[1]}"
     try:

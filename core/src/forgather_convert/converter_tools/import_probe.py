@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from forgather_convert.discovery.choice import find_converters, load_converter
-from forgather_convert.discovery.found import FoundConverter
+from forgather_convert.discovery.found import PluginCandidate
 from forgather_convert.discovery.installed import find_installed
 from forgather_convert.errors import ForgatherConvertError
 
@@ -21,7 +21,7 @@ main()
 """
 
 
-def import_problem(converter: FoundConverter) -> str | None:
+def import_problem(converter: PluginCandidate) -> str | None:
     """Why a converter cannot be imported; ``None`` if it can."""
     what = {
         "target": converter.target,

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.files.plain_text import one_line
 
 #: The distribution of this project for each model type. Nothing else is suggested for
@@ -39,7 +39,7 @@ _MOST_LINES = 12
 
 
 def no_converter_message(
-    model_type: str, installed: Sequence[FoundConverter], searched: Sequence[str] = ()
+    model_type: str, installed: Sequence[PluginCandidate], searched: Sequence[str] = ()
 ) -> str:
     """An error message; the model type may come from a download, and is only quoted.
 

@@ -19,7 +19,7 @@ from forgather_convert.discovery.converter_files import (
     find_in_tree,
     load_file,
 )
-from forgather_convert.discovery.found import FoundConverter, Origin, Status
+from forgather_convert.discovery.found import Origin, PluginCandidate, Status
 from forgather_convert.discovery.installed import (
     ALLOW_VARIABLE,
     ENTRY_POINT_GROUP,
@@ -34,7 +34,7 @@ from forgather_convert.options import ConvertOptions
 
 __all__ = [
     "ENTRY_POINT_GROUP",
-    "FoundConverter",
+    "PluginCandidate",
     "find_converters",
     "load_converter",
     "resolve_converter",
@@ -51,7 +51,7 @@ _SKIPPED = (Status.DISABLED, Status.OF_THE_FRAMEWORK)
 
 def find_converters(
     converter_paths: Iterable[Path] = (), use_plugins: bool = True
-) -> list[FoundConverter]:
+) -> list[PluginCandidate]:
     """Lists all converters with their status, preferred ones first; imports nothing.
 
     Raises:
@@ -59,8 +59,8 @@ def find_converters(
     """
     ranks = [find_in_path(Path(path)) for path in converter_paths]
     ranks += [find_installed(use_plugins), find_in_tree()]
-    candidates: list[FoundConverter] = []
-    winners: dict[str, FoundConverter] = {}
+    candidates: list[PluginCandidate] = []
+    winners: dict[str, PluginCandidate] = {}
     for rank in ranks:
         for converter in rank:
             winner = winners.get(str(converter.model_type))
@@ -165,7 +165,7 @@ def is_family(
     return model_type in CONFIG_MAPPING_NAMES
 
 
-def load_converter(converter: FoundConverter) -> list[FamilyHooks]:
+def load_converter(converter: PluginCandidate) -> list[FamilyHooks]:
     """Imports a converter.
 
     Returns:
@@ -184,13 +184,13 @@ def load_converter(converter: FoundConverter) -> list[FamilyHooks]:
     ]
 
 
-def warn_skipped(converters: Iterable[FoundConverter]) -> None:
+def warn_skipped(converters: Iterable[PluginCandidate]) -> None:
     """Warns that converters are not used, and why."""
     for converter in converters:
         logger.warning("Skipping %s: %s", converter.place, converter.problem)
 
 
-def _usable(converters: Iterable[FoundConverter], model_type: str | None) -> list[FoundConverter]:
+def _usable(converters: Iterable[PluginCandidate], model_type: str | None) -> list[PluginCandidate]:
     return [
         converter
         for converter in converters
@@ -198,7 +198,7 @@ def _usable(converters: Iterable[FoundConverter], model_type: str | None) -> lis
     ]
 
 
-def _only_one(model_type: str, converters: Sequence[FoundConverter]) -> FoundConverter | None:
+def _only_one(model_type: str, converters: Sequence[PluginCandidate]) -> PluginCandidate | None:
     """The converter for a model type in one rank; an unusable one only if there is no other.
 
     Converters of the Forgather framework are skipped.
@@ -219,8 +219,8 @@ def _only_one(model_type: str, converters: Sequence[FoundConverter]) -> FoundCon
 
 
 def _found_by_running(
-    model_type: str, converters: Iterable[FoundConverter]
-) -> FoundConverter | None:
+    model_type: str, converters: Iterable[PluginCandidate]
+) -> PluginCandidate | None:
     """Runs the files that tell only when they run what they register."""
     registered = []
     for converter in converters:
@@ -231,13 +231,13 @@ def _found_by_running(
         else:
             _refuse(converter)
             registered += [
-                FoundConverter(kind, Origin.PATH, converter.loadable)
+                PluginCandidate(kind, Origin.PATH, converter.loadable)
                 for kind, _ in load_file(converter.loadable)
             ]
     return _only_one(model_type, registered)
 
 
-def _chosen(name: str, model_type: str, candidates: Sequence[FoundConverter]) -> FoundConverter:
+def _chosen(name: str, model_type: str, candidates: Sequence[PluginCandidate]) -> PluginCandidate:
     """The converter of the distribution that --converter names."""
     of_name = [
         candidate
@@ -260,7 +260,7 @@ def _chosen(name: str, model_type: str, candidates: Sequence[FoundConverter]) ->
     return of_name[0]
 
 
-def _conflict(model_type: str, converters: Sequence[FoundConverter]) -> str:
+def _conflict(model_type: str, converters: Sequence[PluginCandidate]) -> str:
     distributions = {converter.distribution for converter in converters}
     if None in distributions or len(distributions) == 1:
         places = _enumerate(f"{converter.place} ({converter.target})" for converter in converters)
@@ -282,7 +282,7 @@ def _enumerate(items: Iterable[str]) -> str:
     return " and ".join(items)
 
 
-def _refuse(converter: FoundConverter) -> None:
+def _refuse(converter: PluginCandidate) -> None:
     """Refuses a converter that is known to be unusable."""
     if converter.status is Status.UNREADABLE:
         raise ConverterError(f"The converter file {converter.problem}")
@@ -297,7 +297,7 @@ def _refuse(converter: FoundConverter) -> None:
         )
 
 
-def _load(converter: FoundConverter, model_type: str, log_level: int) -> FamilyHooks:
+def _load(converter: PluginCandidate, model_type: str, log_level: int) -> FamilyHooks:
     _refuse(converter)
     loaded: Any
     if isinstance(converter.loadable, EntryPoint):
@@ -316,7 +316,7 @@ def _load(converter: FoundConverter, model_type: str, log_level: int) -> FamilyH
     return hooks
 
 
-def _import(converter: FoundConverter, entry_point: EntryPoint) -> Any:
+def _import(converter: PluginCandidate, entry_point: EntryPoint) -> Any:
     try:
         return entry_point.load()
     # A plugin that calls sys.exit is a broken plugin, not the end of the program.
@@ -338,7 +338,7 @@ def _advice_on_creating(loaded: type, error: Exception) -> str:
     return "Fix or upgrade it."
 
 
-def _instantiate(converter: FoundConverter, model_type: str, loaded: Any) -> FamilyHooks:
+def _instantiate(converter: PluginCandidate, model_type: str, loaded: Any) -> FamilyHooks:
     if not (isinstance(loaded, type) and issubclass(loaded, HFConverter)):
         raise ConverterError(
             f"The converter for '{model_type}' of {converter.place} is {loaded!r}, which is not a "

@@ -21,7 +21,7 @@ from forgather_convert.discovery.declarations import (
     undecorated_classes,
 )
 from forgather_convert.discovery.forgather_tree import ROOT_VARIABLE, forgather_tree
-from forgather_convert.discovery.found import FoundConverter, Origin, Status
+from forgather_convert.discovery.found import Origin, PluginCandidate, Status
 from forgather_convert.errors import ConverterError
 from forgather_convert.families.converter import HFConverter
 
@@ -69,7 +69,7 @@ def register_converter(model_type: str) -> Callable[[Converter], Converter]:
     return register
 
 
-def find_in_tree(source: Path | None = None) -> list[FoundConverter]:
+def find_in_tree(source: Path | None = None) -> list[PluginCandidate]:
     """The converters of the Forgather working tree, if there is one; none of them runs.
 
     Those of another directory are passed over, even if it is the current one:
@@ -107,7 +107,7 @@ def _log_passed_over() -> None:
         )
 
 
-def find_in_path(path: Path, source: Path | None = None) -> list[FoundConverter]:
+def find_in_path(path: Path, source: Path | None = None) -> list[PluginCandidate]:
     """The converters of a file or of a directory and all below it; none of them runs.
 
     Files that only tell what they register when they run come last, with no model type.
@@ -202,8 +202,8 @@ def load_file(path: Path) -> list[tuple[str, type[HFConverter]]]:
 
 def _registered(
     model_type: str | None, origin: Origin, path: Path, declarations: Declarations
-) -> FoundConverter:
-    converter = FoundConverter(model_type, origin, path)
+) -> PluginCandidate:
+    converter = PluginCandidate(model_type, origin, path)
     if declarations.problem:
         problem = f"{path} {declarations.problem}. Correct the file."
         return converter.with_problem(Status.UNREADABLE, problem)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from forgather_convert.discovery.found import FoundConverter, Status
+from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.discovery.installed import EXTENSION_GROUP, find_installed
 from forgather_convert.errors import ConverterError
 from forgather_convert.families.extensions import Extension
 
 
-def find_extensions(use_plugins: bool = True, source: Path | None = None) -> list[FoundConverter]:
+def find_extensions(use_plugins: bool = True, source: Path | None = None) -> list[PluginCandidate]:
     """All extensions of installed distributions; nothing is imported.
 
     Args:
@@ -33,7 +33,7 @@ def load_extensions(use_plugins: bool = True, source: Path | None = None) -> lis
     ]
 
 
-def load_extension(found: FoundConverter) -> Extension:
+def load_extension(found: PluginCandidate) -> Extension:
     """Imports an extension.
 
     Raises:

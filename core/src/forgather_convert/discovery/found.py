@@ -28,7 +28,7 @@ class Status(Enum):
 
 
 @dataclass(frozen=True)
-class FoundConverter:
+class PluginCandidate:
     """A converter that was found.
 
     Attributes:
@@ -61,5 +61,5 @@ class FoundConverter:
         """What is loaded: ``module:Class``, or a file."""
         return self.loadable.value if isinstance(self.loadable, EntryPoint) else str(self.loadable)
 
-    def with_problem(self, status: Status, problem: str) -> "FoundConverter":
+    def with_problem(self, status: Status, problem: str) -> "PluginCandidate":
         return replace(self, status=status, problem=problem)

@@ -14,7 +14,7 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution,
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
-from forgather_convert.discovery.found import FoundConverter, Origin, Status
+from forgather_convert.discovery.found import Origin, PluginCandidate, Status
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +45,7 @@ def installed_model_types() -> list[str]:
 
 def find_installed(
     use_plugins: bool = True, source: Path | None = None, group: str = ENTRY_POINT_GROUP
-) -> list[FoundConverter]:
+) -> list[PluginCandidate]:
     """All converters of installed distributions, those that cannot be used too.
 
     Args:
@@ -92,11 +92,11 @@ def _names_in_group(group: str) -> set[str]:
     return set(names.values())
 
 
-def _converters_of(installed: Distribution, group: str) -> Iterable[FoundConverter]:
+def _converters_of(installed: Distribution, group: str) -> Iterable[PluginCandidate]:
     """The entry points of the copy that Python imports; an older one may be installed, too."""
     # An entry point given twice is one.
     for entry_point in dict.fromkeys(installed.entry_points.select(group=group)):
-        yield FoundConverter(
+        yield PluginCandidate(
             model_type=entry_point.name,
             origin=Origin.INSTALLED,
             loadable=entry_point,
@@ -105,7 +105,7 @@ def _converters_of(installed: Distribution, group: str) -> Iterable[FoundConvert
         )
 
 
-def _checked(converter: FoundConverter, installed: Distribution) -> FoundConverter:
+def _checked(converter: PluginCandidate, installed: Distribution) -> PluginCandidate:
     unsatisfied = _unsatisfied_requirement(installed)
     if unsatisfied is not None:
         problem = (

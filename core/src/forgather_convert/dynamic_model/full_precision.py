@@ -8,7 +8,7 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from forgather_convert.tensors.names import numbered
+from forgather_convert.tensors.names import example_name
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 #: What a parameter is called by its module, and no module by another.
@@ -31,9 +31,9 @@ def translated_modules(
     kept: set[str] = set()
     names: list[str] = []
     for rule in mapping.rules:
-        destinations = [numbered(pattern) for pattern in rule.destinations]
+        destinations = [example_name(pattern) for pattern in rule.destinations]
         names += destinations
-        if any(find.search(numbered(source)) for find in listed for source in rule.sources):
+        if any(find.search(example_name(source)) for find in listed for source in rule.sources):
             kept.update(destinations)
     result: list[str] = []
     # The parameters of modules first: others may be in one of these.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 
 #: The size of the blocks of most file systems, in bytes.
 BLOCK = 4096
@@ -46,7 +46,7 @@ def copy_range(
     Raises:
         SourceError: The source ends before the range does.
     """
-    with naming(Path(source.name), Path(destination.name)):
+    with with_filename(Path(source.name), Path(destination.name)):
         for start, length in _parts(offset, size, position):
             _copy_part(source, start, destination, position + start - offset, length, progress)
 
@@ -55,7 +55,7 @@ def write_at(file: BinaryIO, data: bytes | memoryview, position: int) -> None:
     """Writes all bytes at a place in a file."""
     view = memoryview(data)
     done = 0
-    with naming(Path(file.name)):
+    with with_filename(Path(file.name)):
         while done < len(view):
             done += os.pwrite(file.fileno(), view[done:], position + done)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from forgather_convert.execution.file_copy import copy_file
 from forgather_convert.execution.weights_writer import WeightsWriter
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
 
 Progress = Callable[[int], None]
@@ -44,6 +44,6 @@ def write_other_files(plan: ConversionPlan, directory: Path, progress: Progress)
         copy_file(copy.source, directory / copy.name)
         progress((directory / copy.name).stat().st_size)
     for write in plan.writes:
-        with naming(directory / write.name):
+        with with_filename(directory / write.name):
             (directory / write.name).write_bytes(write.content)
         progress(len(write.content))

@@ -5,7 +5,7 @@ import stat
 from pathlib import Path
 
 from forgather_convert.execution.byte_copy import copy_range
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 
 _MAY_ALL = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
@@ -21,7 +21,7 @@ def copy_file(source: Path, destination: Path) -> None:
         SourceError: The source ends before it should.
         OSError: It cannot be read, or the destination exists or cannot be written.
     """
-    with naming(source), source.open("rb") as reading:
+    with with_filename(source), source.open("rb") as reading:
         status = os.fstat(reading.fileno())
         wanted = status.st_mode & _MAY_ALL | stat.S_IRUSR | stat.S_IWUSR
 
@@ -29,8 +29,8 @@ def copy_file(source: Path, destination: Path) -> None:
             # The kernel applies the umask, which cannot be read without changing it.
             return os.open(path, flags, wanted)
 
-        with naming(destination), open(destination, "xb", opener=create) as writing:
-            with naming(source, destination):
+        with with_filename(destination), open(destination, "xb", opener=create) as writing:
+            with with_filename(source, destination):
                 copy_range(reading, 0, writing, 0, status.st_size, lambda count: None)
             mode = stat.S_IMODE(os.fstat(writing.fileno()).st_mode)
             os.fchmod(writing.fileno(), mode | stat.S_IRUSR | stat.S_IWUSR)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 
 
 def flush(path: Path) -> None:
@@ -12,7 +12,7 @@ def flush(path: Path) -> None:
     Raises:
         OSError: It cannot be.
     """
-    with naming(path):
+    with with_filename(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 
 _CHUNK = 8 << 20
 
@@ -21,7 +21,7 @@ def hash_files(directory: Path, progress: Callable[[int], None]) -> dict[str, st
     hashes = {}
     for path in sorted(directory.iterdir()):
         digest = hashlib.sha256()
-        with naming(path), path.open("rb") as file:
+        with with_filename(path), path.open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
                 progress(len(chunk))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.planning.plan import ShardPlan
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.weights.zip_archive import read_zip_entries
@@ -37,7 +37,7 @@ def write_pytorch_skeleton(shard: ShardPlan, path: Path) -> Mapping[str, int]:
             for tensor in shard.tensors
         }
         state.update((second, state[first]) for second, first in shard.shared.items())
-    with naming(path), path.open("xb") as file:
+    with with_filename(path), path.open("xb") as file:
         try:
             with torch.serialization.skip_data(materialize_fake_tensors=True):
                 torch.save(state, file)
@@ -46,7 +46,7 @@ def write_pytorch_skeleton(shard: ShardPlan, path: Path) -> Mapping[str, int]:
             if error.__context__ is None:
                 raise
             raise error.__context__ from None
-    with naming(path), path.open("rb") as file:
+    with with_filename(path), path.open("rb") as file:
         entries = read_zip_entries(file)
     return {
         tensor.name: entries[_STORAGE.format(number)].start

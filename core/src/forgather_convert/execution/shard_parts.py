@@ -11,7 +11,7 @@ from typing import BinaryIO
 from forgather_convert.execution.byte_copy import copy_range, write_at
 from forgather_convert.execution.pytorch_skeleton import write_pytorch_skeleton
 from forgather_convert.execution.zip_checksums import write_checksums
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
@@ -49,7 +49,7 @@ class CopiedPart:
             sources: dict[Path, BinaryIO] = {}
             for part in self.ranges:
                 if part.file not in sources:
-                    stack.enter_context(naming(part.file))
+                    stack.enter_context(with_filename(part.file))
                     sources[part.file] = stack.enter_context(part.file.open("rb"))
                 copy_range(sources[part.file], part.offset, file, position, part.size, progress)
                 position += part.size
@@ -104,7 +104,7 @@ def create_shard(shard: ShardPlan, path: Path) -> tuple[ShardPart, ...]:
     if shard.header is None:
         places = write_pytorch_skeleton(shard, path)
         return tuple(_parts(shard.tensors, (places[tensor.name] for tensor in shard.tensors)))
-    with naming(path), path.open("xb", buffering=0) as file:
+    with with_filename(path), path.open("xb", buffering=0) as file:
         write_at(file, shard.header, 0)
     positions = accumulate(
         (tensor.num_bytes for tensor in shard.tensors), initial=len(shard.header)

@@ -13,7 +13,7 @@ from types import TracebackType
 from forgather_convert.execution.deferred_signals import deferred_signals
 from forgather_convert.execution.flush import flush
 from forgather_convert.execution.shard_parts import ShardPart, complete_shard, create_shard
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.planning.plan import ShardPlan
 from forgather_convert.tensors.byte_ranges import byte_ranges
 
@@ -160,7 +160,7 @@ class _Work:
 
         def write(part: ShardPart) -> None:
             nonlocal unfinished
-            with naming(path), path.open("r+b", buffering=0) as file:
+            with with_filename(path), path.open("r+b", buffering=0) as file:
                 part.write(file, self._count)
             with self._lock:
                 unfinished -= 1

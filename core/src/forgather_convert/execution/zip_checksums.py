@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.weights.zip_archive import (
     ZipEntry,
     directory_positions,
@@ -40,7 +40,7 @@ def write_checksums(path: Path, between: Callable[[], None]) -> None:
     Raises:
         OSError: The file cannot be read or written.
     """
-    with naming(path), path.open("r+b") as file:
+    with with_filename(path), path.open("r+b") as file:
         entries = read_zip_entries(file)
         with open_zip(file) as archive:
             infos = archive.infolist()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 @contextmanager
-def naming(*paths: Path) -> Iterator[None]:
+def with_filename(*paths: Path) -> Iterator[None]:
     """Names a file in errors that name none: those of reading, writing, flushing and closing.
 
     Args:

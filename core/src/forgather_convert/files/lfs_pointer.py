@@ -7,14 +7,14 @@ first line is the version.
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 
 _FIRST_LINE = b"version https://git-lfs."
 
 
 def is_lfs_pointer(path: Path) -> bool:
     """Whether a file only says where the real one is."""
-    with naming(path), path.open("rb") as file:
+    with with_filename(path), path.open("rb") as file:
         return file.read(len(_FIRST_LINE)) == _FIRST_LINE
 
 
@@ -29,7 +29,7 @@ def refuse_lfs_pointer(path: Path, beginning: bytes | None = None) -> None:
         SourceError: It is a pointer.
     """
     if beginning is None:
-        with naming(path), path.open("rb") as file:
+        with with_filename(path), path.open("rb") as file:
             beginning = file.read(len(_FIRST_LINE))
     if beginning.startswith(_FIRST_LINE):
         raise SourceError(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from forgather_convert.inspection.result import CheckpointContents, File
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
-from forgather_convert.source.readable_weights import contents_of
+from forgather_convert.source.readable_weights import checkpoint_kinds
 from forgather_convert.weights.file_names import INDEX_FILE
 
 _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".distcp", *INDEX_FILE.values())
@@ -40,7 +40,7 @@ def checkpoints_of(directory: Path, converted: Path | None) -> tuple[CheckpointC
         CheckpointContents(
             path=item.path,
             step=item.number,
-            contents=contents_of(item.path),
+            contents=checkpoint_kinds(item.path),
             num_bytes=sum(file.num_bytes for file in files_of(item.path)),
             is_converted=converted is not None and item.path == converted,
         )

@@ -29,7 +29,6 @@ from forgather_convert.source.detection import (
     model_type_in,
     require_directory,
 )
-from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.directory_check import (
     FILES_THAT_ARE_READ,
     TOKENIZER_FILE,
@@ -37,9 +36,10 @@ from forgather_convert.source.directory_check import (
 )
 from forgather_convert.source.files import sha256
 from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.legacy import normalize_config, normalize_tensors
 from forgather_convert.source.links import refuse_links_out
 from forgather_convert.source.other_weights import compare_other_headers
-from forgather_convert.source.readable_weights import contents_of
+from forgather_convert.source.readable_weights import checkpoint_kinds
 from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.matching import refuse_quantized
@@ -159,7 +159,7 @@ def _find(
     parts = _Problems()
     config = parts.attempt(lambda: read_config(path)) if (path / CONFIG_FILE).is_file() else None
     checkpoint = parts.attempt(lambda: open_weights(path))
-    is_model = config is not None or checkpoint is not None or contents_of(path)
+    is_model = config is not None or checkpoint is not None or checkpoint_kinds(path)
     if not is_model and not parts.attempt(lambda: numbered_checkpoints(path)):
         raise SourceError(problems.messages[-1])
     direction = None
@@ -212,7 +212,7 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
 
     def validate() -> None:
         completed = complete_with_stored_defaults(config, read_stored_code(found.metadata, config))
-        current = current_config(completed, current_tensors(tensors), hooks.hyperparameters())
+        current = normalize_config(completed, normalize_tensors(tensors), hooks.hyperparameters())
         hooks.validate_source_config(current, "from_forgather")
 
     problems.attempt(validate)
@@ -297,7 +297,7 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
         return ()
     tensors = found.tensors
     if found.is_forgather:
-        mapping, tensors = mapping.inverted(), current_tensors(tensors)
+        mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
     patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
     unmapped = [
         name

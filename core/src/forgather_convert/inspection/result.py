@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.source.readable_weights import Contents
+from forgather_convert.source.readable_weights import CheckpointKind
 from forgather_convert.source.rope import RopeParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 
@@ -79,7 +79,7 @@ class CheckpointContents:
 
     path: Path
     step: int
-    contents: tuple[Contents, ...]
+    contents: tuple[CheckpointKind, ...]
     num_bytes: int
     is_converted: bool
 

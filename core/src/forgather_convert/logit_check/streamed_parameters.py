@@ -35,7 +35,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
-from forgather_convert.models.merged_parameters import made_value
+from forgather_convert.models.merged_parameters import materializer
 
 #: The size of a matrix's rows that are in memory at a time, in bytes. The matrix library may make a
 #: copy of its own.
@@ -130,7 +130,7 @@ def streaming(
         parameters = StreamedParameters(
             {
                 id(parameter): Parameter(
-                    parameter.detach(), dtypes[name], target, name, made_value(parameter)
+                    parameter.detach(), dtypes[name], target, name, materializer(parameter)
                 )
                 for name, parameter in model.named_parameters(remove_duplicate=False)
             },
@@ -154,7 +154,7 @@ def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
     """
     dtypes, buffers = _as_if_loaded_in(model, dtype)
     for name, parameter in model.named_parameters():
-        make = made_value(parameter)
+        make = materializer(parameter)
         parameter.data = (parameter.data if make is None else make()).to(dtypes[name])
     _set_buffers(model, buffers)
     model.config.dtype = dtype

@@ -1,4 +1,4 @@
-"""The Forgather side of a conversion."""
+"""Forgather models, as sources and as targets."""
 
 import logging
 import platform
@@ -23,15 +23,15 @@ from forgather_convert.dynamic_model.stored_code import (
 from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.loading import load_model, load_tensors, written_state
-from forgather_convert.models.model import DestinationSide, SourceSide, WrittenFiles
+from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.models.original_weights import OriginalWeights, is_plain_name
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.models.reference import complete_config, config_object, with_max_length
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import Detection
-from forgather_convert.source.dialect import current_config, current_tensors
 from forgather_convert.source.files import WriteFile, encode_json, sha256
+from forgather_convert.source.legacy import normalize_config, normalize_tensors
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
@@ -42,7 +42,7 @@ _GROUPS = "num_key_value_heads"
 
 
 @dataclass(frozen=True)
-class ForgatherSource(SourceSide):
+class ForgatherSource(SourceModel):
     """A Forgather model that is converted.
 
     Attributes:
@@ -164,7 +164,7 @@ def read_forgather(
         UnsupportedModelError: The family cannot express it.
     """
     directory = detection.metadata_directory
-    refs = current_tensors(detection.checkpoint.tensors)
+    refs = normalize_tensors(detection.checkpoint.tensors)
     unread = {name: ref for name, ref in refs.items() if re.search(RECOMPUTED, name)}
     current = {name: stored(ref) for name, ref in refs.items() if name not in unread}
     return forgather_source(
@@ -197,7 +197,7 @@ def forgather_source(
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
-    completed = current_config(
+    completed = normalize_config(
         complete_with_stored_defaults(config, stored_code), tensors, hooks.hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
@@ -224,7 +224,7 @@ def forgather_source(
 
 
 @dataclass(frozen=True)
-class ForgatherDestination(DestinationSide):
+class ForgatherTarget(TargetModel):
     """A Forgather model that is written.
 
     Attributes:
@@ -245,7 +245,7 @@ class ForgatherDestination(DestinationSide):
     def is_loaded_strictly(self) -> bool:
         return True
 
-    def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
+    def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
         provenance = Provenance(
             tool=_tool_versions(self.hooks),

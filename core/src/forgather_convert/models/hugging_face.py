@@ -1,4 +1,4 @@
-"""The Hugging Face side of a conversion."""
+"""Hugging Face models, as sources and as targets."""
 
 import copy
 import logging
@@ -12,7 +12,7 @@ from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.dequantized_loading import load_dequantized
 from forgather_convert.models.loading import load_model, load_tensors, written_state
-from forgather_convert.models.model import DestinationSide, SourceSide, WrittenFiles
+from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.models.original_config import OriginalConfig
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.reference import (
@@ -41,7 +41,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class HuggingFaceSource(SourceSide):
+class HuggingFaceSource(SourceModel):
     """A Hugging Face model that is converted.
 
     Attributes:
@@ -202,7 +202,7 @@ def _current_tensors(
 
 
 @dataclass(frozen=True)
-class HuggingFaceDestination(DestinationSide):
+class HuggingFaceTarget(TargetModel):
     """A Hugging Face model that is written.
 
     Attributes:
@@ -213,7 +213,7 @@ class HuggingFaceDestination(DestinationSide):
     config: Mapping[str, Any]
     original_config: OriginalConfig | None
 
-    def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
+    def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         if self.original_config is None:
             return (WriteFile(CONFIG_FILE, encode_json(self.config, sort_keys=True)),)
         self.original_config.log_lost_precision(written.source_dtypes)

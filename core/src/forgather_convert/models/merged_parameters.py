@@ -109,7 +109,7 @@ def noted_merges() -> Iterator[dict[str, Merge]]:
 def make_when_needed(
     model: Any, merges: Mapping[str, Merge], read: Callable[[str], "torch.Tensor"]
 ) -> None:
-    """Lets :func:`made_value` give the parameters that a loaded model lacks.
+    """Lets :func:`materializer` give the parameters that a loaded model lacks.
 
     Args:
         model: The model.
@@ -122,11 +122,11 @@ def make_when_needed(
 
 
 def make_value_when_needed(parameter: Any, make: "Callable[[], torch.Tensor]") -> None:
-    """Lets :func:`made_value` give what makes the value of a parameter."""
+    """Lets :func:`materializer` give what makes the value of a parameter."""
     setattr(parameter, _VALUE, make)
 
 
-def made_value(parameter: Any) -> "Callable[[], torch.Tensor] | None":
+def materializer(parameter: Any) -> "Callable[[], torch.Tensor] | None":
     """What makes the value of a parameter; ``None`` for one that holds its value."""
     value: Callable[[], torch.Tensor] | None = getattr(parameter, _VALUE, None)
     return value

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class WrittenFiles:
+class PlanFacts:
     """What a destination's own files record of the rest of the plan.
 
     Attributes:
@@ -38,7 +38,7 @@ class WrittenFiles:
 
 
 @dataclass(frozen=True)
-class DestinationSide(ABC):
+class TargetModel(ABC):
     """The model that a conversion writes.
 
     Attributes:
@@ -69,7 +69,7 @@ class DestinationSide(ABC):
         return False
 
     @abstractmethod
-    def files(self, written: WrittenFiles) -> tuple[WriteFile, ...]:
+    def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         """The files that describe the model; ``config.json`` is the last."""
 
     @property
@@ -95,7 +95,7 @@ class DestinationSide(ABC):
 
 
 @dataclass(frozen=True)
-class SourceSide(ABC):
+class SourceModel(ABC):
     """The model that is converted, from its own directory alone.
 
     Attributes:
@@ -141,7 +141,7 @@ class SourceSide(ABC):
 
     @abstractmethod
     def load(self, state: Mapping[str, Expression]) -> Any:
-        """Loads the model from its own config, code and weights; see ``DestinationSide.load``.
+        """Loads the model from its own config, code and weights; see ``TargetModel.load``.
 
         Args:
             state: The weights by the names that the model expects, for where the installed

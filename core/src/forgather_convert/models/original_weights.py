@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
 from forgather_convert.tensors.expressions import Constant, Expression, leaves
@@ -81,7 +81,7 @@ def _base64_text(text: str) -> str:
     return text
 
 
-class UnreadTensors(Schema):
+class IgnoredTensors(Schema):
     """Equal tensors of the original that its model does not use: tables, causal masks.
 
     Attributes:
@@ -141,7 +141,7 @@ class OriginalWeights(Schema):
     headers: Annotated[dict[PlainName, str], pydantic.Field(min_length=1)]
     index_name: Literal["model.safetensors.index.json"] | None
     index_text: str | None
-    unread: list[UnreadTensors]
+    unread: list[IgnoredTensors]
 
     @cached_property
     def parsed_headers(self) -> Mapping[str, SafetensorsHeader]:
@@ -149,7 +149,7 @@ class OriginalWeights(Schema):
         return {name: _parse_header(name, text) for name, text in self.headers.items()}
 
     @cached_property
-    def unread_by_name(self) -> Mapping[str, UnreadTensors]:
+    def unread_by_name(self) -> Mapping[str, IgnoredTensors]:
         return {name: tensors for tensors in self.unread for name in tensors.names}
 
     @pydantic.model_validator(mode="after")
@@ -239,14 +239,14 @@ def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> Origina
         return None
 
 
-def _describe_unread(refs: tuple[TensorRef, ...]) -> Iterator[UnreadTensors]:
+def _describe_unread(refs: tuple[TensorRef, ...]) -> Iterator[IgnoredTensors]:
     kept = _packed(refs)
     groups: dict[tuple[str, tuple[int, ...], bytes | None], list[str]] = {}
     for ref in refs:
         groups.setdefault((ref.dtype, ref.shape, kept.get(ref.name)), []).append(ref.name)
     for (dtype, shape, data), names in groups.items():
         text = None if data is None else base64.b64encode(data).decode("ascii")
-        yield UnreadTensors(names=names, dtype=dtype, shape=list(shape), data=text)
+        yield IgnoredTensors(names=names, dtype=dtype, shape=list(shape), data=text)
 
 
 def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
@@ -258,7 +258,7 @@ def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
         # Equal ones are not packed twice, and nothing is read that could not be kept.
         if ref.num_bytes > MAX_UNPACKED_BYTES:
             continue
-        with naming(ref.file), ref.file.open("rb") as file:
+        with with_filename(ref.file), ref.file.open("rb") as file:
             file.seek(ref.offset)
             content = file.read(ref.num_bytes)
         key = hashlib.sha256(repr((ref.dtype, ref.shape)).encode() + content).digest()

@@ -24,7 +24,7 @@ from forgather_convert.source.rope import (
     ROPE_FIELDS,
     RopeParameters,
     check_transformers_4_knows,
-    is_read_otherwise_by_transformers_4,
+    longrope_ambiguous_in_v4,
     read_rope,
 )
 
@@ -105,7 +105,7 @@ class ReferenceClasses:
                 # transformers 4 computes with it for some RoPE types even where it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
             if self.hooks.has_rope:
-                _settle_rope(config, origin)
+                _normalize_rope_for_v4(config, origin)
         return config
 
     def _in_known_schema(self, fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
@@ -208,7 +208,7 @@ def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> dict[str,
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
     """Warns where transformers 4 loads another model than version 5 does."""
-    if is_read_otherwise_by_transformers_4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
+    if longrope_ambiguous_in_v4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
         logger.warning(
             "transformers 4 takes the original context length of %s from another field than "
             "version 5, and computes other logits; it is read as version 5 reads it",
@@ -248,7 +248,7 @@ def _knows_rope_parameters() -> bool:
     return Version(transformers.__version__).major >= 5
 
 
-def _settle_rope(config: Any, origin: str) -> None:
+def _normalize_rope_for_v4(config: Any, origin: str) -> None:
     """Makes transformers 4 compute RoPE as version 5 does, where they read different fields."""
     if not _knows_rope_parameters() and getattr(config, "rope_scaling", None):
         _write_rope(config, rope_of(config, origin))

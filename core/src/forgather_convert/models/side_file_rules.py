@@ -1,10 +1,10 @@
-"""Which files beside config and weights a conversion does not copy, by what the sides are."""
+"""Which files beside config and weights a conversion does not copy."""
 
 import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.models.carried_tensors import is_carried_file
 from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
 from forgather_convert.source.files import sha256
@@ -63,5 +63,5 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
 
 
 def _hash(path: Path) -> str:
-    with naming(path):
+    with with_filename(path):
         return sha256(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Opens the source's side, and makes the destination's from it through the family's hooks."""
+"""Reads the source model, and makes the target model from it through the family's hooks."""
 
 import json
 import logging
@@ -14,16 +14,16 @@ from forgather_convert.errors import ConverterError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import read_text
 from forgather_convert.models.carried_tensors import CarriedTensors, carried_files
-from forgather_convert.models.forgather import ForgatherDestination, ForgatherSource, read_forgather
+from forgather_convert.models.forgather import ForgatherSource, ForgatherTarget, read_forgather
 from forgather_convert.models.forgather_config import forgather_config_fields
 from forgather_convert.models.hf_config_file import hf_config_fields
 from forgather_convert.models.hugging_face import (
-    HuggingFaceDestination,
     HuggingFaceSource,
+    HuggingFaceTarget,
     read_hugging_face,
     with_changes,
 )
-from forgather_convert.models.model import DestinationSide, SourceSide
+from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
 from forgather_convert.models.original_weights import OriginalWeights, describe_weights
 from forgather_convert.models.parameters import parameters_of
@@ -44,23 +44,23 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class OpenSource:
-    """A source that is read, and what makes its counterpart.
+class SourceContext:
+    """A source that is read, and what makes the target model.
 
     Attributes:
         detection: What the source is.
         hooks: The family.
         options: What the user asks for.
-        side: The source as a side.
+        model: The source as a model.
     """
 
     detection: Detection
     hooks: FamilyHooks
     options: ConvertOptions
-    side: SourceSide
+    model: SourceModel
 
-    def counterpart(self, config: SourceConfig) -> DestinationSide:
-        """The destination's side.
+    def build_target(self, config: SourceConfig) -> TargetModel:
+        """The model to write.
 
         Args:
             config: The source's complete config, with the changes that its vocabulary gets.
@@ -69,42 +69,42 @@ class OpenSource:
             UnsupportedModelError: The family cannot express it.
             ConverterError: A hook fails.
         """
-        if isinstance(self.side, ForgatherSource):
-            return _hugging_face_side(self, self.side, config)
-        assert isinstance(self.side, HuggingFaceSource)
-        return _forgather_side(self, self.side, config)
+        if isinstance(self.model, ForgatherSource):
+            return _hugging_face_target(self, self.model, config)
+        assert isinstance(self.model, HuggingFaceSource)
+        return _forgather_target(self, self.model, config)
 
 
-def open_source(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> OpenSource:
+def read_source(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> SourceContext:
     """Reads a source, of either kind.
 
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
-    side: SourceSide
+    model: SourceModel
     if detection.direction is Direction.TO_FORGATHER:
-        side = read_hugging_face(detection, hooks, options.max_length)
+        model = read_hugging_face(detection, hooks, options.max_length)
     else:
-        side = read_forgather(detection, hooks, options.max_length, options.trust_remote_code)
-    return OpenSource(detection, hooks, options, side)
+        model = read_forgather(detection, hooks, options.max_length, options.trust_remote_code)
+    return SourceContext(detection, hooks, options, model)
 
 
-def _forgather_side(
-    source: OpenSource, side: HuggingFaceSource, config: SourceConfig
-) -> ForgatherDestination:
+def _forgather_target(
+    source: SourceContext, model: HuggingFaceSource, config: SourceConfig
+) -> ForgatherTarget:
     detection, hooks, options = source.detection, source.hooks, source.options
     project = hooks.project(config, options.max_length)
     code = generate_code(project)
-    rope_fields = rope_fields_of(side.config_object, hooks, config.origin)
+    rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
     fields = forgather_config_fields(
         detection.config, detection.dtype, project, code, hooks.field_names(), tuple(rope_fields)
     )
     tokenizer_class = hooks.tokenizer_class()
-    if tokenizer_class and lacks_tokenizer_class(side.directory):
+    if tokenizer_class and lacks_tokenizer_class(model.directory):
         fields.setdefault("tokenizer_class", tokenizer_class)
     weights = None
     if detection.quantization is None:
-        unread = {} if options.drop_unused else side.unread
+        unread = {} if options.drop_unused else model.unread
         weights = describe_weights(detection.checkpoint, unread)
     classes = load_generated_code(code)
     try:
@@ -115,26 +115,26 @@ def _forgather_side(
             f"The Forgather config that {hooks.name} makes of {config.origin} is refused by "
             f"transformers: {first_line(error).rstrip('.:')}. Correct create_project_config."
         ) from error
-    return ForgatherDestination(
+    return ForgatherTarget(
         hooks=hooks,
         parameters=parameters_of(lambda: classes.model_class(config_object)),
         mapping=hooks.weight_mapping(),
         config_object=config_object,
         original=None,
         side_files=SideFileRules(
-            generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(side.directory)})
+            generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(model.directory)})
         ),
-        carried=_carried_along(side, weights, options.drop_unused),
+        carried=_carried_along(model, weights, options.drop_unused),
         config=fields,
         code=code,
         weights=weights,
-        original_config_text=_original_config_text(detection, side.directory),
+        original_config_text=_original_config_text(detection, model.directory),
         options=_changed_options(options),
     )
 
 
 def _carried_along(
-    side: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
+    model: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
 ) -> CarriedTensors:
     """What the model does not use, apart from what is kept in the provenance.
 
@@ -145,14 +145,14 @@ def _carried_along(
         kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
     carried = {
         name: value
-        for name, value in side.unread.items()
+        for name, value in model.unread.items()
         if name not in kept and not (weights is None and re.search(RECOMPUTED, name))
     }
     if carried and drops_unused:
         logger.warning(
             "Dropped (--drop-unused): %d tensors of %s that the model does not use: %s",
             len(carried),
-            side.weights_directory,
+            model.weights_directory,
             enumerate_names(carried),
         )
         return CarriedTensors()
@@ -161,41 +161,41 @@ def _carried_along(
             "The model does not use %d tensors of %s. They are copied, and the reverse conversion "
             "restores them: %s",
             len(carried),
-            side.weights_directory,
+            model.weights_directory,
             enumerate_names(carried),
         )
     return CarriedTensors(carried)
 
 
-def _hugging_face_side(
-    source: OpenSource, side: ForgatherSource, config: SourceConfig
-) -> HuggingFaceDestination:
+def _hugging_face_target(
+    source: SourceContext, model: ForgatherSource, config: SourceConfig
+) -> HuggingFaceTarget:
     detection, hooks, options = source.detection, source.hooks, source.options
-    config_object = with_changes(side.config_object, side.config, config)
-    provenance = read_provenance(side.directory)
+    config_object = with_changes(model.config_object, model.config, config)
+    provenance = read_provenance(model.directory)
     original_config: OriginalConfig | None = None
     original: OriginalWeights | None = None
     if provenance is not None:
-        original_config = read_original_config(provenance, hooks, side.directory / PROVENANCE_FILE)
+        original_config = read_original_config(provenance, hooks, model.directory / PROVENANCE_FILE)
     if provenance is not None and provenance.options.get("dequantize"):
         logger.info(
             "The original of %s was quantized; what comes back is the dequantized model",
-            side.directory,
+            model.directory,
         )
     keeps_layout = options.max_shard_size is None and options.weights_format == SAFETENSORS
     if provenance is not None and original_config is not None and keeps_layout:
         original = provenance.weights
-    return HuggingFaceDestination(
+    return HuggingFaceTarget(
         hooks=hooks,
         parameters=parameters_of(lambda: hooks.hf_model_class()(config_object)),
         mapping=hooks.weight_mapping().inverted(),
         config_object=config_object,
         original=original,
-        side_files=forgather_files(side.directory, provenance),
+        side_files=forgather_files(model.directory, provenance),
         carried=(
             CarriedTensors()
             if options.drop_unused
-            else unused_tensors(side.directory, provenance, original is not None)
+            else unused_tensors(model.directory, provenance, original is not None)
         ),
         config=written_fields(hooks, config_object, config, detection.dtype, original_config),
         original_config=original_config,

@@ -9,10 +9,10 @@ from forgather_convert.planning.layout import mirror_layout
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.planning.tensor_plans import asks_for_layout
+from forgather_convert.planning.tensor_plans import overrides_sharding
 from forgather_convert.source.detection import Direction
-from forgather_convert.source.dialect import (
-    current_tensors,
+from forgather_convert.source.legacy import (
+    normalize_tensors,
     second_names_of,
     without_second_names,
 )
@@ -41,7 +41,7 @@ def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
     refs, mapping = request.checkpoint.tensors, request.hooks.weight_mapping()
     original, unused = None, CarriedTensors()
     if request.detection.direction is Direction.FROM_FORGATHER:
-        refs = without_second_names(request.detection.config, current_tensors(refs))
+        refs = without_second_names(request.detection.config, normalize_tensors(refs))
         mapping = mapping.inverted()
         provenance = read_provenance(request.detection.metadata_directory)
         original = provenance.weights if provenance is not None else None
@@ -82,7 +82,7 @@ def _keeps_bytes(request: PlanRequest) -> bool:
     )
     return (
         request.checkpoint.files.format == SAFETENSORS
-        and not asks_for_layout(options)
+        and not overrides_sharding(options)
         and detection.quantization is None
         and detection.dtype_is_stated
         and options.dtype is None

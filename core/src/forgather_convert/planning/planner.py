@@ -1,13 +1,13 @@
-"""Makes the plan of a conversion from its two sides."""
+"""Makes the plan of a conversion from the source model."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.models.forgather import ForgatherDestination
-from forgather_convert.models.model import DestinationSide, SourceSide, WrittenFiles
-from forgather_convert.models.targets import open_source
+from forgather_convert.models.forgather import ForgatherTarget
+from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
+from forgather_convert.models.targets import read_source
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout, carried_layout
 from forgather_convert.planning.original_layout import original_layout
@@ -39,14 +39,14 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
     detection, options = request.detection, request.options
     check_json_files(detection.metadata_directory)
     check_against_tensors(detection.config, request.checkpoint.tensors)
-    opened = open_source(detection, request.hooks, options)
-    source = opened.side
+    opened = read_source(detection, request.hooks, options)
+    source = opened.model
     vocabulary = _planned_vocabulary(request, source)
     if options.max_length is not None:
         report_tokenizer_length(source.directory, options.max_length)
         report_rope_length(source.config, request.hooks, options.max_length)
     config = source.config if vocabulary is None else changed_config(source.config, vocabulary)
-    destination = opened.counterpart(config)
+    destination = opened.build_target(config)
     match = match_tensors(
         source.tensors,
         destination.mapping,
@@ -71,14 +71,14 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         follows_links=options.follow_links,
         writes=_vocabulary_writes(source, vocabulary),
     )
-    written = WrittenFiles(
+    written = PlanFacts(
         tensor_files=tuple(shard.file_name for shard in apart),
         carried=tuple(copy.name for copy in files.copies),
         source_dtypes=frozenset(ref.dtype for ref in match.source_state.values()),
         dtypes=frozenset(tensor.dtype for tensor in tensors),
     )
     own_files = destination.files(written)
-    if isinstance(destination, ForgatherDestination):
+    if isinstance(destination, ForgatherTarget):
         text = own_files[-1].content.decode("utf-8")
         check_reversible(request, source, destination, config, written, text)
     plan = ConversionPlan(
@@ -107,26 +107,26 @@ def _new_layout(
     request: PlanRequest,
     tensors: tuple[TensorPlan, ...],
     unused: Mapping[str, Expression],
-    destination: DestinationSide,
+    destination: TargetModel,
 ) -> tuple[Layout, tuple[ShardPlan, ...]]:
     """The weights files, and those with tensors that the model does not use, where these are apart.
 
     In a Hugging Face model they are among the weights.
     """
     carried = tuple(TensorPlan(name, value) for name, value in unused.items())
-    if isinstance(destination, ForgatherDestination):
+    if isinstance(destination, ForgatherTarget):
         return choose_layout(request, tensors, destination), carried_layout(carried)
     return choose_layout(request, (*tensors, *carried), destination), ()
 
 
-def _unused_tensors(destination: DestinationSide, directory: Path) -> dict[str, Expression]:
+def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:
     """What is copied, and is none of the model's own weights.
 
     Raises:
         SourceError: A file with such tensors has one of the model's.
     """
     parameters, carried = destination.parameters, destination.carried.tensors
-    if isinstance(destination, ForgatherDestination):
+    if isinstance(destination, ForgatherTarget):
         # It has other names.
         return dict(carried)
     own = [name for name in carried if parameters.current_name(name) in parameters]
@@ -139,7 +139,7 @@ def _unused_tensors(destination: DestinationSide, directory: Path) -> dict[str, 
     return {name: value for name, value in carried.items() if name not in own}
 
 
-def _planned_vocabulary(request: PlanRequest, source: SourceSide) -> VocabularyChange | None:
+def _planned_vocabulary(request: PlanRequest, source: SourceModel) -> VocabularyChange | None:
     """What changes in the vocabulary; ``None`` if nothing does."""
     options = request.options
     is_original = request.detection.direction is Direction.TO_FORGATHER
@@ -154,7 +154,7 @@ def _planned_vocabulary(request: PlanRequest, source: SourceSide) -> VocabularyC
 
 
 def _vocabulary_writes(
-    source: SourceSide, vocabulary: VocabularyChange | None
+    source: SourceModel, vocabulary: VocabularyChange | None
 ) -> tuple[WriteFile, ...]:
     """The files of tokenizer and generation config that change with the vocabulary."""
     if vocabulary is None:

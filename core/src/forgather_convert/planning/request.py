@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.models.model import DestinationSide, SourceSide
+from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.source.config_file import SourceConfig
@@ -52,7 +52,7 @@ class PlannedConversion:
     """
 
     plan: ConversionPlan
-    source: SourceSide
-    destination: DestinationSide
+    source: SourceModel
+    destination: TargetModel
     source_config: SourceConfig
     source_state: Mapping[str, Expression]

@@ -11,11 +11,11 @@ from typing import Any
 
 from forgather_convert.errors import ForgatherConvertError, UnsupportedModelError
 from forgather_convert.models.forgather import (
-    ForgatherDestination,
     ForgatherSource,
+    ForgatherTarget,
     forgather_source,
 )
-from forgather_convert.models.model import SourceSide, WrittenFiles
+from forgather_convert.models.model import PlanFacts, SourceModel
 from forgather_convert.models.original_config import original_config_of
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.targets import written_fields
@@ -34,10 +34,10 @@ _BOOKKEEPING = (*_DTYPES, "architectures", "auto_map", "model_type", "transforme
 
 def check_reversible(
     request: PlanRequest,
-    source: SourceSide,
-    destination: ForgatherDestination,
+    source: SourceModel,
+    destination: ForgatherTarget,
     config: SourceConfig,
-    written: WrittenFiles,
+    written: PlanFacts,
     config_text: str,
 ) -> None:
     """Refuses a conversion to Forgather whose result could not be converted back.
@@ -97,7 +97,7 @@ def _without_values(
 
 
 def _parameters(
-    request: PlanRequest, source: SourceSide, config: SourceConfig, back: ForgatherSource
+    request: PlanRequest, source: SourceModel, config: SourceConfig, back: ForgatherSource
 ) -> ModelParameters:
     """What the model that comes back expects: it is built only if it may be another one."""
     before, after = _fields(source.config_object), _fields(back.config_object)
@@ -114,10 +114,10 @@ def _fields(config_object: Any) -> dict[str, Any]:
 
 def _lost_fields(
     request: PlanRequest,
-    source: SourceSide,
-    destination: ForgatherDestination,
+    source: SourceModel,
+    destination: ForgatherTarget,
     config: SourceConfig,
-    written: WrittenFiles,
+    written: PlanFacts,
     back: ForgatherSource,
 ) -> list[tuple[str, Any, Any]]:
     """The fields of the source's config that would be others, apart from those to be changed."""

@@ -2,7 +2,7 @@
 
 import logging
 
-from forgather_convert.models.model import DestinationSide
+from forgather_convert.models.model import TargetModel
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
 from forgather_convert.planning.plan import TensorPlan
@@ -64,7 +64,7 @@ def tensor_plans(
 
 
 def choose_layout(
-    request: PlanRequest, tensors: tuple[TensorPlan, ...], destination: DestinationSide
+    request: PlanRequest, tensors: tuple[TensorPlan, ...], destination: TargetModel
 ) -> Layout:
     """Keeps the source's division into files where that is possible, else makes a new one."""
     checkpoint, options = request.checkpoint, request.options
@@ -78,6 +78,6 @@ def choose_layout(
     )
 
 
-def asks_for_layout(options: ConvertOptions) -> bool:
+def overrides_sharding(options: ConvertOptions) -> bool:
     """Whether the user asks for another format or division of the weights."""
     return options.max_shard_size is not None or options.weights_format != SAFETENSORS

@@ -33,7 +33,7 @@ from forgather_convert.source.quantization import (
     without_quantization,
 )
 from forgather_convert.source.readable_weights import (
-    contents_of,
+    checkpoint_kinds,
     readable_weights,
     refuse_adapters,
 )
@@ -190,7 +190,7 @@ def _find_metadata(
         return model_directory, checkpoint or find_checkpoint(source, requested, open_weights)
     if (source / CONFIG_FILE).is_file():
         return source, None
-    if requested is None and not contents_of(source) and not numbered_checkpoints(source):
+    if requested is None and not checkpoint_kinds(source) and not numbered_checkpoints(source):
         raise SourceError(
             f"Could not auto-detect model type: {source} has no {CONFIG_FILE}: is this the model "
             "directory? It holds neither config nor weights. Give the directory that has them."

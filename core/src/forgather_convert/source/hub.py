@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError, first_line
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.weights.formats import open_core_weights
 
 logger = logging.getLogger(__name__)
@@ -87,7 +87,7 @@ def _snapshot_in(directory: Path) -> Path:
     found = sorted(path for path in snapshots.iterdir() if path.is_dir())
     main = directory / _MAIN
     if main.is_file():
-        with naming(main):
+        with with_filename(main):
             commit = main.read_text("utf-8", "replace").strip()
         chosen = [path for path in found if path.name == commit]
     else:

@@ -22,7 +22,7 @@ from forgather_convert.source.config_file import (
     read_config,
 )
 from forgather_convert.source.forgather_signs import is_forgather_config
-from forgather_convert.source.readable_weights import Contents, contents_of
+from forgather_convert.source.readable_weights import CheckpointKind, checkpoint_kinds
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 
@@ -197,7 +197,7 @@ def report_lacking_tokenizer(
 
 def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
     """Whether a trainer wrote a directory, or transformers did and left out what it came from."""
-    if Contents.TRAINING_STATE in contents_of(checkpoint):
+    if CheckpointKind.TRAINING_STATE in checkpoint_kinds(checkpoint):
         return True
     is_saved = "transformers_version" in config
     return is_saved and not (Path(config.origin).parent / _PROVENANCE_FILE).is_file()

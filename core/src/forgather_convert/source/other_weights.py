@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.source.dialect import current_tensors
+from forgather_convert.source.legacy import normalize_tensors
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.names import RECOMPUTED, compile_pattern
@@ -36,7 +36,7 @@ class _Set:
     def of(cls, checkpoint: Checkpoint, has_place: Callable[[str], bool]) -> "_Set":
         tensors = {
             name: ref
-            for name, ref in current_tensors(checkpoint.tensors).items()
+            for name, ref in normalize_tensors(checkpoint.tensors).items()
             if has_place(name) and not re.search(RECOMPUTED, name)
         }
         return cls(first_file(checkpoint.files), tensors)

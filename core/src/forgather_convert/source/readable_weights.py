@@ -94,7 +94,7 @@ def refuse_adapters(directory: Path) -> None:
         )
 
 
-class Contents(Enum):
+class CheckpointKind(Enum):
     """What a directory holds, as far as names of files tell."""
 
     WEIGHTS = "weights"
@@ -105,44 +105,44 @@ class Contents(Enum):
     TRAINING_STATE = "training state"
 
 
-def contents_of(directory: Path) -> tuple[Contents, ...]:
+def checkpoint_kinds(directory: Path) -> tuple[CheckpointKind, ...]:
     """What a directory holds, by the names in it; nothing if none of them is known."""
     found = []
     names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
     if any((directory / name).is_file() for name in names):
-        found.append(Contents.WEIGHTS)
+        found.append(CheckpointKind.WEIGHTS)
     for contents, patterns in (
-        (Contents.ADAPTERS, _ADAPTERS),
-        (Contents.DEEPSPEED, _DEEPSPEED),
-        (Contents.DISTRIBUTED, _DISTRIBUTED),
+        (CheckpointKind.ADAPTERS, _ADAPTERS),
+        (CheckpointKind.DEEPSPEED, _DEEPSPEED),
+        (CheckpointKind.DISTRIBUTED, _DISTRIBUTED),
     ):
         if _has(directory, patterns):
             found.append(contents)
     state = _matching(directory, _TRAINING_STATE)
     if not found and _others(directory, state):
-        found.append(Contents.OTHER_FORMATS)
+        found.append(CheckpointKind.OTHER_FORMATS)
     if state:
-        found.append(Contents.TRAINING_STATE)
+        found.append(CheckpointKind.TRAINING_STATE)
     return tuple(found)
 
 
 def _why_none(directory: Path) -> str:
     """What a directory without weights holds instead, by the names in it, and what to do."""
-    contents = contents_of(directory)
-    if Contents.ADAPTERS in contents:
+    contents = checkpoint_kinds(directory)
+    if CheckpointKind.ADAPTERS in contents:
         return f"It holds adapters (PEFT) only. {_CONVERT}. Or: {_MERGE[0].lower()}{_MERGE[1:]}."
-    if Contents.DEEPSPEED in contents:
+    if CheckpointKind.DEEPSPEED in contents:
         return (
             "It holds a checkpoint of DeepSpeed, which is not read. Collect its weights with the "
             "script zero_to_fp32.py that DeepSpeed left in it: "
             "python zero_to_fp32.py --safe_serialization . merged, there."
         )
-    if Contents.DISTRIBUTED in contents:
+    if CheckpointKind.DISTRIBUTED in contents:
         return (
             "It holds shards of a distributed checkpoint (FSDP), but no .metadata beside them, "
             "which is written last: the training was interrupted while it saved."
         )
-    if Contents.OTHER_FORMATS in contents:
+    if CheckpointKind.OTHER_FORMATS in contents:
         others = _others(directory, _matching(directory, _TRAINING_STATE))
         names = ", ".join(repr(name) for name in others[:_MAX_NAMES])
         more = ", ..." if len(others) > _MAX_NAMES else ""
@@ -150,7 +150,7 @@ def _why_none(directory: Path) -> str:
             f"Files in other formats or under other names ({names}{more}) are not read: convert "
             "them to one of these, or rename them."
         )
-    if Contents.TRAINING_STATE in contents:
+    if CheckpointKind.TRAINING_STATE in contents:
         return (
             "It holds only what a trainer needs to go on (optimizer, schedule): the training was "
             "interrupted while it saved, or does not save the model."

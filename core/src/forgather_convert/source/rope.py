@@ -172,7 +172,7 @@ def _read_one(
     return RopeParameters(rope_type, DEFAULT_THETA if theta is None else theta, options)
 
 
-def is_read_otherwise_by_transformers_4(config: Mapping[str, Any], has_field: bool) -> bool:
+def longrope_ambiguous_in_v4(config: Mapping[str, Any], has_field: bool) -> bool:
     """Whether transformers 4 takes LongRoPE's original length or factor from another field.
 
     It knows the length as a field beside the dictionary only, and where there is that field

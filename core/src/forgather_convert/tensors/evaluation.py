@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.tensors.casts import cast_tensor, num_overflows
 from forgather_convert.tensors.dtypes import dtype_size, to_torch
 from forgather_convert.tensors.expressions import (
@@ -293,7 +293,7 @@ class Evaluator:
         view = bytes_of(data)
         done = 0
         while done < size:
-            with naming(path):
+            with with_filename(path):
                 count = os.preadv(descriptor, [view[done:]], offset + done)
             if count == 0:
                 raise SourceError(f"{path} ended while it was read. Is it still being written?")

@@ -13,12 +13,12 @@ def placeholders(pattern: str) -> list[str]:
     return _PLACEHOLDER.findall(pattern)
 
 
-def anonymous(pattern: str) -> str:
+def strip_placeholders(pattern: str) -> str:
     """A pattern without the names of its placeholders, to compare patterns."""
     return _PLACEHOLDER.sub("{}", pattern)
 
 
-def numbered(pattern: str) -> str:
+def example_name(pattern: str) -> str:
     """A name of the pattern: the one with zeros in it."""
     return _PLACEHOLDER.sub("0", pattern)
 

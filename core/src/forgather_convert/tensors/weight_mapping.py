@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from forgather_convert.errors import ConverterError
-from forgather_convert.tensors.names import anonymous, compile_pattern, placeholders
+from forgather_convert.tensors.names import compile_pattern, placeholders, strip_placeholders
 from forgather_convert.tensors.notation import Step, WeightMappingDict
 from forgather_convert.tensors.operations import (
     Operation,
@@ -113,12 +113,12 @@ class WeightMapping:
         for side in ("sources", "destinations"):
             seen: set[str] = set()
             for pattern in (pattern for rule in rules for pattern in getattr(rule, side)):
-                if anonymous(pattern) in seen:
+                if strip_placeholders(pattern) in seen:
                     raise ConverterError(
                         f"The weight mapping of {converter_name} is not one to one: {pattern!r} is "
                         "named twice."
                     )
-                seen.add(anonymous(pattern))
+                seen.add(strip_placeholders(pattern))
         return cls(rules)
 
     def inverted(self) -> "WeightMapping":

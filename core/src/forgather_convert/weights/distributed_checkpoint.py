@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.files.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.tensors.tensor_ref import TensorRef, format_shape
 from forgather_convert.weights.checkpoint import Checkpoint, Shard, WeightsFiles
@@ -123,7 +123,7 @@ def _locate_tiles(tensors: Mapping[str, SavedTensor], directory: Path) -> Mappin
                 "checkpoint's files."
             )
         refuse_lfs_pointer(path)
-        with naming(path), path.open("rb") as file:
+        with with_filename(path), path.open("rb") as file:
             for name, tensor, chunk in sorted(parts, key=lambda part: part[2].start):
                 ref = reader.read(path, file, name, chunk)
                 if (ref.dtype, ref.shape) != (tensor.dtype, chunk.shape):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.files.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.files.plain_text import is_plain, one_line
 
@@ -96,7 +96,7 @@ def read_metadata(path: Path) -> tuple[SavedTensor, ...]:
     size = path.stat().st_size
     if size > _MAX_SIZE:
         raise _damaged(path, f"it has {size} bytes")
-    with naming(path):
+    with with_filename(path):
         content = path.read_bytes()
     try:
         metadata = _Unpickler(io.BytesIO(content)).load()

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.torch_archive import describe, locate, open_archive
 
@@ -21,7 +21,7 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
     """
     import torch
 
-    with naming(path), path.open("rb") as file:
+    with with_filename(path), path.open("rb") as file:
         archive = open_archive(path, file)
     description = describe(path, archive)
     content = description.content

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import SourceError
-from forgather_convert.files.file_errors import naming
+from forgather_convert.files.file_errors import with_filename
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.files.plain_text import is_plain, one_line
 from forgather_convert.tensors.dtypes import (
@@ -68,7 +68,7 @@ def read_header(path: Path) -> SafetensorsHeader:
         SourceError: The file is not safetensors, is cut short, or contradicts itself.
     """
     size = path.stat().st_size
-    with naming(path), path.open("rb") as file:
+    with with_filename(path), path.open("rb") as file:
         prefix = file.read(_LENGTH.size)
         if len(prefix) < _LENGTH.size:
             raise SourceError(
@@ -140,7 +140,7 @@ class _Object(dict[str, Any]):
         super().__init__(pairs)
         self.pairs = pairs
 
-    def has_twice(self, *names: str) -> bool:
+    def has_duplicate_key(self, *names: str) -> bool:
         return any([name for name, _ in self.pairs].count(each) > 1 for each in names)
 
 
@@ -171,7 +171,7 @@ _DECODER = json.JSONDecoder(
 
 def _read_metadata(header: _Object, file_name: str) -> dict[str, str]:
     metadata = header.get(METADATA_KEY)
-    if header.has_twice(METADATA_KEY):
+    if header.has_duplicate_key(METADATA_KEY):
         raise _damaged(file_name, f"{METADATA_KEY} is there twice")
     if metadata is None:
         return {}
@@ -187,7 +187,7 @@ def _read_entry(name: str, entry: Any, file_name: str) -> _Entry:
         raise _damaged(file_name, f"the name '{one_line(name)}' has control characters")
     try:
         if isinstance(entry, _Object):
-            if entry.has_twice(*_FIELDS):
+            if entry.has_duplicate_key(*_FIELDS):
                 raise ValueError("a field is there twice")
             entry = [entry[field] for field in _FIELDS]
         # The reference takes a list of the three, too.

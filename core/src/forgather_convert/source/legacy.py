@@ -64,14 +64,14 @@ def without_second_names(
     return {name: ref for name, ref in tensors.items() if not (is_tied and name == _HEAD)}
 
 
-def current_tensor_name(name: str) -> str:
+def normalize_tensor_name(name: str) -> str:
     """The name that a Forgather tensor has today."""
     return _EMBEDDING if name == _OLD_EMBEDDING else name
 
 
-def current_tensors(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
+def normalize_tensors(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
     """A Forgather checkpoint's tensors by the names that they have today."""
-    return {current_tensor_name(name): ref for name, ref in tensors.items()}
+    return {normalize_tensor_name(name): ref for name, ref in tensors.items()}
 
 
 def _is_of_the_framework(config: SourceConfig) -> bool:
@@ -97,7 +97,7 @@ def _without_settings(config: SourceConfig, hyperparameters: Collection[str]) ->
     return {name: value for name, value in config.items() if name not in dropped}
 
 
-def current_config(
+def normalize_config(
     config: SourceConfig,
     tensors: Mapping[str, TensorRef | Expression],
     hyperparameters: Collection[str] = (),
