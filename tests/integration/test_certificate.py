@@ -17,6 +17,7 @@ from forgather_convert import (
     ValidationError,
     convert,
 )
+from forgather_convert.compare import conversion_configs
 from forgather_convert.logit_check.positions import Limit
 from forgather_convert.models.loading import load_model
 from forgather_convert.reporting.certificate import describe_certificate, is_verified
@@ -256,7 +257,7 @@ def test_limits_that_only_one_side_has_are_refused(
         is_forgather = config.model_type.startswith("forgather")
         return frozenset({Limit(10**6, "window")} if is_forgather else ())
 
-    monkeypatch.setattr(conversion, "limits_of", limits_of)
+    monkeypatch.setattr(conversion_configs, "limits_of", limits_of)
     source = write_hf_model(tmp_path / "hf", LLAMA)
     with pytest.raises(ValidationError, match="past no length, and the result past the window"):
         convert(source, tmp_path / "fg", ConvertOptions(logit_check=False))
