@@ -75,7 +75,7 @@ def test_console_lines_to_forgather(source: Path, tmp_path: Path) -> None:
         "Auto-detected dtype from source model: bfloat16",
         "Converting HuggingFace model to Forgather format",
         *COMPARED,
-        "The source's logits are those of LlamaForCausalLM of transformers; the result's, of its "
+        "Code run for the source: LlamaForCausalLM of transformers; for the result: its "
         "generated code",
         f"Conversion complete: {tmp_path / 'fg'}",
         closing_line(tmp_path / "fg", "llama", source),
@@ -94,8 +94,7 @@ def test_console_lines_to_hugging_face(family: str, name: str, tmp_path: Path) -
         f"Using the weights of {tmp_path / 'fg'} itself; it has no checkpoint-N",
         f"Converting Forgather model to HuggingFace {name}",
         *COMPARED,
-        f"The source's logits are those of its own code; the result's, of {name}ForCausalLM of "
-        "transformers",
+        f"Code run for the source: its own code; for the result: {name}ForCausalLM of transformers",
         f"Conversion complete: {tmp_path / 'back'}",
         closing_line(tmp_path / "back", family, tmp_path / "fg"),
     ]

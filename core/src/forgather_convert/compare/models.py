@@ -1,4 +1,4 @@
-"""Opens a directory as one of two models that are compared."""
+"""Opens a directory as one of two models to compare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,14 +25,14 @@ from forgather_convert.tensors.parameters import ModelParameters
 
 @dataclass(frozen=True)
 class OpenModel:
-    """A model that is read from its own directory alone.
+    """A model read from its own directory alone.
 
     Attributes:
-        detection: What the directory holds.
-        hooks: The family.
-        source: The model that a conversion reads.
-        parameters: What its checkpoints hold.
-        state: Its weights, by the names that they have today, of tied ones the first only.
+        detection: The content of the directory.
+        hooks: The converter of its family.
+        source: The model, as the source of a conversion.
+        parameters: The parameters in its checkpoints.
+        state: Its weights by their current names; of tied ones only the first.
     """
 
     detection: Detection
@@ -57,7 +57,7 @@ class OpenModel:
         )
 
     def checked(self, name: str) -> CheckedModel:
-        """The model as one of a logit check, by a name for messages."""
+        """The model for a logit check, with a name for messages."""
         return CheckedModel(
             name=name,
             load=lambda: self.source.load(self.state),
@@ -71,12 +71,12 @@ class OpenModel:
 def open_model(
     path: Path, options: ConvertOptions, converter: HFConverter | None = None
 ) -> OpenModel:
-    """Opens a model directory of either kind; headers and configs are read.
+    """Opens a model directory of either kind; reads headers and configs.
 
     Args:
         path: The directory.
-        options: What a conversion of it would be asked.
-        converter: The converter of its family; without it, one is looked up.
+        options: The options of a conversion of it.
+        converter: The converter of its family; by default, it is looked up.
 
     Raises:
         ForgatherConvertError: It cannot be read.
@@ -103,7 +103,7 @@ def open_model(
 def _without_second_names(
     tensors: Mapping[str, Expression], parameters: ModelParameters
 ) -> dict[str, Expression]:
-    """A model's tensors, of each tied pair one; both where they are stored and differ."""
+    """A model's tensors; one of each tied pair, or both if both are stored and differ."""
     state = dict(tensors)
     for second, first in parameters.tied.items():
         if second not in state:
