@@ -406,8 +406,8 @@ def describe(expression: Expression) -> str:
             words = f"permute to {format_shape(dims)}"
         case Reshape(_, shape):
             words = f"reshape to {format_shape(shape)}"
-        case Cast(_, dtype):
-            words = f"cast to {dtype}"
+        case Cast(value, dtype):
+            words = f"cast {value.dtype} to {dtype}"
         case ResizeRows(_, size, _, rows, _):
             words = f"resize to {size} rows, set {len(rows)}"
         case BlockScaled(_, _, block, dtype):
