@@ -134,7 +134,7 @@ def test_the_allow_list(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConverterError, match="switched off"):
         resolve_converter("shared_type", converter="vendor-d")
     monkeypatch.setenv("FORGATHER_CONVERTERS", "")
-    with pytest.raises(UnsupportedModelError, match="Installed are: none"):
+    with pytest.raises(UnsupportedModelError, match="Installed converters: none"):
         resolve_converter("shared_type")
     assert imported(site) == {"vendor-e"}
 
