@@ -76,6 +76,8 @@ def test_a_plugin_is_complete(name: str) -> None:
     directory = ROOT / "plugins" / name
     content = project(directory)["project"]
     assert content["dependencies"] == ["forgather-convert>=0.1,<1"]
+    assert {"readme", "license", "keywords", "classifiers", "urls"} <= content.keys()
+    assert {*content["entry-points"]["forgather.converters"]} <= {*content["keywords"]}
     (package,) = (directory / "src").iterdir()
     assert (directory / "README.md").is_file()
     assert (package / "py.typed").is_file()

@@ -197,7 +197,9 @@ def test_the_advice_of_the_error_works_with_a_directory_of_wheels(core: WheelEnv
     """With no index, so that nothing else can have been installed."""
     source, destination = core.work / "mistral", core.work / "advised"
     error = core.forgather("convert", source, destination, fails=True).stderr
-    advice = re.search(r"'pip (install [\w-]+)', with '(--find-links) DIR'", " ".join(error.split()))
+    advice = re.search(
+        r"'pip (install [\w-]+)', with '(--find-links) DIR'", " ".join(error.split())
+    )
     assert advice, error
     core.pip(*advice[1].split(), "--no-index", advice[2], core.dist)
     core.forgather("convert", source, destination)
