@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -146,6 +147,31 @@ def test_what_is_known_of_tools_says_from_where() -> None:
             assert match[1] in environments, row
         else:
             assert re.match(r"once: 20\d\d-\d\d-\d\d\b", row), row
+
+
+def test_messages_are_quoted_as_they_are() -> None:
+    """In the page on what to do about them, but for those of other programs."""
+    page = (DOCS / "troubleshooting.md").read_text().partition("## Loading the result")[0]
+    quoted = re.findall(r'"([^"]+)"\*\*', " ".join(page.split()))
+    assert len(quoted) > 40
+    known = "\n".join(texts(Path(forgather_convert.__file__).parent))
+    unknown = [
+        text for text in quoted if not all(part.strip(" .") in known for part in text.split("..."))
+    ]
+    assert unknown == []
+
+
+def texts(directory: Path) -> Iterator[str]:
+    """All texts in the code below a directory, with dots for what is put into them."""
+    for path in directory.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "..." for part in node.values
+                ]
+                yield "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def test_examples_import_what_there_is() -> None:
