@@ -10,7 +10,7 @@ from forgather_convert.converter_tools.tiny_models import TINY_SIZES, TINY_TOKEN
 from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import registered_classes
-from forgather_convert.reporting.proof import describe_proof
+from forgather_convert.reporting.certificate import describe_certificate
 from forgather_convert_gpt.gpt2 import GPT2
 from forgather_convert_llama.llama import Llama
 from support.converting import read_config
@@ -50,7 +50,7 @@ def test_an_alias_is_the_same_architecture(model_type: str, is_tied: bool, tmp_p
     there = convert(tmp_path / "hf", tmp_path / "fg", converter=converter)
     back = convert(tmp_path / "fg", tmp_path / "back", converter=converter)
     for result in (there, back):
-        assert describe_proof(result).startswith("Verified on 5 runs")
+        assert describe_certificate(result).startswith("Verified on 5 runs")
     assert there.logits is not None
     registered = registered_classes(model_type)
     if registered is not None:

@@ -330,7 +330,7 @@ def test_command(hf: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert "Hugging Face, qwen3, Qwen3ForCausalLM" in result.stdout
     assert "12, in 1 of 3 layers" in result.stdout
-    assert "nothing stands in its way" in result.stdout
+    assert "no problems found" in result.stdout
     assert "\nmodel.layers.{0..2}.self_attn.q_proj.weight f32 [64, 64]\n" in result.stdout
 
 

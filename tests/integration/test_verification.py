@@ -365,4 +365,4 @@ def test_initialization_is_no_difference(fg: Path, tmp_path: Path) -> None:
     assert verification.are_equal
     result = forgather("verify", "--no-logit-check", fg, other)
     assert result.returncode == 0
-    assert "initializer_range: 0.02 in A, 0.5 in B (only for new weights" in result.stdout
+    assert "initializer_range: 0.02 in A, 0.5 in B (affects new weights only" in result.stdout

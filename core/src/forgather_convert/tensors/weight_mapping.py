@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from forgather_convert.errors import ConverterError
-from forgather_convert.tensors.names import compile_pattern, placeholders, strip_placeholders
+from forgather_convert.tensors.names import NamePatterns, placeholders, strip_placeholders
 from forgather_convert.tensors.notation import Step, WeightMappingDict
 from forgather_convert.tensors.operations import (
     Operation,
@@ -129,20 +130,23 @@ class WeightMapping:
             result[key] = steps or rule.destinations[0]
         return result
 
+    @cached_property
+    def source_patterns(self) -> NamePatterns[Rule]:
+        """The names that tensors can have before, each with its rule."""
+        return NamePatterns((pattern, rule) for rule in self.rules for pattern in rule.sources)
+
     def renamer(self) -> Callable[[str], str | None]:
         """A function that maps a name; ``None`` where no rule only renames it."""
-        renames = [
-            (compile_pattern(rule.sources[0]), rule.destinations[0])
-            for rule in self.rules
-            if not rule.operations
-        ]
+        renames = NamePatterns(
+            (rule.sources[0], rule.destinations[0]) for rule in self.rules if not rule.operations
+        )
 
         def rename(name: str) -> str | None:
-            for pattern, destination in renames:
-                match = pattern.fullmatch(name)
-                if match:
-                    return destination.format_map(match.groupdict())
-            return None
+            found = renames.find(name)
+            if found is None:
+                return None
+            destination, numbers = found
+            return destination.format_map(numbers)
 
         return rename
 

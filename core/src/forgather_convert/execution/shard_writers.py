@@ -1,9 +1,9 @@
-"""Several processes that write the files of one conversion, as torchrun starts them.
+"""Several processes, started by torchrun, that write the weights files of one conversion.
 
-The first one plans, checks and moves the result to its place; all of them write weights files.
-They tell each other how far they are in rounds, which a thread of each takes part in as long as
-its process lives: when one fails, all hear of it in the next round, and when one is lost, the
-round fails. No process waits for another longer than a round may take.
+The first process plans, checks and commits; all of them write weights files. A thread of each
+process exchanges status reports with the others in rounds, as long as the process lives: if one
+fails, all learn of it in the next round, and if one is lost, the round fails. No process waits for
+another longer than a round may take.
 """
 
 import os
@@ -30,11 +30,11 @@ from forgather_convert.execution.rank import Rank
 from forgather_convert.execution.staging import staging_directory
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
 
-#: How long a process may not answer, in seconds: while it starts, and in a round.
+#: How long a process may take to start or to answer in a round, in seconds.
 _TIMEOUT = 300
 #: The time between two rounds, in seconds.
 _INTERVAL = 0.2
-#: How long files may still be written after a process was lost, in seconds.
+#: How long a lost process may go on writing, in seconds.
 _GRACE = 2.0
 
 
@@ -45,13 +45,13 @@ class _Phase(Enum):
     WRITING = "writing"
     WRITTEN = "written"
     DONE = "done"
-    #: It writes no more, because it failed or because another one did.
+    #: It has stopped writing, because it or another one failed.
     STOPPED = "stopped"
 
 
 @dataclass(frozen=True)
 class _Report:
-    """What a process says in a round.
+    """The status of a process in a round.
 
     Attributes:
         phase: How far it is.
@@ -66,12 +66,12 @@ class _Report:
 
 @dataclass(frozen=True)
 class _Share:
-    """What a process is to write.
+    """The part of a conversion that one process writes.
 
     Attributes:
-        working_directory: Where the first process was started; the source's paths begin there.
-        destination: The place of the result.
-        directory: Where the files are written.
+        working_directory: The first process's; the source's paths are relative to it.
+        destination: The destination of the conversion.
+        directory: The directory that the files are written to.
         shards: The files.
     """
 
@@ -81,14 +81,14 @@ class _Share:
     shards: tuple[ShardPlan, ...]
 
 
-class Team:
-    """The processes of one conversion, as one of them sees them. Used as a context.
+class ShardWriters:
+    """The processes of one conversion, from the point of view of one. A context manager.
 
     Args:
-        rank: Which of them this one is.
+        rank: Which of them this process is.
 
     Raises:
-        ProcessError: The others do not come.
+        ProcessError: The other processes did not connect.
     """
 
     def __init__(self, rank: Rank) -> None:
@@ -101,15 +101,15 @@ class Team:
         self._lost: str | None = None
         self._thread = threading.Thread(target=self._take_rounds, name="rounds", daemon=True)
 
-    def __enter__(self) -> "Team":
+    def __enter__(self) -> "ShardWriters":
         import torch.distributed as dist
 
         try:
             dist.init_process_group("gloo", timeout=timedelta(seconds=_TIMEOUT))
         except (RuntimeError, ValueError, OSError) as error:
             raise ProcessError(
-                f"The {self.rank.count} processes of which this is number {self.rank.number} did "
-                f"not come together: {error}. Start them with torchrun, or unset RANK and "
+                f"The {self.rank.count} processes, of which this is number {self.rank.number}, "
+                f"could not connect: {error}. Start them with torchrun, or unset RANK and "
                 "WORLD_SIZE to convert with one process."
             ) from error
         self._thread.start()
@@ -126,21 +126,21 @@ class Team:
         if error is not None:
             self._stop(error)
         elif self.rank.number == 0:
-            self._say(phase=_Phase.DONE)
+            self._report_status(phase=_Phase.DONE)
         self._thread.join(_TIMEOUT)
-        # Where others are gone, there is no orderly end.
+        # If other processes are gone, the group cannot be shut down in order.
         with suppress(RuntimeError):
             dist.destroy_process_group()
 
     def execute(self, plan: ConversionPlan, directory: Path, progress: Progress) -> None:
-        """What :func:`executor.execute` does, together; for the first process.
+        """Does what :func:`executor.execute` does, with all processes; called by the first.
 
-        When it raises, no process writes any more.
+        If it raises, all processes have stopped writing.
 
         Args:
-            plan: What to write.
-            directory: Where; all processes must see the same directory.
-            progress: Called with the number of bytes after each part.
+            plan: The plan.
+            directory: An existing directory, the same for all processes.
+            progress: Called with the number of bytes written since the last call.
 
         Raises:
             ProcessError: Another process failed or was lost.
@@ -158,7 +158,7 @@ class Team:
             place = resolve_destination(plan.destination)
             shares = divide(plan.shards, self.rank.count)
             self._shares = tuple(_Share(Path.cwd(), place, directory, shards) for shards in shares)
-            self._say(phase=_Phase.PLANNED)
+            self._report_status(phase=_Phase.PLANNED)
             self._wait(lambda: self._share is not None)
             self._write(shares[0], directory, show)
             self._wait(self._have_all_written, show)
@@ -169,15 +169,15 @@ class Team:
             self._wait_for_the_end_of_writing()
             raise
 
-    def take_part(self) -> None:
-        """Writes what the first process gives to this one, and waits until all is done.
+    def run_worker(self) -> None:
+        """Writes the files assigned to this process, and waits for the conversion to end.
 
-        The process moves to the first one's working directory. If a process is lost, it may be
-        the first one: what that leaves is removed.
+        Changes to the first process's working directory. If the first process is lost, what it
+        left is removed.
 
         Raises:
             ProcessError: Another process failed or was lost.
-            ForgatherConvertError: This one failed; the first one reports it.
+            ForgatherConvertError: This process failed; the first one reports it.
         """
         self._wait(lambda: self._share is not None or self._is_done())
         share = self._share
@@ -186,8 +186,8 @@ class Team:
         os.chdir(share.working_directory)
         if not share.directory.is_dir():
             raise DestinationError(
-                f"{share.directory} is not there. The destination must be on a file system that "
-                "all hosts share, under the same path."
+                f"{share.directory} does not exist on this host. The destination must be on a "
+                "file system that all hosts share, under the same path."
             )
         try:
             self._write(share.shards, share.directory, lambda: None)
@@ -196,7 +196,7 @@ class Team:
             self._stop(error)
             self._wait_for_the_end_of_writing()
             if self._lost is not None:
-                # Where the first process is still there, it has the directory.
+                # If the first process is still alive, it holds the directory's lock.
                 with suppress(DestinationError), staging_directory(share.destination):
                     pass
             raise
@@ -206,15 +206,15 @@ class Team:
     ) -> None:
         def count(size: int) -> None:
             self._raise_if_failed()
-            self._say(written=self._report.written + size)
+            self._report_status(written=self._report.written + size)
             show()
 
-        self._say(phase=_Phase.WRITING)
+        self._report_status(phase=_Phase.WRITING)
         write_shards(shards, directory, count)
-        # The first process could not: the bytes may still be in this host's memory.
+        # The first process cannot do it: the bytes may still be in this host's memory.
         for shard in shards:
             flush(directory / shard.file_name)
-        self._say(phase=_Phase.WRITTEN)
+        self._report_status(phase=_Phase.WRITTEN)
 
     def _have_all_written(self) -> bool:
         return all(report.phase is _Phase.WRITTEN for report in self._reports)
@@ -222,7 +222,7 @@ class Team:
     def _is_done(self) -> bool:
         return self._reports[0].phase is _Phase.DONE
 
-    def _say(
+    def _report_status(
         self, phase: _Phase | None = None, written: int | None = None, error: str | None = None
     ) -> None:
         with self._changed:
@@ -235,9 +235,9 @@ class Team:
             )
 
     def _stop(self, error: BaseException) -> None:
-        # What was heard from others is not this one's failure.
+        # A failure reported by another process is not this one's.
         text = None if isinstance(error, ProcessError) else _describe(error)
-        self._say(phase=_Phase.STOPPED, error=text)
+        self._report_status(phase=_Phase.STOPPED, error=text)
 
     def _wait(self, condition: Callable[[], bool], show: Callable[[], None] | None = None) -> None:
         while not condition():
@@ -258,8 +258,8 @@ class Team:
                 raise ProcessError(f"Process {number} of {self.rank.count} failed. {report.error}")
         if self._lost is not None:
             raise ProcessError(
-                f"A process of {self.rank.count} was lost: {self._lost}. Look at what torchrun "
-                "says of it. Nothing was written."
+                f"One of {self.rank.count} processes was lost: {self._lost}. torchrun's output "
+                "may say why. Nothing was written."
             )
         if any(report.phase is _Phase.STOPPED for report in self._reports):
             raise ProcessError("Another process has stopped. Nothing was written.")
@@ -268,14 +268,14 @@ class Team:
         try:
             while self._take_round():
                 time.sleep(_INTERVAL)
-        # Whatever the connection raises.
+        # The connection may raise anything.
         except Exception as error:
             self._lost = " ".join(str(error).split())
         with self._changed:
             self._changed.notify_all()
 
     def _take_round(self) -> bool:
-        """Exchanges reports; gives whether there will be another round."""
+        """Exchanges status reports; returns whether there will be another round."""
         import torch.distributed as dist
 
         gathered: list[_Report | None] = [None] * self.rank.count
@@ -293,18 +293,18 @@ class Team:
 
 
 def _check_files(plan: ConversionPlan, directory: Path) -> None:
-    """Refuses what others have written to another file system.
+    """Refuses files that another process wrote to a different file system.
 
     Raises:
-        DestinationError: A file is not there, or not as large as it should be.
+        DestinationError: A file is missing or does not have its planned size.
     """
     for shard in plan.shards:
         path = directory / shard.file_name
         size = path.stat().st_size if path.exists() else -1
         if size < 0 or (shard.header is not None and size != shard.num_bytes):
             raise DestinationError(
-                f"{path} was written by another process, but is not here. The destination must be "
-                "on a file system that all hosts share, under the same path."
+                f"{path} was written by another process but does not exist on this host. The "
+                "destination must be on a file system that all hosts share, under the same path."
             )
 
 

@@ -1,4 +1,4 @@
-"""The certificate of a conversion: what was run and compared, and what was found."""
+"""The certificate of a conversion: what was run and compared, and the result."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
@@ -15,8 +15,8 @@ def is_verified(result: ConversionResult) -> bool:
     return logits is not None and logits.is_own_code and logits.num_undefined < logits.num_logits
 
 
-def describe_proof(result: ConversionResult) -> str:
-    """What was run and compared, in few sentences; the first says what came of it."""
+def describe_certificate(result: ConversionResult) -> str:
+    """What was run and compared, in a few sentences; the first one is the conclusion."""
     return " ".join(_sentences(result))
 
 
@@ -26,20 +26,22 @@ def _sentences(result: ConversionResult) -> Iterator[str]:
         yield (
             "Not verified: the logit check was skipped (--no-logit-check)."
             if configs is not None
-            else "Not verified: the logits were not compared, which needs PEFT and no "
-            "--no-logit-check. Every tensor of the adapter was copied or reordered exactly."
+            else "Not verified: the logits were not compared (PEFT is not installed, or "
+            "--no-logit-check was given). Every tensor of the adapter was copied or reordered "
+            "exactly."
         )
     elif logits.num_undefined == logits.num_logits:
-        yield "Not verified: the source's logits are not numbers."
+        yield "Not verified: none of the source's logits is finite."
     elif not logits.is_own_code:
         yield (
-            "Not verified against the source's own code, which is not the standard code and did "
-            f"not run (--trust-remote-code runs it). With the standard code, {_finding(result)}."
+            "Not verified against the source's own code, which differs from the standard "
+            "code and did not run (--trust-remote-code runs it). With the standard code, "
+            f"{_agreement(result)}."
         )
     elif logits.are_equal:
-        yield f"Verified {_finding(result)}."
+        yield f"Verified {_agreement(result)}."
     else:
-        yield f"Verified within {logits.tolerance:g} {_finding(result)}."
+        yield f"Verified within {logits.tolerance:g} {_agreement(result)}."
     if configs is not None:
         yield (
             f"Configs were not compared: {configs.not_compared}"
@@ -50,7 +52,7 @@ def _sentences(result: ConversionResult) -> Iterator[str]:
         yield from _remarks(logits)
 
 
-def _finding(result: ConversionResult) -> str:
+def _agreement(result: ConversionResult) -> str:
     """``on 5 runs over 83 positions: logits bit-identical to the source's``."""
     logits, vocabulary = result.logits, result.plan.vocabulary
     assert logits is not None
@@ -60,24 +62,24 @@ def _finding(result: ConversionResult) -> str:
     whose = "the source's"
     if logits.cast is not None:
         whose = f"those of the source cast to {logits.cast.dtype}"
-    found = (
+    agreement = (
         f"bit-identical to {whose}"
         if logits.are_equal
         else f"within {logits.max_difference:g} of {whose}"
     )
     runs = f"{len(logits.runs)} run{'' if len(logits.runs) == 1 else 's'}"
     positions = f"{logits.num_tokens} position{'' if logits.num_tokens == 1 else 's'}"
-    return f"on {runs} over {positions}: {what} {found}"
+    return f"on {runs} over {positions}: {what} {agreement}"
 
 
 def _remarks(logits: "LogitComparison") -> Iterator[str]:
     if 0 < logits.num_undefined < logits.num_logits:
         yield (
-            f"{logits.num_undefined} of {logits.num_logits} logits are not numbers and were not "
-            "compared."
+            f"{logits.num_undefined} of {logits.num_logits} logits are NaN and were not compared."
         )
     if logits.not_covered:
         yield f"Not reached: {', '.join(map(str, logits.not_covered))}."
+    yield from logits.notes
     for whose, code in zip(("The source", "The result"), logits.codes, strict=True):
         if "does not know" in code:
             yield f"{whose} was loaded as {code}."
