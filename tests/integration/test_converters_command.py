@@ -183,7 +183,7 @@ def checked(*arguments: str | Path, code: int, **variables: str) -> dict[str, An
 def test_check_passes_for_the_families(family: str) -> None:
     """With each of its own tiny models."""
     steps = checked(family, code=0)
-    names = resolve_converter(family).tiny_configs()
+    names = resolve_converter(family).get_tiny_configs()
     assert {outcome for outcome, _ in steps.values()} == {"ok"}
     for name in names:
         _, detail = steps[f"a tiny model converts both ways, config '{name}'"]
