@@ -107,14 +107,28 @@ def test_every_status_is_documented(status: Status) -> None:
     assert f"| `{status.value}` |" in COMMAND_LINE
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+PAGES = sorted([*DOCS.parent.glob("*.md"), *DOCS.glob("*.md"), *DOCS.parent.glob("plugins/*/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text()
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)]*)\)", page.read_text()):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
-    if page.name != "README.md":
-        assert f"({page.name})" in (DOCS / "README.md").read_text()
+            linked = page.parent / target if target else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked.read_text()), f"{target}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """What can follow a # in a link to a page: its headings, as GitHub writes them."""
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", outside, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("[a-z]*.md")), ids=lambda page: page.name)
+def test_every_page_is_in_the_table_of_contents(page: Path) -> None:
+    assert f"({page.name})" in (DOCS / "README.md").read_text()
 
 
 def test_what_is_known_of_tools_says_from_where() -> None:

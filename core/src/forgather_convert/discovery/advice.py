@@ -30,14 +30,17 @@ def no_converter_message(
     )
     shown = one_line(model_type[:_LONGEST_NAME])
     message = (
-        f"No converter registered for model type '{shown}'. Installed are: "
+        f"No converter registered for model type '{shown}'. Installed converters: "
         f"{', '.join(enabled) or 'none'}. "
     )
     for converter in installed:
         if converter.model_type == model_type:
             return f"{message}{converter.place} has one, but {converter.problem}"
     if model_type in PUBLISHED_DISTRIBUTIONS:
-        return f"{message}Install its plugin: 'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}'."
+        return (
+            f"{message}Install its plugin: 'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}', "
+            "with '--find-links DIR' if its wheel is in a directory of yours."
+        )
     message += (
         "Install a plugin for the family if you know one that you trust, or name the directory of "
         "a converter with --converter-path."
