@@ -17,7 +17,9 @@ from support.refusals import assert_refused
 
 def model_of(family: str, directory: Path, **fields: Any) -> Path:
     hooks = resolve_converter(family)
-    return write_model(directory, hooks, {**next(iter(hooks.tiny_configs().values())), **fields})
+    return write_model(
+        directory, hooks, {**next(iter(hooks.get_tiny_configs().values())), **fields}
+    )
 
 
 @pytest.mark.parametrize(

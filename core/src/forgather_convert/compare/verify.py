@@ -143,7 +143,10 @@ def _compare_configs(a: ComparedModel, b: ComparedModel) -> tuple[FieldDifferenc
         hf, forgather = (b, a) if a.is_forgather else (a, b)
         rope_fields = tuple(rope_fields_of(hf.source.own_config, hf.hooks, "the config"))
         across = compare_across(
-            hf.source.own_config, forgather.source.own_config, hf.hooks.field_names(), rope_fields
+            hf.source.own_config,
+            forgather.source.own_config,
+            hf.hooks.get_field_names(),
+            rope_fields,
         )
         if a.is_forgather:
             across = tuple(FieldDifference(one.name, one.b, one.a) for one in across)

@@ -185,7 +185,9 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
 
     def validate() -> None:
         completed = complete_with_stored_defaults(config, read_stored_code(found.metadata, config))
-        current = normalize_config(completed, normalize_tensors(tensors), hooks.hyperparameters())
+        current = normalize_config(
+            completed, normalize_tensors(tensors), hooks.get_hyperparameters()
+        )
         hooks.validate_source_config(current, "from_forgather")
 
     problems.attempt(validate)
@@ -234,7 +236,7 @@ def _describe(
 
 
 def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | None:
-    check_dimensions(config, {} if hooks is None else hooks.field_names())
+    check_dimensions(config, {} if hooks is None else hooks.get_field_names())
     if not any(map(config.get, ROPE_FIELDS)):
         return None
     return read_rope(config, config.origin, is_complete=False)

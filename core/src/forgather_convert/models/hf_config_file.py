@@ -26,14 +26,14 @@ def hf_config_fields(
         dtype: The dtype to state.
     """
     everything = config_object.to_dict()
-    names = {*config_object.to_diff_dict(), *hooks.hyperparameters()}
+    names = {*config_object.to_diff_dict(), *hooks.get_hyperparameters()}
     names |= {name for name in config if name in everything}
     fields = {
         name: everything[name]
         for name in names
         if name in everything and not name.startswith("_") and name != "transformers_version"
     }
-    if hooks.has_rope:
+    if hooks.uses_rope():
         for name in ROPE_FIELDS:
             fields.pop(name, None)
     fields.update(rope_fields_of(config_object, hooks, "the config"))

@@ -97,9 +97,14 @@ def _forgather_target(
     code = generate_code(project)
     rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
     fields = forgather_config_fields(
-        detection.config, detection.dtype, project, code, hooks.field_names(), tuple(rope_fields)
+        detection.config,
+        detection.dtype,
+        project,
+        code,
+        hooks.get_field_names(),
+        tuple(rope_fields),
     )
-    tokenizer_class = hooks.tokenizer_class()
+    tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
         fields.setdefault("tokenizer_class", tokenizer_class)
     weights = None
@@ -194,7 +199,7 @@ def _hugging_face_target(
     return HuggingFaceTarget(
         hooks=hooks,
         parameters=parameters_of(
-            lambda: hooks.hf_model_class()(config_object),
+            lambda: hooks.get_hf_model_class()(config_object),
             lambda error: ReferenceClasses.of(hooks).cannot_run(config.origin, error),
         ),
         mapping=hooks.weight_mapping().inverted(),

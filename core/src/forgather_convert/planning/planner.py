@@ -159,7 +159,7 @@ def _vocabulary_writes(
 
 def _field_names(request: PlanRequest) -> Mapping[str, str]:
     """From the source's names of fields to the destination's, where they differ."""
-    names = request.hooks.field_names()
+    names = request.hooks.get_field_names()
     if request.detection.direction is Direction.TO_FORGATHER:
         return names
     return {own_name: name for name, own_name in names.items()}

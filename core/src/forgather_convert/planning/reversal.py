@@ -103,7 +103,7 @@ def _parameters(
     before, after = _fields(source.config_object), _fields(back.config_object)
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
-    model_class = request.hooks.hf_model_class()
+    model_class = request.hooks.get_hf_model_class()
     return parameters_of(lambda: model_class(back.config_object))
 
 
@@ -134,7 +134,7 @@ def _lost_fields(
         return []
     changed = {name for name in config if config[name] != source.config.get(name)}
     if request.options.max_length is not None:
-        names = {**source.config_object.attribute_map, **hooks.field_names()}
+        names = {**source.config_object.attribute_map, **hooks.get_field_names()}
         changed |= {_LONGEST, *names.keys(), *names.values()}
     if changed or written.dtypes != written.source_dtypes or not original.states_dtype:
         # What else is written then says the same for both versions of transformers.

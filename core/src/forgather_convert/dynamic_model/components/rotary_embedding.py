@@ -250,6 +250,15 @@ class InterleavedRotaryEmbedding(RotaryEmbedding):
         return angles.repeat_interleave(2, dim=-1)
 
 
+class WideRotaryEmbedding(RotaryEmbedding):
+    """Where cosines and sines are not rounded: float32, whatever the hidden states are."""
+
+    def forward(
+        self, hidden_states: torch.Tensor, position_ids: torch.Tensor
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        return super().forward(hidden_states.new_empty(0, dtype=torch.float32), position_ids)
+
+
 def rotate_half(heads: torch.Tensor) -> torch.Tensor:
     """Turns ``(a, b)`` into ``(-b, a)``, with ``a`` and ``b`` the halves of the last dimension."""
     middle = heads.shape[-1] // 2
