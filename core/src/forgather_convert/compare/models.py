@@ -1,38 +1,29 @@
-"""Opens a directory as one of two models that are compared."""
+"""One of two models to compare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from forgather_convert.compare.result import VerifiedModel
-from forgather_convert.discovery.choice import converter_for, is_family
-from forgather_convert.discovery.extensions import load_extensions
-from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.extensions import CORE_FORMATS, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.logit_check.logits import CheckedModel
 from forgather_convert.models.model import SourceModel
-from forgather_convert.models.targets import read_source
-from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.plausible_size import check_against_tensors
-from forgather_convert.source.detection import Detection, detect
-from forgather_convert.source.directory_check import check_json_files
-from forgather_convert.source.other_weights import refuse_other_weights
+from forgather_convert.models.opening import ModelRequest, open_model
+from forgather_convert.source.detection import Detection
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
 
 
 @dataclass(frozen=True)
-class OpenModel:
-    """A model that is read from its own directory alone.
+class ComparedModel:
+    """A model read from its own directory alone.
 
     Attributes:
-        detection: What the directory holds.
-        hooks: The family.
-        source: The model that a conversion reads.
-        parameters: What its checkpoints hold.
-        state: Its weights, by the names that they have today, of tied ones the first only.
+        detection: The content of the directory.
+        hooks: The converter of its family.
+        source: The model, as the source of a conversion.
+        parameters: The parameters in its checkpoints.
+        state: Its weights by their current names; of tied ones only the first.
     """
 
     detection: Detection
@@ -57,7 +48,7 @@ class OpenModel:
         )
 
     def checked(self, name: str) -> CheckedModel:
-        """The model as one of a logit check, by a name for messages."""
+        """The model for a logit check, with a name for messages."""
         return CheckedModel(
             name=name,
             load=lambda: self.source.load(self.state),
@@ -68,42 +59,23 @@ class OpenModel:
         )
 
 
-def open_model(
-    path: Path, options: ConvertOptions, converter: HFConverter | None = None
-) -> OpenModel:
-    """Opens a model directory of either kind; headers and configs are read.
-
-    Args:
-        path: The directory.
-        options: What a conversion of it would be asked.
-        converter: The converter of its family; without it, one is looked up.
+def read_compared(request: ModelRequest) -> ComparedModel:
+    """Opens a model directory of either kind; reads headers and configs.
 
     Raises:
         ForgatherConvertError: It cannot be read.
     """
-    extensions = load_extensions(options.use_plugins, path)
-    detection = detect(
-        path,
-        options,
-        ExtensionCalls(CORE_FORMATS, extensions).open_weights,
-        lambda model_type: is_family(model_type, path, options, converter),
-    )
-    hooks = converter_for(detection.model_type, path, options, converter)
-    hooks = hooks.with_extensions(extensions)
-    refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
-    check_json_files(detection.metadata_directory)
-    check_against_tensors(detection.config, detection.checkpoint.tensors)
-    source = read_source(detection, hooks, options).model
+    opened = open_model(request)
+    source = opened.read().model
     parameters = source.parameters()
-    return OpenModel(
-        detection, hooks, source, parameters, _without_second_names(source.tensors, parameters)
-    )
+    state = _without_second_names(source.tensors, parameters)
+    return ComparedModel(opened.detection, opened.hooks, source, parameters, state)
 
 
 def _without_second_names(
     tensors: Mapping[str, Expression], parameters: ModelParameters
 ) -> dict[str, Expression]:
-    """A model's tensors, of each tied pair one; both where they are stored and differ."""
+    """A model's tensors; one of each tied pair, or both if both are stored and differ."""
     state = dict(tensors)
     for second, first in parameters.tied.items():
         if second not in state:

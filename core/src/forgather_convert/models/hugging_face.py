@@ -32,7 +32,7 @@ from forgather_convert.source.quantization import (
     without_quantization,
 )
 from forgather_convert.tensors.expressions import Expression, stored
-from forgather_convert.tensors.names import collapse_names, compile_pattern
+from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
@@ -175,13 +175,12 @@ def _refuse_loaded_form(
     detection: Detection, parameters: ModelParameters, mapping: WeightMapping
 ) -> None:
     """Refuses what transformers 5 saves if it is told not to give weights their stored form."""
-    patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
     loaded = [
         name
         for name in detection.checkpoint.tensors
         if name in parameters.loaded_names
         and not parameters.is_unread(name)
-        and not any(pattern.fullmatch(name) for pattern in patterns)
+        and name not in mapping.source_patterns
     ]
     if loaded:
         raise MappingError(

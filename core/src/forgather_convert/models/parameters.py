@@ -64,9 +64,9 @@ def parameters_of(
         loaded_names=saved.loaded_names,
         kept_in_float32=_kept_in_float32(model, saved.names),
     )
-    error = None if failure is None else error_in_run(model)
-    if failure is not None and error is not None:
-        raise failure(error) from error
+    problem = None if failure is None else error_in_run(model)
+    if failure is not None and problem is not None:
+        raise failure(problem) from problem
     return parameters
 
 
