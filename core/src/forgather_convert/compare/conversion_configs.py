@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.compare.configs import (
-    BOOKKEEPING,
+    NOT_COMPARED,
     READ_BY_TRANSFORMERS,
     compare_across,
     compare_configs,
@@ -136,7 +136,7 @@ def _lost_from_forgather(
     }
     if destination.original_config is not None:
         before.update(parse_config(destination.original_config.text, CONFIG_FILE))
-    known = {*type(hf)().to_dict(), *hf.attribute_map, *BOOKKEEPING} - READ_BY_TRANSFORMERS
+    known = {*type(hf)().to_dict(), *hf.attribute_map, *NOT_COMPARED} - READ_BY_TRANSFORMERS
     known |= {*rope_fields_of(hf, destination.hooks, fields.origin)}
     for name, value in fields.items():
         if name not in known and not (name in before and is_same_value(before[name], value)):

@@ -11,7 +11,7 @@ from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.families.hyperparameters import OPTIONAL_HYPERPARAMETERS, STANDARD
 from forgather_convert.families.transformers_classes import model_class
-from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.config_file import BOOKKEEPING, SourceConfig
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.family_mapping import family_mapping
 from forgather_convert.tensors.notation import WeightMappingDict
@@ -25,15 +25,7 @@ _LONGEST = "max_position_embeddings"
 _PARTIAL = "partial_rotary_factor"
 
 #: Fields of a Forgather config that mean nothing in a Hugging Face one.
-FORGATHER_FIELDS: tuple[str, ...] = (
-    "architectures",
-    "auto_map",
-    "model_type",
-    "hf_model_type",
-    "transformers_version",
-    "torch_dtype",
-    "dtype",
-)
+FORGATHER_FIELDS = BOOKKEEPING | {"hf_model_type"}
 
 
 class HFConverter(ConverterHooks):

@@ -135,6 +135,10 @@ class Inspection:
         components: The parameters by component.
         files: The files beside each other in the directory; sub-directories are not looked into.
         checkpoints: The ``checkpoint-N``, the highest number first.
+        carried: The tensors of the original that the model itself does not use, in files of their
+            own.
+        links_out: The files that a conversion does not copy unless it is asked to, since they are
+            links to somewhere else, and where they are.
         origin: Where it was converted from.
         converter: What would convert it.
         problems: What would stop the conversion, as far as names, configs and headers tell.
@@ -157,6 +161,8 @@ class Inspection:
     components: tuple[ComponentSize, ...]
     files: tuple[File, ...]
     checkpoints: tuple[CheckpointContents, ...]
+    carried: tuple[TensorRef, ...]
+    links_out: Mapping[str, Path]
     origin: Origin | None
     converter: UsedConverter | None
     problems: tuple[str, ...]

@@ -8,6 +8,7 @@ from typing import Any
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
+from forgather_convert.source.config_file import DTYPE_FIELDS
 from forgather_convert.source.rope import ROPE_FIELDS
 
 
@@ -73,7 +74,7 @@ def restored_config(
     updated = dict(content)
     for name, value in changed.items():
         if name == "dtype":
-            stated = [field for field in ("dtype", "torch_dtype") if field in content]
+            stated = [field for field in DTYPE_FIELDS if field in content]
             updated.update(dict.fromkeys(stated or ["dtype"], value))
         elif name in current:
             updated[name] = value

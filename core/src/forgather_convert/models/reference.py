@@ -16,7 +16,7 @@ from typing import Any
 from forgather_convert.errors import SourceError, UnsupportedModelError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
-from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.config_file import DTYPE_FIELDS, SourceConfig
 from forgather_convert.source.rope import (
     LOCAL_BASE,
     LOCAL_KIND,
@@ -248,9 +248,7 @@ def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
     The copy is deep, because config classes modify what they are given.
     """
     return {
-        name: copy.deepcopy(value)
-        for name, value in fields.items()
-        if name not in ("dtype", "torch_dtype")
+        name: copy.deepcopy(value) for name, value in fields.items() if name not in DTYPE_FIELDS
     }
 
 

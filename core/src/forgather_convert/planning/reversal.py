@@ -20,16 +20,19 @@ from forgather_convert.models.original_config import original_config_of
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.targets import written_fields
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.source.config_file import SourceConfig, is_same_value, parse_config
+from forgather_convert.source.config_file import (
+    BOOKKEEPING,
+    DTYPE_FIELDS,
+    SourceConfig,
+    is_same_value,
+    parse_config,
+)
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 
 _LONGEST = "max_position_embeddings"
-_DTYPES = ("dtype", "torch_dtype")
-#: What a config object has beside the fields that a model is built from.
-_BOOKKEEPING = (*_DTYPES, "architectures", "auto_map", "model_type", "transformers_version")
 
 
 def check_reversible(
@@ -109,7 +112,7 @@ def _parameters(
 
 def _fields(config_object: Any) -> dict[str, Any]:
     fields = config_object.to_dict()
-    return {name: fields[name] for name in fields if name not in _BOOKKEEPING}
+    return {name: fields[name] for name in fields if name not in BOOKKEEPING}
 
 
 def _lost_fields(
@@ -138,7 +141,7 @@ def _lost_fields(
         changed |= {_LONGEST, *names.keys(), *names.values()}
     if changed or written.dtypes != written.source_dtypes or not original.states_dtype:
         # What else is written then says the same for both versions of transformers.
-        changed |= {*original.rope_fields, *_DTYPES}
+        changed |= {*original.rope_fields, *DTYPE_FIELDS}
     before, after = parse_config(text, ""), parse_config(restored, "")
     return [
         (name, before.get(name), after.get(name))

@@ -280,10 +280,11 @@ def apply_rotary(
 
     ``turn`` is the rotation by a right angle: :func:`rotate_pairs` for interleaved angles. The
     result lies in memory as ``heads`` does. Where there are angles for the first dimensions only,
-    it is that of :func:`apply_partial_rotary`.
+    it is that of :func:`apply_partial_rotary`. A head of one dimension gets two, for it has two
+    angles.
     """
     cos, sin = position_embeddings
-    if cos.shape[-1] != heads.shape[-1]:
+    if cos.shape[-1] < heads.shape[-1]:
         return apply_partial_rotary(heads, position_embeddings, turn)
     return (heads * cos) + (turn(heads) * sin)
 
