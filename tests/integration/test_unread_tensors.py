@@ -26,6 +26,7 @@ from forgather_convert.tensors.expressions import Stored
 from forgather_convert.testing import TINY_DECODER
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.models import read_weights, write_model, write_weights
+from support.early_planning import planned_early
 from support.log import logged
 from support.models import load_forgather
 
@@ -279,3 +280,41 @@ def test_what_no_class_passes_over_is_an_error(tmp_path: Path) -> None:
     source = source_with(tmp_path / "hf", TINY_DECODER, with_more)
     with pytest.raises(MappingError, match="eh_proj"):
         convert(source, tmp_path / "fg", converter=OldConverter())
+
+
+@pytest.mark.parametrize("change", [without_prefix, with_predictor])
+def test_they_are_planned_before_the_class_is_known(
+    change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By names and headers alone, and the class confirms it."""
+    source = source_with(tmp_path / "hf", TINY_DECODER, change, shards=2)
+    for one, other in (("hf", "fg"), ("fg", "back")):
+        places = tmp_path / one, tmp_path / other
+        early, planned = planned_early(
+            monkeypatch, *places, ConvertOptions(), converter=OldConverter()
+        )
+        assert early is not None
+        assert early.shards == planned.shards
+    assert differences(source, tmp_path / "back") == []
+
+
+def test_a_layer_that_looks_like_the_models_is_carried_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the class knows that it does not read it: what was written early goes away."""
+    norm = "model.layers.9.input_layernorm.weight"
+
+    def with_layer(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(2)
+        return {**state, norm: torch.randn(100_000, generator=generator)}
+
+    source = source_with(tmp_path / "hf", TINY_DECODER, with_layer, shards=2)
+    early, planned = planned_early(
+        monkeypatch, source, tmp_path / "fg", ConvertOptions(), converter=OldConverter()
+    )
+    assert early is not None
+    assert early.shards != planned.shards
+    assert {path.name for path in (tmp_path / "fg").iterdir()} == {*planned.file_names}
+    assert load_file(tmp_path / "fg" / CARRIED).keys() == {norm}
+    to_hugging_face(tmp_path / "fg")
+    assert differences(source, tmp_path / "back") == []

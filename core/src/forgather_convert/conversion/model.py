@@ -1,6 +1,7 @@
 """The conversion of a model."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from forgather_convert.vocabulary.requests import TokenRequest
 
 if TYPE_CHECKING:
     from forgather_convert.compare.conversion_configs import ConfigComparison
+    from forgather_convert.planning.weights import WeightsPlan
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,14 @@ class ModelConversion(Conversion):
             return "Converting HuggingFace model to Forgather format"
         return f"Converting Forgather model to HuggingFace {self.request.hooks.display_name}"
 
-    def early_shards(self) -> tuple[ShardPlan, ...]:
-        from forgather_convert.planning.draft import draft_shards
+    @cached_property
+    def _early_weights(self) -> "WeightsPlan | None":
+        from forgather_convert.planning.early_weights import plan_early_weights
 
-        return draft_shards(self.request)
+        return plan_early_weights(self.request)
+
+    def early_shards(self) -> tuple[ShardPlan, ...]:
+        return () if self._early_weights is None else self._early_weights.shards
 
     def plan(self) -> PlannedConversion:
         options = self.request.options
@@ -59,7 +65,7 @@ class ModelConversion(Conversion):
         from forgather_convert.compare.conversion_configs import check_configs
         from forgather_convert.planning.planner import plan_conversion
 
-        planned = plan_conversion(self.request)
+        planned = plan_conversion(self.request, self._early_weights)
         return _PlannedModelConversion(planned, check_configs(planned, options), options)
 
 

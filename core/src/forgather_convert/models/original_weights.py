@@ -4,6 +4,7 @@ import base64
 import hashlib
 import logging
 import lzma
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from forgather_convert.files.file_errors import with_filename
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
 from forgather_convert.tensors.expressions import Constant, Expression, leaves
+from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS, SINGLE_FILE
@@ -216,6 +218,23 @@ def describe_weights(
         unread: What its model does not use.
     """
     return _described(checkpoint, tuple(ref for value in unread.values() for ref in leaves(value)))
+
+
+def without_kept(
+    unread: Mapping[str, Expression], weights: OriginalWeights | None
+) -> dict[str, Expression]:
+    """The tensors that a model does not use and the provenance does not keep.
+
+    Tables that follow from the config need not come back where the files do not.
+
+    Args:
+        unread: What the model does not use.
+        weights: How the provenance describes the weights; ``None`` if it does not.
+    """
+    if weights is None:
+        return {name: value for name, value in unread.items() if not re.search(RECOMPUTED, name)}
+    kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
+    return {name: value for name, value in unread.items() if name not in kept}
 
 
 def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> OriginalWeights | None:
