@@ -28,6 +28,9 @@ logger = logging.getLogger(__name__)
 MAX_STORED_BYTES = 16_384
 #: What they may be when they are unpacked, in bytes: a causal mask for 4096 positions in float32.
 MAX_UNPACKED_BYTES = 64 << 20
+#: How much of a tensor is compressed first, in bytes. What is too large then is as a whole, too, and
+#: to find out would take minutes for the weights of a layer.
+_PROBED_BYTES = 4 * MAX_STORED_BYTES
 #: The memory that unpacking may take, in bytes; what xz takes for the default preset is 9 MB.
 _UNPACKING_MEMORY = 32 << 20
 _MAX_BASE64 = 4 * -(-MAX_STORED_BYTES // 3)
@@ -279,7 +282,10 @@ def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
             continue
         with with_filename(ref.file), ref.file.open("rb") as file:
             file.seek(ref.offset)
-            content = file.read(ref.num_bytes)
+            content = file.read(min(ref.num_bytes, _PROBED_BYTES))
+            if len(lzma.compress(content, lzma.FORMAT_XZ)) > MAX_STORED_BYTES:
+                continue
+            content += file.read(ref.num_bytes - len(content))
         key = hashlib.sha256(repr((ref.dtype, ref.shape)).encode() + content).digest()
         if key not in packed:
             data = lzma.compress(content, lzma.FORMAT_XZ)
