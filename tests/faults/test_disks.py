@@ -137,7 +137,7 @@ def test_disk_that_cannot_be_written(source: Path, tmp_path: Path, overwrite: bo
         assert ended.returncode == 1
         assert "Read-only file system" in ended.stderr
         assert str(again) in ended.stderr
-        assert "Choose another place" in ended.stderr
+        assert "Choose another path" in ended.stderr
         assert snapshot(disk) == before
 
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 
 from forgather_convert import ConvertOptions, ValidationError, api, convert, plan
 from forgather_convert.adapters.provenance import ADAPTER_PROVENANCE_FILE
-from forgather_convert.reporting.proof import describe_proof
+from forgather_convert.reporting.certificate import describe_certificate
 from support.adapters import with_adapter, write_adapter
 from support.command import forgather, run_convert
 from support.converting import convert_unchecked, logits_of
@@ -287,4 +287,4 @@ def test_without_peft_nothing_is_said_to_be_verified(
     options = ConvertOptions(base=pair.hf)
     result = convert(adapter, tmp_path / "fg", options)
     assert result.logits is None
-    assert describe_proof(result).startswith("Not verified: the logits were not compared")
+    assert describe_certificate(result).startswith("Not verified: the logits were not compared")

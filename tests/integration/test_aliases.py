@@ -10,14 +10,14 @@ from forgather_convert.converter_tools.tiny_models import TINY_SIZES, TINY_TOKEN
 from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import registered_classes
-from forgather_convert.reporting.proof import describe_proof
-from forgather_convert_gpt2 import GPT2Converter
-from forgather_convert_llama import LlamaConverter
+from forgather_convert.reporting.certificate import describe_certificate
+from forgather_convert_gpt.gpt2 import GPT2
+from forgather_convert_llama.llama import Llama
 from support.converting import read_config
 from support.directories import differences
 from support.workspace import plugins, project
 
-CONVERTERS = {"gpt2": GPT2Converter, "llama": LlamaConverter}
+CONVERTERS = {"gpt2": GPT2, "llama": Llama}
 
 
 def declared() -> Iterator[tuple[str, type[HFConverter]]]:
@@ -50,7 +50,7 @@ def test_an_alias_is_the_same_architecture(model_type: str, is_tied: bool, tmp_p
     there = convert(tmp_path / "hf", tmp_path / "fg", converter=converter)
     back = convert(tmp_path / "fg", tmp_path / "back", converter=converter)
     for result in (there, back):
-        assert describe_proof(result).startswith("Verified on 5 runs")
+        assert describe_certificate(result).startswith("Verified on 5 runs")
     assert there.logits is not None
     registered = registered_classes(model_type)
     if registered is not None:

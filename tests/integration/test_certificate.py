@@ -20,9 +20,9 @@ from forgather_convert import (
 from forgather_convert.compare import conversion_configs
 from forgather_convert.logit_check.positions import Limit
 from forgather_convert.models.loading import load_model
-from forgather_convert.reporting.proof import describe_proof, is_verified
+from forgather_convert.reporting.certificate import describe_certificate, is_verified
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert_llama import LlamaConverter
+from forgather_convert_llama.llama import Llama
 from support.command import run_convert
 from support.converting import edit_config, read_config
 from support.directories import differences
@@ -97,16 +97,16 @@ def test_a_type_without_a_causal_model_has_no_reference(tmp_path: Path) -> None:
 def test_a_borrowed_reference_is_named(tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", LLAMA)
     edit_config(source, model_type="unheard_of")
-    converter = type("Unheard", (LlamaConverter,), {"model_type": "unheard_of"})()
+    converter = type("Unheard", (Llama,), {"model_type": "unheard_of"})()
     there = convert(source, tmp_path / "fg", converter=converter)
     back = convert(tmp_path / "fg", tmp_path / "back", converter=converter)
     borrowed = (
         "was loaded as LlamaForCausalLM of transformers, which does not know the model type "
         "'unheard_of'."
     )
-    assert f"The source {borrowed}" in describe_proof(there)
-    assert f"The result {borrowed}" in describe_proof(back)
-    assert "does not know" not in describe_proof(
+    assert f"The source {borrowed}" in describe_certificate(there)
+    assert f"The result {borrowed}" in describe_certificate(back)
+    assert "does not know" not in describe_certificate(
         convert(write_hf_model(tmp_path / "llama", LLAMA), tmp_path / "fg_llama")
     )
 
@@ -115,11 +115,11 @@ def test_a_borrowed_reference_is_named(tmp_path: Path) -> None:
 
 _ALIAS = """
 from forgather.ml.model_conversion import register_converter
-from forgather_convert_llama import LlamaConverter
+from forgather_convert_llama.llama import Llama
 
 
 @register_converter("llama")
-class Converter(LlamaConverter):
+class Converter(Llama):
     aliases = ("my_llama", "mistral")
 """
 
@@ -269,7 +269,7 @@ def test_limits_that_only_one_side_has_are_refused(
 def test_skipped_is_not_verified(tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", LLAMA)
     result = convert(source, tmp_path / "fg", ConvertOptions(logit_check=False))
-    assert describe_proof(result) == (
+    assert describe_certificate(result) == (
         "Not verified: the logit check was skipped (--no-logit-check). Configs agree."
     )
     assert not is_verified(result)
@@ -281,11 +281,13 @@ def test_code_that_did_not_run_is_not_verified(tmp_path: Path) -> None:
     (norm,) = (tmp_path / "fg").glob("rms_norm_*.py")
     norm.write_text(norm.read_text() + "\n# Mine.\n")
     result = convert(tmp_path / "fg", tmp_path / "back")
-    assert describe_proof(result).startswith("Not verified against the source's own code")
-    assert "With the standard code, on 5 runs" in describe_proof(result)
+    assert describe_certificate(result).startswith("Not verified against the source's own code")
+    assert "With the standard code, on 5 runs" in describe_certificate(result)
     assert not is_verified(result)
     trusted = convert(tmp_path / "fg", tmp_path / "own", ConvertOptions(trust_remote_code=True))
-    assert describe_proof(trusted).startswith("Verified on 5 runs over 51 positions: logits bit")
+    assert describe_certificate(trusted).startswith(
+        "Verified on 5 runs over 51 positions: logits bit"
+    )
     assert is_verified(trusted)
 
 
@@ -302,8 +304,8 @@ def test_a_tolerance_is_part_of_the_certificate(tmp_path: Path) -> None:
     assert not result.logits.are_equal
     assert 0.0 < result.logits.max_difference <= 1.0
     difference = f"logits within {result.logits.max_difference:g} of the source's."
-    assert describe_proof(result).startswith("Verified within 1 on ")
-    assert difference in describe_proof(result)
+    assert describe_certificate(result).startswith("Verified within 1 on ")
+    assert difference in describe_certificate(result)
 
 
 def test_tolerance_on_the_command_line(tmp_path: Path) -> None:

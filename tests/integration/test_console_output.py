@@ -18,6 +18,7 @@ from safetensors import safe_open
 
 from forgather_convert import convert
 from forgather_convert.cli.convert import OPTION_GROUPS, convert_command
+from forgather_convert.cli.main import forgather as group
 from forgather_convert.cli.phases import PhaseLines
 from forgather_convert.progress import Phase
 from forgather_convert.quantities import describe_size
@@ -52,7 +53,7 @@ def closing_line(result: Path, family: str, source: Path) -> str:
     version = importlib.metadata.version(f"forgather-convert-{family}")
     return (
         f"Wrote {len(sizes)} files, {describe_size(sum(sizes))}, in N s, with "
-        f"{family.title()}Converter (forgather-convert-{family} {version}), from the weights in "
+        f"{family.title()} (forgather-convert-{family} {version}), from the weights in "
         f"{source}. Verified on 5 runs over 51 positions: logits bit-identical to the source's. "
         "Configs agree."
     )
@@ -74,7 +75,7 @@ def test_console_lines_to_forgather(source: Path, tmp_path: Path) -> None:
         "Auto-detected dtype from source model: bfloat16",
         "Converting HuggingFace model to Forgather format",
         *COMPARED,
-        "The source's logits are those of LlamaForCausalLM of transformers; the result's, of its "
+        "Code run for the source: LlamaForCausalLM of transformers; for the result: its "
         "generated code",
         f"Conversion complete: {tmp_path / 'fg'}",
         closing_line(tmp_path / "fg", "llama", source),
@@ -93,8 +94,7 @@ def test_console_lines_to_hugging_face(family: str, name: str, tmp_path: Path) -
         f"Using the weights of {tmp_path / 'fg'} itself; it has no checkpoint-N",
         f"Converting Forgather model to HuggingFace {name}",
         *COMPARED,
-        f"The source's logits are those of its own code; the result's, of {name}ForCausalLM of "
-        "transformers",
+        f"Code run for the source: its own code; for the result: {name}ForCausalLM of transformers",
         f"Conversion complete: {tmp_path / 'back'}",
         closing_line(tmp_path / "back", family, tmp_path / "fg"),
     ]
@@ -251,11 +251,61 @@ def test_generated_text_is_shown_below_the_phases_while_it_grows() -> None:
     assert lines()[0].startswith("✓ generate")
 
 
+def test_a_phase_shows_the_time_and_the_rate_of_work_begun_earlier() -> None:
+    stream = io.StringIO()
+    console = Console(file=stream, force_terminal=True, width=80, _environ={"TERM": "xterm"})
+    with PhaseLines(console) as phases:
+        phases.start(Phase.WRITE, 10_000_000)
+        phases.advance(10_000_000)
+        phases.head_start(20.0)
+    (line,) = [line for line in screen(stream.getvalue().replace("\n", "\r\n")) if line]
+    assert re.search(r"100 % of 10.0 MB +(499|500)\.\d kB/s +20\.\d s$", line), line
+
+
+def test_phases_of_verify(source: Path, tmp_path: Path) -> None:
+    printed = screen(on_terminal("verify", "--no-logit-check", source, source, COLUMNS="80"))
+    assert [line.split()[1] for line in printed if line.startswith("✓")] == ["read", "compare"]
+    printed = screen(on_terminal("verify", "-q", "--no-logit-check", source, source))
+    assert not "".join(printed)
+
+
+def test_dtypes_have_short_names(source: Path, tmp_path: Path) -> None:
+    for short, name in (("bf16", "bfloat16"), ("fp16", "float16"), ("fp32", "float32")):
+        options = ("--dtype", short, "--dry-run", "--json")
+        content = json.loads(run_convert(*options, source, tmp_path / "fg").stdout)
+        assert content["dtype"] == name
+    refused = forgather("convert", "--dtype", "int8", source, tmp_path / "fg")
+    assert refused.returncode == 2
+    assert "'bfloat16', 'float32', 'float16'" in refused.stderr
+
+
+def test_version_names_this_tool() -> None:
+    version = importlib.metadata.version("forgather-convert")
+    assert forgather("--version").stdout == f"forgather-convert {version}\n"
+
+
+@pytest.mark.parametrize("command", ["convert", "inspect", "verify"])
+def test_help_ends_with_examples_that_can_be_parsed(
+    command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = "https://example.org/docs"
+    monkeypatch.setattr("forgather_convert.cli.help.documentation_url", lambda: address)
+    text = forgather(command, "--help").stdout
+    _, _, end = text.partition("\nExamples:\n")
+    *examples, last = filter(None, end.splitlines())
+    assert last == f"Documentation: {address}"
+    for example in examples:
+        words = example.split()
+        assert words[:2] == ["forgather", command]
+        group.commands[command].make_context(command, words[2:])
+    assert f"Documentation: {address}" in forgather("--help").stdout
+
+
 def test_narrow_terminal_breaks_lines_between_words(source: Path, tmp_path: Path) -> None:
     target = tmp_path / "a-name-that-is-longer-than-a-line-of-the-terminal"
     found = screen(on_terminal("convert", "--dtype", "float16", source, target, COLUMNS="48"))
     text = " ".join(" ".join(found).split())
-    for name in (str(target), str(source), "forgather-convert-llama", "LlamaConverter", "float16"):
+    for name in (str(target), str(source), "forgather-convert-llama", "Llama (", "float16"):
         assert name in text
     assert all(len(line) <= 48 or str(tmp_path) in line for line in found)
 
@@ -376,10 +426,11 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
     assert content["configs"]["equal"] is True
     assert content["configs"]["fields"] > 20
     assert content["version"] == importlib.metadata.version("forgather-convert")
-    assert content["converter"].startswith("LlamaConverter (forgather-convert-llama ")
+    assert content["converter"].startswith("Llama (forgather-convert-llama ")
     assert content["checkpoint"] == str(source)
     assert list(content["seconds"]) == ["read", "plan", "write", "check", "commit"]
     assert [content[name] for name in ("error", "hashes", "generation", "vocabulary")] == [None] * 4
+    assert sum(content["seconds"].values()) >= content["elapsed_seconds"] - 0.5 > 0
     assert content["warnings"] == []
     assert content["files"] == sorted(path.name for path in (tmp_path / "fg").iterdir())
     assert "Conversion complete" in result.stderr

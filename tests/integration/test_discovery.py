@@ -64,7 +64,7 @@ def test_an_installed_plugin_is_used_and_broken_ones_do_not_disturb(
     install(site, "vendor-future", "my_model", BROKEN, requires="forgather-convert>=99")
     install(site, "vendor-missing", "missing", code=None)
     log = convert_there_and_back(source, tmp_path, **environment(site))
-    assert "Passing over vendor-future 1.0" in log
+    assert "Skipping vendor-future 1.0" in log
     assert "Converter for" not in log
     assert imported(site) == {"vendor-my-model"}
 
@@ -163,7 +163,7 @@ def test_a_module_that_a_class_needs_is_named(source: Path, tmp_path: Path) -> N
     result = forgather("convert", "--converter-path", file, source, tmp_path / "fg")
     assert result.returncode == 1
     assert "ModuleNotFoundError: No module named 'not_installed'" in result.stderr
-    assert "Install what it needs" in result.stderr
+    assert "Install the missing dependency" in result.stderr
     assert "arguments" not in result.stderr
 
 

@@ -103,7 +103,7 @@ def test_equal_models_have_no_difference(source: Path) -> None:
     first = find_first_difference(model, load_hf(source, "qwen3"), None, run)
     assert first.source is None
     assert first.last_equal == "lm_head"
-    assert "in what makes logits of their outputs" in str(first)
+    assert "where logits are computed from their outputs" in str(first)
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def test_the_source_is_told_beside_the_result(model_with_tokenizer: Path, tmp_pa
     cast = run_convert(
         "-g", "--json", "--dtype", "bfloat16", model_with_tokenizer, tmp_path / "cast"
     )
-    assert "; the source goes on in another way: " in cast.stderr
+    assert "; the source generates other tokens: " in cast.stderr
 
 
 def test_a_model_that_prefers_beams_continues_greedily(
@@ -236,7 +236,7 @@ def test_a_tokenizer_that_the_model_type_selects(tmp_path: Path) -> None:
         result = AutoTokenizer.from_pretrained(tmp_path / "fg", trust_remote_code=False)
         return result(prompt)["input_ids"]
 
-    is_reported = any("read the prompt differently" in message for message in messages)
+    is_reported = any("split the prompt differently" in message for message in messages)
     assert is_reported == (result_ids() != ids)
     path = tmp_path / "fg" / "tokenizer_config.json"
     path.write_text(json.dumps({**read_json(path), "tokenizer_class": type(expected).__name__}))

@@ -83,7 +83,7 @@ def test_a_field_that_is_lost_on_the_way_back_is_found(
         edit(tmp_path / "fg" / "config.json", remove=["rope_scaling", "rope_parameters"])
     # Another value is found in the config, another kind of value before that.
     errors = (ValidationError, UnsupportedModelError)
-    with pytest.raises(errors, match=f"do not say the same|'{field}' is .* in this model"):
+    with pytest.raises(errors, match=f"do not agree|'{field}' is .* in this model"):
         convert(tmp_path / "fg", tmp_path / "back", converter=losing(converter_class, field, value))
     assert not (tmp_path / "back").exists()
 
@@ -115,7 +115,7 @@ def test_a_field_that_is_lost_in_reading_is_found(
     source = write_hf_model(tmp_path / "hf", variant)
     # What is lost shows in the configs, or before: it would not come back, either.
     errors = (ValidationError, UnsupportedModelError)
-    with pytest.raises(errors, match=r"do not say the same|could not be converted back"):
+    with pytest.raises(errors, match=r"do not agree|could not be converted back"):
         convert(source, tmp_path / "fg", converter=Losing())
     assert not (tmp_path / "fg").exists()
 

@@ -160,7 +160,7 @@ def test_a_cast_is_told_from_a_wrong_model(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(ValidationError, match="Model logits are dissimilar") as caught:
         convert(source, tmp_path / "bad", ConvertOptions(dtype="bfloat16"))
     text = str(caught.value)
-    assert f"the source, its weights cast: {cast.plain_cast}" in text
+    assert f"plain cast to {cast.dtype}: {cast.plain_cast}" in text
     assert "the result: " in text
     assert f"the result: {cast.plain_cast}" not in text
 
@@ -294,7 +294,7 @@ def test_overflow_of_float16_is_explained(tmp_path: Path) -> None:
     state = scaled(1e4, torch.bfloat16)
     state["model.norm.weight"] *= 1e4
     source = write_hf_model(tmp_path / "hf", PLAIN, "bfloat16", state=state)
-    with pytest.raises(ValidationError, match="float16 holds values up to 65504") as caught:
+    with pytest.raises(ValidationError, match="float16 cannot hold values above 65504") as caught:
         convert(source, tmp_path / "fg", ConvertOptions(dtype="float16"))
     assert "--dtype bfloat16" in str(caught.value)
     assert convert(source, tmp_path / "fg").logits is not None

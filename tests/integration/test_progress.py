@@ -1,11 +1,25 @@
-"""A conversion tells what it does, and counts what it says that it counts."""
+"""Conversions and comparisons report their phases, and count every byte they announce."""
 
 import hashlib
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from forgather_convert import ConvertOptions, Phase, Progress, convert, plan
+from forgather_convert import (
+    ConvertOptions,
+    Phase,
+    Progress,
+    VerifyOptions,
+    api,
+    convert,
+    plan,
+    verify,
+)
+from forgather_convert.execution.weights_writer import WeightsWriter
+from forgather_convert.progress import TimedProgress
 from support.models import write_hf_model
 from support.variants import Variant, variant
 
@@ -20,6 +34,10 @@ class Counted(Progress):
         self.totals: dict[Phase, int] = {}
         self.counts: dict[Phase, int] = {}
         self.is_finished = False
+        self.head_starts: dict[Phase, float] = {}
+
+    def head_start(self, seconds: float) -> None:
+        self.head_starts[self.phase] = seconds
 
     def start(self, phase: Phase, total: int = 0) -> None:
         self.phase = phase
@@ -77,3 +95,64 @@ def test_a_plan_is_followed_too(tmp_path: Path) -> None:
     plan(write_hf_model(tmp_path / "hf", LLAMA), tmp_path / "fg", progress=progress)
     assert list(progress.counts) == [Phase.READ, Phase.PLAN]
     assert progress.is_finished
+
+
+@pytest.mark.parametrize("logit_check", [True, False])
+def test_a_comparison_counts_what_it_compares(logit_check: bool, tmp_path: Path) -> None:
+    model = write_hf_model(tmp_path / "hf", LLAMA, dtype="float32")
+    convert(model, tmp_path / "fg", ConvertOptions(logit_check=False, dtype="bfloat16"))
+    progress = Counted()
+    verify(model, tmp_path / "fg", VerifyOptions(logit_check=logit_check), progress)
+    assert progress.counts == progress.totals
+    assert list(progress.counts) == [Phase.READ, Phase.COMPARE] + [Phase.CHECK] * logit_check
+    num_bytes = sum(tensor.num_bytes for tensor in plan(model, tmp_path / "out").tensors)
+    assert progress.totals[Phase.COMPARE] == num_bytes + num_bytes // 2
+    assert progress.is_finished
+
+
+def test_writing_beside_the_plan_counts_as_writing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its time is that of the phase, whether it ends before the phase begins or not."""
+    planned = api._plan
+
+    def plan_later(*arguments: Any) -> Any:
+        # Some of the plan's time, in which weights are written.
+        threading.Event().wait(0.2)
+        return planned(*arguments)
+
+    monkeypatch.setattr(api, "_plan", plan_later)
+    model = write_hf_model(tmp_path / "hf", LLAMA, dtype="bfloat16")
+    progress = Counted()
+    result = convert(model, tmp_path / "fg", ConvertOptions(logit_check=False), progress=progress)
+    head_start = progress.head_starts[Phase.WRITE]
+    # The tiny model was written long before the plan was made.
+    assert 0 < head_start < result.seconds[Phase.WRITE] < result.seconds[Phase.PLAN]
+    assert result.elapsed_seconds >= sum(result.seconds.values()) - head_start
+    monkeypatch.setattr(WeightsWriter, "begin", _delayed(WeightsWriter.begin))
+    progress = Counted()
+    convert(model, tmp_path / "later", ConvertOptions(logit_check=False), progress=progress)
+    assert progress.head_starts[Phase.WRITE] == 0.0
+
+
+def _delayed(begin: Callable[..., None]) -> Callable[..., None]:
+    """Starts writing only when everything is to be written."""
+    calls: list[object] = []
+
+    def begin_the_second_time(writer: WeightsWriter, shards: Any) -> None:
+        calls.append(shards)
+        if len(calls) > 1:
+            begin(writer, shards)
+
+    return begin_the_second_time
+
+
+def test_seconds_of_a_head_start_are_those_of_the_phase() -> None:
+    timed = TimedProgress(Progress())
+    timed.start(Phase.WRITE)
+    timed.head_start(5.0)
+    timed.start(Phase.COMMIT)
+    timed.finish()
+    assert 5.0 <= timed.seconds()[Phase.WRITE] < 5.5
+    assert timed.seconds()[Phase.COMMIT] < 0.5
+    assert timed.elapsed() < 0.5

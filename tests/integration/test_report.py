@@ -2,9 +2,11 @@
 
 import hashlib
 import json
+import math
 import re
 import shutil
 import subprocess
+from datetime import datetime, timedelta, timezone
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -117,6 +119,10 @@ def test_page_says_what_was_converted(page: Path, result: ConversionResult) -> N
         "model.layers.{0..2}.self_attn.q_proj.weight",
         'model_type = "forgather-dynamic-causal-llama"',
         f"{result.logits.cast.result.max_difference:.3g}",
+        f"{sum(math.prod(tensor.shape) for tensor in result.plan.tensors):,} parameters",
+        "cast float32 to bfloat16",
+        'dtype = "float32"dtype = "bfloat16"changed',
+        " UTC",
         f"layer 2: {dict(result.logits.cast.layers)[2]:.3g}",
     ):
         assert words in text
@@ -140,13 +146,19 @@ def test_json_has_the_same_content(result: ConversionResult, tmp_path: Path) -> 
     sizes = content["components"]
     assert set(sizes) == {"embedding", "attention", "feed-forward", "norms", "head"}
     assert sum(size["bytes"] for size in sizes.values()) == sum(it.num_bytes for it in tensors)
+    assert sum(size["parameters"] for size in sizes.values()) == content["parameters"]
+    assert {row["operation"] for row in content["tensors"]} == {"cast float32 to bfloat16"}
+    age = datetime.now(timezone.utc) - datetime.fromisoformat(content["date"])
+    assert timedelta() <= age + timedelta(seconds=1) < timedelta(hours=1)
     fields = {field["source"]: field for field in content["config"]}
     assert fields["dtype"] == {
         "source": "dtype",
         "source_value": "float32",
         "destination": "dtype",
         "value": "bfloat16",
+        "changed": True,
     }
+    assert not fields["hidden_size"]["changed"]
     added = {field["destination"] for field in content["config"] if field["source"] is None}
     assert "hf_model_type" in added
     cast = content["logits"]["cast"]["result"]
@@ -189,13 +201,13 @@ def test_option_replaces_a_file_and_leaves_nothing_beside_it(source: Path, tmp_p
     ("place", "words"),
     [
         ("report.txt", "must be a file .html or .json"),
-        ("fg.html", "in the way of the model"),
-        ("fg.html/report.html", "in the way of the model"),
-        ("models/report.html", "in the way of the model"),
-        ("linked/report.html", "in the way of the model"),
+        ("fg.html", "collides with the model"),
+        ("fg.html/report.html", "collides with the model"),
+        ("models/report.html", "collides with the model"),
+        ("linked/report.html", "collides with the model"),
         ("directory.html", "is not a regular file"),
         ("link.html", "is not a regular file"),
-        ("file/report.html", "no directory that can be written"),
+        ("file/report.html", "not a writable directory"),
         ("x" * 300 + ".html", "name too long"),
     ],
 )
@@ -233,6 +245,6 @@ def test_report_that_cannot_be_written_does_not_deny_the_result(
     report, destination = tmp_path / "reports" / "report.html", tmp_path / "fg"
     failed = forgather("convert", "--no-logit-check", "--report", report, source, destination)
     assert failed.returncode == 1
-    assert f"The result is complete at {destination}, but what came after" in failed.stderr
-    assert "no directory that can be written" in failed.stderr
+    assert f"The result is complete at {destination}, but a later step failed" in failed.stderr
+    assert "not a writable directory" in failed.stderr
     assert (destination / "config.json").is_file()

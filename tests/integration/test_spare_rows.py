@@ -222,9 +222,9 @@ def test_a_tokenizer_that_would_give_an_id_twice(tmp_path: Path) -> None:
     source = write_model(tmp_path / "hf", write_with_a_gap)
     with logged(level=30) as messages:
         convert(source, tmp_path / "fg", ConvertOptions(logit_check=False))
-    assert any("'bridge' has it" in text for text in messages)
+    assert any("'bridge'" in text for text in messages)
     assert torch.equal(weights(tmp_path / "fg")[EMBEDDING], weights(source)[HF_EMBEDDING])
-    with pytest.raises(OptionError, match="the token 'bridge' has it"):
+    with pytest.raises(OptionError, match="the token 'bridge'"):
         _add(source, "pad_token: <|pad|>\n", overwrite=True)
 
 

@@ -61,7 +61,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def passed_over(messages: list[str], file: Path) -> bool:
-    (message,) = [text for text in messages if text.startswith("Passing over")]
+    (message,) = [text for text in messages if text.startswith("Skipping")]
     assert not file.with_name("ran").exists()
     return str(file) in message and "get_parameter_mappings" in message
 
@@ -76,7 +76,7 @@ def test_in_the_working_tree(file: Path, tmp_path: Path) -> None:
     assert passed_over(messages, file)
     with logged(logging.WARNING) as messages:
         assert resolve_converter("ours").origin == str(ours)
-    assert not [text for text in messages if "Passing over" in text]
+    assert not [text for text in messages if "Skipping" in text]
 
 
 def test_another_one_is_used_instead(file: Path, site: Path, tmp_path: Path) -> None:
@@ -112,7 +112,7 @@ def test_it_is_listed_and_not_checked(file: Path) -> None:
     assert row.split()[1:] == [str(file), "working", "tree", Status.OF_THE_FRAMEWORK.value]
     assert f"theirs ({file}): It is written for" in listed.stdout
     checked = forgather("converters", "check", "--no-plugins")
-    assert "Passing over" in checked.stderr
+    assert "Skipping" in checked.stderr
     assert str(file) in checked.stderr
     named = forgather("converters", "check", file)
     assert named.returncode == 1

@@ -149,7 +149,7 @@ def test_leftover_of_another_destination_is_not_removed(place: Path) -> None:
 def test_what_is_in_use_is_not_touched(moved_away: Path) -> None:
     lock = lock_directory(staging_path(resolve_destination(moved_away)))
     before = snapshot(moved_away.parent)
-    with pytest.raises(DestinationError, match="is under way"):
+    with pytest.raises(DestinationError, match="is running"):
         write_result(moved_away, overwrite=True)
     write_result(moved_away.with_name("another"))
     assert snapshot(moved_away.parent).items() >= before.items()
@@ -245,5 +245,5 @@ def test_file_system_without_locks(
         assert not path.exists()
         return
     path.mkdir()
-    with pytest.raises(InUseError, match="no locks"):
+    with pytest.raises(InUseError, match="without locks"):
         lock_directory(path)

@@ -68,7 +68,7 @@ def test_two_names_may_share_a_token(tmp_path: Path) -> None:
     [
         ("pad_token: <p>\nbos_tokn: <b>\n", 2, "unknown key 'bos_tokn'. Did you mean 'bos_token'?"),
         ("pad_token:\n  token: <p>\n  inti: zero\n", 3, "unknown key 'inti'. Did you mean 'init'?"),
-        ("pad_token: <p>\nxyz: 1\n", 2, "unknown key 'xyz'. There are bos_token, eos_token, "),
+        ("pad_token: <p>\nxyz: 1\n", 2, "unknown key 'xyz'. Known keys: bos_token, eos_token, "),
         ("pad_token:\n  token: <p>\n  init: random\n", 3, "'random' is not an init"),
         ("pad_token:\n  token: <p>\n  init: {clone: x}\n", 3, "an init is one of"),
         ("pad_token:\n  token: <p>\n  init: {copy: [a]}\n", 3, "'copy' takes one token"),
@@ -85,11 +85,11 @@ def test_two_names_may_share_a_token(tmp_path: Path) -> None:
         ("regular_tokens: [a, b]\nspecial_tokens:\n  - c\n  - a\n", 1, "'a' is given twice"),
         ("special_tokens:\n  - c\n  - c\n", 3, "'c' is given twice"),
         ("pad_token: a\npad_token: b\n", 2, "the key 'pad_token' is given twice"),
-        ("pad_token: [unclosed\n", 2, "this is not YAML"),
+        ("pad_token: [unclosed\n", 2, "invalid YAML"),
         ("pad_token: a\n? [b]\n: c\n", 2, "a key must be a word"),
         ("pad_token: a\n{{ b }}: c\n", 2, "a key must be a word"),
-        ("pad_token: a\nbos_token: \x07\n", 2, "this is not YAML"),
-        ("special_tokens: &all [*all]\n", 1, "is not read; write out"),
+        ("pad_token: a\nbos_token: \x07\n", 2, "invalid YAML"),
+        ("special_tokens: &all [*all]\n", 1, "is not supported; write"),
         (
             "eos_token:\n  token: a\n  init: mean\npad_token:\n  token: a\n  init: zero\n",
             4,
@@ -110,7 +110,7 @@ def test_errors_name_the_key_and_the_line(tmp_path: Path, text: str, line: int, 
 def test_a_file_that_is_not_utf_8(tmp_path: Path) -> None:
     path = tmp_path / "tokens.yaml"
     path.write_bytes("pad_token: <p>\nbos_token: é\n".encode("latin-1"))
-    with pytest.raises(OptionError, match=r"tokens\.yaml:2: this is not YAML"):
+    with pytest.raises(OptionError, match=r"tokens\.yaml:2: invalid YAML"):
         read_token_file(path)
 
 

@@ -42,7 +42,9 @@ class ConversionResult:
         configs: The result of comparing the configs; ``None`` for an adapter.
         logits: The result of the logit check; ``None`` if it was not asked for.
         generation: The result of the generation test; ``None`` if it was not asked for.
-        seconds: How long each phase took.
+        seconds: How long each phase took. Weights are written while the plan is made, so that
+            the sum may be more than ``elapsed_seconds``.
+        elapsed_seconds: How long the conversion took.
         hashes: The SHA-256 of every file, by name; ``None`` if they were not asked for.
     """
 
@@ -51,6 +53,7 @@ class ConversionResult:
     logits: LogitComparison | None
     generation: Generation | None
     seconds: Mapping[Phase, float]
+    elapsed_seconds: float
     hashes: Mapping[str, str] | None
 
 
@@ -108,8 +111,8 @@ def convert(
         on_written: Called with the destination when the result is in its place. Whatever is
             raised after that, by a signal for example, does not undo it.
         converter: The converter to use; without it, one is looked up by the model's type.
-        write: Writes the files, with other processes as ``Team.execute``; without it, this process
-            does it alone.
+        write: Writes the files, such as ``ShardWriters.execute`` with several processes; by
+            default, this process does.
 
     Raises:
         FlushError: The result is in its place, but may not survive a power failure.
@@ -131,7 +134,7 @@ def convert(
             planned = conversion.plan()
         if on_plan is not None:
             on_plan(planned.plan)
-        _write(planned.plan, staging, free, write or _with(writer), timed)
+        _write(planned.plan, staging, free, write or _with(writer, timed), timed)
         checks = planned.check(staging.content, timed)
         hashes = _hash(staging, timed) if options.hashes else None
         # Again: the checks may have taken their time, and have read the source, too.
@@ -147,6 +150,7 @@ def convert(
         logits=checks.logits,
         generation=checks.generation,
         seconds=timed.seconds(),
+        elapsed_seconds=timed.elapsed(),
         hashes=hashes,
     )
     logger.info("Conversion complete: %s", place.given)
@@ -173,8 +177,12 @@ def _begin(writer: WeightsWriter, conversion: Conversion, free: int | None) -> N
         writer.begin(shards)
 
 
-def _with(writer: WeightsWriter) -> Write:
-    return lambda plan, directory, progress: execute(plan, directory, progress, writer)
+def _with(writer: WeightsWriter, progress: Progress) -> Write:
+    def write(plan: ConversionPlan, directory: Path, advance: Callable[[int], None]) -> None:
+        execute(plan, directory, advance, writer)
+        progress.head_start(writer.head_start)
+
+    return write
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""What a conversion tells of itself while it runs."""
+"""How a conversion or a comparison reports its progress."""
 
 import time
 from collections.abc import Mapping
@@ -6,43 +6,52 @@ from enum import Enum
 
 
 class Phase(Enum):
-    """The parts of a conversion, in their order."""
+    """The steps of a conversion or a comparison, in order."""
 
-    #: What the source is, and which converter it needs.
+    #: Detect what a directory holds, and find its converter.
     READ = "read"
     PLAN = "plan"
     WRITE = "write"
+    #: Compare the weights of two models.
+    COMPARE = "compare"
     #: The logit check.
     CHECK = "check"
-    #: The generation test, where it is asked for.
+    #: The generation test, if requested.
     GENERATE = "generate"
-    #: The SHA-256 of what was written, where it is asked for.
+    #: Compute the SHA-256 of every file written, if requested.
     HASH = "hash"
-    #: All is brought to the disk, and moved to its place.
+    #: Flush everything to the disk and move it to the destination.
     COMMIT = "commit"
 
 
 class Progress:
-    """Follows a conversion. This one takes no notice; a subclass overrides what it wants."""
+    """Receives progress. This class ignores it; subclasses override what they need."""
 
     def start(self, phase: Phase, total: int = 0) -> None:
-        """A phase begins; or, where it has begun, its total turns out to be another.
+        """A phase begins; or the total of the current phase changes.
 
         Args:
             phase: The phase.
-            total: How many bytes it will count; 0 where it counts none.
+            total: The number of bytes it will process; 0 if it does not count bytes.
         """
 
     def advance(self, count: int) -> None:
-        """The phase has dealt with so many bytes more; all together they are its total."""
+        """The phase has processed ``count`` more bytes; in the end they add up to its total."""
 
-    def generated(self, model: str, text: str, tokens_per_second: float) -> None:
-        """A model of the generation test has gone on.
+    def head_start(self, seconds: float) -> None:
+        """The phase's work had already been running, in the background of another phase.
 
         Args:
-            model: Which one: ``"result"`` or ``"source"``.
-            text: The prompt, and all that was generated so far.
-            tokens_per_second: How fast that was.
+            seconds: For how long, until the phase began or the work was done.
+        """
+
+    def generated(self, model: str, text: str, tokens_per_second: float) -> None:
+        """A model of the generation test has generated more text.
+
+        Args:
+            model: Which model: ``"result"`` or ``"source"``.
+            text: The prompt and everything generated so far.
+            tokens_per_second: The speed.
         """
 
     def finish(self) -> None:
@@ -50,9 +59,10 @@ class Progress:
 
 
 class TimedProgress(Progress):
-    """Passes everything on, and notes how long each phase takes."""
+    """Measures how long each phase takes, and forwards everything to another ``Progress``."""
 
     def __init__(self, progress: Progress) -> None:
+        self._begin = time.monotonic()
         self._progress = progress
         self._phase: Phase | None = None
         self._since = 0.0
@@ -67,6 +77,11 @@ class TimedProgress(Progress):
     def advance(self, count: int) -> None:
         self._progress.advance(count)
 
+    def head_start(self, seconds: float) -> None:
+        if self._phase is not None:
+            self._seconds[self._phase] = self._seconds.get(self._phase, 0.0) + seconds
+        self._progress.head_start(seconds)
+
     def generated(self, model: str, text: str, tokens_per_second: float) -> None:
         self._progress.generated(model, text, tokens_per_second)
 
@@ -76,8 +91,12 @@ class TimedProgress(Progress):
         self._progress.finish()
 
     def seconds(self) -> Mapping[Phase, float]:
-        """The seconds of each phase that is over."""
+        """The seconds that each completed phase took; those of overlapping phases count twice."""
         return dict(self._seconds)
+
+    def elapsed(self) -> float:
+        """The seconds since the conversion began."""
+        return time.monotonic() - self._begin
 
     def _note(self) -> None:
         now = time.monotonic()

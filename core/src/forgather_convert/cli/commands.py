@@ -1,4 +1,4 @@
-"""The commands of ``forgather``: core's own, and those of extensions."""
+"""The commands of ``forgather``: core's and those of extensions."""
 
 import logging
 from collections.abc import Sequence
@@ -9,6 +9,7 @@ import click
 from forgather_convert.cli.convert import convert_command
 from forgather_convert.cli.converters import converters_group
 from forgather_convert.cli.framework import find_framework
+from forgather_convert.cli.help import write_documentation
 from forgather_convert.cli.inspect import inspect_command
 from forgather_convert.cli.verify import verify_command
 from forgather_convert.discovery.extensions import find_extensions, load_extension
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 class CoreCommands:
-    """The commands that come with the tool."""
+    """The built-in commands."""
 
     @hookimpl
     def forgather_commands(self, group: click.Group) -> None:
@@ -34,9 +35,9 @@ class CoreCommands:
 class ForgatherGroup(click.Group):
     """A group whose commands are registered through the hook ``forgather_commands``.
 
-    Extensions are imported when a command is looked for that core does not have, and for the
-    help: core's own commands do not wait for them. The help ends with that of the Forgather
-    framework, where it is installed: :meth:`owns` says what is not left to it.
+    Extensions are imported only for the help and for a command that core does not have, so that
+    core's own commands do not wait for them. If the Forgather framework is installed, the help
+    ends with the framework's; :meth:`owns` tells which command lines are not handed over to it.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,14 +55,19 @@ class ForgatherGroup(click.Group):
             or self.get_command(context, arguments[0]) is not None
         )
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Example"):
+            formatter.write("  forgather convert path/to/hf_model path/to/fg_model\n")
+        write_documentation(formatter)
+
     def get_help(self, ctx: click.Context) -> str:
         own = super().get_help(ctx)
         framework = find_framework()
         if framework is None:
             return own
         return (
-            f"{own}\n\nAll else is handed over to the Forgather framework {framework.version}. Its "
-            f"own help:\n\n{framework.help()}"
+            f"{own}\n\nAll other commands are handed over to the Forgather framework "
+            f"{framework.version}. Its help:\n\n{framework.help()}"
         )
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -74,7 +80,7 @@ class ForgatherGroup(click.Group):
         return super().get_command(ctx, cmd_name)
 
     def _add_extensions(self) -> None:
-        """Adds the commands of extensions; one that is broken has none, and is named."""
+        """Adds the commands of extensions, with a warning for each that cannot be imported."""
         if self._has_extensions:
             return
         self._has_extensions = True
@@ -82,11 +88,11 @@ class ForgatherGroup(click.Group):
             if found.status is not Status.DISABLED:
                 own = dict(self.commands)
                 self._add(found)
-                # An extension adds commands, and replaces none.
+                # An extension may add commands, but not replace any.
                 self.commands.update(own)
 
     def _add(self, found: PluginCandidate) -> None:
         try:
             ExtensionCalls({}, [load_extension(found)]).add_commands(self)
         except ConverterError as error:
-            logger.warning("The commands of %s are missing. %s", found.place, error)
+            logger.warning("The commands of %s are not available. %s", found.place, error)

@@ -1,12 +1,12 @@
 """What the user sees: messages and progress on stderr, data on stdout.
 
 Everything that is printed goes through this module. Names, values and errors that come from a
-source may hold what a terminal obeys; here, and nowhere else, it is shown as escapes. Of a log
-message with arguments the line breaks are ours where they stand in the message, and escaped in
-an argument; the further lines of an error are set in, so that none can be taken for a message.
+source may contain terminal control sequences; here, and nowhere else, they are escaped. In a log
+message, line breaks of the format string are kept and those of its arguments are escaped; all
+lines of an error but the first are indented, so that none can be mistaken for a message.
 
-There is one console for messages and progress, so that neither writes over the other. On a
-terminal lines are wrapped between words; in a pipe a message is a line.
+Messages and progress share one console, so that neither overwrites the other. On a terminal,
+lines are wrapped between words; in a pipe, every message is one line.
 """
 
 import io
@@ -18,17 +18,19 @@ import sys
 import textwrap
 import warnings as python_warnings
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 import click
 
 from forgather_convert.errors import ForgatherConvertError
 from forgather_convert.files.plain_text import indented, one_line, printable
+from forgather_convert.progress import Progress
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-#: The names of all parameters, for ``--debug-params``.
+#: The logger for the names of all parameters, which ``--debug-params`` prints.
 PARAMETERS_LOGGER = "forgather_convert.parameters"
 _STYLES = {"WARNING": "yellow", "ERROR": "bold red", "CRITICAL": "bold red", "DEBUG": "dim"}
 
@@ -39,13 +41,13 @@ def is_terminal() -> bool:
 
 
 def can_be_redrawn() -> bool:
-    """Whether lines on stderr can be written again: not in a pipe, nor in a log of a build."""
+    """Whether lines on stderr can be redrawn: not in a pipe, nor in the log of a build."""
     is_build = os.environ.get("CI", "").lower() not in ("", "0", "false")
     return is_terminal() and not is_build and os.environ.get("TERM") not in ("dumb", "unknown")
 
 
 def messages_console(width: int | None = None) -> "Console":
-    """A console on stderr; it has colours on a terminal, unless NO_COLOR is set."""
+    """A console on stderr, with colours on a terminal unless NO_COLOR is set."""
     from rich.console import Console
 
     return Console(
@@ -59,7 +61,7 @@ def messages_console(width: int | None = None) -> "Console":
 
 
 def echo(text: str, err: bool = False) -> None:
-    """Prints text of several lines, on the standard output or on the standard error."""
+    """Prints text of one or more lines to the standard output or the standard error."""
     text = printable(text)
     if (sys.stderr if err else sys.stdout).isatty():
         text = wrapped(text, shutil.get_terminal_size().columns)
@@ -67,24 +69,24 @@ def echo(text: str, err: bool = False) -> None:
 
 
 def echo_error(message: str) -> None:
-    """Prints an error where there is no log yet."""
+    """Prints an error before logging is set up."""
     echo(indented(f"ERROR: {message}"), err=True)
 
 
 def echo_usage_error(error: click.ClickException) -> None:
-    """Prints what is wrong with the command line, with the usage."""
+    """Prints what is wrong with the command line, and the usage."""
     text = io.StringIO()
     error.show(file=text)
     echo(text.getvalue().removesuffix("\n"), err=True)
 
 
 def echo_json(content: object) -> None:
-    """Prints a value as JSON, in ASCII, on the standard output."""
+    """Prints a value as ASCII JSON to the standard output."""
     click.echo(json.dumps(content, indent=2).replace("\x7f", "\\u007f"))
 
 
 class _PrintableRecord(logging.LogRecord):
-    """A message, of this library or of another, that is safe to print."""
+    """A log message, from this library or another, that is safe to print."""
 
     def getMessage(self) -> str:  # noqa: N802 - logging calls it so
         if isinstance(self.args, tuple):
@@ -95,7 +97,7 @@ class _PrintableRecord(logging.LogRecord):
 
 
 def _printable_argument(value: object) -> object:
-    """Puts a text on one line. Numbers stay, for ``%d``; so do our own errors, which have lines."""
+    """Puts a text on one line. Numbers are kept for ``%d``, our own errors for their lines."""
     is_text = isinstance(value, str | os.PathLike | BaseException)
     return (
         one_line(str(value)) if is_text and not isinstance(value, ForgatherConvertError) else value
@@ -103,10 +105,10 @@ def _printable_argument(value: object) -> object:
 
 
 class MessageHandler(logging.Handler):
-    """Prints messages with the level in front where it is not INFO.
+    """Prints messages, preceded by the level unless it is INFO.
 
     Attributes:
-        console: Where they go if that is a terminal; what else is printed there uses it, too.
+        console: The console, if stderr is a terminal; the display of progress shares it.
     """
 
     def __init__(self, level: str) -> None:
@@ -120,7 +122,7 @@ class MessageHandler(logging.Handler):
             self.handleError(record)
             return
         prefix = "" if record.levelno == logging.INFO else f"{record.levelname}: "
-        # The traceback, if there is one, is in the text now.
+        # The text includes the traceback, if there is one.
         text = printable(indented(prefix + message))
         if self.console is None:
             echo(text, err=True)
@@ -133,7 +135,7 @@ class MessageHandler(logging.Handler):
 
 
 def wrapped(text: str, width: int) -> str:
-    """Breaks lines between words; a name that is longer than a line is left to the terminal."""
+    """Wraps lines between words; a name longer than a line is left to the terminal."""
     lines: list[str] = []
     for line in text.split("\n"):
         indent = line[: len(line) - len(line.lstrip(" "))]
@@ -150,7 +152,7 @@ def wrapped(text: str, width: int) -> str:
 
 
 class WarningCollector(logging.Handler):
-    """Keeps the texts of warnings, for the JSON."""
+    """Collects the texts of warnings, for the JSON."""
 
     def __init__(self, warnings: list[str]) -> None:
         super().__init__(logging.WARNING)
@@ -164,12 +166,12 @@ class WarningCollector(logging.Handler):
 def set_up_logging(
     level: str, debug_params: bool = False, warnings: list[str] | None = None
 ) -> MessageHandler:
-    """Sends the library's messages to stderr, and keeps other libraries quiet.
+    """Sends the library's messages to stderr, and silences other libraries.
 
     Args:
-        level: The least that is printed.
-        debug_params: Whether the names of parameters are printed.
-        warnings: Gets the texts of all warnings, printed or not.
+        level: The lowest level that is printed.
+        debug_params: Whether to print the names of parameters.
+        warnings: A list to add the texts of all warnings to, printed or not.
     """
     logger = logging.getLogger("forgather_convert")
     logging.setLogRecordFactory(_PrintableRecord)
@@ -179,7 +181,7 @@ def set_up_logging(
     logger.propagate = False
     parameters = logging.getLogger(PARAMETERS_LOGGER)
     parameters.setLevel("INFO" if debug_params else "WARNING")
-    # What is asked for by name is printed, however little is printed of the rest.
+    # They were requested explicitly, so they are printed even with --quiet.
     parameters.handlers = [_like(handler, "INFO")] if debug_params else []
     parameters.propagate = not debug_params
     if level != "DEBUG":
@@ -189,14 +191,31 @@ def set_up_logging(
 
 
 def _like(handler: MessageHandler, level: str) -> MessageHandler:
-    """A handler of another level that prints where another one does."""
+    """A handler with another level that shares a handler's console."""
     other = MessageHandler(level)
     other.console = handler.console
     return other
 
 
+def phase_display(
+    messages: MessageHandler, shows_progress: bool
+) -> AbstractContextManager[Progress]:
+    """Shows the phases of a command, if messages go to a terminal that can redraw lines.
+
+    Args:
+        messages: The handler of messages.
+        shows_progress: Whether the user wants to see progress.
+    """
+    if messages.console is None or not shows_progress or not can_be_redrawn():
+        return nullcontext(Progress())
+    # Not at the top: other commands do not need it.
+    from forgather_convert.cli.phases import PhaseLines
+
+    return PhaseLines(messages.console)
+
+
 def keep_quiet() -> None:
-    """Prints nothing: another process tells the user."""
+    """Prints nothing: the first process does."""
     logger = logging.getLogger("forgather_convert")
     logger.handlers = [logging.NullHandler()]
     logger.propagate = False

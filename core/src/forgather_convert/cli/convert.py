@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from forgather_convert.cli.console import (
-    MessageHandler,
-    can_be_redrawn,
     echo,
     echo_json,
     keep_quiet,
+    phase_display,
     set_up_logging,
 )
 from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
@@ -21,27 +20,27 @@ from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import (
     CheckpointParameter,
     DirectoryParameter,
+    DtypeParameter,
     ModelTypeOption,
     ModelTypeParameter,
     SizeParameter,
     check_model_type,
 )
-from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, verbosity_options
+from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, Verbosity, verbosity_options
 from forgather_convert.execution.rank import Rank, rank_of_environment
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
-from forgather_convert.progress import Progress
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
 from forgather_convert.weights.file_names import PYTORCH, SAFETENSORS
 
 if TYPE_CHECKING:
-    from forgather_convert.execution.team import Team
+    from forgather_convert.execution.shard_writers import ShardWriters
     from forgather_convert.planning.plan import ConversionPlan
 
 logger = logging.getLogger(__name__)
 
 OPTION_GROUPS = {
-    "What the source is": (
+    "Source options": (
         "--reverse",
         "--model-type",
         "--checkpoint-path",
@@ -49,7 +48,7 @@ OPTION_GROUPS = {
         "--follow-links",
     ),
     CONVERTER_GROUP[0]: CONVERTER_GROUP[1],
-    "What the result is": (
+    "Output options": (
         "--dtype",
         "--dequantize",
         "--max-length",
@@ -59,8 +58,8 @@ OPTION_GROUPS = {
         "--drop-unused",
         "--overwrite",
     ),
-    "The vocabulary": ("--add-tokens", "--skip-default-tokens", "--pad-vocab-to-multiple-of"),
-    "Checks": (
+    "Vocabulary options": ("--add-tokens", "--skip-default-tokens", "--pad-vocab-to-multiple-of"),
+    "Check options": (
         "--trust-remote-code",
         "--no-logit-check",
         "--logit-tolerance",
@@ -69,7 +68,7 @@ OPTION_GROUPS = {
         "--generation-test",
         "--chat",
     ),
-    "Output": (
+    "Reporting options": (
         "--dry-run",
         "--json",
         "--report",
@@ -84,25 +83,35 @@ OPTION_GROUPS = {
     "convert",
     cls=GroupedCommand,
     option_groups=OPTION_GROUPS,
+    examples=(
+        "forgather convert path/to/hf_model path/to/fg_model",
+        "forgather convert --dtype bf16 path/to/fg_model path/to/hf_model",
+    ),
     short_help="Convert a model, in either direction.",
 )
 @click.argument("source_path", type=DirectoryParameter(path_type=Path))
 @click.argument("destination_path", type=DirectoryParameter(path_type=Path))
-@click.option("--reverse", is_flag=True, help="Convert from Forgather to Hugging Face, always.")
+@click.option(
+    "--reverse",
+    is_flag=True,
+    help="Convert from Forgather to Hugging Face, whatever the config says.",
+)
 @click.option(
     "--model-type",
     cls=ModelTypeOption,
     type=ModelTypeParameter(),
-    help="The model's family, if the config does not say. Default: llama, for Forgather models.",
+    help="Model family, if the config does not state it. Forgather models default to llama.",
 )
 @click.option(
     "--dtype",
     metavar="{" + ",".join(OUTPUT_DTYPES) + "}",
-    type=click.Choice(OUTPUT_DTYPES),
-    help="Data type of the output. Default: the source's, else bfloat16.",
+    type=DtypeParameter(),
+    help="Data type of the output (also bf16, fp32, fp16). Default: the source's, else bfloat16.",
 )
 @click.option(
-    "--dequantize", is_flag=True, help="Convert what FP8 or MXFP4 weights stand for to the dtype."
+    "--dequantize",
+    is_flag=True,
+    help="Dequantize FP8 or MXFP4 weights to --dtype (refused otherwise).",
 )
 @click.option(
     "--max-length", metavar="LENGTH", type=click.IntRange(min=1), help="Maximum sequence length."
@@ -118,38 +127,38 @@ OPTION_GROUPS = {
     "--base",
     metavar="DIR",
     type=DirectoryParameter(path_type=Path),
-    help="Convert an adapter of PEFT: the model that it was made for.",
+    help="Treat SOURCE_PATH as a PEFT adapter; DIR is its base model.",
 )
 @click.option(
-    "--follow-links", is_flag=True, help="Copy files that links in SOURCE_PATH lead to outside it."
+    "--follow-links",
+    is_flag=True,
+    help="Copy files outside SOURCE_PATH that symbolic links in it point to.",
 )
 @click.option(
     "--add-tokens",
     "token_file",
     metavar="YAML_FILE",
     type=click.Path(path_type=Path),
-    help="Tokens to add to the vocabulary.",
+    help="File with tokens to add to the vocabulary.",
 )
 @click.option(
     "--skip-default-tokens",
     is_flag=True,
-    help="Do not add [PAD] where a Hugging Face model has no padding token.",
+    help="Do not add [PAD] to a Hugging Face model without a padding token.",
 )
 @click.option(
     "--pad-vocab-to-multiple-of",
     metavar="N",
     type=click.IntRange(min=1),
     default=1,
-    help="Grow the vocabulary to a multiple of this.",
+    help="Round the number of vocabulary rows up to a multiple of N.",
 )
 @click.option(
-    "--device", metavar="DEVICE", default="cpu", show_default=True, help="Where the checks run."
+    "--device", metavar="DEVICE", default="cpu", show_default=True, help="Device for the checks."
 )
-@click.option("-g", "--generation-test", is_flag=True, help="Continue a prompt with the result.")
-@click.option(
-    "--chat", is_flag=True, help="With -g: give the prompt as a message, in the chat template."
-)
-@click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text for the checks.")
+@click.option("-g", "--generation-test", is_flag=True, help="Generate text with the result.")
+@click.option("--chat", is_flag=True, help="With -g: apply the chat template to the prompt.")
+@click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Prompt for the checks.")
 @click.option("--debug-params", is_flag=True, help="Print the names of all parameters.")
 @click.option(
     "-t",
@@ -158,7 +167,7 @@ OPTION_GROUPS = {
     help="Jinja template to store as the tokenizer's chat template.",
 )
 @converter_options
-@click.option("--dry-run", is_flag=True, help="Print what would be written, and write nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be written, without writing it.")
 @click.option(
     "--format",
     "weights_format",
@@ -166,19 +175,24 @@ OPTION_GROUPS = {
     type=click.Choice((SAFETENSORS, PYTORCH)),
     default=SAFETENSORS,
     show_default=True,
-    help="Format of the weights.",
+    help="File format of the weights.",
 )
 @click.option(
     "--max-shard-size",
     type=SizeParameter(),
-    help="Largest weights file, as 5GB. Default: the source's files, where they can be kept.",
+    help="Maximum size of a weights file, e.g. 5GB. Default: the source's files if they can be "
+    "kept, else 5GB.",
 )
 @click.option(
     "--drop-unused",
     is_flag=True,
-    help="Leave out tensors that the model does not use, such as layers for speculative decoding.",
+    help="Leave out tensors that the model does not use, e.g. layers for speculative decoding.",
 )
-@click.option("--overwrite", is_flag=True, help="Replace the destination when all is done.")
+@click.option(
+    "--overwrite",
+    is_flag=True,
+    help="Replace DESTINATION_PATH once the conversion has succeeded. Everything in it is deleted.",
+)
 @click.option("--no-logit-check", is_flag=True, help="Do not compare the logits.")
 @click.option(
     "--logit-tolerance",
@@ -189,18 +203,20 @@ OPTION_GROUPS = {
 @click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Let the check run a Forgather model's own code where it was edited.",
+    help="Run a Forgather model's own code in the checks even if it was edited.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
-    "--hashes", is_flag=True, help="With --json: the SHA-256 of every file, read once more."
+    "--hashes",
+    is_flag=True,
+    help="With --json: include each file's SHA-256 (reads the output again).",
 )
 @click.option(
     "--report",
     "report_path",
     metavar="FILE",
     type=click.Path(path_type=Path),
-    help="Write what was done as a page (.html) or as data (.json), with the hashes.",
+    help="Write a report of the conversion, with file hashes: .html (web page) or .json.",
 )
 @verbosity_options("INFO")
 def convert_command(
@@ -237,32 +253,32 @@ def convert_command(
     as_json: bool,
     hashes: bool,
     report_path: Path | None,
-    level: str,
+    verbosity: Verbosity,
 ) -> None:
     """Converts the model in SOURCE_PATH and writes it to DESTINATION_PATH.
 
-    A Hugging Face model becomes a Forgather model, and the other way round; the source's
-    config tells which it is. With --base, SOURCE_PATH is an adapter of that model.
+    A Hugging Face model becomes a Forgather model and vice versa; the source's config tells
+    which it is.
     """
     outcome = click.get_current_context().ensure_object(Outcome)
     outcome.destination = destination_path
     rank = rank_of_environment()
     if rank is not None and rank.number > 0:
         keep_quiet()
-        _take_part(rank, dry_run)
+        _run_worker(rank, dry_run)
         return
-    messages = set_up_logging(level, debug_params, outcome.warnings)
+    messages = set_up_logging(verbosity.level, debug_params, outcome.warnings)
     if report_path is not None and dry_run:
         raise click.UsageError("--report and --dry-run exclude each other.")
     source_path = resolve_source(source_path)
     base = None if base is None else resolve_source(base)
     stay_offline()
     if report_path is not None:
-        # Before the work. All that takes long comes with what writes it.
-        from forgather_convert.reporting.place import check_place
+        # Before the conversion; the imports that take long come later.
+        from forgather_convert.reporting.report_path import check_report_path
 
         models = (source_path, destination_path, checkpoint_path, base)
-        check_place(report_path, [model for model in models if model is not None])
+        check_report_path(report_path, [model for model in models if model is not None])
     if chat and not generation_test:
         raise click.UsageError("--chat needs --generation-test.")
     if model_type is not None:
@@ -297,7 +313,7 @@ def convert_command(
         hashes=hashes or report_path is not None,
     )
     if dry_run:
-        with _phases(messages) as progress:
+        with phase_display(messages, verbosity.shows_progress) as progress:
             from forgather_convert import api
 
             plan = api.plan(source_path, destination_path, options, progress)
@@ -309,7 +325,10 @@ def convert_command(
         else:
             echo(reports.plan_as_text(plan))
         return
-    with _team(rank) as team, _phases(messages) as progress:
+    with (
+        _shard_writers(rank) as writers,
+        phase_display(messages, verbosity.shows_progress) as progress,
+    ):
         from forgather_convert import api
         from forgather_convert.cli import reports
         from forgather_convert.reporting import objects
@@ -325,7 +344,7 @@ def convert_command(
             on_plan=on_plan,
             progress=progress,
             on_written=outcome.note_written,
-            write=None if team is None else team.execute,
+            write=None if writers is None else writers.execute,
         )
     if report_path is not None:
         from forgather_convert.reporting.write import write_report
@@ -338,29 +357,19 @@ def convert_command(
         echo(reports.generation_as_text(result.generation))
 
 
-def _phases(messages: MessageHandler) -> AbstractContextManager[Progress]:
-    """Shows the phases on a terminal; nothing in a pipe, or where only warnings are wanted."""
-    if messages.console is None or messages.level > logging.INFO or not can_be_redrawn():
-        return nullcontext(Progress())
-    # Before the imports that take seconds.
-    from forgather_convert.cli.phases import PhaseLines
-
-    return PhaseLines(messages.console)
-
-
-def _team(rank: Rank | None) -> "AbstractContextManager[Team | None]":
-    """The processes that torchrun started; nothing where this one is alone."""
+def _shard_writers(rank: Rank | None) -> "AbstractContextManager[ShardWriters | None]":
+    """The processes that torchrun started; ``None`` if this is the only one."""
     if rank is None:
         return nullcontext()
-    from forgather_convert.execution.team import Team
+    from forgather_convert.execution.shard_writers import ShardWriters
 
-    return Team(rank)
+    return ShardWriters(rank)
 
 
-def _take_part(rank: Rank, dry_run: bool) -> None:
+def _run_worker(rank: Rank, dry_run: bool) -> None:
     """What all processes but the first do."""
     if not dry_run:
-        from forgather_convert.execution.team import Team
+        from forgather_convert.execution.shard_writers import ShardWriters
 
-        with Team(rank) as team:
-            team.take_part()
+        with ShardWriters(rank) as writers:
+            writers.run_worker()

@@ -1,4 +1,4 @@
-"""Which converter a command uses: ``--converter-path``, ``--converter`` and ``--no-plugins``."""
+"""The choice of a converter: ``--converter-path``, ``--converter`` and ``--no-plugins``."""
 
 import functools
 from collections.abc import Callable
@@ -9,28 +9,28 @@ import click
 
 from forgather_convert.cli.parameters import DistributionParameter
 
-#: The heading of the three in a command's help, and their names.
-CONVERTER_GROUP = ("Which converter is used", ("--converter-path", "--converter", "--no-plugins"))
+#: The title of the group in a command's help, and the names of its options.
+CONVERTER_GROUP = ("Converter selection", ("--converter-path", "--converter", "--no-plugins"))
 CONVERTER_PATHS = click.option(
     "--converter-path",
     "converter_paths",
     multiple=True,
     type=click.Path(path_type=Path),
-    help="Directory or file to search for converters first. Can be given several times.",
+    help="Directory or file to search for converters first. Can be repeated.",
 )
 NO_PLUGINS = click.option(
-    "--no-plugins", is_flag=True, help="Use no converter of installed distributions."
+    "--no-plugins", is_flag=True, help="Do not use converters of installed distributions."
 )
 _DISTRIBUTION = click.option(
     "--converter",
     metavar="DIST",
     type=DistributionParameter(),
-    help="Installed distribution to take the converter from, where several have one.",
+    help="Installed distribution to take the converter from, if several provide one.",
 )
 
 
 def converter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Gives a command the three; its function gets them by these names."""
+    """Adds the three options to a command."""
 
     @CONVERTER_PATHS
     @_DISTRIBUTION

@@ -1,10 +1,12 @@
-"""What ``forgather converters`` prints, as text and as JSON."""
+"""The output of ``forgather converters``, as text and as JSON."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgather_convert.cli.tables import print_line, print_table
+from forgather_convert.cli.console import echo
+from forgather_convert.cli.tables import BAD, GOOD, print_line, print_table, stdout_console
 from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.files.plain_text import one_line
 
@@ -12,18 +14,21 @@ if TYPE_CHECKING:
     from forgather_convert.converter_tools.check import CheckStep
     from forgather_convert.converter_tools.description import ConverterDescription, MappingRow
 
-#: The status of a converter that passed its import.
+#: The status of a converter that was imported successfully.
 IMPORTED = "imported"
 #: The status of a converter that cannot be imported.
 FAILED = "failed"
+#: On a narrower terminal the list of converters has fewer columns.
+_WIDTH_OF_ALL_COLUMNS = 80
+_LONGEST_PATH = 35
 _STYLES = {
     **{status.value: "yellow" for status in Status},
-    Status.OK.value: "green",
+    Status.OK.value: GOOD,
     Status.DISABLED.value: "dim",
     Status.OVERRIDDEN.value: "dim",
-    Status.CONFLICT.value: "bold red",
-    IMPORTED: "green",
-    FAILED: "bold red",
+    Status.CONFLICT.value: BAD,
+    IMPORTED: GOOD,
+    FAILED: BAD,
     "skipped": "dim",
 }
 
@@ -31,11 +36,11 @@ _STYLES = {
 def converter_object(
     converter: PluginCandidate, checked: Mapping[PluginCandidate, str | None]
 ) -> dict[str, Any]:
-    """A found converter, for other programs.
+    """A converter as JSON.
 
     Args:
         converter: The converter.
-        checked: What went wrong with the import of each that was tried, or ``None``.
+        checked: For each converter that was imported, what went wrong, or ``None``.
     """
     status, problem = converter.status.value, converter.problem
     if converter in checked:
@@ -53,41 +58,64 @@ def converter_object(
 
 
 def print_converters(converters: Iterable[Mapping[str, Any]]) -> None:
-    """The list, with a line below it for every problem."""
+    """Prints the list, with a line below it for every problem."""
     converters = list(converters)
     if not converters:
-        print_line("No converters are installed, and none are in a working tree.")
+        print_line("No converters are installed, and there are none in a working tree.")
         return
-    print_table(
-        ("MODEL TYPE", "DISTRIBUTION", "VERSION", "ORIGIN", "STATUS"),
-        (
+    if stdout_console().width < _WIDTH_OF_ALL_COLUMNS:
+        _print_narrow(converters)
+    else:
+        print_table(
+            ("MODEL TYPE", "DISTRIBUTION", "VERSION", "ORIGIN", "STATUS"),
             (
-                one_line(row["model_type"] or "?"),
-                one_line(row["distribution"] or row["location"]),
-                one_line(row["version"] or ""),
-                row["origin"],
-                row["status"],
-            )
-            for row in converters
-        ),
-        styles=_STYLES,
-    )
+                (
+                    one_line(row["model_type"] or "?"),
+                    one_line(row["distribution"] or row["location"]),
+                    one_line(row["version"] or ""),
+                    row["origin"],
+                    row["status"],
+                )
+                for row in converters
+            ),
+            styles=_STYLES,
+        )
     problems = [row for row in converters if row["problem"]]
     if problems:
         print_line()
     for row in problems:
-        place = row["distribution"] or row["location"]
-        print_line(f"{row['model_type'] or '?'} ({place}): {row['problem']}")
+        source = row["distribution"] or row["location"]
+        print_line(f"{row['model_type'] or '?'} ({source}): {row['problem']}")
+
+
+def _print_narrow(converters: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the list in 60 columns, unless names are longer; paths are shortened."""
+    rows = []
+    for row in converters:
+        source = row["distribution"] and f"{row['distribution']} {row['version']}"
+        rows.append(
+            (
+                one_line(row["model_type"] or "?"),
+                one_line(source or _shortened(row["location"])),
+                row["status"],
+            )
+        )
+    print_table(("MODEL TYPE", "DISTRIBUTION", "STATUS"), rows, styles=_STYLES)
+
+
+def _shortened(path: str) -> str:
+    """The end of a path that is too long for a narrow terminal."""
+    return path if len(path) <= _LONGEST_PATH else f"...{path[3 - _LONGEST_PATH :]}"
 
 
 def extension_object(extension: PluginCandidate) -> dict[str, Any]:
-    """A found extension, for other programs."""
+    """An extension as JSON."""
     content = converter_object(extension, {})
     return {**content, "model_type": None, "extension": extension.model_type}
 
 
 def print_extensions(extensions: Iterable[Mapping[str, Any]]) -> None:
-    """The list of extensions; nothing if there are none."""
+    """Prints the list of extensions; nothing if there are none."""
     extensions = list(extensions)
     if not extensions:
         return
@@ -111,7 +139,7 @@ def print_extensions(extensions: Iterable[Mapping[str, Any]]) -> None:
 
 
 def print_description(description: "ConverterDescription") -> None:
-    """A converter: its classes, its hooks, its components, its mapping both ways."""
+    """Prints a converter: its classes, hooks, components, and mapping in both directions."""
     from forgather_convert.converter_tools.description import hook_summary
 
     print_table(
@@ -125,7 +153,7 @@ def print_description(description: "ConverterDescription") -> None:
         ),
     )
     print_table(
-        ("HOOK", "ANSWERED BY", "GIVES"),
+        ("HOOK", "IMPLEMENTED BY", "RETURNS"),
         (
             (name, "this converter" if is_own else "HFConverter", hook_summary(name))
             for name, is_own in description.hooks.items()
@@ -153,7 +181,7 @@ def _print_mapping(source: str, destination: str, rows: Sequence["MappingRow"]) 
 
 
 def description_object(description: "ConverterDescription") -> dict[str, Any]:
-    """A converter, for other programs."""
+    """The description of a converter as JSON."""
     content = asdict(description)
     for direction in ("to_forgather", "from_forgather"):
         for row in content[direction]:
@@ -162,9 +190,9 @@ def description_object(description: "ConverterDescription") -> dict[str, Any]:
 
 
 def print_check(name: str, steps: Iterable["CheckStep"]) -> None:
-    """The steps of the check of one converter."""
+    """Prints the steps of the check of one converter."""
     print_table(
-        ("", "CHECKED", "FOUND"),
+        ("RESULT", "STEP", "DETAIL"),
         ((step.outcome.value, step.name, step.detail) for step in steps),
         title=name,
         styles=_STYLES,
@@ -173,7 +201,7 @@ def print_check(name: str, steps: Iterable["CheckStep"]) -> None:
 
 
 def check_object(name: str, steps: Iterable["CheckStep"]) -> dict[str, Any]:
-    """The check of one converter, for other programs."""
+    """The check of one converter as JSON."""
     rows = [
         {"step": step.name, "outcome": step.outcome.value, "detail": step.detail or None}
         for step in steps
@@ -183,3 +211,14 @@ def check_object(name: str, steps: Iterable["CheckStep"]) -> dict[str, Any]:
         "ok": all(row["outcome"] == "ok" for row in rows),
         "steps": rows,
     }
+
+
+def print_next_steps(root: Path, model_type: str) -> None:
+    """Says, among the messages, what to do with a new distribution."""
+    echo(
+        "Next steps:\n"
+        f"  1. Edit {root}/src and README.md; docs/write-a-converter.md explains how.\n"
+        f'  2. Install it: pip install -e {root} "forgather-convert[testing]"\n'
+        f"  3. Check it: forgather converters check {model_type}",
+        err=True,
+    )

@@ -16,7 +16,7 @@ from forgather_convert.cli.converter_options import (
 )
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import ModelTypeParameter
-from forgather_convert.cli.verbosity import verbosity_options
+from forgather_convert.cli.verbosity import Verbosity, verbosity_options
 from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.errors import ConverterError
 from forgather_convert.source.hub import stay_offline
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from forgather_convert.families.hook_calls import FamilyHooks
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-#: Not looked at by ``list --check``.
+#: Converters that ``list --check`` does not try to import.
 _NOT_IMPORTED = (
     Status.DISABLED,
     Status.INCOMPATIBLE,
@@ -36,12 +36,12 @@ _NOT_IMPORTED = (
 )
 
 
-_JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+_JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-def _start(level: str) -> None:
+def _start(verbosity: Verbosity) -> None:
     outcome = click.get_current_context().ensure_object(Outcome)
-    set_up_logging(level, warnings=outcome.warnings)
+    set_up_logging(verbosity.level, warnings=outcome.warnings)
     stay_offline()
 
 
@@ -50,38 +50,42 @@ _VERBOSITY = verbosity_options("WARNING")
 
 @click.group("converters", short_help="List, show, check and create converters.")
 def converters_group() -> None:
-    """Lists, shows, checks and creates converters of model families."""
+    """Lists, shows, checks and creates converters for model families."""
 
 
-@converters_group.command("list", short_help="All converters.")
+@converters_group.command("list", short_help="List all converters.")
 @CONVERTER_PATHS
 @NO_PLUGINS
-@click.option("--check", is_flag=True, help="Import each, in a process of its own.")
+@click.option("--check", is_flag=True, help="Import each converter in a separate process.")
 @_JSON
 @_VERBOSITY
 def list_command(
-    converter_paths: tuple[Path, ...], no_plugins: bool, check: bool, as_json: bool, level: str
+    converter_paths: tuple[Path, ...],
+    no_plugins: bool,
+    check: bool,
+    as_json: bool,
+    verbosity: Verbosity,
 ) -> None:
-    """Lists all converters: what each converts, where it is, and whether it can be used.
+    """Lists all converters: what each converts, where it comes from, and its status.
 
-    Nothing is imported, unless --check asks for it.
+    Nothing is imported, except with --check.
     """
-    _start(level)
+    _start(verbosity)
     from forgather_convert.discovery.choice import find_converters
     from forgather_convert.discovery.extensions import find_extensions
 
-    found = find_converters(converter_paths, use_plugins=not no_plugins)
+    converters = find_converters(converter_paths, use_plugins=not no_plugins)
     checked: dict[PluginCandidate, str | None] = {}
     if check:
         from forgather_convert.converter_tools.import_probe import import_problem
 
         checked = {
             converter: import_problem(converter)
-            for converter in found
+            for converter in converters
             if converter.status not in _NOT_IMPORTED
         }
     extensions = find_extensions(use_plugins=not no_plugins)
-    rows = [reports.converter_object(converter, checked) for converter in found]
+    rows = [reports.converter_object(converter, checked) for converter in converters]
     more = [reports.extension_object(extension) for extension in extensions]
     if as_json:
         echo_json([*rows, *more])
@@ -91,7 +95,7 @@ def list_command(
     _exit_if(any(checked.values()))
 
 
-@converters_group.command("show", short_help="One converter: classes, hooks, mapping.")
+@converters_group.command("show", short_help="Show one converter: classes, hooks, mapping.")
 @click.argument("model_type", metavar="TYPE", type=ModelTypeParameter())
 @converter_options
 @_JSON
@@ -102,10 +106,10 @@ def show_command(
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
-    level: str,
+    verbosity: Verbosity,
 ) -> None:
     """Shows the converter of the model type TYPE: classes, hooks, components, mapping."""
-    _start(level)
+    _start(verbosity)
     from forgather_convert.converter_tools.description import describe
     from forgather_convert.discovery.choice import resolve_converter
 
@@ -119,7 +123,7 @@ def show_command(
         reports.print_description(description)
 
 
-@converters_group.command("check", short_help="Check converters, with tiny models.")
+@converters_group.command("check", short_help="Check converters with tiny models.")
 @click.argument("target", metavar="[TYPE|PATH]", required=False)
 @converter_options
 @_JSON
@@ -130,24 +134,24 @@ def check_command(
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
-    level: str,
+    verbosity: Verbosity,
 ) -> None:
-    """Checks the converter of a model type, those of a file or directory, or all.
+    """Checks the converter of a model type, those in a file or directory, or all.
 
-    Each is imported; its hooks are compared with the specifications and its mapping with
-    both models; and a tiny model is converted both ways.
+    Imports each converter, compares its hooks with their specifications and its mapping with
+    both models, and converts tiny models in both directions.
     """
-    _start(level)
+    _start(verbosity)
     if target is None:
-        from forgather_convert.discovery.choice import find_converters, pass_over
+        from forgather_convert.discovery.choice import find_converters, warn_skipped
 
-        found = find_converters(converter_paths, use_plugins=not no_plugins)
-        others = [found_one for found_one in found if found_one.status is Status.OF_THE_FRAMEWORK]
-        pass_over(others)
+        candidates = find_converters(converter_paths, use_plugins=not no_plugins)
+        skipped = [it for it in candidates if it.status is Status.OF_THE_FRAMEWORK]
+        warn_skipped(skipped)
         loads = _loads(
             candidate
-            for candidate in found
-            if candidate.status is not Status.DISABLED and candidate not in others
+            for candidate in candidates
+            if candidate.status is not Status.DISABLED and candidate not in skipped
         )
     elif _is_path(target):
         from forgather_convert.discovery.converter_files import find_in_path
@@ -168,8 +172,8 @@ def check_command(
         loads = [(model_type, load)]
     if not loads:
         raise ConverterError(
-            f"There is no converter {f'in {target} ' if target else ''}to check. A converter's "
-            "file is called converter.py or ends in _converter.py."
+            f"There is no converter to check{f' in {target}' if target else ''}. The file of a "
+            "converter must be named converter.py or *_converter.py."
         )
     results = []
     for name, load_them in loads:
@@ -182,25 +186,29 @@ def check_command(
     _exit_if(not all(result["ok"] for result in results))
 
 
-@converters_group.command("new", short_help="Write a distribution with a converter.")
+@converters_group.command("new", short_help="Create a distribution with a new converter.")
 @click.argument("name")
-@click.option("--model-type", metavar="TYPE", help="What it converts. Default: NAME.")
+@click.option(
+    "--model-type",
+    metavar="TYPE",
+    help="model_type of the models to convert, as in their config.json. Default: NAME.",
+)
 @click.option(
     "--hf-class",
     metavar="CLASS",
-    help="The model class in transformers. Default: made from the model type.",
+    help="Model class in transformers. Default: derived from the model type.",
 )
 @click.option(
     "--from",
     "known_as",
     metavar="TYPE",
-    help="Draft the converter from what transformers knows about this model type.",
+    help="Draft the converter from transformers' code for this model type.",
 )
 @click.option(
     "--directory",
     type=click.Path(path_type=Path, file_okay=False, exists=True),
     default=Path(),
-    help="Where to create it. Default: the current directory.",
+    help="Parent directory. Default: the current directory.",
 )
 @_VERBOSITY
 def new_command(
@@ -209,19 +217,25 @@ def new_command(
     hf_class: str | None,
     known_as: str | None,
     directory: Path,
-    level: str,
+    verbosity: Verbosity,
 ) -> None:
-    """Writes a new distribution, forgather-convert-NAME, with a converter, tests and a README."""
-    _start(level)
+    """Creates the distribution forgather-convert-NAME with a converter, tests and a README.
+
+    Prints the path of the new directory.
+    """
+    _start(verbosity)
     from forgather_convert.converter_tools.new import create_distribution
 
-    echo(str(create_distribution(directory, name, model_type, hf_class, known_as)))
+    root = create_distribution(directory, name, model_type, hf_class, known_as)
+    echo(str(root))
+    if verbosity.shows_progress:
+        reports.print_next_steps(root, model_type or known_as or name.replace("-", "_"))
 
 
 def _loads(
     converters: Iterable[PluginCandidate],
 ) -> "list[tuple[str, Callable[[], list[FamilyHooks]]]]":
-    """The name of each converter, and what imports it."""
+    """The name of each converter, and a function that imports it."""
     from functools import partial
 
     from forgather_convert.discovery.choice import load_converter
@@ -235,7 +249,7 @@ def _loads(
 def _checks(
     name: str, load: "Callable[[], list[FamilyHooks]]"
 ) -> "Iterable[tuple[str, list[CheckStep]]]":
-    """The steps for each converter that ``load`` gives; its import is the first."""
+    """The steps for each converter that ``load`` returns; the import is the first."""
     from forgather_convert.converter_tools import check as steps
 
     handles: list[FamilyHooks] = []
@@ -264,6 +278,6 @@ def _is_path(target: str) -> bool:
 
 
 def _exit_if(has_failed: bool) -> None:
-    # click would turn its own way of ending into a return value, which nobody looks at.
+    # Not ctx.exit: click turns that into a return value, which is ignored.
     if has_failed:
         raise SystemExit(1)

@@ -1,7 +1,7 @@
 """The command line of the Forgather framework, which has a script of the same name.
 
-Whichever of the two is installed last has the script ``forgather``. Ours hands over to the
-framework's what is not ours. Until then nothing of the framework is imported.
+The script ``forgather`` belongs to whichever of the two was installed last. Ours hands commands
+that it does not have over to the framework's, of which nothing is imported before that.
 """
 
 import io
@@ -21,7 +21,7 @@ _SCRIPT = "forgather"
 
 
 class FrameworkError(ForgatherConvertError):
-    """The framework is installed, and its command line cannot be imported."""
+    """The framework is installed, but its command line cannot be imported."""
 
 
 @dataclass(frozen=True)
@@ -30,17 +30,17 @@ class Framework:
 
     Attributes:
         version: The version of its distribution.
-        entry_point: What its script calls.
+        entry_point: The entry point of its script.
     """
 
     version: str
     entry_point: EntryPoint
 
     def run(self, arguments: Sequence[str]) -> object:
-        """Does what its script does; gives what a script ends with.
+        """Runs its script, and returns the value that the script would exit with.
 
         Args:
-            arguments: Those of the command line, without the program.
+            arguments: The command line without the program.
 
         Raises:
             FrameworkError: It cannot be imported.
@@ -50,7 +50,7 @@ class Framework:
         return main()
 
     def help(self) -> str:
-        """The text of its ``--help``, or why there is none."""
+        """The text of its ``--help``, or why it is not available."""
         text = io.StringIO()
         before = sys.argv
         try:
@@ -60,9 +60,9 @@ class Framework:
             pass
         except FrameworkError as error:
             return str(error)
-        # Whatever it raises, our own help is not concerned.
+        # Whatever it raises must not affect our own help.
         except Exception as error:
-            return f"Its help ends with {type(error).__name__}: {error}."
+            return f"Its help failed with {type(error).__name__}: {error}."
         finally:
             sys.argv = before
         return text.getvalue().strip()
@@ -73,13 +73,14 @@ class Framework:
         except (Exception, SystemExit) as error:
             raise FrameworkError(
                 f"{self.entry_point.value} of {DISTRIBUTION} {self.version} cannot be imported: "
-                f"{type(error).__name__}: {error}. Reinstall the framework, or what it needs."
+                f"{type(error).__name__}: {error}. Reinstall the framework or the missing "
+                "dependency."
             ) from error
         return main
 
 
 def find_framework() -> Framework | None:
-    """The framework that is installed, if it is; none of it is imported."""
+    """The installed framework, if there is one; none of it is imported."""
     try:
         installed = distribution(DISTRIBUTION)
     except PackageNotFoundError:
@@ -91,7 +92,7 @@ def find_framework() -> Framework | None:
 
 
 def _can_be_found(module: str) -> bool:
-    """Whether there is a module, found without importing the package that it is in."""
+    """Whether a module exists; finds out without importing the package that contains it."""
     package, *rest = module.split(".")
     spec = find_spec(package)
     for position in range(len(rest)):

@@ -15,7 +15,7 @@ from forgather_convert.cli.parameters import (
     DirectoryParameter,
     ModelTypeParameter,
 )
-from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, verbosity_options
+from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, Verbosity, verbosity_options
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.hub import resolve_source, stay_offline
@@ -33,33 +33,38 @@ _MAX_FILES = 12
     "inspect",
     cls=GroupedCommand,
     option_groups={
-        "What it is taken for": ("--reverse", "--model-type", "--checkpoint-path", "--dequantize"),
+        "Detection overrides": ("--reverse", "--model-type", "--checkpoint-path", "--dequantize"),
         CONVERTER_GROUP[0]: CONVERTER_GROUP[1],
-        "Output": ("--tensors", "--json", *VERBOSITY_OPTIONS),
+        "Reporting options": ("--tensors", "--json", *VERBOSITY_OPTIONS),
     },
-    short_help="Tell what a model directory holds.",
+    examples=("forgather inspect path/to/model", "forgather inspect --tensors path/to/model"),
+    short_help="Describe a model directory.",
 )
 @click.argument("path", type=DirectoryParameter(path_type=Path))
-@click.option("--tensors", is_flag=True, help="List all tensors, those of the layers as one.")
-@click.option("--reverse", is_flag=True, help="Take it for a Forgather model.")
+@click.option(
+    "--tensors",
+    is_flag=True,
+    help="List all tensors; tensors repeated in every layer share one line.",
+)
+@click.option("--reverse", is_flag=True, help="Treat PATH as a Forgather model.")
 @click.option(
     "--model-type",
     metavar="TYPE",
     type=ModelTypeParameter(),
-    help="The family, if the config does not say.",
+    help="Model family, if the config does not state it.",
 )
 @click.option(
     "-c",
     "--checkpoint-path",
     metavar="PATH",
     type=CheckpointParameter(path_type=Path),
-    help="Checkpoint of a Forgather model to look at. Default: the latest.",
+    help="Checkpoint of a Forgather model to inspect. Default: the latest.",
 )
 @click.option(
-    "--dequantize", is_flag=True, help="Ask whether it can be converted with this option."
+    "--dequantize", is_flag=True, help="Check whether PATH can be converted with --dequantize."
 )
 @converter_options
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @verbosity_options("WARNING")
 def inspect_command(
     path: Path,
@@ -72,15 +77,15 @@ def inspect_command(
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
-    level: str,
+    verbosity: Verbosity,
 ) -> None:
-    """Tells what the model directory PATH holds, and what would stop its conversion.
+    """Describes the model directory PATH and what would prevent its conversion.
 
-    Names, JSON files and the headers of weights are read, and no weights.
+    Reads file names, JSON files and tensor headers, but no weights.
     """
     outcome = click.get_current_context().ensure_object(Outcome)
-    set_up_logging(level, warnings=outcome.warnings)
-    # First: to look at a model, none is downloaded.
+    set_up_logging(verbosity.level, warnings=outcome.warnings)
+    # Before the path is resolved: inspecting a model must not download it.
     stay_offline()
     path = resolve_source(path)
     from forgather_convert.inspection.inspect import inspect
@@ -105,15 +110,15 @@ def inspect_command(
             content["tensors"] = [_group_object(group) for group in groups]
         echo_json(content)
         return
-    from forgather_convert.cli.tables import print_labelled
+    from forgather_convert.cli.tables import Labelled, print_labelled
 
-    print_labelled(_rows(inspection))
+    print_labelled(Labelled(label, text) for label, text in _rows(inspection))
     if groups:
         echo("\n".join(one_line(_group_line(group)) for group in groups))
 
 
 def inspection_object(inspection: "Inspection") -> dict[str, Any]:
-    """An inspection, for other programs."""
+    """An inspection as JSON."""
     rope, window, vocabulary = inspection.rope, inspection.window, inspection.vocabulary
     origin, converter = inspection.origin, inspection.converter
     return {
@@ -215,7 +220,7 @@ def _shape_text(dimensions: Mapping[str, int]) -> str:
         "head_dim": "head size {}",
         "num_local_experts": "{} experts",
         "num_experts": "{} experts",
-        "num_experts_per_tok": "{} experts a token",
+        "num_experts_per_tok": "{} experts per token",
         "max_position_embeddings": "{} positions",
     }
     return ", ".join(
@@ -279,7 +284,7 @@ def _window_text(inspection: "Inspection") -> str:
 
 def _vocabulary_text(inspection: "Inspection") -> str:
     vocabulary = inspection.vocabulary
-    tokens = "no list of tokens"
+    tokens = "no tokenizer vocabulary found"
     if vocabulary.tokens is not None:
         tokens = f"{vocabulary.tokens} tokens up to id {vocabulary.highest_id} in the tokenizer"
     parts = [
@@ -300,7 +305,7 @@ def _files_text(inspection: "Inspection") -> str:
         count = "1 file" if len(weights) == 1 else f"{len(weights)} files"
         parts.append(f"{count} of weights ({size})")
     if code:
-        parts.append(f"{len(code)} of Python")
+        parts.append(f"{len(code)} Python file{'' if len(code) == 1 else 's'}")
     parts += [f"{file.name} ({_bytes(file.num_bytes)})" for file in others[:_MAX_FILES]]
     if len(others) > _MAX_FILES:
         parts.append(f"{len(others) - _MAX_FILES} more")
@@ -308,7 +313,7 @@ def _files_text(inspection: "Inspection") -> str:
 
 
 def _checkpoint_text(checkpoint: "CheckpointContents") -> str:
-    unknown = "nothing known" if checkpoint.num_bytes else "empty"
+    unknown = "unknown content" if checkpoint.num_bytes else "empty"
     contents = ", ".join(contents.value for contents in checkpoint.contents) or unknown
     chosen = " <- converted" if checkpoint.is_converted else ""
     return f"{checkpoint.path.name}: {contents} ({_bytes(checkpoint.num_bytes)}){chosen}"
@@ -320,7 +325,7 @@ def _origin_text(origin: "Origin") -> str:
         options = ", ".join(f"{name} {value}" for name, value in origin.options.items())
         parts.append(f"with {options}")
     if not origin.keeps_layout:
-        parts.append("the original files cannot be given back")
+        parts.append("the original files cannot be restored")
     if origin.edited:
         parts.append(f"edited or missing: {', '.join(origin.edited)}")
     return "; ".join(parts)
@@ -328,8 +333,9 @@ def _origin_text(origin: "Origin") -> str:
 
 def _conversion_rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
     if not inspection.problems:
-        yield "Conversion", "nothing stands in its way, as far as headers and configs tell"
-    label = "Stopped by"
+        text = "no problems found (config and tensor headers checked; weights not read)"
+        yield "Conversion", text
+    label = "Blocked by"
     for problem in inspection.problems:
         for line in problem.split("\n"):
             yield label, line

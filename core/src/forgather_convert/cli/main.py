@@ -25,7 +25,7 @@ _STOPPED = {
     signal.SIGTERM: "Terminated",
     signal.SIGHUP: "Hung up",
 }
-#: A message of somebody else's can be of any length.
+#: The message of a foreign exception is cut to this length.
 _LONGEST = 500
 
 
@@ -33,22 +33,25 @@ _LONGEST = 500
     cls=ForgatherGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(package_name="forgather-convert")
+@click.version_option(
+    package_name="forgather-convert", prog_name="forgather-convert", message="%(prog)s %(version)s"
+)
 def forgather() -> None:
     """Converts models between Hugging Face and Forgather, losslessly."""
 
 
 def main() -> None:
-    """Runs the command line, or the framework's if it is for that.
+    """Runs the command line, or the framework's for a command that is not ours.
 
-    Exits with 0 if all was done, 1 for a reported error, 2 for wrong usage, and as the
-    shell expects when a signal ended it.
+    Exits with 0 on success, 1 for a reported error, 2 for wrong usage, and as the shell expects
+    if a signal ended it.
     """
     arguments = sys.argv[1:]
     framework = None if forgather.owns(arguments) else find_framework()
     if framework is not None:
         sys.exit(_hand_over(framework, arguments))
-    # The collector would look through all of torch and transformers once more, for a second.
+    # Otherwise the garbage collector would search all of torch and transformers again at exit,
+    # which takes a second.
     atexit.register(gc.freeze)
     with standard_streams(), stop_signals():
         exit_code = _run(Outcome(as_json="--json" in sys.argv))
@@ -56,7 +59,7 @@ def main() -> None:
 
 
 def _hand_over(framework: Framework, arguments: Sequence[str]) -> Any:
-    """Lets the framework's command line do all, as if it had been called; gives what it gives."""
+    """Runs the framework's command line instead, and returns what it returns."""
     try:
         return framework.run(arguments)
     except FrameworkError as error:
@@ -65,7 +68,7 @@ def _hand_over(framework: Framework, arguments: Sequence[str]) -> Any:
 
 
 def _run(outcome: Outcome) -> int:
-    """Runs the command, and reports what it raises; gives the exit code."""
+    """Runs the command and reports what it raises; returns the exit code."""
     try:
         result = forgather.main(
             standalone_mode=False, obj=outcome, complete_var="_FORGATHER_COMPLETE"
@@ -94,15 +97,15 @@ def _run(outcome: Outcome) -> int:
     except SystemExit:
         raise
     except BaseException as error:
-        # Not Exception: a panic of a library that is written in Rust is none.
+        # Not only Exception: a panic in a Rust library is a BaseException.
         _report(outcome.after_error(_describe_bug(error)), error, outcome)
         return 1
-    # What a command ends with by click's own means, 0 after --help.
+    # What a command returned; after --help, click returns 0.
     return result if isinstance(result, int) else 0
 
 
 def _report(message: str, error: BaseException, outcome: Outcome) -> None:
-    """Prints an error; with its traceback if the log level is DEBUG."""
+    """Prints an error, with its traceback if the log level is DEBUG."""
     root = logging.getLogger("forgather_convert")
     if root.handlers:
         logger.error(message, exc_info=error if root.isEnabledFor(logging.DEBUG) else None)
@@ -112,14 +115,14 @@ def _report(message: str, error: BaseException, outcome: Outcome) -> None:
 
 
 def _print_as_json(error: BaseException, message: str, outcome: Outcome) -> None:
-    """Prints an error on the standard output, if that is what other programs read."""
+    """Prints an error as JSON to the standard output, if --json was given."""
     if not outcome.as_json or isinstance(error, OutputError):
         return
     try:
         echo_json(outcome.error_object(error, message))
         sys.stdout.flush()
     except OutputError:
-        # The error itself has been reported.
+        # The error itself has already been reported on stderr.
         return
 
 

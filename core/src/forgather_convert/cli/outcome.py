@@ -1,4 +1,4 @@
-"""How far a command has come: what its last message has to say."""
+"""How far a command got, which its last message has to tell."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -7,12 +7,12 @@ from typing import Any
 
 @dataclass
 class Outcome:
-    """Noted by the command while it runs, read when it ends for whatever reason.
+    """Recorded by the command while it runs, and read when it ends for whatever reason.
 
     Attributes:
-        destination: What the command was asked to write; ``None`` if it writes no model.
-        written: The same, once the result is in its place.
-        as_json: Whether the result, or the error, is printed as JSON.
+        destination: The directory the command was asked to write; ``None`` if it writes no model.
+        written: The same directory, once the result is complete there.
+        as_json: Whether the result or the error is printed as JSON.
         warnings: The texts of all warnings.
     """
 
@@ -25,17 +25,14 @@ class Outcome:
         self.written = path
 
     def after_error(self, message: str) -> str:
-        """An error's message, complete with what is there now."""
+        """An error's message, with the state of the destination."""
         if self.written is not None:
-            return (
-                f"The result is complete at {self.written}, but what came after that failed: "
-                f"{message}"
-            )
+            return f"The result is complete at {self.written}, but a later step failed: {message}"
         return message if self.destination is None else f"{message} Nothing was written."
 
     def error_object(self, error: BaseException, message: str) -> dict[str, Any]:
-        """What stopped the command, for other programs."""
-        # Its metadata takes a while to be found.
+        """The error that stopped the command, as JSON."""
+        # Imported here because reading metadata takes a while.
         from forgather_convert.discovery.installed import core_version
 
         return {
@@ -46,7 +43,7 @@ class Outcome:
         }
 
     def after_stop(self, what: str) -> str:
-        """The message when something from outside ends the command."""
+        """The message when a signal ended the command."""
         if self.written is not None:
             return f"{what}; the result is complete at {self.written}."
         return f"{what}." if self.destination is None else f"{what}; nothing was written."

@@ -1,4 +1,4 @@
-"""The kinds of values that options take, and how a shell completes them."""
+"""The types of option values, and how a shell completes them."""
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -9,13 +9,26 @@ from click.shell_completion import CompletionItem
 
 from forgather_convert.cli.help import WORDS
 from forgather_convert.errors import OptionError
+from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
 
-#: A longer list of model types is in the text of the help, and not in front of it.
+#: A longer list of model types is shown in the help text instead of as the option's value.
 _LONGEST_METAVAR = 60
+#: Other names of dtypes that ``--dtype`` accepts.
+DTYPE_ALIASES = {"bf16": "bfloat16", "fp32": "float32", "fp16": "float16"}
+
+
+class DtypeParameter(click.Choice):  # type: ignore[type-arg]
+    """A data type for the output, by torch's name or by its usual abbreviation."""
+
+    def __init__(self) -> None:
+        super().__init__(OUTPUT_DTYPES)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(DTYPE_ALIASES.get(value, value), param, ctx)
 
 
 class ModelTypeOption(click.Option):
-    """``--model-type``; the help names the installed ones."""
+    """``--model-type``; its help lists the model types of installed converters."""
 
     def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
         names = _installed_model_types()
@@ -24,11 +37,14 @@ class ModelTypeOption(click.Option):
             self.metavar = choice
             return super().get_help_record(ctx)
         record = super().get_help_record(ctx)
-        return record and (record[0], f"{record[1]} Installed: {', '.join(names) or 'none'}.")
+        return record and (
+            record[0],
+            f"{record[1]} Installed converters: {', '.join(names) or 'none'}.",
+        )
 
 
 class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
-    """The name of a family; whether there is a converter depends on other options."""
+    """A model type; whether there is a converter for it depends on other options."""
 
     name = "type"
 
@@ -39,7 +55,7 @@ class ModelTypeParameter(click.ParamType):  # type: ignore[type-arg]
 
 
 class DistributionParameter(click.ParamType):  # type: ignore[type-arg]
-    """The name of an installed distribution that has converters."""
+    """The name of an installed distribution with converters."""
 
     name = "dist"
 
@@ -52,7 +68,7 @@ class DistributionParameter(click.ParamType):  # type: ignore[type-arg]
 
 
 class DirectoryParameter(click.Path):
-    """A directory; a file is refused by what reads it, which says more."""
+    """A directory. A file is refused when it is read, with a better message than click's."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -61,7 +77,7 @@ class DirectoryParameter(click.Path):
 
 
 class CheckpointParameter(DirectoryParameter):
-    """A checkpoint of the model that stands in front of it, or any other directory."""
+    """A checkpoint of a model named earlier on the command line, or any directory."""
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -76,7 +92,7 @@ class CheckpointParameter(DirectoryParameter):
 
 
 class SizeParameter(click.ParamType):  # type: ignore[type-arg]
-    """A size in bytes, with a unit."""
+    """A size in bytes, with an optional unit."""
 
     name = "size"
 
@@ -92,26 +108,26 @@ class SizeParameter(click.ParamType):  # type: ignore[type-arg]
 
 
 def check_model_type(model_type: str, converter_paths: Iterable[Path], use_plugins: bool) -> None:
-    """Refuses a model type that nothing can convert.
+    """Refuses a model type that has no converter.
 
     Raises:
-        click.BadParameter: There is no converter for it; the message names those that there are.
+        click.BadParameter: There is no converter for it; the message lists those that exist.
     """
     from forgather_convert.discovery.converter_files import find_in_path, find_in_tree
 
-    places: Sequence[tuple[str, Callable[[], Iterable[str | None]]]] = [
+    origins: Sequence[tuple[str, Callable[[], Iterable[str | None]]]] = [
         ("installed", lambda: _installed_model_types() if use_plugins else []),
         ("--converter-path", lambda: _types_in(map(find_in_path, converter_paths))),
         ("examples", lambda: _types_in([find_in_tree()])),
     ]
     known = []
-    for place, names_in_place in places:
-        names = list(names_in_place())
-        # A file that only says what it registers when it runs may have any.
+    for origin, find_names in origins:
+        names = list(find_names())
+        # None is a file that has to run to tell what it registers: it may be this type.
         if model_type in names or None in names:
             return
         if names:
-            known.append(f"{', '.join(map(repr, names))} ({place})")
+            known.append(f"{', '.join(map(repr, names))} ({origin})")
     raise click.BadParameter(
         f"{model_type!r} is not one of {'; '.join(known) or 'any: there is no converter'}.",
         param_hint="'--model-type'",
@@ -119,11 +135,11 @@ def check_model_type(model_type: str, converter_paths: Iterable[Path], use_plugi
 
 
 def _types_in(ranks: Iterable[Iterable[Any]]) -> list[str | None]:
-    return list(dict.fromkeys(found.model_type for rank in ranks for found in rank))
+    return list(dict.fromkeys(candidate.model_type for rank in ranks for candidate in rank))
 
 
 def _installed_model_types() -> list[str]:
-    # The other commands do not wait for it.
+    # Imported here so that other commands do not wait for it.
     from forgather_convert.discovery.installed import installed_model_types
 
     return installed_model_types()

@@ -1,4 +1,4 @@
-"""The phases of a conversion on a terminal: a line for each, the last one moving."""
+"""The phases of a command on a terminal: one line each, the last one updated in place."""
 
 from collections.abc import Iterable
 from types import TracebackType
@@ -21,10 +21,10 @@ _WIDTH_FOR_BAR = 60
 
 
 class PhaseLines(Progress):
-    """Shows the phases while it is entered; they stay if nothing is raised.
+    """Shows the phases as a context manager; they are erased if an exception leaves it.
 
     Args:
-        console: The one that messages are printed on, too: they come above.
+        console: The console that messages are printed on; they appear above the phases.
     """
 
     def __init__(self, console: "Console") -> None:
@@ -37,7 +37,7 @@ class PhaseLines(Progress):
             *([_Rate(justify="right")] if is_wide else []),
             _Time(justify="right"),
         ]
-        # What is printed on stdout meanwhile is data, and must not be taken to stderr.
+        # What is printed on stdout meanwhile is data and must not be redirected to stderr.
         self._lines = _Lines(*columns, console=console, expand=is_wide, redirect_stdout=False)
         self._phase: Phase | None = None
         self._task: TaskID | None = None
@@ -59,7 +59,7 @@ class PhaseLines(Progress):
         if phase is not self._phase:
             self._complete()
             self._phase = phase
-            self._task = self._lines.add_task(phase.value, total=None, counts=False)
+            self._task = self._lines.add_task(phase.value, total=None, counts=False, head_start=0.0)
         if total and self._task is not None:
             self._lines.update(self._task, total=total, counts=True)
 
@@ -67,12 +67,16 @@ class PhaseLines(Progress):
         if self._task is not None:
             self._lines.advance(self._task, count)
 
+    def head_start(self, seconds: float) -> None:
+        if self._task is not None:
+            self._lines.update(self._task, head_start=seconds)
+
     def generated(self, model: str, text: str, tokens_per_second: float) -> None:
         self._lines.below = f"{model}, {tokens_per_second:.1f} tokens/s: {printable(text)}"
         self._lines.refresh()
 
     def finish(self) -> None:
-        """Ends the last phase; nothing moves any more."""
+        """Ends the last phase and the display."""
         self._complete()
         self._lines.stop()
 
@@ -80,7 +84,7 @@ class PhaseLines(Progress):
         if self._task is None:
             return
         if not self._lines.tasks[self._task].fields["counts"]:
-            # One without a total is done when it ends.
+            # A phase without a total is complete when it ends.
             self._lines.update(self._task, total=1, completed=1)
         self._task = None
         self._lines.below = ""
@@ -88,7 +92,7 @@ class PhaseLines(Progress):
 
 
 class _Lines(ProgressLines):
-    """The lines, and below them a text that is being written."""
+    """The lines of the phases, and below them the text being generated."""
 
     below = ""
 
@@ -99,7 +103,7 @@ class _Lines(ProgressLines):
 
 
 class _Column(ProgressColumn):
-    """A column of texts that are never broken."""
+    """A column whose texts are never wrapped."""
 
     def __init__(self, justify: str) -> None:
         super().__init__(Column(no_wrap=True, justify=justify))  # type: ignore[arg-type]
@@ -121,18 +125,24 @@ class _Bytes(_Column):
 
 class _Rate(_Column):
     def render(self, task: Task) -> Text:
-        speed = task.finished_speed or task.speed
-        if not task.fields["counts"] or not speed:
+        if not task.fields["counts"]:
             return Text()
-        return Text(f"{describe_size(int(speed))}/s")
+        # While a phase runs, its present speed; in the end, that of all of it.
+        speed = task.completed / max(_seconds(task), 1e-3) if task.finished else task.speed
+        return Text(f"{describe_size(int(speed))}/s" if speed else "")
 
 
 class _Time(_Column):
-    """How long a phase took; before it ends, how long it still takes, if that is known."""
+    """How long a phase took; while it runs, the time left if known, else the time so far."""
 
     def render(self, task: Task) -> Text:
         if task.finished:
-            return Text(describe_seconds(task.finished_time or 0.0))
+            return Text(describe_seconds(_seconds(task)))
         if task.fields["counts"] and task.time_remaining is not None:
             return Text(f"{describe_seconds(task.time_remaining)} left")
         return Text(describe_seconds(task.elapsed or 0.0))
+
+
+def _seconds(task: Task) -> float:
+    """How long a finished phase took, with the time that it ran beside another one."""
+    return (task.finished_time or 0.0) + float(task.fields["head_start"])

@@ -1,4 +1,4 @@
-"""Plans and results as text."""
+"""Plans and results of conversions as text."""
 
 from typing import TYPE_CHECKING
 
@@ -8,8 +8,8 @@ from forgather_convert.files.plain_text import one_line
 from forgather_convert.logit_check.generation import Generation
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
 from forgather_convert.quantities import describe_seconds, describe_size
+from forgather_convert.reporting.certificate import describe_certificate
 from forgather_convert.reporting.objects import operation_of, vocabulary_rows
-from forgather_convert.reporting.proof import describe_proof
 from forgather_convert.tensors.tensor_ref import format_shape
 from forgather_convert.vocabulary.change import VocabularyChange
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plan_as_text(plan: ConversionPlan) -> str:
-    """Every file and every tensor, a line each."""
+    """Every file and every tensor of a plan, one line each."""
     lines = [
         f"{plan.source} -> {plan.destination}",
         f"direction: {plan.direction.value}, model type: {plan.model_type}, dtype: {plan.dtype}, "
@@ -43,19 +43,19 @@ def plan_as_text(plan: ConversionPlan) -> str:
 
 
 def closing_line(result: ConversionResult) -> str:
-    """What was written, from what, by what, and what is known of it."""
+    """What was written, from which weights, with which converter, and the certificate."""
     plan = result.plan
     return one_line(
         f"Wrote {len(plan.file_names)} files, {describe_size(plan.num_bytes)}, in "
-        f"{describe_seconds(sum(result.seconds.values()))}, with {plan.converter}, from the "
-        f"weights in {plan.checkpoint}. {describe_proof(result)}"
+        f"{describe_seconds(result.elapsed_seconds)}, with {plan.converter}, from the "
+        f"weights in {plan.checkpoint}. {describe_certificate(result)}"
     )
 
 
 def print_vocabulary(change: VocabularyChange, console: "Console | None") -> None:
-    """What was added, reused or moved, a row for each token, among the messages."""
+    """Prints the changes of the vocabulary, a row for each token, among the messages."""
     print_message_table(
-        ("token", "id", "role", "action", "init", "instead of"),
+        ("token", "id", "role", "action", "init", "replaces"),
         (
             [one_line("" if value is None else str(value)) for value in row.values()]
             for row in vocabulary_rows(change)
@@ -66,7 +66,7 @@ def print_vocabulary(change: VocabularyChange, console: "Console | None") -> Non
 
 
 def generation_as_text(generation: Generation) -> str:
-    """The prompt with its continuation, or the token ids without a tokenizer."""
+    """The prompt and its continuation, or token ids if there is no tokenizer."""
     if generation.text:
         return f"Generation test: {generation.text}"
     ids = " ".join(map(str, generation.result.token_ids))
@@ -77,5 +77,5 @@ def _tensor_line(tensor: TensorPlan) -> str:
     sources = ", ".join(f"{ref.name} ({ref.file.name})" for ref in tensor.sources)
     return (
         f"{tensor.name} {tensor.dtype} {format_shape(tensor.shape)} "
-        f"{operation_of(tensor)} <- {sources or 'the original, kept in the source'}"
+        f"{operation_of(tensor)} <- {sources or 'the original value, stored in the source'}"
     )

@@ -1,4 +1,4 @@
-"""Signals that end the command, as exceptions: everything is cleaned up on the way out."""
+"""Turns signals that end the command into exceptions, so that everything is cleaned up."""
 
 import signal
 import threading
@@ -9,13 +9,13 @@ from types import FrameType
 
 from forgather_convert.execution.deferred_signals import STOP_SIGNALS
 
-#: Signals that follow one within this time, in seconds, belong to it: a terminal that is
-#: closed sends several. Raising for each could cut the clean-up short.
+#: Signals within this many seconds of each other count as one: closing a terminal sends several,
+#: and raising for each could interrupt the clean-up.
 _SAME_EVENT = 1.0
 
 
 class Stopped(BaseException):
-    """A signal arrived: unwind, so that nothing half-written stays."""
+    """A signal arrived; unwinding removes everything half-written."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -36,9 +36,9 @@ class _Handler:
 
 @contextmanager
 def stop_signals() -> Iterator[None]:
-    """Lets signals raise :class:`Stopped`; those that are ignored (``nohup``) stay ignored.
+    """Makes signals raise :class:`Stopped`, except those being ignored (``nohup``).
 
-    Once one has arrived the process is about to end: further ones are ignored at the end.
+    If one has arrived, the process is about to end, and later signals are ignored.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""Standard streams that cannot do harm when they are closed or full."""
+"""Standard streams that do no harm when they are closed or full."""
 
 import os
 import sys
@@ -11,19 +11,19 @@ from forgather_convert.errors import ForgatherConvertError
 
 
 class OutputError(ForgatherConvertError):
-    """The standard output is closed, or cannot take more."""
+    """The standard output is closed or cannot be written."""
 
 
 @contextmanager
 def standard_streams() -> Iterator[None]:
-    """Lets a failing standard output raise :class:`OutputError`, and messages be lost in silence.
+    """Makes a failing standard output raise :class:`OutputError`, and ignores lost messages.
 
-    Messages cannot be reported to be lost, and a conversion is not given up for them.
+    Lost messages cannot be reported, and are no reason to give up a conversion.
     """
     _fill_closed_descriptors()
     output, messages = sys.stdout, sys.stderr
     with Path(os.devnull).open("w") as null:
-        # Python has None for what was closed when it started.
+        # Python sets a stream to None if it was closed at the start.
         checked = _ClosedOutput(null) if output is None else _Output(output)
         sys.stdout = cast("TextIO", checked)
         sys.stderr = cast("TextIO", _Messages(null if messages is None else messages))
@@ -34,7 +34,7 @@ def standard_streams() -> Iterator[None]:
 
 
 class _Stream:
-    """A stream whose failures are handled in one place; all else is the original's."""
+    """A stream that handles failures to write, and otherwise behaves like the original."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -44,7 +44,7 @@ class _Stream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
-        # Libraries write "" to find out what kind of stream this is, and catch what that raises.
+        # Libraries write "" to find out what kind of stream this is, and catch the exception.
         return 0 if text == "" else self._attempt(lambda: self._stream.write(text))
 
     def flush(self) -> None:
@@ -57,12 +57,12 @@ class _Stream:
             except (OSError, ValueError) as error:
                 self._failure = str(error.strerror if isinstance(error, OSError) else error)
                 self._drop_buffer()
-        # A failure that somebody has caught is not forgotten.
+        # Also if a caller has caught an earlier failure.
         self._fail(self._failure)
         return 0
 
     def _drop_buffer(self) -> None:
-        """What is still there would fail again when Python ends, with an exit code of its own."""
+        """Keeps Python from flushing the buffer at exit, which would change the exit code."""
         with suppress(OSError, ValueError):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, self._stream.fileno())
@@ -78,7 +78,7 @@ class _Output(_Stream):
 
 
 class _ClosedOutput(_Output):
-    """Nothing is wrong with a standard output that is closed until something is printed."""
+    """A closed standard output, which is an error only if something is printed."""
 
     def write(self, text: str) -> int:
         if text:
@@ -92,10 +92,10 @@ class _Messages(_Stream):
 
 
 def _fill_closed_descriptors() -> None:
-    """Opens the null device where a standard stream is closed.
+    """Opens the null device in place of closed standard streams.
 
-    Otherwise the next file that is opened gets its number, and what a library prints ends up
-    in the weights.
+    Otherwise the next file opened would get a stream's descriptor, and what a library prints could
+    end up in the weights.
     """
     for descriptor in (0, 1, 2):
         try:

@@ -1,12 +1,11 @@
-"""Tables: for people, and for programs that read lines."""
+"""Tables, for people and for programs that read lines."""
 
 import shutil
 import sys
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
-
-import click
 
 from forgather_convert.cli.console import messages_console
 from forgather_convert.files.plain_text import indented, one_line, printable
@@ -15,6 +14,8 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
+#: The styles of what agrees and of what does not.
+GOOD, BAD = "green", "bold red"
 _WIDE = 1000
 
 
@@ -32,9 +33,9 @@ def stdout_console() -> "Console":
     )
 
 
-def print_line(text: str = "") -> None:
-    """Prints a line of data; what is too long is wrapped on a terminal."""
-    stdout_console().print(indented(printable(text)))
+def print_line(text: str = "", style: str = "") -> None:
+    """Prints a line of data, which is wrapped on a terminal."""
+    stdout_console().print(indented(printable(text)), style=style)
 
 
 def print_table(
@@ -49,7 +50,7 @@ def print_table(
         columns: The headings.
         rows: The cells of each row.
         title: A line above the table.
-        styles: The style of cells with certain texts.
+        styles: Styles for cells, by their texts.
     """
     _print(stdout_console(), tuple(columns), [tuple(row) for row in rows], title, styles or {})
 
@@ -57,7 +58,14 @@ def print_table(
 def print_message_table(
     columns: Iterable[str], rows: Iterable[Iterable[str]], title: str, console: "Console | None"
 ) -> None:
-    """Prints rows among the messages; ``console`` is theirs, if they go to a terminal."""
+    """Prints rows among the messages.
+
+    Args:
+        columns: The headings.
+        rows: The cells of each row.
+        title: A line above the table.
+        console: The console of the messages, if they go to a terminal.
+    """
     console = console or messages_console(width=_WIDE)
     _print(console, tuple(columns), [tuple(row) for row in rows], title, {})
 
@@ -76,13 +84,13 @@ def _print(
     if not console.is_terminal:
         with console.capture() as captured:
             console.print(table)
-        # Columns are filled up with spaces, the last one too.
+        # rich pads every column with spaces, even the last.
         for line in captured.get().splitlines():
             console.print(line.rstrip(), soft_wrap=True)
     elif console.measure(table, options=unlimited).minimum <= console.width:
         console.print(table)
     else:
-        # A name would be broken in the middle.
+        # The table does not fit without breaking names: print a list.
         for row in rows:
             for column, cell in zip(columns, row, strict=True):
                 if not cell:
@@ -106,15 +114,33 @@ def _table(
     return table
 
 
-def print_labelled(rows: Iterable[tuple[str, str]]) -> None:
-    """Prints texts beside their labels, a line each.
+@dataclass(frozen=True)
+class Labelled:
+    """A text with a label before it.
 
-    On a terminal, what is too long goes on below itself; no word is divided.
+    Attributes:
+        label: The label; empty if it is that of the line above.
+        text: The text.
+        style: The text's style on a terminal.
     """
-    rows = [(one_line(label), one_line(text)) for label, text in rows]
-    indent = " " * (max((len(label) for label, _ in rows), default=0) + 2)
-    for label, text in rows:
-        line = label.ljust(len(indent)) + text
+
+    label: str
+    text: str
+    style: str = ""
+
+
+def print_labelled(rows: Iterable[Labelled]) -> None:
+    """Prints texts beside their labels, one line each.
+
+    On a terminal, long texts are wrapped between words, below their beginning.
+    """
+    rows = [Labelled(one_line(row.label), one_line(row.text), row.style) for row in rows]
+    from rich.text import Text
+
+    indent = " " * (max((len(row.label) for row in rows), default=0) + 2)
+    console = stdout_console()
+    for row in rows:
+        line = row.label.ljust(len(indent)) + row.text
         if sys.stdout.isatty():
             line = textwrap.fill(
                 line,
@@ -123,4 +149,6 @@ def print_labelled(rows: Iterable[tuple[str, str]]) -> None:
                 break_long_words=False,
                 break_on_hyphens=False,
             )
-        click.echo(line)
+        text = Text(line)
+        text.stylize(row.style, len(indent))
+        console.print(text, soft_wrap=True)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from forgather_convert.cli.console import echo_json, set_up_logging
+from forgather_convert.cli.console import echo_json, phase_display, set_up_logging
 from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
 from forgather_convert.cli.help import GroupedCommand
 from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import DirectoryParameter
-from forgather_convert.cli.tables import print_labelled, print_line
-from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, verbosity_options
+from forgather_convert.cli.tables import BAD, GOOD, Labelled, print_labelled, print_line
+from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, Verbosity, verbosity_options
 from forgather_convert.options import DEFAULT_PROMPT
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.names import enumerate_names
@@ -33,7 +33,7 @@ _DIFFERENT = 1
     "verify",
     cls=GroupedCommand,
     option_groups={
-        "What is compared": (
+        "Comparison options": (
             "--device",
             "--prompt",
             "--no-logit-check",
@@ -41,22 +41,31 @@ _DIFFERENT = 1
             "--trust-remote-code",
         ),
         CONVERTER_GROUP[0]: CONVERTER_GROUP[1],
-        "Output": ("--json", *VERBOSITY_OPTIONS),
+        "Reporting options": ("--json", *VERBOSITY_OPTIONS),
     },
-    short_help="Tell whether two directories hold the same model.",
+    examples=("forgather verify path/to/hf_model path/to/fg_model",),
+    short_help="Check whether two directories hold the same model.",
 )
 @click.argument("a", metavar="A", type=DirectoryParameter(path_type=Path))
 @click.argument("b", metavar="B", type=DirectoryParameter(path_type=Path))
-@click.option("--device", default="cpu", show_default=True, help="Where the logits are computed.")
-@click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text to compare on.")
+@click.option(
+    "--device",
+    metavar="DEVICE",
+    default="cpu",
+    show_default=True,
+    help="Device to compute logits on.",
+)
+@click.option(
+    "--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text to run both models on."
+)
 @click.option("--no-logit-check", is_flag=True, help="Do not compare the logits.")
 @click.option(
-    "--dequantize", is_flag=True, help="Compare the numbers that FP8 or MXFP4 weights stand for."
+    "--dequantize", is_flag=True, help="Compare the dequantized values of FP8 or MXFP4 weights."
 )
 @click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Let a Forgather model's own code run where it was edited.",
+    help="Run a Forgather model's own code even if it was edited.",
 )
 @converter_options
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
@@ -73,31 +82,32 @@ def verify_command(
     converter: str | None,
     no_plugins: bool,
     as_json: bool,
-    level: str,
+    verbosity: Verbosity,
 ) -> int:
-    """Tells whether A and B hold the same model.
+    """Checks whether A and B hold the same model.
 
-    Each is a Hugging Face or a Forgather directory, or a checkpoint in one. Configs are compared
-    by what they mean, weights through the mapping of their names, then what the tokenizers read
-    and what the models compute. Exits with 0 if all is equal, and with 1 if not.
+    Each is a Hugging Face or Forgather model directory, or a checkpoint in one. Compares configs
+    (by meaning), weights (via the converter's name mapping), tokenizers (token ids) and logits.
+    Exits with 0 if the models are equal, with 1 if they are not.
     """
     outcome = click.get_current_context().ensure_object(Outcome)
-    set_up_logging(level, warnings=outcome.warnings)
+    messages = set_up_logging(verbosity.level, warnings=outcome.warnings)
     a, b = resolve_source(a), resolve_source(b)
     stay_offline()
-    from forgather_convert.compare.verify import VerifyOptions, verify
+    with phase_display(messages, verbosity.shows_progress) as progress:
+        from forgather_convert.compare.verify import VerifyOptions, verify
 
-    options = VerifyOptions(
-        device=device,
-        prompt=prompt,
-        logit_check=not no_logit_check,
-        dequantize=dequantize,
-        trust_remote_code=trust_remote_code,
-        converter=converter,
-        converter_paths=converter_paths,
-        use_plugins=not no_plugins,
-    )
-    verification = verify(a, b, options)
+        options = VerifyOptions(
+            device=device,
+            prompt=prompt,
+            logit_check=not no_logit_check,
+            dequantize=dequantize,
+            trust_remote_code=trust_remote_code,
+            converter=converter,
+            converter_paths=converter_paths,
+            use_plugins=not no_plugins,
+        )
+        verification = verify(a, b, options, progress)
     if as_json:
         echo_json(verification_object(verification))
     else:
@@ -105,12 +115,12 @@ def verify_command(
         first = verification.first_difference
         if first is not None:
             print_line(first.describe("B"))
-        print_line(_conclusion(verification))
+        print_line(_conclusion(verification), GOOD if verification.are_equal else BAD)
     return 0 if verification.are_equal else _DIFFERENT
 
 
 def verification_object(verification: "Verification") -> dict[str, Any]:
-    """The result, for other programs."""
+    """The result as JSON."""
     tensors, tokenizer, logits = verification.tensors, verification.tokenizer, verification.logits
     first = verification.first_difference
     return {
@@ -187,7 +197,7 @@ def _tensor_object(tensor: "TensorDifference") -> dict[str, Any]:
 
 
 def _number(value: float | None) -> float | None:
-    """A number as JSON has it: there is none that is infinite."""
+    """A number for JSON, which has no infinity."""
     return value if value is not None and math.isfinite(value) else None
 
 
@@ -195,45 +205,53 @@ def _format(model: "VerifiedModel") -> str:
     return "Forgather" if model.is_forgather else "Hugging Face"
 
 
-def _rows(verification: "Verification") -> Iterator[tuple[str, str]]:
+def _rows(verification: "Verification") -> Iterator[Labelled]:
     for label, model in (("A", verification.a), ("B", verification.b)):
-        yield label, f"{model.path} ({_format(model)}, {model.model_type}, {model.dtype})"
+        text = f"{model.path} ({_format(model)}, {model.model_type}, {model.dtype})"
+        yield Labelled(label, text)
         if model.weights != model.path:
-            yield "", f"weights from {model.weights}"
+            yield Labelled("", f"weights from {model.weights}")
     count = len(verification.config)
-    yield "Config", f"{_count(count, 'field differs', 'fields differ')}" if count else "equal"
+    text = _count(count, "field differs", "fields differ") if count else "equal"
+    yield Labelled("Config", text, BAD if count else GOOD)
     for field in verification.config:
-        yield "", f"{field.name}: {field.a} in A, {field.b} in B"
+        yield Labelled("", f"{field.name}: {field.a} in A, {field.b} in B")
     for field in verification.initialization:
         text = f"{field.name}: {field.a} in A, {field.b} in B"
-        yield "", f"{text} (only for new weights, not a difference of these)"
+        yield Labelled("", f"{text} (affects new weights only; does not count as a difference)")
     if verification.tensors is not None:
         yield from _tensor_rows(verification.tensors)
-        yield "Tokenizer", _tokenizer_text(verification)
-    yield "Logits", _logits_text(verification)
+        tokenizer = verification.tokenizer
+        style = "" if tokenizer is None else GOOD if tokenizer.problem is None else BAD
+        yield Labelled("Tokenizer", _tokenizer_text(verification), style)
+    logits = verification.logits
+    style = "" if logits is None else GOOD if logits.are_equal else BAD
+    yield Labelled("Logits", _logits_text(verification), style)
 
 
-def _tensor_rows(tensors: "TensorComparison") -> Iterator[tuple[str, str]]:
+def _tensor_rows(tensors: "TensorComparison") -> Iterator[Labelled]:
     total = tensors.num_identical + len(tensors.others)
-    yield "Weights", f"{tensors.num_identical} of {_count(total, 'tensor')} identical"
+    text = f"{tensors.num_identical:,} of {_count(total, 'tensor')} identical"
+    yield Labelled("Weights", text, GOOD if tensors.are_equal else BAD)
     by_status: dict[str, list[TensorDifference]] = {}
     for other in tensors.others:
         by_status.setdefault(other.status.value, []).append(other)
     wording = {"missing": "only in A", "extra": "only in B"}
     for status, others in by_status.items():
-        largest = [other.largest for other in others if other.largest is not None]
-        by = f", by up to {max(largest):g}" if largest else ""
+        largest = max((other.largest or 0.0 for other in others), default=0.0)
+        verb = "rounded" if status == "equal after cast" else "differing"
+        by = f" ({verb} by up to {largest:g})" if largest else ""
         names = enumerate_names(other.name for other in others)
-        yield "", f"{len(others)} {wording.get(status, status)}{by}: {names}"
+        yield Labelled("", f"{len(others)} {wording.get(status, status)}{by}: {names}")
 
 
 def _tokenizer_text(verification: "Verification") -> str:
     tokenizer = verification.tokenizer
     if tokenizer is None:
-        return "neither has one"
+        return "neither model has one"
     if tokenizer.problem is not None:
         return f"different: {tokenizer.problem}"
-    return f"equal ({tokenizer.num_tokens} tokens)"
+    return f"equal ({tokenizer.num_tokens:,} tokens)"
 
 
 def _logits_text(verification: "Verification") -> str:
@@ -257,9 +275,9 @@ def _conclusion(verification: "Verification") -> str:
     assert verification.tensors is not None
     parts = ["A and B are equal"]
     if verification.tensors.num_cast:
-        parts.append(f"after a cast of {_count(verification.tensors.num_cast, 'tensor')}")
+        parts.append(f"after casting {_count(verification.tensors.num_cast, 'tensor')}")
     if not verification.logits_are_wanted:
-        parts.append("as far as they were compared")
+        parts.append("logits not compared")
     return ", ".join(parts) + "."
 
 

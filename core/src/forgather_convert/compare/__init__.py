@@ -1,1 +1,1 @@
-"""Whether two directories hold the same model."""
+"""Compares two model directories, and the configs of a conversion's source and result."""

@@ -1,4 +1,4 @@
-"""Compares what two configs mean, whoever wrote them and in which schema."""
+"""Compares the meaning of two configs, independently of their authors and schemas."""
 
 import copy
 from collections.abc import Collection, Iterable, Mapping
@@ -9,7 +9,7 @@ from forgather_convert.models.reference import rope_of
 from forgather_convert.source.config_file import is_same_value
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS
 
-#: What says who wrote a config, and not what the model is.
+#: Fields that tell who wrote a config, not what the model is.
 BOOKKEEPING = frozenset(
     {
         "_attn_implementation_autoset",
@@ -18,15 +18,15 @@ BOOKKEEPING = frozenset(
         "auto_map",
         "dtype",
         "model_type",
-        # What tokenizers read is compared by itself.
+        # Tokenizers are compared separately.
         "tokenizer_class",
         "torch_dtype",
         "transformers_version",
     }
 )
 
-#: What makes transformers read other files, run other code or build other modules, whatever the
-#: class of the config.
+#: Fields that make transformers read other files, run other code or build other modules,
+#: whatever the class of the config.
 READ_BY_TRANSFORMERS = frozenset(
     {
         "_attn_implementation",
@@ -44,9 +44,9 @@ READ_BY_TRANSFORMERS = frozenset(
 
 
 def compare_configs(a: Any, b: Any) -> tuple[FieldDifference, ...]:
-    """The fields that differ between two config objects of Hugging Face models.
+    """The fields that differ between the config objects of two Hugging Face models.
 
-    Fields that the classes do not both know are not read by both models, and are not compared.
+    Only fields that both classes know are compared, since the models read no others.
     """
     known = known_fields(a) & known_fields(b)
     one, other = ({name: _field(config, name) for name in known} for config in (a, b))
@@ -59,18 +59,17 @@ def compare_across(
     field_names: Mapping[str, str],
     rope_fields: Collection[str] = (),
 ) -> tuple[FieldDifference, ...]:
-    """The fields that differ between the config objects of a Hugging Face and a Forgather model.
+    """The fields that differ between the configs of a Hugging Face and a Forgather model.
 
-    They are compared as they are, field by field: what a converter makes of them takes no part.
-    A field that the Forgather config has nothing for must have the value that it has in a Hugging
-    Face config that does not say it either.
+    They are compared directly, field by field, without the converter. A field that is missing from
+    the Forgather config must have the value that the Hugging Face class derives without it.
 
     Args:
-        hf: The Hugging Face model's.
-        forgather: The Forgather model's.
-        field_names: Fields that have another name in the Forgather config, and that name.
-        rope_fields: The names by which the Hugging Face model's class has its rotary embedding,
-            which is compared by what it means.
+        hf: The Hugging Face model's config.
+        forgather: The Forgather model's config.
+        field_names: The Forgather names of fields that have another name there.
+        rope_fields: The names of the RoPE fields in the Hugging Face model's class; RoPE is
+            compared by its meaning.
 
     Returns:
         The differences, by Hugging Face names; ``a`` is the Hugging Face model's value.
@@ -93,7 +92,7 @@ def compare_across(
 
 
 def known_fields(config: Any) -> frozenset[str]:
-    """The fields of a config object's class that say what a model is, apart from RoPE's."""
+    """The fields of a config class that define a model, without those of RoPE."""
     known: Iterable[str] = type(config)().to_dict().keys()
     return frozenset(known) - BOOKKEEPING - {*ROPE_FIELDS, LOCAL_BASE}
 
@@ -106,7 +105,7 @@ def inherited_fields() -> frozenset[str]:
 
 
 def _derived(hf: Any, stated: Mapping[str, Any], rope_fields: Collection[str]) -> Any:
-    """A config object of the same class that says no more than what is stated."""
+    """A config object of the same class that has only the stated fields."""
     everything = hf.to_dict()
     names = {*ROPE_FIELDS, LOCAL_BASE, *rope_fields} & everything.keys()
     rope = {name: everything[name] for name in names}

@@ -1,4 +1,4 @@
-"""Whether the config that a conversion writes says what the source's says."""
+"""Checks that the config that a conversion writes means the same as the source's."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -37,13 +37,13 @@ from forgather_convert.source.config_file import (
 )
 
 _LONGEST = "max_position_embeddings"
-#: A longer value is cut in a message.
+#: Longer values are cut in messages.
 _LONGEST_VALUE = 80
 
 
 @dataclass(frozen=True)
 class ConfigComparison:
-    """What is known of the configs of a conversion's source and result, which agree.
+    """The comparison of the configs of a conversion's source and result, which agree.
 
     Attributes:
         num_fields: How many fields were compared.
@@ -59,10 +59,10 @@ class ConfigComparison:
 def check_configs(planned: PlannedModel, options: ConvertOptions) -> ConfigComparison:
     """Compares the config that is about to be written with the source's, field by field.
 
-    What the conversion was asked to change, such as the maximum length or the vocabulary, is
-    changed in the source's first. The two are compared as they are, and once more with what the
-    converter makes of the Forgather one: what it loses on one way shows, whether or not it is lost
-    on the other way, too.
+    Requested changes, such as the maximum length or the vocabulary, are first applied to the
+    source's. The two are compared directly, and the Hugging Face config is also compared with what
+    the converter makes of the Forgather one, so that a loss in one direction is found even if the
+    same is lost in the other.
 
     Raises:
         ValidationError: They differ.
@@ -91,10 +91,10 @@ def check_configs(planned: PlannedModel, options: ConvertOptions) -> ConfigCompa
     if limits[0] != limits[1]:
         raise ValidationError(
             f"The source changes its behaviour past {_enumerate(limits[0])}, and the result past "
-            f"{_enumerate(limits[1])}. Nothing was written. Correct the converter: "
+            f"{_enumerate(limits[1])}. Nothing was written. Fix the converter: "
             f"{planned.plan.converter}."
         )
-    # What only the converter can read, it says itself.
+    # A config that only the converter can read was not compared by a class of transformers.
     problem = source.config_problem if isinstance(source, HuggingFaceSource) else ""
     return ConfigComparison(len(known_fields(hf)), tuple(sorted(limits[0])), problem)
 
@@ -103,7 +103,7 @@ def _lost_towards_forgather(
     planned: PlannedModel, fields: SourceConfig, before: Any, hf: Any, forgather: Any
 ) -> Iterator[FieldDifference]:
     yield from _across(planned, hf, forgather)
-    # With the length of the source: some classes derive the scaling of RoPE from it.
+    # With the source's length: some classes derive the scaling of RoPE from it.
     is_longer = getattr(before, _LONGEST, None) != getattr(hf, _LONGEST, None)
     read_back = planned.destination.hooks.hf_config(
         fields, getattr(before, _LONGEST) if is_longer else None
@@ -126,7 +126,7 @@ def _lost_from_forgather(
         *compare_configs(hf, destination.config_object),
     ):
         yield FieldDifference(difference.name, difference.b, difference.a)
-    # What no class knows must have been there before.
+    # A field that no class knows must have been in the source.
     names = {own_name: name for name, own_name in destination.hooks.field_names().items()}
     before = {
         names.get(name, name): value
@@ -155,8 +155,8 @@ def _message(planned: PlannedModel, differences: Mapping[str, FieldDifference]) 
         for name, found in sorted(differences.items())
     )
     return (
-        f"The configs of source and result do not say the same:{lines}\nNothing was written. "
-        f"Correct the converter: {planned.plan.converter}."
+        f"The configs of source and result do not agree:{lines}\nNothing was written. "
+        f"Fix the converter: {planned.plan.converter}."
     )
 
 

@@ -1,4 +1,4 @@
-"""One of two models that are compared."""
+"""One of two models to compare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,14 +16,14 @@ from forgather_convert.tensors.parameters import ModelParameters
 
 @dataclass(frozen=True)
 class ComparedModel:
-    """A model that is read from its own directory alone.
+    """A model read from its own directory alone.
 
     Attributes:
-        detection: What the directory holds.
-        hooks: The family.
-        source: The model that a conversion reads.
-        parameters: What its checkpoints hold.
-        state: Its weights, by the names that they have today, of tied ones the first only.
+        detection: The content of the directory.
+        hooks: The converter of its family.
+        source: The model, as the source of a conversion.
+        parameters: The parameters in its checkpoints.
+        state: Its weights by their current names; of tied ones only the first.
     """
 
     detection: Detection
@@ -48,7 +48,7 @@ class ComparedModel:
         )
 
     def checked(self, name: str) -> CheckedModel:
-        """The model as one of a logit check, by a name for messages."""
+        """The model for a logit check, with a name for messages."""
         return CheckedModel(
             name=name,
             load=lambda: self.source.load(self.state),
@@ -60,7 +60,7 @@ class ComparedModel:
 
 
 def read_compared(request: ModelRequest) -> ComparedModel:
-    """Reads a model directory of either kind.
+    """Opens a model directory of either kind; reads headers and configs.
 
     Raises:
         ForgatherConvertError: It cannot be read.
@@ -75,7 +75,7 @@ def read_compared(request: ModelRequest) -> ComparedModel:
 def _without_second_names(
     tensors: Mapping[str, Expression], parameters: ModelParameters
 ) -> dict[str, Expression]:
-    """A model's tensors, of each tied pair one; both where they are stored and differ."""
+    """A model's tensors; one of each tied pair, or both if both are stored and differ."""
     state = dict(tensors)
     for second, first in parameters.tied.items():
         if second not in state:

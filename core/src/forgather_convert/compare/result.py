@@ -1,4 +1,4 @@
-"""What a verification finds, as values."""
+"""The results of a verification, as values."""
 
 import re
 from dataclasses import dataclass
@@ -16,11 +16,11 @@ class VerifiedModel:
 
     Attributes:
         path: The directory, as it was given.
-        is_forgather: Whether it is a Forgather model; else it is a Hugging Face one.
+        is_forgather: Whether it is a Forgather model, and not a Hugging Face one.
         model_type: Its family.
         dtype: The data type that its config states, or the default.
         weights: The directory of its weights.
-        converter: Where the converter of its family comes from.
+        converter: The origin of its family's converter.
     """
 
     path: Path
@@ -31,13 +31,13 @@ class VerifiedModel:
     converter: str
 
 
-#: Fields that new weights are made by, and nothing is computed with.
+#: Fields that are used only to initialize new weights.
 _INITIALIZATION = re.compile(r"(?:^|_)init(?:ializer)?(?:_|$)")
 
 
 @dataclass(frozen=True)
 class FieldDifference:
-    """A field of the config that means something else, by its Hugging Face name."""
+    """A config field with different meanings, by its Hugging Face name."""
 
     name: str
     a: Any
@@ -45,7 +45,7 @@ class FieldDifference:
 
     @property
     def is_of_initialization(self) -> bool:
-        """Whether the field only matters for new weights, as ``initializer_range`` does."""
+        """Whether the field only matters for new weights, such as ``initializer_range``."""
         return _INITIALIZATION.search(self.name) is not None
 
 
@@ -69,8 +69,8 @@ class TensorDifference:
         status: How they relate. ``MISSING``: the second lacks it. ``EXTRA``: the first does.
         a: Dtype and shape in the first model; ``None`` if it lacks it.
         b: Dtype and shape in the second.
-        largest: The largest absolute difference, infinite where one is not finite; ``None`` if
-            the elements were not compared.
+        largest: The largest absolute difference, infinite if only one element is finite; ``None``
+            if the elements were not compared.
     """
 
     name: str
@@ -82,11 +82,11 @@ class TensorDifference:
 
 @dataclass(frozen=True)
 class TensorComparison:
-    """All tensors of two models.
+    """The comparison of all tensors of two models.
 
     Attributes:
         num_identical: How many have the same dtype, shape and bits.
-        others: Those that do not, in the order of the second model.
+        others: The others, in the order of the second model.
     """
 
     num_identical: int
@@ -105,10 +105,10 @@ class TensorComparison:
 
 @dataclass(frozen=True)
 class TokenizerComparison:
-    """Two tokenizers.
+    """The comparison of two tokenizers.
 
     Attributes:
-        num_tokens: The number of tokens that the first one has; ``None`` if it does not load.
+        num_tokens: The number of tokens of the first one; ``None`` if it cannot be loaded.
         problem: How they differ; ``None`` if they do not.
     """
 
@@ -123,14 +123,14 @@ class Verification:
     Attributes:
         a: The first model.
         b: The second.
-        config: The fields of the config that differ in meaning.
-        initialization: Those that differ and only matter for new weights; models whose weights are
-            equal do not differ by them.
+        config: The config fields that differ in meaning.
+        initialization: Differing fields that only matter for new weights; they do not make the
+            models different.
         tensors: The weights; ``None`` if the families differ.
         tokenizer: The tokenizers; ``None`` if neither has one.
-        logits: What both compute; ``None`` if that was not compared.
+        logits: The comparison of the logits; ``None`` if they were not compared.
         not_compared: Why the logits were not compared; ``None`` if they were.
-        logits_are_wanted: Whether the logits count.
+        logits_are_wanted: Whether the logits were to be compared.
     """
 
     a: VerifiedModel
@@ -145,7 +145,7 @@ class Verification:
 
     @property
     def are_equal(self) -> bool:
-        """Whether all that was asked for was compared, and is equal, or is after a cast."""
+        """Whether everything requested was compared and is equal, possibly after a cast."""
         return (
             not self.config
             and self.tensors is not None
@@ -156,5 +156,5 @@ class Verification:
 
     @property
     def first_difference(self) -> FirstDifference | None:
-        """Where the models begin to compute something else."""
+        """Where the models first differ."""
         return None if self.logits is None else self.logits.first_difference

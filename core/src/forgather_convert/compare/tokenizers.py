@@ -1,4 +1,4 @@
-"""Compares two tokenizers: what they make of texts, and what tokens they have."""
+"""Compares two tokenizers: the ids of texts, and the vocabularies."""
 
 from itertools import zip_longest
 
@@ -7,7 +7,7 @@ from forgather_convert.compare.result import TokenizerComparison
 from forgather_convert.logit_check.prompts import try_load_tokenizer
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 
-#: Spaces, lines, digits, accents, other scripts, and what has no letters.
+#: Spaces, lines, digits, accents, other scripts and symbols.
 _SAMPLE = " Two  spaces,\ttabs\nand lines: 3.14159 naïve façade — Привет, 世界! 🙂 \u00a0x=[1,2];"
 
 
@@ -17,9 +17,9 @@ def compare_tokenizers(
     """Compares the tokenizers of two models; ``None`` if neither has one.
 
     Args:
-        a: The one model.
+        a: One model.
         b: The other.
-        prompt: A text that both read, besides a sample of what texts are made of.
+        prompt: A text that both tokenize, besides a sample text.
     """
     present = [model for model in (a, b) if has_tokenizer(model.source.directory)]
     if not present:
@@ -35,7 +35,7 @@ def compare_tokenizers(
         if tokenizer is None
     ]
     if broken:
-        return TokenizerComparison(None, f"that in {broken[0]} cannot be loaded")
+        return TokenizerComparison(None, f"the one in {broken[0]} cannot be loaded")
     one, other = loaded
     vocabularies = one.get_vocab(), other.get_vocab()
     for text in (prompt, _SAMPLE):
@@ -43,7 +43,7 @@ def compare_tokenizers(
         for position, (left, right) in enumerate(zip_longest(*ids)):
             if left != right:
                 problem = (
-                    f"they read {text!r} differently: token {position} is {_id(left)} in A and "
+                    f"they split {text!r} differently: token {position} is {_id(left)} in A and "
                     f"{_id(right)} in B"
                 )
                 return TokenizerComparison(len(vocabularies[0]), problem)

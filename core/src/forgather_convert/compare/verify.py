@@ -15,6 +15,7 @@ from forgather_convert.logit_check.logits import LogitComparison, compare_logits
 from forgather_convert.models.opening import ModelRequest
 from forgather_convert.models.reference import rope_fields_of
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
+from forgather_convert.progress import Phase, Progress
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 
@@ -25,11 +26,11 @@ class VerifyOptions:
     Attributes:
         device: Where the logits are computed, as torch names it.
         prompt: The text that tokenizers and models are compared on.
-        logit_check: Compare the logits, too.
-        trust_remote_code: Let a Forgather model's own code run where it is not, byte for byte,
-            what the generator writes.
-        dequantize: Compare the numbers that quantized weights stand for.
-        converter: The installed distribution to take the converter from, by its name.
+        logit_check: Compare the logits as well.
+        trust_remote_code: Let a Forgather model's own code run even where it was edited, that is,
+            where it is not what the generator writes.
+        dequantize: Compare the dequantized values of quantized weights.
+        converter: The name of the installed distribution to take the converter from.
         converter_paths: Directories and files to search for converters first.
         use_plugins: Whether the converters of installed distributions may be used.
     """
@@ -47,10 +48,10 @@ class VerifyOptions:
         self.to_convert_options()
 
     def to_convert_options(self) -> ConvertOptions:
-        """The same for a conversion: how each directory is read.
+        """The options of a conversion that reads a directory in the same way.
 
         Raises:
-            OptionError: An option has a value that cannot be used.
+            OptionError: An option has an invalid value.
         """
         return ConvertOptions(
             device=self.device,
@@ -67,36 +68,41 @@ def verify(
     a: Path,
     b: Path,
     options: VerifyOptions | None = None,
+    progress: Progress | None = None,
     *,
     converter: HFConverter | None = None,
 ) -> Verification:
-    """Compares two models: configs, weights, tokenizers, and what they compute.
+    """Compares two models: configs, weights, tokenizers and logits.
 
     Each may be a Hugging Face or a Forgather model, or a checkpoint of one. Memory does not grow
     with the models.
 
     Args:
-        a: The one directory.
+        a: One directory.
         b: The other.
-        options: What to do differently from the defaults.
-        converter: The converter to use; without it, one is looked up by the models' type.
+        options: Options that differ from the defaults.
+        progress: Receives progress, in the phases ``READ``, ``COMPARE`` and ``CHECK``.
+        converter: The converter to use; by default, it is found by the models' type.
 
     Raises:
         ForgatherConvertError: One of them cannot be read.
     """
-    options = options or VerifyOptions()
+    options, progress = options or VerifyOptions(), progress or Progress()
+    progress.start(Phase.READ)
     if options.logit_check:
         check_device(options.device)
     asked = options.to_convert_options()
     one, other = (read_compared(ModelRequest(Path(path), asked, converter)) for path in (a, b))
     if one.detection.model_type != other.detection.model_type:
+        progress.finish()
         return _of_other_families(one, other)
     mapping = _mapping(one, other)
     fields = _compare_configs(one, other)
-    tensors = compare_tensors(one, other, mapping)
-    logits, reason = None, "they were not asked for"
+    tensors = compare_tensors(one, other, mapping, progress)
+    logits, reason = None, "--no-logit-check was given"
     if options.logit_check:
-        logits, reason = _compare_logits(one, other, mapping, options)
+        logits, reason = _compare_logits(one, other, mapping, options, progress)
+    progress.finish()
     return Verification(
         a=one.description,
         b=other.description,
@@ -124,7 +130,7 @@ def _of_other_families(a: ComparedModel, b: ComparedModel) -> Verification:
 
 
 def _mapping(a: ComparedModel, b: ComparedModel) -> WeightMapping | None:
-    """From the tensor names of the one to those of the other; ``None`` if they are the same."""
+    """The mapping from ``a``'s tensor names to ``b``'s; ``None`` if they are the same."""
     if a.is_forgather == b.is_forgather:
         return None
     mapping = a.hooks.weight_mapping()
@@ -150,11 +156,12 @@ def _compare_logits(
     b: ComparedModel,
     mapping: WeightMapping | None,
     options: VerifyOptions,
+    progress: Progress,
 ) -> tuple[LogitComparison | None, str]:
-    """The comparison of the logits, or why there is none."""
+    """Compares the logits; the second value says why they could not be compared."""
     sizes = a.source.config.vocab_size, b.source.config.vocab_size
     if sizes[0] != sizes[1]:
-        return None, f"A has {sizes[0]} tokens, and B {sizes[1]}"
+        return None, f"A has {sizes[0]} vocabulary rows, B has {sizes[1]}"
     try:
         comparison = compare_logits(
             a.checked("model A"),
@@ -165,9 +172,10 @@ def _compare_logits(
             prompt=options.prompt,
             dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
             device=options.device,
+            progress=progress,
         )
     except ValidationError as error:
-        # The rest of the message is about what a conversion has written.
+        # The rest of the message is about the output of a conversion.
         return None, str(error).partition(" Nothing was written.")[0].rstrip(".")
     return comparison, ""
 
@@ -175,7 +183,7 @@ def _compare_logits(
 def _dtype_of_run(a: str, b: str) -> str:
     """The dtype that both models run in.
 
-    Where theirs differ, the weights of one are rounded as a conversion to the other's rounds them.
+    If theirs differ, the weights of one are rounded as a conversion to the other's would.
     """
     if a == b:
         return a

@@ -119,14 +119,16 @@ class _PlannedModelConversion(PlannedConversion):
     def _check_logits(self, written: Path, progress: Progress) -> LogitComparison:
         planned, options = self.planned, self.options
         source, destination = planned.source, planned.destination
+        notes: list[str] = []
         return check_logits(
             CheckedModel(
                 name="source",
-                load=lambda: source.load(planned.source_state),
+                load=lambda: source.load(planned.source_state, notes.append),
                 tokenizer_directory=source.directory,
                 hf_config=source.config_object,
                 code=source.code_owner,
                 is_own_code=source.is_own_code,
+                notes=notes,
             ),
             CheckedModel(
                 name="result",

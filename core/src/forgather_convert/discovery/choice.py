@@ -1,8 +1,8 @@
-"""Chooses the converter for a model type, and loads that one only.
+"""Chooses the converter for a model type, and loads only that one.
 
-Converters come from the paths that the user names, from installed distributions and from
-a Forgather working tree, in this order. Everything up to the choice reads metadata and
-text; nothing is imported.
+Converters come from the paths that the user gives, from installed distributions and from a
+Forgather working tree, in this order. Until the choice is made, only metadata and text are read;
+nothing is imported.
 """
 
 import inspect
@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.discovery.advice import PUBLISHED_DISTRIBUTIONS, no_converter_message
+from forgather_convert.discovery.advice import no_converter_message
 from forgather_convert.discovery.converter_files import (
     describe_search,
     find_in_path,
@@ -26,6 +26,7 @@ from forgather_convert.discovery.installed import (
     canonical_name,
     find_installed,
 )
+from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.converter import HFConverter
@@ -37,29 +38,29 @@ __all__ = [
     "PluginCandidate",
     "find_converters",
     "load_converter",
-    "pass_over",
     "resolve_converter",
+    "warn_skipped",
 ]
 
 logger = logging.getLogger(__name__)
 
-#: An installed converter with one of these is passed over where another one can be used.
+#: An installed converter with one of these is skipped if another one can be used.
 _UNUSABLE = (Status.INCOMPATIBLE, Status.MISSING_MODULE)
-#: Another one of the same type, at whatever place, takes the place of one with these.
-_PASSED_OVER = (Status.DISABLED, Status.OF_THE_FRAMEWORK)
+#: A converter with one of these never takes precedence over another one of the same type.
+_SKIPPED = (Status.DISABLED, Status.OF_THE_FRAMEWORK)
 
 
 def find_converters(
     converter_paths: Iterable[Path] = (), use_plugins: bool = True
 ) -> list[PluginCandidate]:
-    """Every converter from everywhere with its status, preferred ones first; imports nothing.
+    """Lists all converters with their status, preferred ones first; imports nothing.
 
     Raises:
         ConverterError: A path does not exist.
     """
     ranks = [find_in_path(Path(path)) for path in converter_paths]
     ranks += [find_installed(use_plugins), find_in_tree()]
-    found: list[PluginCandidate] = []
+    candidates: list[PluginCandidate] = []
     winners: dict[str, PluginCandidate] = {}
     for rank in ranks:
         for converter in rank:
@@ -71,11 +72,11 @@ def find_converters(
             elif converter.status is Status.OK and len(_usable(rank, converter.model_type)) > 1:
                 problem = _conflict(str(converter.model_type), _usable(rank, converter.model_type))
                 converter = converter.with_problem(Status.CONFLICT, problem)
-            found.append(converter)
+            candidates.append(converter)
         for converter in sorted(rank, key=lambda converter: converter.status is not Status.OK):
-            if converter.model_type is not None and converter.status not in _PASSED_OVER:
+            if converter.model_type is not None and converter.status not in _SKIPPED:
                 winners.setdefault(converter.model_type, converter)
-    return found
+    return candidates
 
 
 def resolve_converter(
@@ -88,11 +89,11 @@ def resolve_converter(
     """Finds and loads the converter for a model type, and only that one.
 
     Args:
-        model_type: What to convert.
+        model_type: The model type.
         converter_paths: Directories and files to search first.
-        source: The model; no converter is loaded from it.
-        converter: The name of the installed distribution to take it from.
-        use_plugins: Whether installed distributions are searched.
+        source: The directory of the model; no converter is loaded from it.
+        converter: The name of the installed distribution to take the converter from.
+        use_plugins: Whether to search installed distributions.
 
     Raises:
         UnsupportedModelError: There is none.
@@ -104,18 +105,18 @@ def resolve_converter(
         logger.debug("%s has '%s': %s", one.place, one.model_type, one.status.value)
     candidates = [found for found in installed if found.model_type == model_type]
     if converter is not None:
-        return _load(_chosen(converter, model_type, candidates), model_type, is_ordinary=False)
+        return _load(_chosen(converter, model_type, candidates), model_type, logging.INFO)
     for path in converter_paths:
         in_path = find_in_path(Path(path), source)
-        found = _only_one(model_type, in_path) or _found_by_running(model_type, in_path)
-        if found is not None:
-            return _load(found, model_type, is_ordinary=False)
-    found = _only_one(model_type, candidates)
-    if found is not None:
-        return _load(found, model_type, is_ordinary=True)
-    found = _only_one(model_type, find_in_tree(source))
-    if found is not None:
-        return _load(found, model_type, is_ordinary=False)
+        chosen = _only_one(model_type, in_path) or _found_by_running(model_type, in_path)
+        if chosen is not None:
+            return _load(chosen, model_type, logging.INFO)
+    chosen = _only_one(model_type, candidates)
+    if chosen is not None:
+        return _load(chosen, model_type, logging.DEBUG)
+    chosen = _only_one(model_type, find_in_tree(source))
+    if chosen is not None:
+        return _load(chosen, model_type, logging.INFO)
     searched = [line for path in converter_paths for line in describe_search(Path(path))]
     raise UnsupportedModelError(no_converter_message(model_type, installed, searched))
 
@@ -123,13 +124,13 @@ def resolve_converter(
 def converter_for(
     model_type: str, source: Path, options: ConvertOptions, given: HFConverter | None
 ) -> FamilyHooks:
-    """The converter that was given, else the one that is found as the options say.
+    """The given converter, or else the one that the options lead to.
 
     Args:
-        model_type: What to convert.
-        source: The model.
+        model_type: The model type.
+        source: The directory of the model.
         options: Where to search.
-        given: A converter that takes the place of any other.
+        given: A converter to use instead of any other.
 
     Raises:
         UnsupportedModelError: There is none.
@@ -145,19 +146,19 @@ def converter_for(
 def is_family(
     model_type: str, source: Path, options: ConvertOptions, given: HFConverter | None
 ) -> bool:
-    """Whether a model type is known, whether or not its converter is installed; imports none.
+    """Whether a model type is known, even if its converter is not installed; imports nothing.
 
     Args:
-        model_type: The type.
-        source: The model.
+        model_type: The model type.
+        source: The directory of the model.
         options: Where to search.
-        given: A converter that takes the place of any other.
+        given: A converter to use instead of any other.
     """
     if given is not None or model_type in PUBLISHED_DISTRIBUTIONS:
         return True
     ranks = [find_in_path(Path(path), source) for path in options.converter_paths]
     ranks += [find_installed(options.use_plugins, source), find_in_tree(source)]
-    # A file that does not say what it registers may register it.
+    # None: a file that tells what it registers only when it runs may register this type.
     if any(found.model_type in (model_type, None) for rank in ranks for found in rank):
         return True
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
@@ -166,26 +167,28 @@ def is_family(
 
 
 def load_converter(converter: PluginCandidate) -> list[FamilyHooks]:
-    """Imports a converter that was found; a file that does not say what it registers may have
-    several, and any other one has one.
+    """Imports a converter.
+
+    Returns:
+        One converter, or all that a file registers if it tells which only when it runs.
 
     Raises:
         ConverterError: It cannot be used.
     """
     if converter.model_type is not None:
-        return [_load(converter, converter.model_type, is_ordinary=True)]
+        return [_load(converter, converter.model_type, logging.DEBUG)]
     assert isinstance(converter.loadable, Path)
     _refuse(converter)
     return [
-        _handle(converter, model_type, loaded)
+        _instantiate(converter, model_type, loaded)
         for model_type, loaded in load_file(converter.loadable)
     ]
 
 
-def pass_over(converters: Iterable[PluginCandidate]) -> None:
-    """Says of converters why they are not used."""
+def warn_skipped(converters: Iterable[PluginCandidate]) -> None:
+    """Warns that converters are not used, and why."""
     for converter in converters:
-        logger.warning("Passing over %s: %s", converter.place, converter.problem)
+        logger.warning("Skipping %s: %s", converter.place, converter.problem)
 
 
 def _usable(converters: Iterable[PluginCandidate], model_type: str | None) -> list[PluginCandidate]:
@@ -197,9 +200,9 @@ def _usable(converters: Iterable[PluginCandidate], model_type: str | None) -> li
 
 
 def _only_one(model_type: str, converters: Sequence[PluginCandidate]) -> PluginCandidate | None:
-    """The converter among those of one rank; one that cannot be used only if there is no other.
+    """The converter for a model type in one rank; an unusable one only if there is no other.
 
-    Those that are not for this tool are never it.
+    Converters of the Forgather framework are skipped.
 
     Raises:
         ConverterError: There are several.
@@ -208,35 +211,35 @@ def _only_one(model_type: str, converters: Sequence[PluginCandidate]) -> PluginC
     usable = _usable(of_type, model_type)
     if len(usable) > 1:
         raise ConverterError(_conflict(model_type, usable))
-    broken = [found for found in of_type if found.status not in (Status.OK, *_PASSED_OVER)]
-    pass_over(found for found in of_type if found.status is Status.OF_THE_FRAMEWORK)
+    broken = [it for it in of_type if it.status not in (Status.OK, *_SKIPPED)]
+    warn_skipped(it for it in of_type if it.status is Status.OF_THE_FRAMEWORK)
     if not usable:
         return broken[0] if broken else None
-    pass_over(broken)
+    warn_skipped(broken)
     return usable[0]
 
 
 def _found_by_running(
     model_type: str, converters: Iterable[PluginCandidate]
 ) -> PluginCandidate | None:
-    """Runs the files that do not say before what they register."""
-    found = []
+    """Runs the files that tell only when they run what they register."""
+    registered = []
     for converter in converters:
         if converter.model_type is not None or not isinstance(converter.loadable, Path):
             continue
         if converter.status is Status.OF_THE_FRAMEWORK:
-            pass_over([converter])
+            warn_skipped([converter])
         else:
             _refuse(converter)
-            found += [
-                PluginCandidate(registered, Origin.PATH, converter.loadable)
-                for registered, _ in load_file(converter.loadable)
+            registered += [
+                PluginCandidate(kind, Origin.PATH, converter.loadable)
+                for kind, _ in load_file(converter.loadable)
             ]
-    return _only_one(model_type, found)
+    return _only_one(model_type, registered)
 
 
 def _chosen(name: str, model_type: str, candidates: Sequence[PluginCandidate]) -> PluginCandidate:
-    """The converter of the distribution that the user names."""
+    """The converter of the distribution that --converter names."""
     of_name = [
         candidate
         for candidate in candidates
@@ -246,14 +249,14 @@ def _chosen(name: str, model_type: str, candidates: Sequence[PluginCandidate]) -
         names = _enumerate(candidate.place for candidate in candidates) or "no distribution"
         raise ConverterError(
             f"The distribution '{name}' (--converter) has no converter for the model type "
-            f"'{model_type}'; {names} has. 'forgather converters list' shows all."
+            f"'{model_type}'; {names} has one. 'forgather converters list' shows all."
         )
     if len(of_name) > 1:
         raise ConverterError(_conflict(model_type, of_name))
     if of_name[0].status is Status.DISABLED:
         raise ConverterError(
-            f"--converter chooses {of_name[0].place}, but it is switched off: "
-            f"{of_name[0].problem} Do one or the other."
+            f"--converter chooses {of_name[0].place}, but it is disabled: "
+            f"{of_name[0].problem} Change one of the two."
         )
     return of_name[0]
 
@@ -295,7 +298,7 @@ def _refuse(converter: PluginCandidate) -> None:
         )
 
 
-def _load(converter: PluginCandidate, model_type: str, is_ordinary: bool) -> FamilyHooks:
+def _load(converter: PluginCandidate, model_type: str, log_level: int) -> FamilyHooks:
     _refuse(converter)
     loaded: Any
     if isinstance(converter.loadable, EntryPoint):
@@ -303,15 +306,14 @@ def _load(converter: PluginCandidate, model_type: str, is_ordinary: bool) -> Fam
     else:
         classes = {loaded for kind, loaded in load_file(converter.loadable) if kind == model_type}
         if len(classes) != 1:
-            how_often = "several times" if classes else "in its text, but not when it is run"
+            how_often = "several times" if classes else "in its text, but not when it runs"
             raise ConverterError(
                 f"The converter file {converter.place} registers the model type '{model_type}' "
                 f"{how_often}. It must register it once."
             )
         (loaded,) = classes
-    hooks = _handle(converter, model_type, loaded)
-    level = logging.DEBUG if is_ordinary else logging.INFO
-    logger.log(level, "Converter for '%s': %s", model_type, converter.place)
+    hooks = _instantiate(converter, model_type, loaded)
+    logger.log(log_level, "Converter for '%s': %s", model_type, converter.place)
     return hooks
 
 
@@ -331,19 +333,19 @@ def _advice_on_creating(loaded: type, error: Exception) -> str:
     try:
         inspect.signature(loaded).bind()
     except TypeError:
-        return "It must not need arguments."
+        return "Its constructor must not require arguments."
     if isinstance(error, ImportError):
-        return "Install what it needs, or upgrade it."
-    return "Correct or upgrade it."
+        return "Install the missing dependency, or upgrade the converter."
+    return "Fix or upgrade it."
 
 
-def _handle(converter: PluginCandidate, model_type: str, loaded: Any) -> FamilyHooks:
+def _instantiate(converter: PluginCandidate, model_type: str, loaded: Any) -> FamilyHooks:
     if not (isinstance(loaded, type) and issubclass(loaded, HFConverter)):
         raise ConverterError(
             f"The converter for '{model_type}' of {converter.place} is {loaded!r}, which is not a "
-            "subclass of HFConverter. Correct its registration, and let the class derive from "
-            "forgather_convert.HFConverter: that of forgather.ml.model_conversion is the Forgather "
-            "framework's where that is installed."
+            "subclass of HFConverter. Fix its registration, and derive the class from "
+            "forgather_convert.HFConverter: the HFConverter in forgather.ml.model_conversion is "
+            "the Forgather framework's if that is installed."
         )
     if model_type not in (loaded.model_type, *loaded.aliases):
         raise ConverterError(

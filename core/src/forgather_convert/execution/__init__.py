@@ -1,1 +1,1 @@
-"""Carries a plan out: bytes into a staging directory, then the directory into place."""
+"""Executes a plan: writes files into a staging directory and moves it to the destination."""

@@ -1,8 +1,8 @@
-"""Renames that never replace anything, and exchanges of two directories in one step.
+"""Renames that never replace anything, and atomic exchanges of two directories.
 
-Both are what ``renameat2`` of Linux does. Python has no function for it, so that it is called
-in the C library. Where the library, the kernel or the file system lacks it, callers are told,
-or plain renames are used.
+Both use ``renameat2`` of Linux, called through the C library because Python does not offer it.
+If the library, the kernel or the file system does not support it, callers are told so, or plain
+renames are used.
 """
 
 import ctypes
@@ -16,34 +16,34 @@ _RENAME_EXCHANGE = 1 << 1
 #: From ``fcntl.h`` of Linux: relative paths begin at the current directory.
 _AT_FDCWD = -100
 
-#: What is reported where it cannot be done. A sandbox that does not know the call says EPERM;
-#: the plain rename that follows finds out whether that was the truth.
+#: The errors reported where it is not supported. A sandbox that does not know the call reports
+#: EPERM; the plain rename that follows shows whether that was the real reason.
 _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EINVAL, errno.EOPNOTSUPP, errno.EPERM})
 
 
 def exchange(first: Path, second: Path) -> bool:
-    """Exchanges what two paths name, in one step: neither is ever absent.
+    """Atomically exchanges what two paths name: neither is ever absent.
 
     Returns:
-        ``False`` if that cannot be done here; nothing has changed then.
+        ``False`` if this is not supported; nothing has changed then.
 
     Raises:
-        OSError: One of them is not there, or may not be moved.
+        OSError: One of them does not exist, or may not be moved.
     """
     return _renameat2(first, second, _RENAME_EXCHANGE)
 
 
 def rename_to_free(source: Path, target: Path) -> None:
-    """Renames, and replaces nothing.
+    """Renames a file or directory without replacing anything.
 
     Raises:
         FileExistsError: The target exists.
-        OSError: The source is not there, or may not be moved.
+        OSError: The source does not exist, or may not be moved.
     """
     if _renameat2(source, target, _RENAME_NOREPLACE):
         return
-    # What a plain rename of a directory could still replace, if it appears right now, is an
-    # empty directory.
+    # All that the plain rename of a directory could still replace is an empty directory that
+    # appears at this very moment.
     if os.path.lexists(target):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(target))
     source.rename(target)
@@ -59,12 +59,12 @@ def _renameat2(source: Path, target: Path, flags: int) -> bool:
 
 
 def call_renameat2(source: bytes, target: bytes, flags: int) -> int:
-    """Calls ``renameat2``; gives 0 or the error's number."""
+    """Calls ``renameat2``; returns 0 or the error number."""
     function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
     if function is None:
         return errno.ENOSYS
-    place = (ctypes.c_int, ctypes.c_char_p)
-    function.argtypes = (*place, *place, ctypes.c_uint)
+    path_argument = (ctypes.c_int, ctypes.c_char_p)
+    function.argtypes = (*path_argument, *path_argument, ctypes.c_uint)
     function.restype = ctypes.c_int
     if function(_AT_FDCWD, source, _AT_FDCWD, target, flags) == 0:
         return 0

@@ -1,4 +1,4 @@
-"""Copies ranges of bytes from file to file, inside the kernel where it can."""
+"""Copies byte ranges from file to file, inside the kernel where possible."""
 
 import errno
 import os
@@ -12,9 +12,9 @@ from forgather_convert.files.file_errors import with_filename
 #: The size of the blocks of most file systems, in bytes.
 BLOCK = 4096
 _CHUNK = 8 << 20
-#: A call copies at most this much, so that progress is seen; a multiple of every block size.
+#: A call copies at most this much, so that progress is visible; a multiple of every block size.
 _KERNEL_CHUNK = 64 << 20
-#: What ``copy_file_range`` reports where the kernel or the file systems cannot do it.
+#: What ``copy_file_range`` reports if the kernel or the file systems do not support it.
 _UNSUPPORTED = frozenset(
     {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
 )
@@ -30,18 +30,18 @@ def copy_range(
     size: int,
     progress: Progress,
 ) -> None:
-    """Copies bytes of one file into another one; what files do not have in buffers counts.
+    """Copies bytes from one file into another, bypassing Python's buffers.
 
-    On file systems that share blocks no whole block is copied if both places are equal
-    modulo :data:`BLOCK`.
+    File systems that can share blocks between files copy no whole block, if both offsets are
+    equal modulo :data:`BLOCK`.
 
     Args:
         source: A file open for reading, by its path.
-        offset: Where the bytes begin in it.
+        offset: The offset of the bytes in it.
         destination: A file open for writing, by its path.
-        position: Where they will begin in it.
-        size: How many there are.
-        progress: Called with the number of bytes after each part.
+        position: The offset to write them at.
+        size: The number of bytes.
+        progress: Called with the number of bytes copied since the last call.
 
     Raises:
         SourceError: The source ends before the range does.
@@ -52,7 +52,7 @@ def copy_range(
 
 
 def write_at(file: BinaryIO, data: bytes | memoryview, position: int) -> None:
-    """Writes all bytes at a place in a file."""
+    """Writes all bytes at a position in a file."""
     view = memoryview(data)
     done = 0
     with with_filename(Path(file.name)):
@@ -61,9 +61,9 @@ def write_at(file: BinaryIO, data: bytes | memoryview, position: int) -> None:
 
 
 def _parts(offset: int, size: int, position: int) -> Iterator[tuple[int, int]]:
-    """Where whole blocks begin and end in both files, they are a part of their own.
+    """Splits a range so that the whole blocks aligned in both files are a part of their own.
 
-    A file system shares whole blocks only: asked for more, it copies all.
+    A file system shares whole blocks only; asked for anything else, it copies everything.
     """
     first, end = offset + -offset % BLOCK, offset + size
     last = end - end % BLOCK
@@ -101,7 +101,7 @@ def _copy_in_kernel(
     size: int,
     progress: Progress,
 ) -> int:
-    """Copies as much as the kernel does; gives the number of bytes."""
+    """Copies as much as the kernel can; returns the number of bytes."""
     if not hasattr(os, "copy_file_range"):
         return 0
     done = 0
@@ -119,7 +119,7 @@ def _copy_in_kernel(
                 return done
             raise
         if count == 0:
-            # Some file systems say so instead of failing; a short source is found on reading.
+            # Some file systems return 0 instead of an error; reading detects a short source.
             return done
         done += count
         progress(count)

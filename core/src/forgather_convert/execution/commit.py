@@ -1,4 +1,4 @@
-"""The moment in which the result appears."""
+"""Moves the complete result to its destination."""
 
 import os
 import stat
@@ -22,37 +22,37 @@ def commit(
     on_written: OnWritten,
     progress: Callable[[int], None] = lambda count: None,
 ) -> None:
-    """Moves a complete directory to its place, when all of it is on the disk.
+    """Moves a complete directory to the destination, once all of it is on the disk.
 
-    The destination is checked as it was at the start. Where the system can exchange two
-    directories, it never lacks a model while one is replaced; elsewhere it does for a moment,
-    and if that is when the process is killed, the next conversion puts the old model back.
-    The replaced model is in the staging directory then, and goes away with it.
+    The destination is checked again, as at the start. If the system can exchange two directories
+    atomically, there is a model at the destination at any time; otherwise there is none for a
+    moment, and if the process is killed then, the next conversion puts the old model back. The
+    replaced model is then in the staging directory and is removed with it.
 
     Args:
-        source: The model that was converted; the destination must not lie in it.
+        source: The model that was converted; the destination must not be inside it.
         staging: The directory with the result.
-        overwrite: Whether a model at the destination is replaced.
-        on_written: Called when the result is in its place, with the path that the user gave.
-        progress: Called with the number of bytes that are on the disk since the last call.
+        overwrite: Whether a model at the destination may be replaced.
+        on_written: Called with the path that the user gave when the result is complete there.
+        progress: Called with the number of bytes flushed to the disk since the last call.
 
     Raises:
-        DestinationError: The destination may not or cannot be written; it is as it was.
-        FlushError: The result is in its place, but may not survive a power failure.
+        DestinationError: The destination may not or cannot be written; it is unchanged.
+        FlushError: The result is complete, but may not survive a power failure.
     """
     destination = staging.destination
     for path in staging.content.iterdir():
         flush(path)
         progress(path.stat().st_size)
     flush(staging.content)
-    # Not earlier: flushing takes its time, and may be interrupted.
+    # Not earlier: flushing takes a while and may be interrupted.
     with deferred_signals():
         try:
             check_destination(source, destination, overwrite)
         except DestinationError as error:
             raise DestinationError(
-                "The destination has changed during the conversion and was left alone, and "
-                f"nothing was written. {error}"
+                "The destination changed during the conversion. It was left alone and nothing "
+                f"was written. {error}"
             ) from error
         try:
             if os.path.lexists(destination.path):
@@ -61,13 +61,13 @@ def commit(
                 rename_to_free(staging.content, destination.path)
         except FileExistsError as error:
             raise DestinationError(
-                f"Something has appeared at {destination} in the last moment and was left alone. "
-                "Nothing was written. Choose another place."
+                f"Something appeared at {destination} at the last moment. It was left alone and "
+                "nothing was written. Choose another path."
             ) from error
         except OSError as error:
             raise DestinationError(
                 f"The model cannot be moved to {destination}: {error.strerror}. Nothing was "
-                "written. Choose another place."
+                "written. Choose another path."
             ) from error
         on_written(destination.given)
         try:
@@ -82,13 +82,13 @@ def commit(
 
 
 def _replace(staging: Staging, on_written: OnWritten) -> None:
-    """Lets the new model and the old one change places.
+    """Exchanges the new model and the old one.
 
-    What was moved away is checked again where it is now: nothing can appear in it unnoticed.
+    The old one is checked again after it was moved away, when nobody can add to it unnoticed.
 
     Raises:
-        DestinationError: The old one must be kept. If it cannot be put back, the new one is in
-            its place, and ``on_written`` has been called.
+        DestinationError: The old one must be kept. If it cannot be put back, the new one is at
+            the destination, and ``on_written`` has been called.
         OSError: They cannot be moved.
     """
     place = staging.destination.path
@@ -122,17 +122,17 @@ def _replace(staging: Staging, on_written: OnWritten) -> None:
 
 
 def _not_put_back(staging: Staging, error: BaseException, failure: OSError) -> DestinationError:
-    """What is said where the old model is neither in its place nor replaced."""
+    """The error if the old model is neither at the destination nor replaced."""
     destination, moved_away = staging.destination, staging.moved_away
     if isinstance(failure, FileExistsError):
         return DestinationError(
-            f"Something has appeared at {destination} in the last moment and was left alone. The "
+            f"Something appeared at {destination} at the last moment and was left alone. The "
             f"model that was there is in {moved_away}, and the new one was not written. Move the "
-            "old one to another place."
+            "old one somewhere else."
         )
     reason = error.strerror if isinstance(error, OSError) else first_line(error)
     return DestinationError(
-        f"The model that was at {destination} lies in {moved_away}: the new one cannot be moved to "
-        f"its place ({reason}), nor can the old one be moved back ({failure.strerror}). Nothing "
+        f"The model that was at {destination} is now in {moved_away}: neither can the new one be "
+        f"moved there ({reason}), nor can the old one be moved back ({failure.strerror}). Nothing "
         "was written. Check the disk, and move the old one back yourself."
     )

@@ -1,4 +1,4 @@
-"""Steps that a signal must not cut in half."""
+"""Steps that a signal must not interrupt."""
 
 import signal
 import threading
@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from types import FrameType
 
-#: What ends a program from outside, as far as it can be caught.
+#: The signals that end a program and can be caught.
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
 def deferred_signals() -> Iterator[None]:
-    """Keeps signals that end the program until the block is left; then the first one acts.
+    """Defers signals that end the program until the block is left; then raises the first one.
 
-    Signals that are ignored stay so. In other threads than the main one nothing is done:
-    Python runs handlers in the main thread only.
+    Signals being ignored stay ignored. Outside the main thread this does nothing, since Python
+    runs signal handlers in the main thread only.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -29,7 +29,7 @@ def deferred_signals() -> Iterator[None]:
         with ExitStack() as stack:
             for number in STOP_SIGNALS:
                 handler = signal.getsignal(number)
-                # None: a handler that was not set by Python, which could not be set again.
+                # None is a handler that was not installed by Python and could not be restored.
                 if handler not in (None, signal.SIG_IGN):
                     stack.callback(signal.signal, number, handler)
                     signal.signal(number, note)

@@ -1,4 +1,4 @@
-"""Where the result goes: a path that is resolved once, and whether it may be written."""
+"""The destination: a path that is resolved once, and whether it may be written."""
 
 import os
 from dataclasses import dataclass, field
@@ -8,19 +8,18 @@ from forgather_convert.errors import DestinationError
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.readable_weights import ADAPTER_CONFIG_FILE
 
-#: What a complete directory of a model or an adapter has.
+#: A complete directory of a model or an adapter has one of these.
 _LAST_WRITTEN = (CONFIG_FILE, ADAPTER_CONFIG_FILE)
 
 
 @dataclass(frozen=True)
 class Destination:
-    """The place of the result; check, staging and commit all mean this one.
+    """The resolved destination, which check, staging and commit share.
 
     Attributes:
-        parent: The directory that holds it: absolute, without links and ``..``. It and those
-            above it may not exist yet.
-        name: Its name in there. What has this name may be a link; links are not followed.
-        given: The path as the user wrote it, for messages.
+        parent: Its parent directory: absolute, without links and ``..``. It may not exist yet.
+        name: Its name. If a link has this name, it is not followed.
+        given: The path that the user gave, for messages.
     """
 
     parent: Path
@@ -38,38 +37,38 @@ class Destination:
 
 
 def resolve_destination(path: Path) -> Destination:
-    """Finds out which place a path names, as the kernel does.
+    """Resolves a path as the kernel does.
 
-    ``link/..`` is the parent of the directory that the link leads to. A slash or ``/.`` at the
-    end changes nothing: ``link/`` is the link itself.
+    ``link/..`` is the parent of the link's target. A trailing slash or ``/.`` changes nothing:
+    ``link/`` is the link itself.
 
     Raises:
-        DestinationError: It names no place where a directory can be.
+        DestinationError: There can be no directory with this path.
     """
     missing: list[str] = []
     try:
         if path.name in ("", os.pardir):
-            # It ends in "..", or is "." or "/": only what exists can be named so.
+            # It ends in "..", or is "." or "/", so it must exist.
             path.stat()
-            place = Path(os.path.realpath(path, strict=True))
-            existing, name = place.parent, place.name
+            resolved = Path(os.path.realpath(path, strict=True))
+            existing, name = resolved.parent, resolved.name
         else:
             existing, missing = _resolve_parent(path.parent)
             name = path.name
         if not name:
             raise DestinationError(
-                f"The destination {path} is the root directory. Choose another place."
+                f"The destination {path} is the root directory. Choose another path."
             )
         for part in (*missing, name):
-            # Finds names that cannot be, too long ones say, also of directories to be created.
+            # Detects impossible names, such as too long ones, also of directories to be created.
             _status(existing / part)
     except OSError as error:
         raise DestinationError(
-            f"The destination {path} cannot be used: {error.strerror}. Choose another place."
+            f"The destination {path} cannot be used: {error.strerror}. Choose another path."
         ) from error
     except ValueError as error:
         raise DestinationError(
-            f"The destination {str(path)!r} is no path: {error}. Choose another place."
+            f"The destination {str(path)!r} is not a valid path: {error}. Choose another path."
         ) from error
     return Destination(existing.joinpath(*missing), name, path)
 
@@ -78,73 +77,75 @@ def check_destination(source: Path, destination: Destination, overwrite: bool) -
     """Refuses a destination that must not be written. Called at the start and at the end.
 
     Raises:
-        DestinationError: It lies in the source, or the source in it; or it exists and may not
-            be replaced.
+        DestinationError: It is inside the source, or the source inside it; or it exists and may
+            not be replaced.
     """
     real_source = Path(os.path.realpath(source))
     real_destination = Path(os.path.realpath(destination.path))
     if real_source == real_destination:
         raise DestinationError(
-            f"The destination {destination} is the source itself. Choose another place."
+            f"The destination {destination} is the source itself. Choose another path."
         )
     if real_source in real_destination.parents:
         raise DestinationError(
-            f"The destination {destination} is inside the source {source}. Choose another place."
+            f"The destination {destination} is inside the source {source}. Choose another path."
         )
     if real_destination in real_source.parents:
         raise DestinationError(
-            f"The source {source} is inside the destination {destination}. Choose another place."
+            f"The source {source} is inside the destination {destination}. Choose another path."
         )
     try:
         status = _status(destination.path)
     except OSError as error:
         raise DestinationError(
-            f"The destination {destination} cannot be used: {error.strerror}. Choose another place."
+            f"The destination {destination} cannot be used: {error.strerror}. Choose another path."
         ) from error
     if status is None:
         return
     if not overwrite:
         raise DestinationError(
-            f"The destination {destination} exists. Choose another place, or use --overwrite to "
+            f"The destination {destination} exists. Choose another path, or use --overwrite to "
             "replace it."
         )
     check_replaceable(destination, destination.path)
 
 
 def check_replaceable(destination: Destination, path: Path) -> None:
-    """Refuses to replace what is no model or adapter without checkpoints, and not empty.
+    """Refuses to replace anything but an empty directory, or a model or adapter without
+    checkpoints.
 
     Args:
-        destination: What the message names.
-        path: Where it is now: at the destination, or already moved away from there.
+        destination: The destination, for messages.
+        path: Where the directory is now: at the destination, or already moved away.
 
     Raises:
         DestinationError: It must be kept.
     """
     if path.is_symlink():
         raise DestinationError(
-            f"The destination {destination} is a symbolic link, so that --overwrite does not "
-            "replace it. Give the directory itself, or remove the link."
+            f"The destination {destination} is a symbolic link, so --overwrite does not replace "
+            "it. Give the directory itself, or remove the link."
         )
     is_empty = path.is_dir() and not any(path.iterdir())
     if not is_empty and not any((path / name).is_file() for name in _LAST_WRITTEN):
         raise DestinationError(
             f"The destination {destination} is not a model directory (it has no {CONFIG_FILE}), so "
-            "that --overwrite does not replace it. Remove it yourself if it is not needed."
+            "--overwrite does not replace it. Remove it yourself if it is not needed."
         )
     checkpoints = training_checkpoints(path)
     if checkpoints:
         raise DestinationError(
-            f"The destination {destination} holds training checkpoints ({', '.join(checkpoints)}), "
-            "so that --overwrite does not replace it. Remove it yourself if it is not needed."
+            f"The destination {destination} contains training checkpoints "
+            f"({', '.join(checkpoints)}), so --overwrite does not replace it. Remove it yourself "
+            "if it is not needed."
         )
 
 
 def training_checkpoints(directory: Path) -> list[str]:
-    """The names of the checkpoints that a training has left in a directory or below it.
+    """The names of all training checkpoints in a directory and its subdirectories.
 
     Raises:
-        OSError: A directory cannot be looked through.
+        OSError: A directory cannot be read.
     """
     return sorted(
         name
@@ -159,7 +160,7 @@ def _raise(error: OSError) -> None:
 
 
 def _resolve_parent(parent: Path) -> tuple[Path, list[str]]:
-    """Follows the links of those directories that exist; gives them and the names of the rest."""
+    """Resolves the existing part of a path; returns it and the names of the missing part."""
     missing: list[str] = []
     current = parent
     while not os.path.lexists(current):
@@ -174,18 +175,18 @@ def _resolve_parent(parent: Path) -> tuple[Path, list[str]]:
         real = Path(os.path.realpath(current, strict=True))
     except FileNotFoundError:
         raise DestinationError(
-            f"{current} is a link to a place that does not exist. Choose another place."
+            f"{current} is a link to a path that does not exist. Choose another path."
         ) from None
     if not real.is_dir():
-        raise DestinationError(f"{current} is not a directory. Choose another place.")
+        raise DestinationError(f"{current} is not a directory. Choose another path.")
     return real, missing
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """What is at a path, links not followed; ``None`` if there is nothing.
+    """The status of a path, links not followed; ``None`` if nothing exists there.
 
     Raises:
-        OSError: Nothing can be there: the name is too long, for example.
+        OSError: Nothing can exist there, for example because the name is too long.
     """
     try:
         return os.lstat(path)

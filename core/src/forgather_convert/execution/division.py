@@ -1,4 +1,4 @@
-"""Which process writes which files."""
+"""Divides weights files among processes."""
 
 from collections.abc import Iterable
 
@@ -6,11 +6,11 @@ from forgather_convert.planning.plan import ShardPlan
 
 
 def divide(shards: Iterable[ShardPlan], count: int) -> tuple[tuple[ShardPlan, ...], ...]:
-    """Divides weights files among processes: the largest first, each to whom has least so far.
+    """Divides weights files among processes: largest first, each to the least loaded process.
 
     Args:
         shards: The files.
-        count: How many processes there are.
+        count: The number of processes.
     """
     shares: list[list[ShardPlan]] = [[] for _ in range(count)]
     sizes = [0] * count

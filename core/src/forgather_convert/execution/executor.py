@@ -14,16 +14,16 @@ Progress = Callable[[int], None]
 def execute(
     plan: ConversionPlan, directory: Path, progress: Progress, writer: WeightsWriter | None = None
 ) -> None:
-    """Writes everything that a plan names into an existing directory.
+    """Writes all files of a plan into an existing directory.
 
-    The config comes last: a directory without one is not mistaken for a model.
+    The config is written last: a directory without one is not mistaken for a model.
 
     Args:
-        plan: What to write.
-        directory: Where; nothing is in it but what the writer has begun.
-        progress: Called with the number of bytes after each part; all together they are the
+        plan: The plan.
+        directory: The directory; it is empty except for files that the writer has started.
+        progress: Called with the number of bytes written since the last call; they add up to the
             plan's ``num_bytes``.
-        writer: Writes the weights, and may have begun.
+        writer: Writes the weights, and may already have started.
     """
     if writer is None:
         write_shards(plan.shards, directory, progress)
@@ -39,7 +39,7 @@ def write_shards(shards: Iterable[ShardPlan], directory: Path, progress: Progres
 
 
 def write_other_files(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
-    """Writes the files without weights, the config last."""
+    """Writes all other files, the config last."""
     for copy in plan.copies:
         copy_file(copy.source, directory / copy.name)
         progress((directory / copy.name).stat().st_size)

@@ -1,4 +1,4 @@
-"""Copies a file whose content does not change."""
+"""Copies whole files."""
 
 import os
 import stat
@@ -11,14 +11,14 @@ _MAY_ALL = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
 
 
 def copy_file(source: Path, destination: Path) -> None:
-    """Copies a file's content, and of its mode what a file of the user's own should have.
+    """Copies a file's content and permissions.
 
-    The permissions are the source's as far as the umask lets them be, and the owner may read
-    and write: files in a hub's cache are read-only. The setuid, setgid and sticky bits and
-    extended attributes are left behind.
+    The permissions are restricted by the umask, and the owner may always read and write, since
+    files in the cache of the Hub are read-only. The setuid, setgid and sticky bits and extended
+    attributes are not copied.
 
     Raises:
-        SourceError: The source ends before it should.
+        SourceError: The source became shorter while it was copied.
         OSError: It cannot be read, or the destination exists or cannot be written.
     """
     with with_filename(source), source.open("rb") as reading:

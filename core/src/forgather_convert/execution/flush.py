@@ -1,4 +1,4 @@
-"""Waits until what was written is on the disk."""
+"""Flushes files and directories to the disk."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,10 @@ from forgather_convert.files.file_errors import with_filename
 
 
 def flush(path: Path) -> None:
-    """Flushes a file or a directory to the disk.
+    """Waits until a file or a directory is on the disk.
 
     Raises:
-        OSError: It cannot be.
+        OSError: It cannot be flushed.
     """
     with with_filename(path):
         descriptor = os.open(path, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Whether the destination's file system has room for a plan, before anything is written."""
+"""Checks that the destination's file system has enough free space for a plan."""
 
 import fcntl
 import os
@@ -10,13 +10,13 @@ from forgather_convert.execution.staging import Staging
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.tensors.byte_ranges import byte_ranges
 
-#: From ``linux/fs.h``: lets a file share all blocks of another one.
+#: From ``linux/fs.h``: makes a file share all blocks of another one.
 _FICLONE = 0x40049409
 _PROBE = "probe"
 
 
 def free_bytes(directory: Path) -> int | None:
-    """How much this user may still write; ``None`` where the file system does not say."""
+    """The free space for this user; ``None`` if the file system does not report it."""
     status = os.statvfs(directory)
     if status.f_blocks == 0:
         return None
@@ -26,19 +26,19 @@ def free_bytes(directory: Path) -> int | None:
 
 
 def check_free_space(plan: ConversionPlan, staging: Staging, free: int | None) -> None:
-    """Refuses a plan that needs more room than there is.
+    """Refuses a plan that needs more space than is free.
 
-    Bytes that are copied need none where the file system lets files share them. Whether it does
-    is tried, and only if there is no room otherwise.
+    Copied bytes need no space if the file system can share blocks between files. Whether it can
+    is tried out, but only if there is not enough space otherwise.
 
     Args:
-        plan: What will be written.
-        staging: Where.
-        free: How many bytes were free before the first of the plan's was written; ``None`` if
-            the file system does not say.
+        plan: The plan.
+        staging: The staging directory.
+        free: How many bytes were free before anything was written; ``None`` if the file system
+            does not report it.
 
     Raises:
-        DestinationError: With the sizes.
+        DestinationError: There is not enough free space.
     """
     needed = plan.num_bytes
     if free is None or needed <= free:
@@ -51,24 +51,25 @@ def check_free_space(plan: ConversionPlan, staging: Staging, free: int | None) -
         needed -= size if shares[device] else 0
     if needed > free:
         raise DestinationError(
-            f"The conversion to {staging.destination} needs {needed} bytes, and {free} are free on "
-            "the file system there. Nothing was written. Make room, or choose another place."
+            f"The conversion to {staging.destination} needs {needed} bytes, but only {free} are "
+            "free on that file system. Nothing was written. Free some space, or choose another "
+            "path."
         )
 
 
 def _copied(plan: ConversionPlan) -> Iterator[tuple[Path, int]]:
-    """The files of which bytes are copied, with the number of bytes."""
+    """The files from which bytes are copied, each with the number of bytes."""
     for copy in plan.copies:
         yield copy.source, copy.state.size
     for shard in plan.shards:
-        # In a .bin file hardly any tensor begins at a place where it could share its blocks.
+        # In a .bin file hardly any tensor is aligned so that its blocks could be shared.
         for tensor in shard.tensors if shard.header is not None else ():
             for part in byte_ranges(tensor.expression) or ():
                 yield part.file, part.size
 
 
 def _can_share(source: Path, probe: Path) -> bool:
-    """Whether a file can share the blocks of another one."""
+    """Whether a file can share the blocks of another one; tries it."""
     try:
         with source.open("rb") as reading, probe.open("wb") as writing:
             fcntl.ioctl(writing.fileno(), _FICLONE, reading.fileno())

@@ -1,4 +1,4 @@
-"""The hashes of what was written."""
+"""Hashes of the files written."""
 
 import hashlib
 from collections.abc import Callable
@@ -10,13 +10,13 @@ _CHUNK = 8 << 20
 
 
 def hash_files(directory: Path, progress: Callable[[int], None]) -> dict[str, str]:
-    """The SHA-256 of every file in a directory, in hexadecimal, by name.
+    """The SHA-256 of every file in a directory, in hexadecimal, by file name.
 
-    All bytes are read again: those that the kernel copied have not been in this process.
+    All bytes are read again: those copied by the kernel were never in this process's memory.
 
     Args:
-        directory: Holds files only.
-        progress: Called with the number of bytes after each part.
+        directory: A directory that contains only files.
+        progress: Called with the number of bytes read since the last call.
     """
     hashes = {}
     for path in sorted(directory.iterdir()):

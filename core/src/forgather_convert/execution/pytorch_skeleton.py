@@ -1,4 +1,4 @@
-"""The file that ``torch.save`` would write for the tensors of a plan, without their bytes."""
+"""Writes the file that ``torch.save`` would write for planned tensors, without their bytes."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,22 +8,22 @@ from forgather_convert.planning.plan import ShardPlan
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.weights.zip_archive import read_zip_entries
 
-#: Where the bytes of the n-th tensor are in the archive, after the name of its folder.
+#: The path of the n-th tensor's bytes in the archive, below its top folder.
 _STORAGE = "archive/data/{}"
 
 
 def write_pytorch_skeleton(shard: ShardPlan, path: Path) -> Mapping[str, int]:
-    """Writes a ``.bin`` file that has holes where its tensors belong.
+    """Writes a ``.bin`` file that has holes in place of its tensors.
 
-    The file has its full size, and takes room on the disk only for what is not a hole. Its
-    checksums are those of nothing: :func:`write_checksums` has to follow when it is filled.
+    The file has its full size, but holes take no space on the disk. Its checksums are wrong until
+    :func:`write_checksums` is called on the filled file.
 
     Args:
-        shard: The file's tensors.
-        path: Where to write it; there is no such file.
+        shard: The plan of the file.
+        path: The path of the file, which does not exist.
 
     Returns:
-        Where in the file the bytes of each tensor begin, by its name.
+        The offset of each tensor's bytes in the file, by the tensor's name.
 
     Raises:
         OSError: It cannot be written.
@@ -42,7 +42,7 @@ def write_pytorch_skeleton(shard: ShardPlan, path: Path) -> Mapping[str, int]:
             with torch.serialization.skip_data(materialize_fake_tensors=True):
                 torch.save(state, file)
         except RuntimeError as error:
-            # torch still ends the archive when writing it failed, and hides why by failing again.
+            # After a failure, torch still closes the archive, which fails again and hides why.
             if error.__context__ is None:
                 raise
             raise error.__context__ from None

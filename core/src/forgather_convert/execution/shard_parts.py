@@ -1,4 +1,4 @@
-"""Writes a weights file in parts, which several threads can do at the same time."""
+"""Divides a weights file into parts that several threads can write at the same time."""
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
@@ -24,11 +24,11 @@ Progress = Callable[[int], None]
 
 @dataclass(frozen=True)
 class CopiedPart:
-    """Bytes of a weights file that are bytes of the source's files.
+    """A part of a weights file that is copied from the source's files.
 
     Attributes:
-        position: Where they begin in the weights file.
-        ranges: Where they are in the source, one range after the other.
+        position: Its offset in the weights file.
+        ranges: The ranges of the source's files that it consists of, in order.
     """
 
     position: int
@@ -39,7 +39,7 @@ class CopiedPart:
         return sum(part.size for part in self.ranges)
 
     def write(self, file: BinaryIO, progress: Progress) -> None:
-        """Copies them into the weights file, which is open for writing.
+        """Copies the bytes into the open weights file.
 
         Raises:
             SourceError: The source ends before it should.
@@ -57,10 +57,10 @@ class CopiedPart:
 
 @dataclass(frozen=True)
 class ComputedPart:
-    """A tensor in a weights file that is computed.
+    """A part of a weights file that is one computed tensor.
 
     Attributes:
-        position: Where its bytes begin in the weights file.
+        position: Its offset in the weights file.
         tensor: The tensor.
     """
 
@@ -72,7 +72,7 @@ class ComputedPart:
         return self.tensor.num_bytes
 
     def write(self, file: BinaryIO, progress: Progress) -> None:
-        """Computes it, piece by piece, into the weights file, which is open for writing.
+        """Computes the tensor piece by piece and writes it to the open weights file.
 
         Raises:
             SourceError: The source ends before it should.
@@ -85,7 +85,7 @@ class ComputedPart:
                 progress(piece.nbytes)
             if evaluator.num_overflows:
                 logger.warning(
-                    "%d numbers of %s are too large for %s, and became infinite",
+                    "%d values of %s are too large for %s and became infinite",
                     evaluator.num_overflows,
                     self.tensor.name,
                     self.tensor.dtype,
@@ -96,7 +96,7 @@ ShardPart = CopiedPart | ComputedPart
 
 
 def create_shard(shard: ShardPlan, path: Path) -> tuple[ShardPart, ...]:
-    """Creates a weights file without the bytes of its tensors; gives what is still to be written.
+    """Creates a weights file without its tensors' bytes; returns the parts to be written.
 
     Raises:
         OSError: It cannot be created.
@@ -113,12 +113,12 @@ def create_shard(shard: ShardPlan, path: Path) -> tuple[ShardPart, ...]:
 
 
 def complete_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
-    """Adds to a weights file what depends on the bytes of its tensors, all of which are written.
+    """Completes a weights file whose parts are all written, with what depends on their bytes.
 
     Args:
-        shard: What the file is to be.
-        path: The file.
-        progress: Called with 0 now and then, by several threads; what it raises ends the work.
+        shard: The plan of the file.
+        path: The path of the file.
+        progress: Called with 0 from time to time, by several threads; may raise to stop.
 
     Raises:
         OSError: The file cannot be read or written.
@@ -128,7 +128,7 @@ def complete_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
 
 
 def _parts(tensors: Iterable[TensorPlan], positions: Iterable[int]) -> Iterator[ShardPart]:
-    """What is contiguous in a file is copied in one go."""
+    """Combines contiguous copied tensors into one part; a computed tensor is a part by itself."""
     start = end = 0
     copied: list[ByteRange] = []
     for tensor, position in zip(tensors, positions, strict=False):

@@ -1,4 +1,4 @@
-"""The hidden directory in which a result is written before it appears."""
+"""The hidden directory that a result is written to before it appears at the destination."""
 
 import hashlib
 import logging
@@ -20,20 +20,20 @@ logger = logging.getLogger(__name__)
 _CONTENT = "model"
 _MOVED_AWAY = "replaced"
 _MARK = ".partial-"
-#: A staging directory's name has at most this many bytes of the destination's.
+#: A staging directory's name includes at most this many bytes of the destination's name.
 _PREFIX_BYTES = 100
 
 
 @dataclass(frozen=True)
 class Staging:
-    """A staging directory, and whose it is.
+    """A staging directory of a destination.
 
-    Its name follows from the destination's: a second conversion to the same place meets it
-    and finds it locked, and the conversion after one that was killed finds what that left.
+    Its name is derived from the destination's: a concurrent conversion to the same destination
+    finds it locked, and the next conversion after one that was killed finds what that left.
 
     Attributes:
-        destination: Where the result will be.
-        directory: The staging directory itself, beside the destination.
+        destination: The destination.
+        directory: The staging directory, beside the destination.
     """
 
     destination: Destination
@@ -41,20 +41,20 @@ class Staging:
 
     @property
     def content(self) -> Path:
-        """Where the result is written. Once it has taken its place, the model that it replaces."""
+        """Where the result is written; after an exchange, where the replaced model is."""
         return self.directory / _CONTENT
 
     @property
     def moved_away(self) -> Path:
-        """Where the old model is while its place is empty, if it cannot be exchanged at once.
+        """Where the old model is while the destination is empty, if no atomic exchange is possible.
 
-        It is put back, unless the new model has left :attr:`content` for its place.
+        It is put back, unless the new model has been moved from :attr:`content` to the destination.
         """
         return self.directory / _MOVED_AWAY / self.destination.name
 
 
 def staging_path(destination: Destination) -> Path:
-    """The staging directory of a destination; its name is short, however long the other is."""
+    """The staging directory of a destination, with a short name even if the other's is long."""
     name = os.fsencode(destination.name)
     digest = hashlib.sha256(name).hexdigest()[:16]
     prefix = os.fsdecode(name[:_PREFIX_BYTES]) if len(name) > _PREFIX_BYTES else destination.name
@@ -63,15 +63,15 @@ def staging_path(destination: Destination) -> Path:
 
 @contextmanager
 def staging_directory(destination: Destination) -> Iterator[Staging]:
-    """Gives a staging directory with an empty directory for the result; it is removed at the end.
+    """Provides a staging directory with an empty directory for the result, and removes it.
 
-    What a conversion that was killed has left is dealt with first. An old model that it had
-    moved away is put back, for this destination and for all others beside it. The rest is
-    removed if it is this destination's. Nothing is touched that is in use.
+    First cleans up after conversions that were killed: old models that they had moved away are
+    put back, for this destination and for all others beside it; the rest is removed if it belongs
+    to this destination. Nothing in use is touched.
 
     Raises:
-        DestinationError: The place cannot be written; another conversion writes there; or a
-            model was left that can neither be put back nor be removed.
+        DestinationError: The directory cannot be written; another conversion writes to the same
+            destination; or a model was left behind that can neither be put back nor removed.
     """
     created: list[Path] = []
     lock: LockedDirectory | None = None
@@ -87,7 +87,7 @@ def staging_directory(destination: Destination) -> Iterator[Staging]:
             _create_content(staging)
         yield staging
     finally:
-        # The last comes first, and each of them whatever becomes of the others.
+        # Runs in reverse order; each step runs even if another one fails.
         with deferred_signals(), ExitStack() as stack:
             stack.callback(_remove_empty, created)
             if lock is not None:
@@ -101,13 +101,13 @@ def _take(staging: Staging) -> LockedDirectory:
         return lock_directory(staging.directory)
     except InUseError as error:
         raise DestinationError(
-            f"Another conversion to {staging.destination} is under way: {error} Wait for it, or "
-            "choose another place. If none is running, remove that directory."
+            f"Another conversion to {staging.destination} is running: {error} Wait for it, or "
+            "choose another path. If none is running, remove that directory."
         ) from error
     except OSError as error:
         raise DestinationError(
             f"{staging.destination.parent} cannot be written: {error.strerror} "
-            f"({staging.directory.name}). Choose another place."
+            f"({staging.directory.name}). Choose another path."
         ) from error
 
 
@@ -117,36 +117,36 @@ def _create_content(staging: Staging) -> None:
     except OSError as error:
         raise DestinationError(
             f"{staging.content} cannot be created: {error.strerror}. Remove {staging.directory}, "
-            "or choose another place."
+            "or choose another path."
         ) from error
 
 
 def _clean_up_leftover(staging: Staging) -> None:
-    """Makes an abandoned staging directory an empty one, and loses no model on the way."""
+    """Empties an abandoned staging directory without losing a model."""
     try:
         put_back(staging.directory)
     except OSError as error:
         raise DestinationError(
-            f"An interrupted conversion has left the model that was at {staging.destination} in "
+            f"An interrupted conversion left the model that was at {staging.destination} in "
             f"{staging.directory / _MOVED_AWAY}. It cannot be put back: {error.strerror}. Move it "
-            "to another place, or remove it if it is not needed."
+            "somewhere else, or remove it if it is not needed."
         ) from error
     if not os.path.lexists(staging.content):
         return
-    # It may be a model that was replaced and not yet removed; then it passed this check, too.
+    # It may be a replaced model that was not removed yet, and passed this check then.
     checkpoints = _checkpoints_in(staging.content)
     if checkpoints:
         raise DestinationError(
-            f"An interrupted conversion has left training checkpoints ({', '.join(checkpoints)}) "
-            f"in {staging.content}. Move them to another place, or remove them if they are not "
+            f"An interrupted conversion left training checkpoints ({', '.join(checkpoints)}) "
+            f"in {staging.content}. Move them somewhere else, or remove them if they are not "
             "needed."
         )
-    logger.info("Removing what an interrupted conversion left: %s", staging.directory)
+    logger.info("Removing the leftovers of an interrupted conversion: %s", staging.directory)
     _remove(staging.content)
 
 
 def _put_back_neighbours(staging: Staging) -> None:
-    """Puts back what killed conversions to other places in the same directory have moved away."""
+    """Puts back models that killed conversions to neighbouring destinations had moved away."""
     for directory in staging.destination.parent.glob(f".*{_MARK}*"):
         if directory == staging.directory or not (directory / _MOVED_AWAY).is_dir():
             continue
@@ -158,8 +158,8 @@ def _put_back_neighbours(staging: Staging) -> None:
             put_back(directory)
         except OSError as error:
             logger.warning(
-                "An interrupted conversion has left a model in %s that cannot be put back: %s. "
-                "Move it to its place yourself.",
+                "An interrupted conversion left a model in %s that cannot be put back: %s. "
+                "Move it back yourself.",
                 directory / _MOVED_AWAY,
                 error.strerror,
             )
@@ -168,13 +168,13 @@ def _put_back_neighbours(staging: Staging) -> None:
 
 
 def put_back(directory: Path) -> None:
-    """Moves a model that was taken from its place back to there.
+    """Moves a model that was moved away back to the destination.
 
-    If the new model is in its place, the old one was replaced: it takes the new one's place among
-    what is removed.
+    If the new model is at the destination, the old one was replaced, and is left to be removed
+    with the staging directory.
 
     Raises:
-        FileExistsError: The place is taken by something else.
+        FileExistsError: Something else exists at the destination.
         OSError: The model cannot be moved.
     """
     moved_away = directory / _MOVED_AWAY
@@ -187,15 +187,15 @@ def put_back(directory: Path) -> None:
             rename_to_free(model, content)
             continue
         rename_to_free(model, place)
-        logger.warning("The old model is back at %s; a conversion did not replace it.", place)
+        logger.warning("Restored the old model at %s, which a conversion did not replace.", place)
     moved_away.rmdir()
 
 
 def _exists(path: Path) -> bool:
-    """Unlike ``os.path.lexists``, does not take what cannot be found out for no.
+    """Like ``os.path.lexists``, except that an error is not taken for "no".
 
     Raises:
-        OSError: It cannot be found out.
+        OSError: Whether it exists cannot be determined.
     """
     try:
         path.lstat()
@@ -205,7 +205,7 @@ def _exists(path: Path) -> bool:
 
 
 def _dispose(staging: Staging) -> None:
-    """Removes a staging directory. An old model that is still away from its place goes back."""
+    """Removes a staging directory, after putting back an old model that is still in it."""
     try:
         put_back(staging.directory)
         checkpoints = _checkpoints_in(staging.content)
@@ -220,9 +220,9 @@ def _dispose(staging: Staging) -> None:
         )
         return
     if checkpoints:
-        # They have appeared in the moment in which the model was replaced.
+        # They appeared at the moment when the model was replaced.
         logger.error(
-            "Training checkpoints (%s) are in %s. Move them to another place.",
+            "Training checkpoints (%s) are in %s. Move them somewhere else.",
             ", ".join(checkpoints),
             staging.content,
         )
@@ -231,7 +231,7 @@ def _dispose(staging: Staging) -> None:
 
 
 def _checkpoints_in(content: Path) -> list[str]:
-    """The training checkpoints in what may be a model that was replaced, and not be there."""
+    """The training checkpoints in a directory that may be a replaced model, or may not exist."""
     return training_checkpoints(content) if content.is_dir() else []
 
 
@@ -248,7 +248,7 @@ def _remove(path: Path) -> None:
 
 
 def _create_parents(parent: Path, created: list[Path]) -> None:
-    """Creates a directory and those above it, and notes the new ones, the deepest first."""
+    """Creates a directory and its parents, and records the new ones, the deepest first."""
     missing = []
     while not parent.exists():
         missing.append(parent)
@@ -257,11 +257,11 @@ def _create_parents(parent: Path, created: list[Path]) -> None:
         try:
             path.mkdir()
         except FileExistsError:
-            # Another conversion needs it, too; whether it is a directory will be seen.
+            # Another conversion has just created it; if it is no directory, a later step fails.
             continue
         except OSError as error:
             raise DestinationError(
-                f"{path} cannot be created: {error.strerror}. Choose another place."
+                f"{path} cannot be created: {error.strerror}. Choose another path."
             ) from error
         created.insert(0, path)
 
@@ -271,5 +271,5 @@ def _remove_empty(directories: list[Path]) -> None:
         try:
             path.rmdir()
         except OSError:
-            # The model is in it, or something of somebody else's.
+            # It contains the model, or something else that is not ours.
             return

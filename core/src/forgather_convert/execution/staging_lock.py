@@ -1,8 +1,8 @@
-"""A directory that one process has at a time, until it ends or gives it back.
+"""A directory that one process at a time can lock, until it ends or releases the lock.
 
-``flock`` is used directly: the lock's file goes away together with the directory, which lock
-libraries do not support. Who gets a lock therefore checks that it is the lock of a file that
-is still there.
+``flock`` is used directly, because the lock file is removed with the directory, which lock
+libraries do not support. For the same reason, a process that has obtained a lock checks that the
+lock file is still the one in the directory.
 """
 
 import errno
@@ -17,22 +17,22 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 _LOCK_FILE = ".lock"
-#: What is reported by file systems that have no locks.
+#: The errors reported by file systems that do not support locks.
 _UNSUPPORTED = frozenset({errno.ENOSYS, errno.EOPNOTSUPP, errno.ENOLCK})
 
 
 class InUseError(Exception):
-    """Another process has the directory, or it cannot be found out whether one has."""
+    """Another process has locked the directory, or whether one has cannot be determined."""
 
 
 @dataclass(frozen=True)
 class LockedDirectory:
-    """A directory that this process has.
+    """A directory that this process has locked.
 
     Attributes:
-        path: The directory; its lock file is in it.
-        descriptor: The open lock file. The lock lives as long as this is open.
-        is_new: Whether the directory was not there before.
+        path: The directory, which contains the lock file.
+        descriptor: The open lock file. The lock is held as long as this is open.
+        is_new: Whether the directory did not exist before.
     """
 
     path: Path
@@ -40,36 +40,36 @@ class LockedDirectory:
     is_new: bool
 
     def content(self) -> list[Path]:
-        """What is in the directory, apart from the lock file."""
+        """The content of the directory without the lock file."""
         return [path for path in self.path.iterdir() if path.name != _LOCK_FILE]
 
     def release(self) -> None:
-        """Gives the directory back; it is removed if nothing is in it."""
+        """Releases the lock, and removes the directory if it is empty."""
         try:
             if not self.content():
                 (self.path / _LOCK_FILE).unlink()
                 self.path.rmdir()
         except OSError as error:
-            # Somebody may have put something into it, or have taken it over.
+            # Another process may have put something into it or locked it.
             if error.errno not in (errno.ENOENT, errno.ENOTEMPTY):
                 logger.warning(
                     "%s cannot be removed: %s. Remove it yourself.", self.path, error.strerror
                 )
         finally:
-            # Whatever is reported, it is closed, and nothing was written to it.
+            # Even after an error it is closed, and nothing was written to it.
             with suppress(OSError):
                 os.close(self.descriptor)
 
 
 def lock_directory(path: Path, create: bool = True) -> LockedDirectory:
-    """Takes a directory for this process.
+    """Locks a directory for this process.
 
     Args:
         path: The directory.
-        create: Whether to create it if it is missing, accessible to the user alone.
+        create: Whether to create it if it does not exist, accessible only to the user.
 
     Raises:
-        InUseError: Another process has it.
+        InUseError: Another process has locked it.
         OSError: It cannot be created or opened, or is not a directory.
     """
     while True:
@@ -82,7 +82,7 @@ def lock_directory(path: Path, create: bool = True) -> LockedDirectory:
             )
         except FileNotFoundError:
             if create:
-                # Its owner has just removed it.
+                # The process that had locked it has just removed it.
                 continue
             raise
         except OSError:
@@ -114,12 +114,12 @@ def _lock(descriptor: int, path: Path, is_new: bool) -> None:
     except BlockingIOError:
         raise InUseError(f"{path} is in use.") from None
     except OSError as error:
-        # Without locks, only who has created the directory can know that it is free.
+        # Without locks, only the process that created the directory knows that it is free.
         if error.errno in _UNSUPPORTED and is_new:
             return
         if error.errno in _UNSUPPORTED:
             raise InUseError(
-                f"{path} exists, and this file system has no locks to tell whether it is in use."
+                f"{path} exists, and without locks on this file system it may be in use."
             ) from error
         raise
 

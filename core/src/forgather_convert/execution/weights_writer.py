@@ -1,7 +1,8 @@
-"""Writes weights files with several threads, and can begin before all of them are known."""
+"""Writes weights files with several threads, and can start before all of them are known."""
 
 import os
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -18,44 +19,50 @@ from forgather_convert.tensors.byte_ranges import byte_ranges
 
 Progress = Callable[[int], None]
 
-#: More threads make no disk faster, and each of them takes memory.
+#: More threads do not write faster, and each of them needs memory.
 _MAX_THREADS = 4
-#: How often progress is told, in seconds.
+#: How often progress is reported, in seconds.
 _INTERVAL = 0.1
 
 
 class WeightsWriter:
-    """Writes weights files into a directory. Used as a context: no thread outlives it.
+    """Writes weights files into a directory. A context manager: no thread outlives it.
 
     Args:
-        directory: Where; it exists.
+        directory: The directory, which exists.
+
+    Attributes:
+        head_start: For how many seconds files that were kept had been written in the background
+            when :meth:`finish` was called.
     """
 
     def __init__(self, directory: Path) -> None:
+        self.head_start = 0.0
         self._directory = directory
         self._work = _Work(directory)
 
     def begin(self, shards: Iterable[ShardPlan]) -> None:
-        """Begins to write files, and returns at once."""
+        """Starts writing files in the background, and returns at once."""
         for shard in shards:
             self._work.add(shard)
 
     def finish(self, shards: Iterable[ShardPlan], progress: Progress) -> None:
-        """Writes files; those that were begun, and are to be as they are, to their end only.
+        """Writes all files; those already started are kept if they are among them.
 
         Args:
-            shards: All files that there will be.
-            progress: Called with the number of bytes after each part. What it raises ends the
-                writing.
+            shards: All weights files of the result.
+            progress: Called with the number of bytes written since the last call. If it raises,
+                writing stops.
 
         Raises:
-            SourceError: The source ends before it should.
+            SourceError: A source file is shorter than its header says.
             OSError: A file cannot be read or written.
         """
         shards = tuple(shards)
         if not all(begun in shards for begun in self._work.shards):
             self._work.discard()
             self._work = _Work(self._directory)
+        self.head_start = self._work.seconds()
         self.begin([shard for shard in shards if shard not in self._work.shards])
         with _operations_on_one_thread(shards):
             self._work.wait(progress)
@@ -73,16 +80,16 @@ class WeightsWriter:
 
 
 class _StoppedError(Exception):
-    """Nobody wants what is written any more."""
+    """Writing was cancelled."""
 
 
 class _Work:
-    """Files that are written in the background.
+    """Files being written in the background.
 
     Each is flushed to the disk as soon as it is complete.
 
     Args:
-        directory: Where they are written.
+        directory: The directory they are written to.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -92,14 +99,18 @@ class _Work:
         self._lock = threading.Lock()
         self._futures: list[Future[None]] = []
         self._written = 0
+        self._num_complete = 0
+        self._started = self._last_complete = 0.0
         self._is_stopped = False
 
     def add(self, shard: ShardPlan) -> None:
+        if not self.shards:
+            self._started = time.monotonic()
         self.shards.append(shard)
         self._submit(partial(self._create, shard))
 
     def wait(self, progress: Progress) -> None:
-        """Waits until all is written, and tells how much that was."""
+        """Waits until everything is written, and reports the bytes meanwhile."""
         told = 0
         is_done = False
         while not is_done:
@@ -114,6 +125,14 @@ class _Work:
             told += count
             progress(count)
 
+    def seconds(self) -> float:
+        """How long files have been written, until now or until the last one was complete."""
+        if not self.shards:
+            return 0.0
+        with self._lock:
+            is_complete = self._num_complete == len(self.shards)
+            return (self._last_complete if is_complete else time.monotonic()) - self._started
+
     def discard(self) -> None:
         """Removes what was written."""
         self.stop()
@@ -121,8 +140,8 @@ class _Work:
             (self._directory / shard.file_name).unlink(missing_ok=True)
 
     def stop(self) -> None:
-        """Waits until nothing is written any more; that does not take long."""
-        # A thread that goes on would meet a directory that is being removed.
+        """Cancels what has not started, and waits for the rest, which does not take long."""
+        # A thread still running would write into a directory that is being removed.
         with deferred_signals():
             self._is_stopped = True
             self._pool.shutdown(cancel_futures=True)
@@ -156,6 +175,9 @@ class _Work:
         path = self._directory / shard.file_name
         complete_shard(shard, path, self._count)
         flush(path)
+        with self._lock:
+            self._num_complete += 1
+            self._last_complete = time.monotonic()
 
     def _count(self, count: int) -> None:
         if self._is_stopped:
@@ -166,10 +188,10 @@ class _Work:
 
 @contextmanager
 def _operations_on_one_thread(shards: Iterable[ShardPlan]) -> Iterator[None]:
-    """Keeps torch from dividing what threads compute among still more threads."""
+    """Keeps torch from starting threads of its own inside each writing thread."""
     tensors = (tensor for shard in shards for tensor in shard.tensors)
     if all(byte_ranges(tensor.expression) is not None for tensor in tensors):
-        # Nothing is computed: torch need not be there.
+        # Nothing is computed, so torch need not be imported.
         yield
         return
     import torch

@@ -1,4 +1,4 @@
-"""The checksums of a zip file whose entries were filled in place.
+"""Computes the checksums of a zip file whose entries were filled in place.
 
 The format: APPNOTE.TXT of PKWARE, sections 4.3.7 (headers), 4.3.9 (descriptors) and 4.3.12
 (the directory).
@@ -23,19 +23,18 @@ from forgather_convert.weights.zip_archive import (
 _CHECKSUM = struct.Struct("<I")
 _IN_HEADER = 14
 _IN_DIRECTORY = 16
-#: A flag: the checksum is behind the bytes, after a signature, instead of in the header.
+#: A flag: the checksum follows the bytes, after a signature, instead of being in the header.
 _HAS_DESCRIPTOR = 0x8
 _IN_DESCRIPTOR = 4
 _CHUNK = 1 << 20
 
 
 def write_checksums(path: Path, between: Callable[[], None]) -> None:
-    """Computes the CRC-32 of every entry of a zip file, and writes it where the file has it.
+    """Computes the CRC-32 of every entry of a zip file, and stores it in the file.
 
     Args:
         path: The file; its entries are not compressed.
-        between: Called again and again meanwhile, by several threads; what it raises ends the
-            work.
+        between: Called repeatedly meanwhile, by several threads; may raise to stop.
 
     Raises:
         OSError: The file cannot be read or written.
@@ -45,7 +44,7 @@ def write_checksums(path: Path, between: Callable[[], None]) -> None:
         with open_zip(file) as archive:
             infos = archive.infolist()
             *records, _ = directory_positions(file, archive)
-        # zlib lets other threads run while it computes.
+        # zlib releases the GIL while it computes.
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             checksums = pool.map(
                 lambda info: _checksum(file, entries[info.filename], between), infos

@@ -1,6 +1,25 @@
-"""What the installed transformers has registered for a model type."""
+"""Classes of the installed transformers."""
 
 from typing import Any
+
+from forgather_convert.errors import ConverterError
+
+
+def model_class(name: str) -> Any:
+    """A model class by its name.
+
+    Raises:
+        ConverterError: There is none.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, name)
+    except AttributeError:
+        raise ConverterError(
+            f"transformers {transformers.__version__} has no class '{name}', which the converter "
+            "needs. Install a version that has it."
+        ) from None
 
 
 def registered_classes(model_type: str) -> tuple[Any, Any] | None:

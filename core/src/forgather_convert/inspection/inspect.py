@@ -39,7 +39,7 @@ from forgather_convert.source.readable_weights import checkpoint_kinds
 from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.matching import refuse_quantized
-from forgather_convert.tensors.names import RECOMPUTED, compile_pattern, enumerate_names
+from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
@@ -271,14 +271,13 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     tensors = found.tensors
     if found.is_forgather:
         mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
-    patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
+    patterns = mapping.source_patterns
     unmapped = [
         name
         for name in tensors
         if not re.search(RECOMPUTED, name)
-        and not any(
-            pattern.fullmatch(known) for pattern in patterns for known in (name, f"{_BASE}{name}")
-        )
+        and name not in patterns
+        and f"{_BASE}{name}" not in patterns
     ]
     if not unmapped:
         return ()

@@ -1,8 +1,8 @@
-"""Which modules of two models correspond: it follows from the mapping of their weights.
+"""Which modules of two models correspond, as derived from the mapping of their weights.
 
-Modules correspond if the mapping only renames their parameters; so do the layers that a pattern
-numbers, however their parameters are cut and joined, and the modules of a layer around those that
-correspond. What would correspond to two modules corresponds to none.
+Modules correspond if the mapping only renames their parameters. So do the layers that a pattern
+numbers, even if their parameters are split or joined, and the modules that contain corresponding
+modules within a layer. A module that would correspond to two others corresponds to none.
 """
 
 import re
@@ -22,15 +22,15 @@ class Alignment:
     """Corresponding modules.
 
     Attributes:
-        modules: The result's, by the source's.
-        layers: The numbers of the source's layers, by the modules that are layers.
+        modules: The result's modules, by the source's.
+        layers: The numbers of the source's layers, by their modules.
     """
 
     modules: dict[str, str]
     layers: dict[str, int]
 
     def layer_of(self, module: str) -> int | None:
-        """The number of the layer that a module of the source is or is in."""
+        """The number of the layer that is, or contains, a module of the source."""
         match = _TO_FIRST_NUMBER.match(module)
         return None if match is None else self.layers.get(match[0])
 
@@ -39,12 +39,12 @@ def align(source: Trace, result: Trace, mapping: WeightMapping | None) -> Alignm
     """Finds the corresponding modules of two models.
 
     Args:
-        source: The one.
-        result: The other.
+        source: The trace of the source.
+        result: The trace of the result.
         mapping: From the source's tensor names to the result's; ``None`` if they have the same.
     """
     if mapping is None:
-        # The model as a whole, without a name, is no component of itself.
+        # The nameless module, the model as a whole, is no component of itself.
         modules = {name: name for name in source.modules if name and name in {*result.modules}}
         return Alignment(modules, layer_numbers(modules))
     renamed = list(_renamed_modules(source, result, mapping))
@@ -61,7 +61,7 @@ def align(source: Trace, result: Trace, mapping: WeightMapping | None) -> Alignm
 
 
 def layer_numbers(modules: Iterable[str]) -> dict[str, int]:
-    """The modules whose names end with their first number, with that number."""
+    """The modules whose only number is at the end of their name, with that number."""
     matches = ((name, _TO_FIRST_NUMBER.match(name)) for name in modules)
     return {name: int(match[2]) for name, match in matches if match and match[0] == name}
 
@@ -77,7 +77,7 @@ def _renamed_modules(
 
 
 def _embeddings(source: Trace, result: Trace) -> Iterator[tuple[str, str]]:
-    """Embedding and head: tied to each other, only one of them has a name in a checkpoint."""
+    """Embedding and head: if they are tied, only one of them has a name in a checkpoint."""
     for one, other in zip(source.embeddings, result.embeddings, strict=True):
         if one is not None and other is not None:
             yield one, other
@@ -106,7 +106,7 @@ def _numbered_layers(
                 yield name, partner
     rename = mapping.renamer()
     for stored, name in source.parameters.items():
-        # A mapping may also write every number out.
+        # A mapping may also spell out every number.
         other_name = result.parameters.get(rename(stored) or "")
         one_match = _TO_FIRST_NUMBER.match(name)
         other_match = None if other_name is None else _TO_FIRST_NUMBER.match(other_name)
@@ -115,7 +115,7 @@ def _numbered_layers(
 
 
 def _around(one: str, other: str) -> Iterator[tuple[str, str]]:
-    """The modules that two modules are in, as long as both are in one."""
+    """The pairs of modules that contain two modules, from the inside to the outside."""
     while "." in one and "." in other:
         one, other = one.rpartition(".")[0], other.rpartition(".")[0]
         yield one, other

@@ -1,11 +1,11 @@
-"""What a cast does to a model's output.
+"""The effect of a cast on a model's logits.
 
-Casting the weights to another type changes the logits, and a wrong conversion does so, too. To
-tell them apart, the result is measured against the source as it is stored, and beside it the
-source itself with its weights cast: that much is the cast's.
+Casting the weights to another type changes the logits, and so does a wrong conversion. To tell
+them apart, both the result and the source with its weights cast (the plain cast) are compared with
+the uncast source: the difference of the plain cast is the effect of the cast.
 
-The divergence is that of Kullback and Leibler, of the next token's distribution, in nats:
-``sum_t p(t) (log p(t) - log q(t))`` over the vocabulary, with ``p`` of the source as it is stored.
+The divergence is the Kullback-Leibler divergence of the next token's distribution, in nats:
+``sum_t p(t) (log p(t) - log q(t))`` over the vocabulary, where ``p`` is that of the uncast source.
 """
 
 from collections.abc import Iterable
@@ -16,18 +16,18 @@ import torch
 
 @dataclass(frozen=True)
 class LogitStatistics:
-    """How far the logits of one model are from those of another.
+    """The differences between the logits of two models.
 
     Attributes:
-        num_positions: How many positions were compared: those whose logits are numbers.
+        num_positions: How many positions were compared: those without NaN.
         max_difference: The largest absolute difference of two logits.
         mean_difference: The mean absolute difference.
-        mean_divergence: The divergence of the two distributions, the mean over all positions.
-        max_divergence: The same at the position where it is largest.
+        mean_divergence: The divergence of the two distributions, averaged over all positions.
+        max_divergence: The largest divergence at any position.
         num_same_choice: At how many positions both have the same most likely token.
-        difference_counts: How many logits differ by how much: for each power of two that
-            occurs, how many absolute differences are below it and not below its half. The first
-            is 0.0, for those that do not differ.
+        difference_counts: The distribution of the absolute differences: for each power of two that
+            occurs, how many are below it but not below its half. The first entry, 0.0, counts the
+            logits that do not differ.
     """
 
     num_positions: int
@@ -41,23 +41,23 @@ class LogitStatistics:
     def __str__(self) -> str:
         return (
             f"largest difference {self.max_difference:.3g}, mean {self.mean_difference:.3g}; KL "
-            f"divergence per token {self.mean_divergence:.3g} in the mean, "
-            f"{self.max_divergence:.3g} at worst; the same most likely token at "
+            f"divergence per token {self.mean_divergence:.3g} nats on average, "
+            f"{self.max_divergence:.3g} at most; same most likely token at "
             f"{self.num_same_choice} of {self.num_positions} positions"
         )
 
 
 @dataclass(frozen=True)
 class CastCost:
-    """The result, and a plain cast of the source, against the source as it is stored.
+    """The result and a plain cast of the source, both compared with the uncast source.
 
     Attributes:
-        stored_dtype: The type that the source is run in.
-        dtype: The type that it is cast to.
-        result: How far the result is from it.
-        plain_cast: How far the source itself is from it, once its weights are cast.
-        layers: The number of each layer, and the relative difference of its output once the
-            weights are cast; see ``relative_differences``.
+        stored_dtype: The dtype of the uncast source.
+        dtype: The dtype that it is cast to.
+        result: The differences of the result from the uncast source.
+        plain_cast: The differences of the cast source from the uncast source.
+        layers: The number of each layer, and the relative difference of its output caused by the
+            cast; see ``relative_differences``.
     """
 
     stored_dtype: str
@@ -70,17 +70,17 @@ class CastCost:
 def logit_statistics(
     reference: Iterable[torch.Tensor], logits: Iterable[torch.Tensor]
 ) -> LogitStatistics | None:
-    """Measures the logits of runs, ``[1, positions, tokens]``, on the CPU.
+    """Compares the logits of runs, ``[1, positions, tokens]``, on the CPU.
 
     Returns:
-        The statistics over all positions; ``None`` if there is none whose logits are numbers.
+        The statistics over all positions; ``None`` if there is NaN at each of them.
     """
     differences, divergences, num_same_choice = _Mean(), _Mean(), 0
     sizes = _Sizes()
     for expected, actual in zip(reference, logits, strict=True):
         if expected.shape != actual.shape:
             return None
-        # Position by position: in float64, all of them could be gigabytes.
+        # One position at a time: all of them could be gigabytes in float64.
         for position in range(expected.shape[1]):
             one, other = expected[0, position].double(), actual[0, position].double()
             if not (_is_distribution(one) and _is_distribution(other)):
@@ -106,7 +106,7 @@ def logit_statistics(
 
 
 class _Mean:
-    """A mean and a maximum, of values that come one after the other."""
+    """A running mean and maximum."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -126,7 +126,7 @@ class _Mean:
 class _Sizes:
     """Counts numbers by their exponents."""
 
-    #: What makes the least exponent of a float64 an index.
+    #: Added to the exponent of a float64 to make it an index.
     _OFFSET = 1074
 
     def __init__(self) -> None:
@@ -134,7 +134,7 @@ class _Sizes:
         self._counts = torch.zeros(self._OFFSET + 1025, dtype=torch.int64)
 
     def add(self, values: torch.Tensor) -> None:
-        """Counts numbers that are finite and not negative."""
+        """Counts finite, non-negative numbers."""
         self._num_zero += int((values == 0).sum())
         values = values[values > 0]
         exponents = torch.frexp(values).exponent.long() + self._OFFSET
@@ -147,7 +147,7 @@ class _Sizes:
 
 
 def _is_distribution(logits: torch.Tensor) -> bool:
-    """Whether logits stand for probabilities; a token may have none, as ``-inf``."""
+    """Whether logits define probabilities; ``-inf`` stands for a probability of 0."""
     is_excluded = logits == -torch.inf
     return bool((logits.isfinite() | is_excluded).all()) and not bool(is_excluded.all())
 
@@ -156,5 +156,5 @@ def _divergence(one: torch.Tensor, other: torch.Tensor) -> float:
     log_p, log_q = one.log_softmax(-1), other.log_softmax(-1)
     is_possible = log_p != -torch.inf
     terms = log_p[is_possible].exp() * (log_p - log_q)[is_possible]
-    # Rounding can make the sum of a difference of nothing negative.
+    # Rounding can make the divergence of equal distributions negative.
     return max(0.0, float(terms.sum()))

@@ -1,10 +1,9 @@
 """Compares logits.
 
-Equal means ``torch.equal``: every value is the same number (0.0 and -0.0 are). Infinities are
-values like others: a model may give -inf to tokens that it never wants. But a logit that is not
-a number compares to nothing, and neither does a position that has no finite logit at all: two
-models that overflow alike would agree there whatever they are. Such logits are counted as
-undefined, and it is for the caller to say whether they may be.
+Equal means ``torch.equal``: every value is the same number (0.0 equals -0.0). Infinities are
+ordinary values: a model may give -inf to tokens that it never generates. NaN cannot be compared,
+nor can a position without any finite logit, since any two models that overflow would agree there.
+Such logits are counted as undefined; the caller decides whether they are acceptable.
 """
 
 from collections.abc import Mapping
@@ -18,14 +17,14 @@ from forgather_convert.tensors.expressions import Expression
 
 @dataclass(frozen=True)
 class Difference:
-    """What two models' logits have in common.
+    """The comparison of two models' logits.
 
     Attributes:
-        are_equal: Whether all of them are the same, undefined ones at the same places included.
-        largest: The largest absolute difference, infinite where one of the two is not finite.
+        are_equal: Whether all of them are equal, and undefined ones at the same positions.
+        largest: The largest absolute difference, infinite if only one of two logits is finite.
         num_positions: How many positions were compared.
         num_undefined: How many logits are undefined in both models.
-        num_logits: How many logits each model gave.
+        num_logits: How many logits each model computed.
     """
 
     are_equal: bool
@@ -41,7 +40,7 @@ def compare(expected: torch.Tensor, actual: torch.Tensor) -> Difference:
     if expected.shape != actual.shape or expected.dtype != actual.dtype:
         return Difference(False, float("inf"), num_positions, 0, expected.numel())
     are_equal, largest, num_undefined = True, 0.0, 0
-    # Position by position: in float64, all of them could be gigabytes.
+    # One position at a time: all of them could be gigabytes in float64.
     for position in range(num_positions):
         one, other = expected[:, position].double(), actual[:, position].double()
         undefined = one.isnan() & other.isnan()
@@ -56,9 +55,9 @@ def compare(expected: torch.Tensor, actual: torch.Tensor) -> Difference:
 
 
 def largest_difference(one: torch.Tensor, other: torch.Tensor) -> float:
-    """The largest absolute difference of two tensors of a shape, infinite where one is not finite.
+    """The largest absolute difference of two tensors, infinite where only one of them is finite.
 
-    What is not a number in both does not differ.
+    NaN in both does not count as a difference.
     """
     one, other = one.double(), other.double()
     differs = (one != other) & ~(one.isnan() & other.isnan())
@@ -67,9 +66,9 @@ def largest_difference(one: torch.Tensor, other: torch.Tensor) -> float:
 
 
 def find_non_finite_weight(tensors: Mapping[str, Expression]) -> str | None:
-    """The name of the first tensor that holds NaN or an infinity, or ``None``.
+    """The name of the first tensor that contains NaN or an infinity, or ``None``.
 
-    All weights are read, in pieces.
+    Reads all weights, piece by piece.
     """
     with Evaluator() as evaluator:
         for name, value in tensors.items():

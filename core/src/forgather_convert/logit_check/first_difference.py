@@ -1,8 +1,8 @@
-"""Where two models that should be equal begin to differ.
+"""Finds where two models that should be equal first differ.
 
 Both run on the same input, one after the other, and the outputs of corresponding modules are
-compared. A difference counts once it has got into the output of a layer: the modules within may
-divide their work in different ways without one.
+compared. A difference counts once it reaches the output of a layer: the modules inside may divide
+their work differently and still compute the same.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -16,19 +16,19 @@ from forgather_convert.tensors.weight_mapping import WeightMapping
 
 @dataclass(frozen=True)
 class FirstDifference:
-    """The first component that computes something else in another model.
+    """The first component that computes something different in another model.
 
     Attributes:
-        layer: The number of the layer; ``None`` outside of the layers.
-        source: The smallest module that gets the same and gives something else. Where none does,
-            the one whose output is the first to differ; ``None`` if all corresponding modules
-            give the same.
+        layer: The number of the layer; ``None`` outside the layers.
+        source: The smallest module with equal inputs and different outputs. If there is none, the
+            module whose output is the first to differ; ``None`` if all outputs of corresponding
+            modules are equal.
         result: The corresponding module of the other model.
-        input_is_equal: Whether that module gets the same in both models.
-        first_output: The module, in it or itself, whose output is the first to differ, in the
-            source and in the result.
-        largest: The largest absolute difference of these outputs; infinite where one is not finite.
-        last_equal: The last module before it that gives the same; ``None`` if there is none.
+        input_is_equal: Whether the inputs of that module are equal in both models.
+        first_output: The first module, inside it or itself, whose output differs, in the source
+            and in the result.
+        largest: The largest absolute difference of these outputs; infinite if only one is finite.
+        last_equal: The last module before it with equal outputs; ``None`` if there is none.
     """
 
     layer: int | None
@@ -43,29 +43,29 @@ class FirstDifference:
         return self.describe("the result")
 
     def describe(self, result: str) -> str:
-        """Says it in sentences.
+        """Describes it in sentences.
 
         Args:
-            result: What the other model is called, as ``"the result"``.
+            result: The name of the other model, such as ``"the result"``.
         """
         if self.source is None:
             after = f" up to {self.last_equal}" if self.last_equal else ""
             return (
-                f"The components of both give the same{after}: the difference arises after them, "
-                "in what makes logits of their outputs."
+                f"The components of both compute the same{after}: the difference arises after "
+                "them, where logits are computed from their outputs."
             )
 
         def pair(one: str, other: str | None) -> str:
             return one if other in (one, None) else f"{one} ({other} in {result})"
 
-        where = "outside of the layers" if self.layer is None else f"in layer {self.layer}"
+        where = "outside the layers" if self.layer is None else f"in layer {self.layer}"
         text = f"The first difference is {where}, in {pair(self.source, self.result)}: "
         text += "its input is equal" if self.input_is_equal else "its input differs, too"
         if self.first_output is None or self.first_output[0] == self.source:
             text += f", its output differs by up to {self.largest:g}."
         else:
             text += (
-                f"; the first output in it that differs, by up to {self.largest:g}, is that of "
+                f"; the first output inside it that differs, by up to {self.largest:g}, is that of "
                 f"{pair(*self.first_output)}."
             )
         if self.last_equal is not None:
@@ -79,13 +79,13 @@ def find_first_difference(
     mapping: WeightMapping | None,
     run: Callable[[Any], object],
 ) -> FirstDifference:
-    """Finds where two models begin to differ. Each is run twice.
+    """Finds where two models first differ; runs each of them twice.
 
     Args:
-        source: The one.
+        source: One model.
         result: The other.
         mapping: From the source's tensor names to the result's; ``None`` if they have the same.
-        run: Runs a model once, on the input for which they differ.
+        run: Runs a model once, on an input for which they differ.
     """
     traces = trace(source, run), trace(result, run)
     alignment = align(*traces, mapping)
@@ -130,7 +130,7 @@ class _Compared:
 
 
 def _compared_calls(source: Trace, result: Trace, alignment: Alignment) -> list[_Compared]:
-    """The calls whose outputs can be compared, in the order in which the source's end."""
+    """The calls whose outputs can be compared, in the order in which the source's calls end."""
     others = {(call.module, call.index): call for call in result.calls}
     compared = []
     for call in source.calls:
@@ -146,7 +146,7 @@ def _compared_calls(source: Trace, result: Trace, alignment: Alignment) -> list[
 def _first_in(
     compared: Sequence[_Compared], alignment: Alignment
 ) -> tuple[_Compared | None, Sequence[_Compared]]:
-    """The first output that differs where it counts, and all that are compared there."""
+    """The first differing output that counts, and all calls compared in that region."""
     layers = [pair for pair in compared if pair.source.module in alignment.layers]
     wrong = next((pair for pair in layers if not pair.output_is_equal), None)
     if wrong is None:
@@ -170,7 +170,7 @@ def _first_different(pairs: Iterable[_Compared]) -> _Compared | None:
 
 
 def _origin(first: _Compared, region: Sequence[_Compared]) -> _Compared:
-    """The smallest module with an equal input that the first differing output is in."""
+    """The smallest module with equal inputs that contains the first differing output."""
     around = [pair for pair in region if pair is first or first.source.is_inside(pair.source)]
     return next((pair for pair in around if pair.input_is_equal), first)
 

@@ -1,4 +1,4 @@
-"""The generation test: what the converted model says, and what the source says."""
+"""The generation test: the converted model and the source continue a prompt."""
 
 import gc
 import logging
@@ -19,18 +19,18 @@ logger = logging.getLogger(__name__)
 
 _NEW_TOKENS = 40
 
-#: Is told the text so far, and the tokens per second.
+#: Called with the text so far and the tokens per second.
 _OnText = Callable[[str, float], None]
 
 
 @dataclass(frozen=True)
 class Continuation:
-    """What a model makes of a prompt, greedily.
+    """A model's continuation of a prompt, generated greedily.
 
     Attributes:
-        text: The text that was generated; empty if the model has no tokenizer.
+        text: The generated text; empty if the model has no tokenizer.
         token_ids: The generated tokens.
-        seconds: How long that took, the prompt included.
+        seconds: The time that it took, including the prompt.
     """
 
     text: str
@@ -44,13 +44,13 @@ class Continuation:
 
 @dataclass(frozen=True)
 class Generation:
-    """A prompt, and how both models continue it.
+    """A prompt and its continuations by both models.
 
     Attributes:
-        prompt: The text that was given; empty if the result has no tokenizer.
-        is_chat: Whether it was given as a message, in the chat template.
+        prompt: The prompt; empty if the result has no tokenizer.
+        is_chat: Whether the chat template was applied to it.
         result: The continuation by the converted model.
-        source: The continuation by the source, as it is stored.
+        source: The continuation by the uncast source.
     """
 
     prompt: str
@@ -65,7 +65,7 @@ class Generation:
 
     @property
     def separator(self) -> str:
-        """What stands between a prompt and a continuation: an answer has lines of its own."""
+        """What separates prompt and continuation: a reply begins on a line of its own."""
         return "\n" if self.is_chat else ""
 
 
@@ -80,49 +80,51 @@ def generate(
 
     Args:
         planned: The conversion.
-        directory: Where its result is.
-        options: The prompt, whether it is a message of a chat, and the device.
-        source_dtype: The type to run the source in.
-        progress: Is told the text while it is generated.
+        directory: The directory of its result.
+        options: The prompt, whether to apply the chat template, and the device.
+        source_dtype: The dtype to run the source in.
+        progress: Receives the text while it is generated.
 
     Raises:
-        ValidationError: A model does not generate, or has no chat template where one is needed.
+        ValidationError: A model fails to generate, or lacks the chat template that is needed.
     """
     destination, source = planned.destination, planned.source
     tokenizer = try_load_tokenizer(directory, destination.config_object)
-    given = _Given.make(tokenizer, options, _num_tokens(planned))
+    prompt_input = _PromptInput.make(tokenizer, options, _num_tokens(planned))
     result = _continue(
         "converted model",
         lambda: destination.load(directory),
         (planned.plan.dtype, options.device),
-        given,
-        lambda text, rate: progress.generated("result", f"{given.shown}{text}", rate),
+        prompt_input,
+        lambda text, rate: progress.generated("result", f"{prompt_input.shown}{text}", rate),
     )
     gc.collect()
     own = try_load_tokenizer(source.directory, source.config_object)
-    of_source = given if own is None else given.read_by(own)
+    of_source = prompt_input if own is None else prompt_input.read_by(own)
     expected = _continue(
         "source",
         lambda: source.load(planned.source_state),
         (source_dtype, options.device),
         of_source,
-        lambda text, rate: progress.generated("source", f"{given.shown}{text}", rate),
+        lambda text, rate: progress.generated("source", f"{prompt_input.shown}{text}", rate),
     )
-    found = Generation("" if tokenizer is None else options.prompt, options.chat, result, expected)
-    _tell(found)
-    return found
+    generation = Generation(
+        "" if tokenizer is None else options.prompt, options.chat, result, expected
+    )
+    _log(generation)
+    return generation
 
 
 @dataclass(frozen=True)
-class _Given:
-    """What a model gets.
+class _PromptInput:
+    """The input of a model.
 
     Attributes:
-        tokenizer: Reads the text, and writes what is generated; ``None`` if there is none.
-        text: The text, with what the chat template puts around it.
-        shown: What a user sees in front of the continuation.
-        is_chat: Whether the chat template has already put the special tokens.
-        ids: The text in tokens, or fixed ones without a tokenizer.
+        tokenizer: The tokenizer; ``None`` if there is none.
+        text: The text, to which the chat template has been applied if requested.
+        shown: What a user sees before the continuation.
+        is_chat: Whether the chat template has already added the special tokens.
+        ids: The token ids of the text, or fixed ones without a tokenizer.
     """
 
     tokenizer: Any
@@ -132,29 +134,31 @@ class _Given:
     ids: Sequence[int]
 
     @classmethod
-    def make(cls, tokenizer: Any, options: ConvertOptions, num_tokens: int) -> "_Given":
+    def make(cls, tokenizer: Any, options: ConvertOptions, num_tokens: int) -> "_PromptInput":
         text = _chat_text(tokenizer, options.prompt) if options.chat else options.prompt
         if tokenizer is None:
             return cls(None, "", "", False, fixed_ids(range(num_tokens)))
         shown = f"{options.prompt}\n" if options.chat else options.prompt
         return cls(None, text, shown, options.chat, ()).read_by(tokenizer)
 
-    def read_by(self, tokenizer: Any) -> "_Given":
-        """The same text in the tokens of a tokenizer."""
+    def read_by(self, tokenizer: Any) -> "_PromptInput":
+        """The same text, tokenized by another tokenizer."""
         ids = tokenizer(self.text, add_special_tokens=not self.is_chat)["input_ids"]
         if not ids:
             raise ValidationError(
-                f"The generation test cannot begin: the prompt {self.text!r} has no tokens. Give "
+                f"The generation test cannot start: the prompt {self.text!r} has no tokens. Give "
                 "another one with --prompt, or leave out --generation-test."
             )
-        return _Given(tokenizer, self.text, self.shown, self.is_chat, [int(id_) for id_ in ids])
+        return _PromptInput(
+            tokenizer, self.text, self.shown, self.is_chat, [int(id_) for id_ in ids]
+        )
 
 
 def _chat_text(tokenizer: Any, prompt: str) -> str:
     """The prompt as a user's message, ready for the answer."""
     if getattr(tokenizer, "chat_template", None) is None:
         raise ValidationError(
-            "The generation test has no chat template to use: the result's tokenizer has none. "
+            "The generation test cannot use --chat: the result's tokenizer has no chat template. "
             "Nothing was written. Give one with --chat-template-path, or leave out --chat."
         )
     messages = [{"role": "user", "content": prompt}]
@@ -163,15 +167,15 @@ def _chat_text(tokenizer: Any, prompt: str) -> str:
             tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         )
     except Exception as error:
-        # A template is a program of somebody else's.
+        # A template is a foreign program, which may fail in any way.
         raise ValidationError(
-            f"The chat template does not take a message: {type(error).__name__}: {error}. Nothing "
-            "was written. Leave out --chat to convert all the same."
+            f"The chat template fails on a user message: {type(error).__name__}: {error}. Nothing "
+            "was written. Leave out --chat to convert anyway."
         ) from error
 
 
 def _num_tokens(planned: PlannedModel) -> int:
-    """How many ids, from the first one, both models have."""
+    """The number of ids, from the first one, that both models have."""
     vocabulary = planned.plan.vocabulary
     if vocabulary is None:
         return planned.source.config_object.get_text_config().vocab_size  # type: ignore[no-any-return]
@@ -179,16 +183,20 @@ def _num_tokens(planned: PlannedModel) -> int:
 
 
 def _continue(
-    name: str, load: Callable[[], Any], place: tuple[str, str], given: _Given, on_text: _OnText
+    name: str,
+    load: Callable[[], Any],
+    place: tuple[str, str],
+    prompt_input: _PromptInput,
+    on_text: _OnText,
 ) -> Continuation:
-    """Lets a model generate, in a dtype and on a device."""
+    """Generates with a model, in a dtype and on a device."""
     import torch
 
     from forgather_convert.logit_check.streamed_parameters import take_into_memory
 
     dtype, device = place
     model = take_into_memory(load(), to_torch(dtype), device)
-    inputs = torch.tensor([given.ids], device=model.device)
+    inputs = torch.tensor([prompt_input.ids], device=model.device)
     since = time.monotonic()
     try:
         with torch.no_grad():
@@ -197,21 +205,23 @@ def _continue(
                 attention_mask=torch.ones_like(inputs),
                 max_new_tokens=_NEW_TOKENS,
                 do_sample=False,
-                # Whatever the model's own settings say: beams have no text until they end.
+                # Overrides the model's settings: beam search has no text until it ends.
                 num_beams=1,
                 pad_token_id=_padding(model),
-                streamer=None if given.tokenizer is None else _streamer(given.tokenizer, on_text),
+                streamer=None
+                if prompt_input.tokenizer is None
+                else _streamer(prompt_input.tokenizer, on_text),
             )
     except Exception as error:
         raise ValidationError(
-            f"The {name} does not generate: {type(error).__name__}: {error}. Nothing was "
-            "written. Leave out --generation-test to convert all the same."
+            f"The {name} fails to generate: {type(error).__name__}: {error}. Nothing was "
+            "written. Leave out --generation-test to convert anyway."
         ) from error
     seconds = time.monotonic() - since
-    new = tuple(output[0, len(given.ids) :].tolist())
+    new = tuple(output[0, len(prompt_input.ids) :].tolist())
     text = ""
-    if given.tokenizer is not None:
-        text = str(given.tokenizer.decode(new, skip_special_tokens=True))
+    if prompt_input.tokenizer is not None:
+        text = str(prompt_input.tokenizer.decode(new, skip_special_tokens=True))
     return Continuation(text, new, seconds)
 
 
@@ -219,7 +229,7 @@ def _streamer(tokenizer: Any, on_text: _OnText) -> Any:
     from transformers import TextStreamer
 
     class Streamer(TextStreamer):  # type: ignore[misc]
-        """Passes the text on, whenever there is a word more."""
+        """Passes the text on after every word."""
 
         def __init__(self) -> None:
             super().__init__(tokenizer, skip_prompt=True, skip_special_tokens=True)
@@ -229,7 +239,7 @@ def _streamer(tokenizer: Any, on_text: _OnText) -> Any:
 
         def put(self, value: Any) -> None:
             if self._since is None:
-                # This is the prompt.
+                # The first call is for the prompt.
                 self._since = time.monotonic()
             else:
                 self._num_tokens += value.numel()
@@ -243,25 +253,25 @@ def _streamer(tokenizer: Any, on_text: _OnText) -> Any:
     return Streamer()
 
 
-def _tell(found: Generation) -> None:
-    speed = f"{found.result.tokens_per_second:.1f}"
-    if found.source.token_ids == found.result.token_ids:
+def _log(generation: Generation) -> None:
+    speed = f"{generation.result.tokens_per_second:.1f}"
+    if generation.source.token_ids == generation.result.token_ids:
         logger.info(
-            "Generated %d tokens at %s tokens/s; the source generates the same",
-            len(found.result.token_ids),
+            "Generated %d tokens at %s tokens/s; the source generates the same tokens",
+            len(generation.result.token_ids),
             speed,
         )
         return
     logger.info(
-        "Generated %d tokens at %s tokens/s; the source goes on in another way: %s",
-        len(found.result.token_ids),
+        "Generated %d tokens at %s tokens/s; the source generates other tokens: %s",
+        len(generation.result.token_ids),
         speed,
-        found.source.text or " ".join(map(str, found.source.token_ids)),
+        generation.source.text or " ".join(map(str, generation.source.token_ids)),
     )
 
 
 def _padding(model: object) -> int | None:
-    """A padding token for ``generate``, which is unused with a single prompt."""
+    """A padding token for ``generate``, which a single prompt does not use."""
     config = getattr(model, "generation_config", None)
     for name in ("pad_token_id", "eos_token_id"):
         value = getattr(config, name, None)

@@ -1,4 +1,4 @@
-"""How far a cast takes the outputs of the layers from what they were, layer by layer."""
+"""Measures the effect of a cast on the output of each layer."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,13 +9,13 @@ import torch
 from forgather_convert.logit_check.alignment import layer_numbers
 from forgather_convert.logit_check.trace import first_tensor
 
-#: At how many of the last positions outputs are kept: all of them could be gigabytes.
+#: For how many of the last positions outputs are kept: all of them could be gigabytes.
 _NUM_POSITIONS = 8
 
 
 @contextmanager
 def layer_outputs(model: Any) -> Iterator[Mapping[int, torch.Tensor]]:
-    """Keeps what each layer gives at the last positions of the last run, by its number.
+    """Records the outputs of each layer at the last positions of the last run, by its number.
 
     The tensors are ``[batch, positions, hidden]``, on the CPU.
     """
@@ -39,9 +39,9 @@ def layer_outputs(model: Any) -> Iterator[Mapping[int, torch.Tensor]]:
 def relative_differences(
     reference: Mapping[int, torch.Tensor], outputs: Mapping[int, torch.Tensor]
 ) -> tuple[tuple[int, float], ...]:
-    """For each layer its number and ``|x - y| / |x|``, of all values, with ``x`` the reference.
+    """For each layer its number and ``|x - y| / |x|`` over all values, with ``x`` the reference.
 
-    Layers whose outputs are not numbers, or nothing, are left out.
+    Layers whose outputs contain NaN, or are all zero, are left out.
     """
     found = []
     for number in sorted(reference.keys() & outputs.keys()):

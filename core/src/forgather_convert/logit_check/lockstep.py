@@ -1,15 +1,15 @@
-"""Lets the runs of two models take turns, so that what is equal is read and computed once.
+"""Interleaves the runs of two models, so that what they share is read and computed only once.
 
-A check runs two models on several inputs. One after the other, each run would read all weights
-again, and multiply them again. Here all runs are under way at once, and each is stopped where it
-asks for a product with a parameter. When all runs of both models ask for the same product, that
-is when the parameters have the same bits, and the runs of the one model bring the same bits as
-those of the other, the product is computed once, for the inputs of all runs in one matrix. Equal
-operands give equal products; whatever the two models do besides, they do by themselves, each run
-in its own shape. In any other case each run gets its product as if it ran alone.
+A check runs two models on several inputs. If the runs followed each other, each would read and
+multiply all weights again. Here all runs proceed together, and each pauses when it needs a product
+with a parameter. If all runs of both models need the same product, that is, if the parameters have
+the same bits and the runs of one model have the same inputs as those of the other, it is computed
+once, with the inputs of all runs in one matrix. Equal operands give equal products; everything
+else is computed by each run alone, in its own shape. In all other cases each run gets its product
+as if it ran alone.
 
-Only one run computes at a time: threads stand for coroutines, since the code of a model cannot be
-stopped in another way.
+Only one run computes at a time: the threads serve as coroutines, since the code of a model cannot
+be paused in any other way.
 """
 
 import threading
@@ -26,17 +26,17 @@ from forgather_convert.logit_check.streamed_parameters import (
     StreamingMode,
 )
 
-#: Numbers of so many bytes, which are equal where the bits are.
+#: Integer types by their size in bytes; they are equal exactly if the bits are.
 _LARGEST = torch.int64
 _NUMBERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class _Abandoned(BaseException):
-    """Ends a run whose result is not needed any more."""
+    """Ends a run whose result is no longer needed."""
 
 
 class LockstepRun:
-    """A run of a model that can be stopped.
+    """A run of a model that can be paused.
 
     Args:
         model: The model.
@@ -66,7 +66,7 @@ class LockstepRun:
         self._thread.start()
 
     def resume(self, answer: torch.Tensor | None = None) -> None:
-        """Lets the run go on until it asks for the next product, or ends."""
+        """Continues the run until it needs the next product, or ends."""
         self.request, self._answer = None, answer
         with self._state:
             self._continues.release()
@@ -113,9 +113,9 @@ class LockstepRun:
 
 
 class _ModuleState:
-    """What a run changes in a model: some rotary embeddings note the longest sequence.
+    """State that a run changes in a model: some rotary embeddings record the longest sequence.
 
-    Within the context the model has what the run left in it, and none of what other runs did.
+    Within the context, the model has the state of this run and not that of other runs.
     """
 
     def __init__(self, model: Any) -> None:
@@ -142,12 +142,12 @@ class _ModuleState:
 
 
 class Lockstep:
-    """Runs of two models that are under way together.
+    """Runs of two models that proceed together.
 
     Args:
-        sources: The runs of the one model.
+        sources: The runs of one model.
         results: The runs of the other on the same inputs, in the same order.
-        places: The place of each parameter among all of its model, by its identity, for both.
+        places: For both models, the place of each parameter among all of them, by its identity.
     """
 
     def __init__(
@@ -162,7 +162,7 @@ class Lockstep:
         self._equal: dict[tuple[int, int], bool] = {}
 
     def complete(self) -> None:
-        """Lets all runs go on to their ends, or until one of them fails."""
+        """Continues all runs until they end, or until one of them fails."""
         try:
             for run in self._all():
                 run.resume()
@@ -182,7 +182,7 @@ class Lockstep:
         if self._is_the_same(*waiting):
             self._answer_together(*waiting)
             return
-        # Who is behind goes on alone, until all are at the same place again.
+        # The run that is behind proceeds alone, until all are at the same place again.
         behind = min(self._place(side, run) for side in (0, 1) for run in waiting[side])
         for side in (0, 1):
             for run in waiting[side]:
@@ -192,7 +192,7 @@ class Lockstep:
                     run.resume(run.request.compute())
 
     def _place(self, side: int, run: LockstepRun) -> float:
-        """How far a run has got: a parameter that comes before its last one is used once more."""
+        """How far a run is; a parameter that precedes the last one is being used again."""
         assert run.request is not None
         place = self._places[side][id(run.request.matrix)]
         progress = self._progress[id(run)]
@@ -200,7 +200,7 @@ class Lockstep:
         return whole + place + (whole + place < progress)
 
     def _is_the_same(self, sources: list[LockstepRun], results: list[LockstepRun]) -> bool:
-        """Whether all runs ask for one product, and those of both models for the same inputs."""
+        """Whether all runs need the same product, with the same inputs in both models."""
         if len(sources) != len(results) or not sources:
             return False
         one, other = sources[0].request, results[0].request
@@ -237,12 +237,12 @@ class Lockstep:
         for side, runs in enumerate((sources, results)):
             for run, one, output in zip(runs, inputs, outputs, strict=True):
                 self._progress[id(run)] = self._place(side, run)
-                # Memory of its own: a model may change it.
+                # A copy, because a model may change it.
                 run.resume(output.reshape(*one.shape[:-1], -1).clone())
 
 
 def places_of(parameters: StreamedParameters) -> Mapping[int, float]:
-    """Where the parameters of a model lie among all of it, from 0 to 1, by their identity."""
+    """The relative place of each parameter of a model, from 0 to 1, by its identity."""
     sizes = [(id(one), one.stored.numel()) for one in parameters.all()]
     total = sum(size for _, size in sizes) or 1
     places, before = {}, 0
@@ -278,7 +278,7 @@ def _have_equal_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
 
 
 def _numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """The same bytes as integers, the largest that they can be taken for: that is the fastest."""
+    """The same bytes as integers of the largest possible size, which compare fastest."""
     flat = tensor.contiguous().view(-1)
     size = flat.nbytes, flat.storage_offset() * flat.dtype.itemsize
     is_even = not any(number % _LARGEST.itemsize for number in size)

@@ -1,11 +1,11 @@
-"""The logit check: source and result must compute the same."""
+"""The logit check: source and result must compute the same logits."""
 
 import gc
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from forgather_convert.logit_check.positions import (
     PositionPlan,
     Run,
     limits_of,
-    most_positions,
     num_logit_positions,
     plan_runs,
     size_of,
 )
 from forgather_convert.logit_check.prompts import choose_ids, tokenize
+from forgather_convert.models.trial_run import most_positions
 from forgather_convert.progress import Phase, Progress
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.weight_mapping import WeightMapping
@@ -42,14 +42,15 @@ class CheckedModel:
     """One of the two models of a check.
 
     Attributes:
-        name: What it is, for messages: ``"source"``.
-        load: Loads it, as a causal LM of transformers, on the CPU and with parameters that stay in
-            their files, in the dtypes that they are stored in.
-        tokenizer_directory: Where its tokenizer is, if it has one.
-        hf_config: Its config on the Hugging Face side, which names the tokenizer's class where
-            the tokenizer's files do not.
-        code: Whose code runs, for the certificate.
-        is_own_code: Whether that is the code that the model's users run.
+        name: Its name in messages: ``"source"``.
+        load: Loads it as a causal LM of transformers, on the CPU, with parameters mapped from
+            their files in the dtypes that they are stored in.
+        tokenizer_directory: The directory of its tokenizer, if it has one.
+        hf_config: Its Hugging Face config, which names the tokenizer's class if the tokenizer's
+            files do not.
+        code: The code that runs, for the certificate.
+        is_own_code: Whether that is the code that users of the model run.
+        notes: Where loading it differed from what its users do, for the certificate.
     """
 
     name: str
@@ -58,26 +59,28 @@ class CheckedModel:
     hf_config: Any
     code: str = ""
     is_own_code: bool = True
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
 class LogitComparison:
-    """How far apart the two models' logits are.
+    """The result of comparing two models' logits.
 
     Attributes:
-        are_equal: Whether they are the same, bit for bit.
+        are_equal: Whether they are equal, bit for bit.
         max_difference: The largest absolute difference.
         num_tokens: How many positions were compared.
-        covered: Windows and original lengths that the compared positions go past.
-        not_covered: Those that they do not reach.
-        first_difference: Where they begin to differ; ``None`` if they do not.
-        cast: What the cast of the weights costs; ``None`` if they keep their values.
-        runs: What both were run on.
-        codes: Whose code was run for the source, and for the result.
-        is_own_code: Whether both are the code that the models' users run.
-        num_undefined: How many of all logits are not numbers, and were not compared.
-        num_logits: How many logits each model gave.
+        covered: The limits, such as windows, that compared positions are beyond.
+        not_covered: The limits that they do not reach.
+        first_difference: Where the models first differ; ``None`` if they do not.
+        cast: The effect of casting the weights; ``None`` if they keep their values.
+        runs: The inputs that both were run on.
+        codes: The code that was run for the source, and for the result.
+        is_own_code: Whether both are the code that users of the models run.
+        num_undefined: How many logits are undefined and were not compared.
+        num_logits: How many logits each model computed.
         tolerance: How much they may differ; ``None`` if not at all.
+        notes: What loading the models did otherwise than their users do.
     """
 
     are_equal: bool
@@ -93,10 +96,11 @@ class LogitComparison:
     num_undefined: int = 0
     num_logits: int = 0
     tolerance: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def is_accepted(self) -> bool:
-        """Whether the logits are the same, or as close as was asked for."""
+        """Whether the logits are equal, or within the tolerance."""
         return self.are_equal or (
             self.tolerance is not None and self.max_difference <= self.tolerance
         )
@@ -118,24 +122,24 @@ def check_logits(
 ) -> LogitComparison:
     """Compares the logits of a conversion's source and result; see :func:`compare_logits`.
 
-    Where the vocabulary changes, the logits of the tokens that both have in common are compared.
-    Where the conversion rounds the weights, what that costs is measured besides.
+    If the vocabulary changes, the logits of the shared tokens are compared. If the conversion
+    rounds the weights, the effect of that is measured as well.
 
     Args:
         source: The model that was converted.
         result: The converted model.
         mapping: From the source's tensor names to the result's; ``None`` if they have the same.
-        weights: The source's tensors by their names; read only where logits are not numbers.
-        vocabulary: What the conversion changed in the vocabulary.
+        weights: The source's tensors by their names; read only if logits are undefined.
+        vocabulary: The changes of the vocabulary.
         prompt: A text.
-        dtype: The dtype to run in, as ``"bfloat16"``.
-        device: Where to run.
-        cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        dtype: The dtype to run in, such as ``"bfloat16"``.
+        device: The device to run on.
+        cast_from: The dtype of the source's values, if the conversion rounds them.
         tolerance: How much logits may differ; ``None`` if not at all.
-        progress: Is told of the parameters that are read, in the phase ``CHECK``.
+        progress: Receives the bytes of parameters read, in the phase ``CHECK``.
 
     Raises:
-        ValidationError: The logits differ, or are not numbers, or a model does not run.
+        ValidationError: The logits differ, or are undefined, or a model does not run.
     """
     comparison = compare_logits(
         source,
@@ -174,7 +178,7 @@ def check_logits(
             comparison.tolerance,
         )
     logger.info("Compared on %s", ", ".join(comparison.runs))
-    logger.info("The source's logits are those of %s; the result's, of %s", *comparison.codes)
+    logger.info("Code run for the source: %s; for the result: %s", *comparison.codes)
     if comparison.cast is not None:
         cast = comparison.cast
         logger.info(
@@ -184,7 +188,7 @@ def check_logits(
             cast.result,
             "That is exactly the effect of the cast; the conversion adds nothing"
             if comparison.are_equal
-            else f"Of the source itself, cast: {cast.plain_cast}",
+            else f"A plain cast of the source: {cast.plain_cast}",
         )
     return comparison
 
@@ -203,26 +207,26 @@ def compare_logits(
     tolerance: float | None = None,
     progress: Progress | None = None,
 ) -> LogitComparison:
-    """Runs the same tokens through both models, one model after the other.
+    """Runs the same tokens through both models and compares their logits.
 
-    Both run in one dtype: where that is not the source's, the source's weights are rounded as
-    the conversion rounds them, so that equality is still exact.
+    Both run in the same dtype: if that is not the source's, the source's weights are rounded as
+    the conversion rounds them, so that the logits must still be exactly equal.
 
     Args:
-        source: The one model.
+        source: One model.
         result: The other.
         mapping: From the source's tensor names to the result's; ``None`` if they have the same.
-        weights: The source's tensors by their names; read only where logits are not numbers.
+        weights: The source's tensors by their names; read only if logits are undefined.
         tokens: The ids whose logits are compared; ``None`` for all.
         prompt: A text.
-        dtype: The dtype to run in, as ``"bfloat16"``.
-        device: Where to run.
-        cast_from: The dtype that holds the source's values, where the conversion rounds them.
+        dtype: The dtype to run in, such as ``"bfloat16"``.
+        device: The device to run on.
+        cast_from: The dtype of the source's values, if the conversion rounds them.
         tolerance: How much logits may differ; ``None`` if not at all.
-        progress: Is told of the parameters that are read, in the phase ``CHECK``.
+        progress: Receives the bytes of parameters read, in the phase ``CHECK``.
 
     Raises:
-        ValidationError: The logits are not numbers, or a model does not run.
+        ValidationError: The logits are undefined, or a model does not run.
     """
     in_source = tokenize(source.tokenizer_directory, source.hf_config, prompt)
     in_result = None
@@ -236,7 +240,7 @@ def compare_logits(
     limits = limits_of(model_config), limits_of(models[1].config)
     usable = range(model_config.get_text_config().vocab_size) if tokens is None else tokens
     ids = choose_ids(in_source, in_result, usable)
-    # A window or an original length that only one of them has shows in positions past it.
+    # A limit that only one of them has shows at the positions beyond it.
     planned = plan_runs(
         ids,
         limits[0] | limits[1],
@@ -254,7 +258,7 @@ def compare_logits(
     else:
         from forgather_convert.logit_check.layer_outputs import layer_outputs, relative_differences
 
-        # What the cast costs is measured on the prompt: the other runs are no text.
+        # The effect of the cast is measured on the prompt: the other runs are not text.
         passes.expect(models[0], models[0])
         with_prompt = [replace(planned.runs[0], steps=())]
         with layer_outputs(models[0]) as outputs_stored:
@@ -270,13 +274,14 @@ def compare_logits(
     del models
     gc.collect()
 
-    comparison, wrong = _judge(expected, actual, planned, weights, dtype)
+    comparison, wrong = _summarize(expected, actual, planned, weights, dtype)
     comparison = replace(
         comparison,
         cast=cast,
         codes=(source.code, result.code),
         is_own_code=source.is_own_code and result.is_own_code,
         tolerance=tolerance,
+        notes=(*source.notes, *result.notes),
     )
     if wrong is None or comparison.is_accepted:
         return comparison
@@ -291,7 +296,7 @@ def compare_logits(
 
 @dataclass(frozen=True)
 class _Settings:
-    """How the models are run; ``tokens`` are those whose logits are computed."""
+    """How the models are run; ``tokens`` are the ids whose logits are computed."""
 
     dtype: str
     device: str
@@ -300,14 +305,14 @@ class _Settings:
 
 
 class _Passes:
-    """How many bytes of parameters will be read, as far as is known."""
+    """The number of bytes of parameters that will be read."""
 
     def __init__(self, progress: Progress) -> None:
         self.progress = progress
         self._total = 0
 
     def expect(self, *models: Any) -> None:
-        """Adds passes over models."""
+        """Adds one pass over each model."""
         from forgather_convert.logit_check.streamed_parameters import stored_bytes
 
         self._total += sum(map(stored_bytes, models))
@@ -329,7 +334,7 @@ def _shared_tokens(vocabulary: VocabularyChange | None) -> Sequence[int] | None:
     return vocabulary.untouched_rows
 
 
-#: What code raises that does not run.
+#: The exceptions of code that does not run.
 _RUN_ERRORS = (RuntimeError, ValueError, TypeError, LookupError, AttributeError)
 
 
@@ -349,7 +354,7 @@ def _logits_of_both(
     runs: Sequence[Run],
     settings: _Settings,
 ) -> tuple[list["torch.Tensor"], list["torch.Tensor"]]:
-    """The same for two models, each of whose parameters is read once for all runs."""
+    """The logits of two models; each parameter is read once for all runs."""
     from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
     from forgather_convert.logit_check.streamed_parameters import streaming
     from forgather_convert.tensors.dtypes import to_torch
@@ -389,7 +394,7 @@ def _logits_of_both(
 def _does_not_run(side: CheckedModel, error: Exception) -> ValidationError:
     return ValidationError(
         f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
-        "was written. Use --no-logit-check to convert all the same."
+        "was written. Use --no-logit-check to convert anyway."
     )
 
 
@@ -406,7 +411,7 @@ def _num_kept(model: Any, run: Run, settings: _Settings) -> int:
 
 
 def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
-    """The logits of a run's tokens, padding left out, ``[1, positions, tokens]``, on the CPU."""
+    """The logits of a run without padding, ``[1, positions, tokens]``, on the CPU."""
     import torch
 
     from forgather_convert.logit_check.streamed_parameters import streamed
@@ -421,10 +426,10 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
 
 
 def _record_nothing(config: Any) -> None:
-    """Turns off what a model returns besides its logits.
+    """Turns off all outputs of a model but its logits.
 
-    Some versions of transformers replace the forward methods of modules while they record, which
-    one run must not do to another.
+    Some versions of transformers replace the forward methods of modules while they record other
+    outputs, which would disturb the other runs.
     """
     for name in ("output_attentions", "output_hidden_states", "output_router_logits"):
         if getattr(config, name, False):
@@ -432,7 +437,7 @@ def _record_nothing(config: Any) -> None:
 
 
 def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
-    """The same, of a model that is prepared to run."""
+    """The same, for a model that is prepared to run."""
     import torch
 
     tokens, device = settings.tokens, settings.device
@@ -454,14 +459,14 @@ def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         found.append(_logits_in(output)[:, -1:].cpu())
     logits = torch.cat(found, 1)
     if tokens is not None and logits.shape[-1] != len(tokens):
-        # The model computes its logits in another way than with a head.
+        # The model does not compute its logits with a head.
         logits = logits[..., torch.as_tensor(tokens)]
     first, *others = logits
     return torch.cat((first[max(0, run.padding - run.length + kept) :], *others)).unsqueeze(0)
 
 
 def _cache_options(has_cache: bool) -> dict[str, bool]:
-    # The framework's own models return the logits alone unless they are asked for an object.
+    # The framework's models return only the logits unless an output object is requested.
     return {"use_cache": True, "return_dict": True} if has_cache else {"use_cache": False}
 
 
@@ -473,20 +478,20 @@ def _logits_in(output: Any) -> "torch.Tensor":
 
 
 def _cache_of(model: Any, output: Any) -> dict[str, Any]:
-    """The cache that a model gave, as the argument that it takes it by."""
+    """The cache that a model returned, as the argument to pass it back with."""
     parameters = inspect.signature(model.forward).parameters
     name = "cache" if "cache" in parameters else "past_key_values"
     return {name: output["cache"] if "cache" in output else output["past_key_values"]}
 
 
-def _judge(
+def _summarize(
     expected: Sequence["torch.Tensor"],
     actual: Sequence["torch.Tensor"],
     plan: PositionPlan,
     weights: Mapping[str, Expression],
     dtype: str,
 ) -> tuple[LogitComparison, Run | None]:
-    """Says whether the models are the same, and for which run they are not."""
+    """Compares the logits of all runs; also returns the first run for which they differ."""
     from forgather_convert.logit_check.comparison import compare
 
     differences = [compare(*pair) for pair in zip(expected, actual, strict=True)]
@@ -504,7 +509,7 @@ def _judge(
         pairs = zip(plan.runs, differences, strict=True)
         return comparison, next(run for run, difference in pairs if not difference.are_equal)
     if comparison.num_undefined:
-        _judge_undefined(comparison, weights, dtype)
+        _check_undefined(comparison, weights, dtype)
     return comparison, None
 
 
@@ -525,38 +530,38 @@ def _cast_cost(
 
 
 def _beside_the_cast(cast: "CastCost | None") -> str:
-    """For a failure: that the cast is not what makes the difference."""
+    """For the error message: compares the result with a plain cast."""
     if cast is None:
         return ""
     return (
-        f"\nThis is not the cast to {cast.dtype}. From the source in {cast.stored_dtype} differ"
-        f"\n  the result: {cast.result}"
-        f"\n  the source, its weights cast: {cast.plain_cast}"
+        f"\nThis is not the effect of the cast. Compared with the source in {cast.stored_dtype}:"
+        f"\n  result: {cast.result}"
+        f"\n  plain cast to {cast.dtype}: {cast.plain_cast}"
     )
 
 
-def _judge_undefined(
+def _check_undefined(
     comparison: LogitComparison, weights: Mapping[str, Expression], dtype: str
 ) -> None:
-    """Accepts logits that are not numbers only from weights that are not."""
+    """Accepts undefined logits only if they come from NaN or infinite weights."""
     from forgather_convert.logit_check.comparison import find_non_finite_weight
 
     count, total = comparison.num_undefined, comparison.num_logits
     name = find_non_finite_weight(weights)
     if name is None:
         cause = (
-            "float16 holds values up to 65504 only, and the model's are larger: use --dtype "
+            "float16 cannot hold values above 65504, and the model's are larger: use --dtype "
             "bfloat16 or --dtype float32"
             if dtype == "float16"
-            else "the source's weights are all finite, so the model overflows; if it does so by "
-            "itself, too, use --no-logit-check"
+            else "the source's weights are all finite, so the model overflows; if it also does so "
+            "without this tool, use --no-logit-check"
         )
         raise ValidationError(
             f"Model logits are not numbers: {count} of {total} are NaN or infinite in source and "
-            f"result, so that they cannot be compared. Nothing was written. Cause: {cause}."
+            f"result, so they cannot be compared. Nothing was written. Cause: {cause}."
         )
     logger.warning(
-        "The source's '%s' holds NaN or infinite values. %d of the %d logits are not numbers and "
+        "The source's '%s' contains NaN or infinite values. %d of %d logits are not numbers and "
         "were not compared%s",
         name,
         count,
@@ -566,7 +571,7 @@ def _judge_undefined(
 
 
 def describe_limits(comparison: LogitComparison) -> str:
-    """What the compared positions cover: ``", past the window of 8"``."""
+    """The limits that compared positions are beyond: ``", past the window of 8"``."""
     text = ""
     if comparison.covered:
         text += ", past " + " and ".join(map(str, comparison.covered))

@@ -1,12 +1,12 @@
-"""What two models that are compared are run on.
+"""Chooses the inputs that two models are compared on.
 
-Code may be wrong for one form of input only. So beside the prompt, a model gets a single token, two
-of them, an odd number of them, a batch whose first row is padded on the left, and tokens one by
-one with a cache.
+Code may be wrong for one form of input only. So besides the prompt, models run on a single token,
+two tokens, an odd number of tokens, a batch whose first row is padded on the left, and tokens
+decoded one by one with a cache.
 
-A prompt of a few tokens does not reach the places where a model changes its behaviour: the end of
-a sliding window, and the length that it was trained for before its rotary embedding was scaled.
-Further runs have a position on each side of them where that is affordable. Affordable means:
+A short prompt does not reach the limits at which a model changes its behaviour: the end of a
+sliding window, or the length that it was trained for before its rotary embedding was scaled.
+Additional runs have positions on both sides of each limit if that is affordable:
 
 - at most ``_OPERATIONS`` operations, estimated as two for each parameter and position and four
   for each pair of positions and dimension of an attention head. Two cores without instructions
@@ -14,10 +14,10 @@ Further runs have a position on each side of them where that is affordable. Affo
   seconds at worst;
 - at most ``_ATTENTION_MEMORY`` for the scores of one layer.
 
-A rotary embedding depends on nothing but the position's number. So where the way to its limit is
-too long, a few tokens are run with position ids beyond it. For the kinds whose frequencies change
-there, that is always done, once with the last position before the limit and once with the first
-past it; the others show the scaling at every position.
+A rotary embedding depends only on position ids. So if its limit is too long, a few tokens are run
+with position ids beyond it. For RoPE types whose frequencies change at the limit, this is always
+done, once up to the last position before it and once from the first one beyond it; other types
+show their scaling at every position.
 """
 
 from collections.abc import Iterable, Sequence
@@ -25,13 +25,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.logit_check.prompts import fixed_ids
-from forgather_convert.source.rope import ROPE_FIELDS
 
 _OPERATIONS = 1e11
-#: For devices that are made for it.
+#: For accelerators.
 _OPERATIONS_ELSEWHERE = 1e13
 _ATTENTION_MEMORY = 256 * 2**20
-#: How far past a limit a run goes.
+#: How many positions beyond a limit a run goes.
 _MARGIN = 16
 #: The memory for the logits of a run, in bytes.
 _LOGIT_MEMORY = 32 * 2**20
@@ -54,7 +53,7 @@ _SCALED_FROM_LENGTH = (*_SWITCHING, "yarn", "llama3")
 
 @dataclass(frozen=True, order=True)
 class Limit:
-    """A number of positions after which a model behaves differently.
+    """A number of positions beyond which a model behaves differently.
 
     Attributes:
         length: The number of positions.
@@ -74,10 +73,10 @@ class Limit:
 
 @dataclass(frozen=True)
 class ModelSize:
-    """What the time and memory of a run depend on.
+    """The properties of a model that determine the time and memory of a run.
 
     Attributes:
-        parameters: The number of parameters, embeddings and head apart.
+        parameters: The number of parameters without embeddings and head.
         layers: The number of layers.
         heads: The number of query heads.
         head_dim: The size of a head.
@@ -89,7 +88,7 @@ class ModelSize:
     head_dim: int
 
     def operations(self, length: int) -> float:
-        """The estimated number of operations over so many positions."""
+        """The estimated number of operations for this many positions."""
         attention = 4.0 * length * length * self.heads * self.head_dim * self.layers
         return 2.0 * self.parameters * length + attention
 
@@ -100,14 +99,14 @@ class ModelSize:
 
 @dataclass(frozen=True)
 class Run:
-    """Tokens for a model.
+    """An input for a model.
 
     Attributes:
-        name: What it is, for messages.
-        rows: The tokens of each row of the batch; all rows are of one length.
+        name: Its name in messages.
+        rows: The tokens of each row of the batch; all rows have the same length.
         first_position: The position of the first token.
         padding: How many of the first row's tokens are padding.
-        steps: Tokens that are read one by one after the others, with a cache.
+        steps: Tokens decoded one by one after the others, with a cache.
     """
 
     name: str
@@ -123,7 +122,7 @@ class Run:
 
     @property
     def length(self) -> int:
-        """How many tokens each row has, those that are read one by one apart."""
+        """The number of tokens in each row, without those decoded one by one."""
         return len(self.rows[0])
 
     def __str__(self) -> str:
@@ -135,9 +134,9 @@ class PositionPlan:
     """The runs of a check.
 
     Attributes:
-        runs: What is run; the prompt comes first.
-        covered: The limits that a run goes past.
-        not_covered: The limits that none does.
+        runs: The runs; the prompt comes first.
+        covered: The limits that a run goes beyond.
+        not_covered: The other limits.
     """
 
     runs: tuple[Run, ...]
@@ -153,19 +152,19 @@ def plan_runs(
     tokens: Sequence[int],
     most: int | None = None,
 ) -> PositionPlan:
-    """Chooses what to run.
+    """Chooses the runs.
 
     Args:
         prompt: The prompt's token ids.
-        limits: What should be gone past.
+        limits: The limits to go beyond.
         size: The model's size.
-        device: Where it runs, as ``"cuda:0"``.
+        device: The device it runs on, such as ``"cuda:0"``.
         tokens: The ids that may be used.
-        most: How many positions the model has; ``None`` if there is no end.
+        most: The number of positions that the model has; ``None`` if it is unlimited.
     """
     runs = _forms(prompt, tokens, most)
     longest = max(run.length for run in runs)
-    # Those that another run is long enough for, with a position on each side.
+    # Limits that an existing run covers, with positions on both sides.
     covered = {limit for limit in limits if limit.length < longest and not limit.is_switch}
     remaining = sorted(set(limits) - covered)
 
@@ -229,7 +228,7 @@ def _count(number: int) -> str:
 
 
 def num_logit_positions(length: int, num_tokens: int) -> int:
-    """For how many of a run's last positions the logits are kept.
+    """The number of a run's last positions whose logits are kept.
 
     The logits of a position depend on all positions before it.
     """
@@ -243,7 +242,7 @@ def _is_affordable(length: int, size: ModelSize, device: str) -> bool:
 
 
 def size_of(model: Any) -> ModelSize:
-    """The size of a model of transformers; what its config does not say counts as one."""
+    """The size of a transformers model; a number that its config does not state counts as one."""
     config = model.config.get_text_config()
     apart = {
         id(module.weight)
@@ -261,15 +260,8 @@ def size_of(model: Any) -> ModelSize:
     )
 
 
-def most_positions(config: Any) -> int | None:
-    """How many positions a model has; ``None`` where it can rotate by any number of them."""
-    if any(hasattr(config, name) for name in ROPE_FIELDS):
-        return None
-    return getattr(config, "max_position_embeddings", None)
-
-
 def limits_of(config: Any) -> frozenset[Limit]:
-    """Where a model changes its behaviour, from its config object."""
+    """The limits at which a model changes its behaviour, from its config object."""
     config = config.get_text_config()
     return frozenset((*_attention_limits(config), *_rotary_limits(config)))
 
@@ -306,8 +298,8 @@ def _rotary_limits(config: Any) -> Iterable[Limit]:
 
 
 def _rope_parameters(config: Any) -> Iterable[dict[str, Any]]:
-    """The descriptions of the rotary embeddings: one, or one for each type of layer."""
-    # transformers 5, and Forgather's configs, have the first; transformers 4 the second.
+    """The parameters of the rotary embeddings: one set, or one for each type of layer."""
+    # transformers 5 and Forgather configs have the first; transformers 4 has the second.
     for name in ("rope_parameters", "rope_scaling"):
         parameters = getattr(config, name, None)
         if not isinstance(parameters, dict):

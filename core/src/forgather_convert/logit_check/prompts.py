@@ -11,7 +11,7 @@ from forgather_convert.source.tokenizer_directory import has_tokenizer, load_tok
 
 logger = logging.getLogger(__name__)
 
-#: How many ids, spread over the vocabulary, stand in for a prompt without a tokenizer.
+#: How many ids, spread over the vocabulary, replace a prompt if there is no tokenizer.
 _NUM_IDS = 32
 _STRIDE = 7919
 
@@ -27,7 +27,7 @@ def try_load_tokenizer(directory: Path, hf_config: Any) -> Any:
     try:
         return load_tokenizer(directory, hf_config)
     except Exception as error:
-        # A tokenizer that does not load is no reason not to check the weights.
+        # The logits can be compared without the tokenizer.
         logger.warning(
             "The tokenizer in %s cannot be loaded (%s: %s); using fixed token ids",
             directory,
@@ -38,16 +38,16 @@ def try_load_tokenizer(directory: Path, hf_config: Any) -> Any:
 
 
 def fixed_ids(tokens: Sequence[int], count: int = _NUM_IDS) -> list[int]:
-    """A choice of the given token ids that does not depend on a tokenizer."""
+    """Chooses some of the given token ids, without a tokenizer."""
     return [tokens[(position * _STRIDE + 1) % len(tokens)] for position in range(count)]
 
 
 def tokenize(directory: Path, hf_config: Any, prompt: str) -> list[int] | None:
-    """A prompt's token ids; ``None`` where there is no tokenizer that loads.
+    """A prompt's token ids; ``None`` if there is no tokenizer that can be loaded.
 
     Args:
-        directory: Where the tokenizer is.
-        hf_config: The model's config on its Hugging Face side.
+        directory: The directory of the tokenizer.
+        hf_config: The model's Hugging Face config.
         prompt: The text.
     """
     tokenizer = try_load_tokenizer(directory, hf_config)
@@ -59,10 +59,10 @@ def tokenize(directory: Path, hf_config: Any, prompt: str) -> list[int] | None:
 def choose_ids(
     source: Sequence[int] | None, result: Sequence[int] | None, tokens: Sequence[int]
 ) -> list[int]:
-    """The token ids to compare two models with.
+    """The token ids to run two models on.
 
-    They are the source's, or fixed ones where its tokenizer is missing or gives ids that are
-    not in both models. A result whose tokenizer gives other ids is reported.
+    They are those of the source's tokenizer, or fixed ones if there is none or it produces ids
+    that are not in both models. Warns if the result's tokenizer produces other ids.
 
     Args:
         source: The prompt in the source's tokens.
@@ -74,7 +74,7 @@ def choose_ids(
         _report_difference(source, result, common)
     if not source or not all(token in common for token in source):
         if source:
-            logger.info("The prompt's tokens are not all in both models; using fixed token ids")
+            logger.info("Not all of the prompt's tokens are in both models; using fixed token ids")
         return fixed_ids(tokens)
     return list(source)
 
@@ -86,11 +86,11 @@ def _report_difference(
         if one == other:
             continue
         if other is not None and other not in common:
-            logger.info("The result's tokenizer reads the prompt with new tokens: id %d", other)
+            logger.info("The result's tokenizer uses new tokens for the prompt: id %d", other)
             return
         logger.warning(
-            "The tokenizers of source and result read the prompt differently: token %d is %s in "
-            "the source and %s in the result. The result's tokenizer is not the source's",
+            "The tokenizers of source and result split the prompt differently: token %d is %s in "
+            "the source and %s in the result",
             position,
             "missing" if one is None else f"id {one}",
             "missing" if other is None else f"id {other}",

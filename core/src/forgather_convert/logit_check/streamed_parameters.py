@@ -1,12 +1,12 @@
 """Runs a model whose parameters stay in their files.
 
-Every parameter is copied into memory of its own, in the dtype and on the device of the run, when
-an operation uses it, and is dropped when the operation is done. That serves two purposes:
+When an operation uses a parameter, it is copied into memory, in the dtype and on the device of the
+run, and the copy is dropped when the operation is done. This serves two purposes:
 
 - **Memory is bounded**, whatever the model's size and the run's dtype. Matrices are applied in
-  chunks of rows, and of an embedding only the rows that are looked up are read.
-  Parameters that transformers makes of several stored ones, such as the experts of a layer, are
-  made when one module uses them, and dropped when the next one uses its own.
+  chunks of rows, and only those rows of an embedding that are looked up are read. Parameters that
+  transformers combines from several stored ones, such as the experts of a layer, are made when a
+  module uses them and dropped when the next module uses its own.
 - **The last bits are comparable.** They depend on more than the operands: matrix libraries
   choose their code by shape, by the number of threads and by where the memory lies. Measured
   (torch 2.13, x86): a float32 product of *one* row with a matrix that begins at an address that
@@ -18,7 +18,7 @@ The rule: *equal operands, equal shapes, equal alignment and an equal number of 
 bits.* Both models of a check run here, in one process, so that whatever difference remains is a
 difference of the models.
 
-How it works: torch offers every call of its functions to the active ``TorchFunctionMode``. The
+How it works: torch passes every call of its functions to the active ``TorchFunctionMode``. The
 mode below replaces arguments that are parameters of the model. The model itself is not changed,
 so it does not matter which module uses a parameter, how often, or what it raises.
 """
@@ -37,11 +37,11 @@ from torch.utils._pytree import tree_map
 
 from forgather_convert.models.merged_parameters import materializer
 
-#: The size of a matrix's rows that are in memory at a time, in bytes. The matrix library may make a
-#: copy of its own.
+#: The size of a chunk of a matrix's rows in memory, in bytes. The matrix library may make another
+#: copy.
 _CHUNK = 4 * 2**20
 
-#: What is the same for a parameter and its copy: no reason to make one.
+#: Properties that a parameter shares with its copy, so that no copy is needed.
 _SAME_FOR_COPY = frozenset(
     {
         torch.Tensor.shape.__get__,  # type: ignore[attr-defined]
@@ -61,8 +61,8 @@ _DEVICE = torch.Tensor.device.__get__
 class LogitSelection:
     """Which logits the head computes.
 
-    The selection is made in the head, and not in its output: the last bits of a product depend
-    on its shape, so both models of a comparison must apply the same rows to the same positions.
+    The selection applies to the head, not to its output: the last bits of a product depend on its
+    shape, so both models of a comparison must apply the same rows to the same positions.
 
     Attributes:
         tokens: The ids whose logits are computed, in order; ``None`` for all.
@@ -87,20 +87,20 @@ def streamed(
     selection: LogitSelection | None = None,
     progress: Callable[[int], None] = lambda count: None,
 ) -> Iterator[None]:
-    """Lets a model run from the files that its parameters are mapped from.
+    """Runs a model from the files that its parameters are mapped from.
 
-    Within the context the model computes what it would compute if it had been loaded in
-    ``dtype`` and moved to ``device``, bit for bit. Its inputs must be on ``device``.
+    Within the context, the model computes bit for bit what it would compute if it had been loaded
+    in ``dtype`` and moved to ``device``. Its inputs must be on ``device``.
 
     Args:
         model: A causal LM of transformers, on the CPU, with parameters in the dtypes that they are
-            stored in. It is as it was when the context ends.
+            stored in. It is restored when the context ends.
         dtype: The dtype to run in.
         device: The device to run on.
-        selection: Which logits to compute; all, if ``None``. Where a model does not compute its
-            logits as the product with its output embeddings, it is not followed.
+        selection: Which logits to compute; all if ``None``. It has no effect on a model that does
+            not compute its logits as the product with its output embeddings.
         progress: Called with the stored size of each parameter when it is first used, and at the
-            end for those that were not: all together they are :func:`stored_bytes`.
+            end for the unused ones; they add up to :func:`stored_bytes`.
     """
     with (
         streaming(model, dtype, device, progress) as parameters,
@@ -113,10 +113,10 @@ def streamed(
 def streaming(
     model: Any, dtype: torch.dtype, device: str, progress: Callable[[int], None]
 ) -> Iterator["StreamedParameters"]:
-    """What :func:`streamed` does to a model, for runs that take turns, each in its own mode.
+    """Does what :func:`streamed` does to a model, for interleaved runs, each in its own mode.
 
     Args:
-        model: See :func:`streamed`, as of the others.
+        model: The model; see :func:`streamed`.
         dtype: The dtype to run in.
         device: The device to run on.
         progress: Called with the stored size of each parameter when a run first uses it.
@@ -142,9 +142,9 @@ def streaming(
 
 
 def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
-    """Makes a model what it would be if it had been loaded in a dtype and moved to a device.
+    """Turns a model into what it would be if it had been loaded in a dtype and moved to a device.
 
-    For runs that use every parameter many times: what is made of other values is made once.
+    For runs that use every parameter many times: combined parameters are made only once.
 
     Args:
         model: A causal LM of transformers, on the CPU, with parameters in the dtypes that they are
@@ -163,14 +163,14 @@ def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter where it is stored, and what it is to be in the run.
+    """A stored parameter, and what it becomes in the run.
 
     Attributes:
-        stored: Its value in its file; the shape alone is right if it is made of other values.
-        dtype: The dtype that it has in the run.
-        device: Where it is in the run.
+        stored: Its value in its file; for a combined parameter, only the shape is right.
+        dtype: Its dtype in the run.
+        device: Its device in the run.
         name: Its name in the model.
-        make: What makes its value of others; ``None`` if it is stored.
+        make: Makes the value of a combined parameter; ``None`` for a stored one.
     """
 
     stored: torch.Tensor
@@ -184,13 +184,13 @@ class Parameter:
         return self.name.rpartition(".")[0]
 
     def copied(self, source: torch.Tensor) -> torch.Tensor:
-        """The parameter's value, or a part of it, in memory of its own."""
+        """A copy of the parameter's value, or of a part of it, for the run."""
         with torch.no_grad():
             return torch.empty(source.shape, dtype=self.dtype, device=self.device).copy_(source)
 
 
 class Values:
-    """The values of parameters; made ones are kept while the module that they belong to is used."""
+    """The values of parameters; combined ones are kept while their module is used."""
 
     def __init__(self) -> None:
         self._module: str | None = None
@@ -226,34 +226,34 @@ class StreamedParameters:
         self._progress = progress
 
     def find(self, value: Any) -> Parameter | None:
-        """What is known of a parameter, which is used now; ``None`` for anything else."""
+        """Looks up a parameter that is being used; ``None`` for any other value."""
         parameter = self._parameters.get(id(value))
         if parameter is not None and id(value) in self._unused:
             self._progress(self._unused.pop(id(value)))
         return parameter
 
     def all(self) -> Iterator[Parameter]:
-        """All of them, in the order of the model; a tied one once."""
+        """All parameters in the order of the model; tied ones once."""
         yield from self._parameters.values()
 
     def __contains__(self, value: Any) -> bool:
         return id(value) in self._parameters
 
     def finish(self) -> None:
-        """Accounts for what no run had a use for, such as experts that no token was sent to."""
+        """Counts the parameters that no run used, such as experts that no token was routed to."""
         self._progress(sum(self._unused.values()))
         self._unused.clear()
 
 
 @dataclass(frozen=True)
 class Product:
-    """A product with a parameter that a run asks for: ``input @ matrix.T + bias``.
+    """A product with a parameter that a run needs: ``input @ matrix.T + bias``.
 
     Attributes:
-        input: What is multiplied, ``[..., size]``.
+        input: The input, ``[..., size]``.
         matrix: The parameter.
-        bias: What is added: a parameter, another tensor, or ``None``.
-        rows: The rows of the parameter that are applied; ``None`` for all.
+        bias: The bias: a parameter, another tensor, or ``None``.
+        rows: The rows of the parameter to apply; ``None`` for all.
         values: The values of parameters.
     """
 
@@ -265,11 +265,11 @@ class Product:
 
     @property
     def count(self) -> int:
-        """How many rows are applied."""
+        """The number of rows that are applied."""
         return self.matrix.stored.shape[0] if self.rows is None else len(self.rows)
 
     def chunks(self) -> Iterator[Any]:
-        """Indices of rows, as many as are in memory at a time."""
+        """The rows in chunks, one of which is in memory at a time."""
         step = max(1, _CHUNK // (self.matrix.stored[0].numel() * self.matrix.dtype.itemsize))
         for start in range(0, self.count, step):
             stop = min(start + step, self.count)
@@ -282,8 +282,8 @@ class Product:
 
         Args:
             input: Another input instead of its own.
-            is_shared: Whether it is computed once for all that it is compared with, so that it
-                does not matter where the parameter lies, and no copy is needed.
+            is_shared: Whether it is computed once for both models, so that the alignment of the
+                parameter does not matter and no copy is needed.
         """
         input = self.input if input is None else input
         result: torch.Tensor | None = None
@@ -295,8 +295,8 @@ class Product:
             if part.shape[-1] == self.count:
                 return part
             if result is None:
-                # What stays must not lie where chunks come and go: their memory would not be
-                # used again.
+                # The result must not be allocated among the chunks: it would keep their memory
+                # from being reused.
                 result = part.new_empty(*part.shape[:-1], self.count)
             result[..., position : position + part.shape[-1]] = part
             position += part.shape[-1]
@@ -306,7 +306,7 @@ class Product:
     def rows_of(
         self, tensor: Parameter | torch.Tensor, rows: Any, is_shared: bool = False
     ) -> torch.Tensor:
-        """Rows of the matrix or of the bias, in memory of their own unless they are shared."""
+        """Rows of the matrix or of the bias, copied unless they are shared."""
         if isinstance(tensor, torch.Tensor):
             return tensor[rows.to(tensor.device) if isinstance(rows, torch.Tensor) else rows]
         stored = self.values.of(tensor)[rows]
@@ -319,9 +319,9 @@ class StreamingMode(TorchFunctionMode):
     """Replaces parameters by their copies in every call of torch.
 
     Args:
-        parameters: The model's.
+        parameters: The model's parameters.
         selection: Which logits to compute.
-        multiply: Gives a product with a parameter; by default, it is computed when it is asked for.
+        multiply: Returns a product with a parameter; by default, computes it immediately.
     """
 
     def __init__(
@@ -342,7 +342,7 @@ class StreamingMode(TorchFunctionMode):
         args: Sequence[Any] = (),
         kwargs: dict[str, Any] | None = None,
     ) -> Any:
-        # torch takes the mode off while this runs.
+        # torch disables the mode while this runs.
         kwargs = kwargs or {}
         if not self._uses_parameter((*args, *kwargs.values())) or func in _SAME_FOR_COPY:
             return func(*args, **kwargs)
@@ -412,12 +412,12 @@ def _selects_rows(index: Any) -> bool:
 def _as_if_loaded_in(
     model: Any, dtype: torch.dtype
 ) -> tuple[dict[str, torch.dtype], dict[str, torch.Tensor]]:
-    """The parameters' dtypes and the buffers of the model, had it been loaded in ``dtype``.
+    """The parameters' dtypes and the buffers that the model would have if loaded in ``dtype``.
 
-    transformers builds a model with that as torch's default dtype and gives every tensor that it
-    loads the dtype of the one that it replaces, apart from those that a class keeps in float32.
-    So does this: buffers that are computed (inverse frequencies, scales) have the precision of
-    the run, and not that of the stored model rounded or widened.
+    transformers builds a model with that as torch's default dtype, and gives every loaded tensor
+    the dtype of the one that it replaces, except those that a class keeps in float32. So does
+    this: computed buffers (inverse frequencies, scales) have the precision of the run, instead of
+    being rounded or widened from that of the stored model.
     """
     twin = _built_without_parameters(model, dtype)
     strict = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
@@ -464,10 +464,10 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
 
 @contextlib.contextmanager
 def _buffers(model: Any, values: Mapping[str, torch.Tensor]) -> Iterator[None]:
-    """Gives a model other buffers for a time.
+    """Temporarily replaces a model's buffers.
 
-    Attributes of the modules that change meanwhile are put back, too: a rotary embedding
-    of the dynamic kind notes the longest sequence and changes its frequencies.
+    Attributes of the modules that change meanwhile are restored, too: a dynamic rotary embedding
+    records the longest sequence and changes its frequencies.
     """
     before = [(module, dict(module.__dict__), dict(module._buffers)) for module in model.modules()]
     try:
@@ -490,7 +490,7 @@ def _set_buffers(model: Any, values: Mapping[str, torch.Tensor]) -> None:
 
 @contextlib.contextmanager
 def _config_dtype(model: Any, dtype: torch.dtype) -> Iterator[None]:
-    """Lets the config say another dtype for a time: some models ask it."""
+    """Temporarily changes the dtype in the config, which some models read."""
     before = model.config.dtype
     model.config.dtype = dtype
     try:

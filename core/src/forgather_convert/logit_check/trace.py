@@ -1,4 +1,4 @@
-"""What the modules of a model take and give in one run, as digests: no activation is kept."""
+"""Records inputs and outputs of a model's modules in one run, as digests instead of tensors."""
 
 import hashlib
 from collections import Counter
@@ -15,7 +15,7 @@ from forgather_convert.tensors.evaluation import bytes_of
 
 @dataclass(frozen=True)
 class Digest:
-    """What is known of a tensor; equal digests mean equal numbers."""
+    """A digest of a tensor; equal digests mean equal values."""
 
     dtype: str
     shape: tuple[int, ...]
@@ -25,7 +25,7 @@ class Digest:
     def of(cls, tensor: torch.Tensor) -> "Digest":
         plain = tensor.detach().cpu()
         if plain.is_floating_point():
-            # As torch.equal has it: 0.0 equals -0.0. And what is not a number has many forms.
+            # Like torch.equal: 0.0 equals -0.0. And NaN has many bit patterns.
             plain = torch.where(plain.isnan(), torch.nan, plain + 0.0).to(plain.dtype)
         digest = hashlib.blake2b(bytes_of(plain.contiguous()), digest_size=16).digest()
         return cls(str(tensor.dtype), tuple(tensor.shape), digest)
@@ -41,10 +41,10 @@ class ModuleCall:
     Attributes:
         module: The module's name.
         index: How often the module was called before.
-        start: When it began, among the beginnings and ends of all calls.
-        end: When it ended, likewise.
-        input: The first tensor that it got; ``None`` if it got none.
-        output: The first tensor that it gave; ``None`` if it gave none.
+        start: When it began, counted in beginnings and ends of calls.
+        end: When it ended, counted likewise.
+        input: The first tensor among its inputs; ``None`` if there is none.
+        output: The first tensor among its outputs; ``None`` if there is none.
     """
 
     module: str
@@ -65,7 +65,7 @@ class Trace:
     Attributes:
         parameters: The names of its parameters in memory, by those in its checkpoints.
         modules: The names of its modules.
-        embeddings: The modules of the token embedding and of the head, as far as it has them.
+        embeddings: The modules of the token embedding and of the head, if it has them.
         calls: The calls of its modules, in the order in which they ended.
     """
 
@@ -76,7 +76,7 @@ class Trace:
 
 
 def trace(model: Any, run: Callable[[Any], object]) -> Trace:
-    """Runs a model, and notes what each of its modules gets and gives.
+    """Runs a model and records the inputs and outputs of each module.
 
     Args:
         model: The model.
@@ -116,7 +116,7 @@ def trace(model: Any, run: Callable[[Any], object]) -> Trace:
 def output_of(
     model: Any, module: str, index: int, run: Callable[[Any], object]
 ) -> torch.Tensor | None:
-    """Runs a model up to a call of a module; gives what that gives, on the CPU.
+    """Runs a model up to a call of a module; returns that call's output, on the CPU.
 
     Args:
         model: The model.
@@ -169,7 +169,7 @@ def _digest(value: Any) -> Digest | None:
 
 
 def first_tensor(value: Any) -> torch.Tensor | None:
-    """The first tensor in what a module gets or gives; ``None`` if there is none."""
+    """The first tensor among a module's inputs or outputs; ``None`` if there is none."""
     if isinstance(value, torch.Tensor):
         return value
     if isinstance(value, Mapping):

@@ -28,8 +28,8 @@ logger = logging.getLogger(__name__)
 MAX_STORED_BYTES = 16_384
 #: What they may be when they are unpacked, in bytes: a causal mask for 4096 positions in float32.
 MAX_UNPACKED_BYTES = 64 << 20
-#: How much of a tensor is compressed first, in bytes. What is too large then is as a whole, too, and
-#: to find out would take minutes for the weights of a layer.
+#: How much of a tensor is compressed first, in bytes. If that is too large already, so is the rest,
+#: and to find out would take minutes for the weights of a layer.
 _PROBED_BYTES = 4 * MAX_STORED_BYTES
 #: The memory that unpacking may take, in bytes; what xz takes for the default preset is 9 MB.
 _UNPACKING_MEMORY = 32 << 20

@@ -1,4 +1,4 @@
-"""What becomes of the fields of a config."""
+"""What a conversion does to the fields of a config."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -21,16 +21,25 @@ class ConfigField:
     destination: str | None
     value: Any
 
+    @property
+    def is_changed(self) -> bool:
+        """Whether both configs have the field, with different values."""
+        return (
+            self.source is not None
+            and self.destination is not None
+            and self.source_value != self.value
+        )
+
 
 def match_config_fields(
     source: Mapping[str, Any], destination: Mapping[str, Any], names: Mapping[str, str]
 ) -> tuple[ConfigField, ...]:
-    """Puts the fields of two configs side by side: the source's in their order, then the new ones.
+    """Puts the fields of two configs side by side: the source's in their order, then new ones.
 
     Args:
         source: The source's config.
         destination: The destination's config.
-        names: What fields of the source are called in the destination, where that differs.
+        names: The names of the source's fields in the destination, where they differ.
     """
     return tuple(_fields(source, destination, names))
 
@@ -38,14 +47,14 @@ def match_config_fields(
 def _fields(
     source: Mapping[str, Any], destination: Mapping[str, Any], names: Mapping[str, str]
 ) -> Iterator[ConfigField]:
-    found = set()
+    matched = set()
     for name, value in source.items():
         other = names.get(name, name)
-        found.add(other)
+        matched.add(other)
         if other in destination:
             yield ConfigField(name, value, other, destination[other])
         else:
             yield ConfigField(name, value, None, None)
     for name, value in destination.items():
-        if name not in found:
+        if name not in matched:
             yield ConfigField(None, None, name, value)

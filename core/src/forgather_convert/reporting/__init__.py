@@ -1,1 +1,1 @@
-"""What a conversion did, for other programs and as a page for people."""
+"""Reports of a conversion, as JSON for other programs and as a web page for people."""

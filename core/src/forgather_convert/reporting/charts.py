@@ -1,4 +1,4 @@
-"""The numbers of a report's plots, as lengths."""
+"""The plots of a report: numbers as lengths."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ class Bar:
     """A bar of a plot.
 
     Attributes:
-        label: What it stands for.
-        value: The number.
-        length: Its length, in parts of a thousand of the longest.
-        share: Its share of all, in percent.
+        label: Its label.
+        value: The number it shows.
+        length: Its length, in thousandths of the longest bar.
+        share: Its share of the total, in percent.
     """
 
     label: str
@@ -22,18 +22,18 @@ class Bar:
 
 
 def component_bars(components: Mapping[str, Mapping[str, int]]) -> tuple[Bar, ...]:
-    """The parameters of each component."""
+    """Bars for the number of parameters of each component."""
     return _bars([(name, size["parameters"]) for name, size in components.items()])
 
 
 def difference_bars(counts: Sequence[tuple[float, int]]) -> tuple[Bar, ...]:
-    """How many logits differ by how much; see ``LogitStatistics.difference_counts``."""
+    """Bars for the distribution of logit differences; see ``LogitStatistics.difference_counts``."""
     return _bars([("0" if not size else f"< {size:.2g}", count) for size, count in counts])
 
 
 @dataclass(frozen=True)
 class Column:
-    """A column of a plot; its height is in parts of a thousand of the highest."""
+    """A column of a plot; its height is in thousandths of the highest."""
 
     label: int
     value: float
@@ -41,7 +41,7 @@ class Column:
 
 
 def layer_columns(layers: Sequence[tuple[int, float]]) -> tuple[Column, ...]:
-    """The difference of each layer; see ``CastCost.layers``."""
+    """Columns for the differences of the layers; see ``CastCost.layers``."""
     largest = max((value for _, value in layers), default=0.0) or 1.0
     return tuple(Column(number, value, round(1000 * value / largest)) for number, value in layers)
 

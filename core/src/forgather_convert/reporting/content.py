@@ -4,6 +4,7 @@ import math
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,9 +21,9 @@ _HUB_PREFIX = "models--"
 
 
 def report_content(result: ConversionResult, warnings: Sequence[str]) -> dict[str, Any]:
-    """What a report says, as JSON has it: :func:`result_object` and more.
+    """The content of a report as JSON: :func:`result_object` and more.
 
-    Of directories only the names are in it: a report is made to be published.
+    Only the names of directories appear, not their paths: reports are meant to be published.
     """
     plan = result.plan
     return {
@@ -34,14 +35,16 @@ def report_content(result: ConversionResult, warnings: Sequence[str]) -> dict[st
             **{package: version(package) for package in _PACKAGES},
             "python": platform.python_version(),
         },
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "parameters": sum(math.prod(tensor.shape) for tensor in plan.tensors),
         "components": _components(plan),
-        "config": [asdict(field) for field in plan.config_fields],
+        "config": [{**asdict(field), "changed": field.is_changed} for field in plan.config_fields],
         "tensors": [asdict(row) for row in tensor_table(plan.tensors)],
     }
 
 
 def model_name(directory: Path) -> str:
-    """What a model is called: the directory's name, or ``org/name@commit`` in the hub's cache."""
+    """A model's name: the directory's, or ``org/name@commit`` in the cache of the Hub."""
     directory = directory.absolute()
     model = directory.parent.parent.name
     if directory.parent.name == "snapshots" and model.startswith(_HUB_PREFIX):
@@ -50,13 +53,13 @@ def model_name(directory: Path) -> str:
 
 
 def _components(plan: ConversionPlan) -> dict[str, dict[str, int]]:
-    """The parameters and bytes of each component of the result that has any."""
-    found = {name: {"parameters": 0, "bytes": 0} for name in COMPONENTS}
+    """The numbers of parameters and bytes of each component that has any."""
+    sizes = {name: {"parameters": 0, "bytes": 0} for name in COMPONENTS}
     for tensor in plan.tensors:
-        size = found[component_of(_forgather_name(tensor, plan.direction))]
+        size = sizes[component_of(_forgather_name(tensor, plan.direction))]
         size["parameters"] += math.prod(tensor.shape)
         size["bytes"] += tensor.num_bytes
-    return {name: size for name, size in found.items() if size["parameters"]}
+    return {name: size for name, size in sizes.items() if size["parameters"]}
 
 
 def _forgather_name(tensor: TensorPlan, direction: Direction) -> str:

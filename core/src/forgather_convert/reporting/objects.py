@@ -1,4 +1,4 @@
-"""Plans and results as JSON has them, for other programs."""
+"""Plans and results as JSON, for other programs."""
 
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from forgather_convert.api import ConversionResult
 from forgather_convert.discovery.installed import core_version
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
-from forgather_convert.reporting.proof import describe_proof, is_verified
+from forgather_convert.reporting.certificate import describe_certificate, is_verified
 from forgather_convert.tensors.expressions import describe
 from forgather_convert.vocabulary.change import VocabularyChange
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def plan_object(plan: ConversionPlan, warnings: Sequence[str]) -> dict[str, Any]:
-    """The plan, for other programs."""
+    """A plan as JSON."""
     return {
         **_summary(plan),
         "warnings": list(warnings),
@@ -37,16 +37,17 @@ def plan_object(plan: ConversionPlan, warnings: Sequence[str]) -> dict[str, Any]
 
 
 def result_object(result: ConversionResult, warnings: Sequence[str]) -> dict[str, Any]:
-    """The result of a conversion, for other programs."""
+    """The result of a conversion as JSON."""
     return {
         **_summary(result.plan),
         "files": sorted(result.plan.file_names),
         "hashes": None if result.hashes is None else dict(result.hashes),
         "left_out": list(result.plan.left_out),
         "verified": is_verified(result),
-        "certificate": describe_proof(result),
+        "certificate": describe_certificate(result),
         "configs": None if result.configs is None else _configs_object(result.configs),
         "seconds": {phase.value: round(value, 3) for phase, value in result.seconds.items()},
+        "elapsed_seconds": round(result.elapsed_seconds, 3),
         "logits": None if result.logits is None else _logits_object(result.logits),
         "generation": None if result.generation is None else _generation(result.generation),
         "warnings": list(warnings),
@@ -62,11 +63,11 @@ def _generation(generation: "Generation") -> dict[str, Any]:
     }
 
 
-def _continuation(found: "Continuation") -> dict[str, Any]:
+def _continuation(continuation: "Continuation") -> dict[str, Any]:
     return {
-        "text": found.text or None,
-        "token_ids": list(found.token_ids),
-        "tokens_per_second": round(found.tokens_per_second, 3),
+        "text": continuation.text or None,
+        "token_ids": list(continuation.token_ids),
+        "tokens_per_second": round(continuation.tokens_per_second, 3),
     }
 
 
@@ -79,6 +80,7 @@ def _logits_object(logits: "LogitComparison") -> dict[str, Any]:
         "source_code": logits.codes[0],
         "result_code": logits.codes[1],
         "own_code": logits.is_own_code,
+        "notes": list(logits.notes),
         "tolerance": logits.tolerance,
         "past": [str(limit) for limit in logits.covered],
         "not_past": [str(limit) for limit in logits.not_covered],
@@ -88,7 +90,7 @@ def _logits_object(logits: "LogitComparison") -> dict[str, Any]:
 
 def _configs_object(configs: "ConfigComparison") -> dict[str, Any]:
     return {
-        # Where they differ there is no result.
+        # If they differ, there is no result.
         "equal": None if configs.not_compared else True,
         "fields": configs.num_fields,
         "limits": [str(limit) for limit in configs.limits],
@@ -97,7 +99,7 @@ def _configs_object(configs: "ConfigComparison") -> dict[str, Any]:
 
 
 def vocabulary_rows(change: VocabularyChange) -> list[dict[str, Any]]:
-    """What was added, reused or moved, an object for each token."""
+    """The tokens added, reused or moved, one object each."""
     return [
         {
             "token": token.token,
@@ -112,7 +114,7 @@ def vocabulary_rows(change: VocabularyChange) -> list[dict[str, Any]]:
 
 
 def operation_of(tensor: TensorPlan) -> str:
-    """What a tensor is made by, in words."""
+    """How a tensor is made, in words."""
     return describe(tensor.expression) or "move"
 
 

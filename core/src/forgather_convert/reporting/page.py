@@ -1,7 +1,7 @@
-"""The page of a report: one HTML file that loads nothing and runs nothing.
+"""The web page of a report: one HTML file that loads nothing and runs nothing.
 
-All that it shows may come from a source that somebody else has made. The template escapes it for
-HTML, and control characters are shown as escapes here.
+Everything it shows may come from an untrusted source. The template escapes it for HTML, and
+control characters are escaped here.
 """
 
 import json
@@ -18,12 +18,12 @@ from forgather_convert.reporting.charts import component_bars, difference_bars, 
 from forgather_convert.tensors.tensor_ref import format_shape
 
 _TEMPLATES = Path(__file__).parent / "templates"
-#: A longer value of a config is cut.
+#: Longer config values are cut.
 _LONGEST_VALUE = 200
 
 
 def render_page(content: Mapping[str, Any]) -> str:
-    """The page for the content of a report, as ``report_content`` gives it."""
+    """The page for a report's content, which ``report_content`` makes."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -48,12 +48,12 @@ def render_page(content: Mapping[str, Any]) -> str:
 
 
 def _plain(value: object) -> object:
-    # What is markup already has been through this.
+    # Markup has already been through this.
     return one_line(value) if type(value) is str else value
 
 
 def _lines(text: str) -> Markup:
-    """A text whose line breaks stay."""
+    """A text with its line breaks."""
     return escape(printable(text))
 
 

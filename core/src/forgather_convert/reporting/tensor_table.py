@@ -1,4 +1,4 @@
-"""The tensors of a plan in few rows: those of the layers as one."""
+"""The tensors of a plan in a short table: those repeated in every layer share a row."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ class TensorRow:
     """Tensors that are made in the same way.
 
     Attributes:
-        names: Their names, those that differ in numbers as one.
-        count: How many they are.
+        names: Their names; names that differ only in numbers are combined.
+        count: How many there are.
         dtype: Their dtype.
         shape: Their shape.
-        operation: What makes them.
-        sources: The names of what they are made of, in the same form.
+        operation: How they are made.
+        sources: The names of the source tensors, combined in the same way.
     """
 
     names: tuple[str, ...]
@@ -43,12 +43,12 @@ def tensor_table(tensors: Iterable[TensorPlan]) -> tuple[TensorRow, ...]:
 def _row(group: list[TensorPlan]) -> TensorRow:
     first = group[0]
     return TensorRow(
-        names=tuple(found.name for found in group_tensors(group)),
+        names=tuple(tensors.name for tensors in group_tensors(group)),
         count=len(group),
         dtype=first.dtype,
         shape=first.shape,
         operation=operation_of(first),
         sources=tuple(
-            found.name for found in group_tensors(ref for item in group for ref in item.sources)
+            tensors.name for tensors in group_tensors(ref for item in group for ref in item.sources)
         ),
     )

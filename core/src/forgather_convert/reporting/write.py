@@ -1,4 +1,4 @@
-"""Writes a report, complete or not at all."""
+"""Writes a report atomically."""
 
 import json
 import os
@@ -11,23 +11,23 @@ from forgather_convert.api import ConversionResult
 from forgather_convert.errors import ReportError
 from forgather_convert.reporting.content import report_content
 from forgather_convert.reporting.page import render_page
-from forgather_convert.reporting.place import check_place
+from forgather_convert.reporting.report_path import check_report_path
 
 
 def write_report(result: ConversionResult, path: Path, warnings: Sequence[str] = ()) -> None:
-    """Writes what a conversion did to a file, which is replaced if it exists.
+    """Writes a report of a conversion to a file, which is replaced if it exists.
 
     Args:
-        result: What :func:`~forgather_convert.convert` gave.
-        path: A file ``.html``, for a page that needs nothing else, or ``.json``. Missing
-            directories above it are created.
-        warnings: What the conversion warned of.
+        result: The result of :func:`~forgather_convert.convert`.
+        path: An ``.html`` file, which will be self-contained, or a ``.json`` file. Missing parent
+            directories are created.
+        warnings: The warnings of the conversion.
 
     Raises:
-        ReportError: The file may not or cannot be written.
+        ReportError: The path is not allowed, or the file cannot be written.
     """
     plan = result.plan
-    check_place(path, (plan.source, plan.checkpoint, plan.destination))
+    check_report_path(path, (plan.source, plan.checkpoint, plan.destination))
     content = report_content(result, warnings)
     is_json = path.suffix == ".json"
     text = json.dumps(content, indent=2) + "\n" if is_json else render_page(content)
@@ -36,15 +36,15 @@ def write_report(result: ConversionResult, path: Path, warnings: Sequence[str] =
         _replace(path, text.encode("utf-8"))
     except OSError as error:
         raise ReportError(
-            f"The report {path} cannot be written: {error.strerror}. Choose another place."
+            f"The report {path} cannot be written: {error.strerror}. Choose another path."
         ) from error
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Lets a file take the place of another one, when it is on the disk."""
+    """Replaces a file once the new content is on the disk."""
     temporary = path.parent / f".forgather-report-{secrets.token_hex(8)}"
     try:
-        # The file gets the permissions that any new one has.
+        # Not tempfile: the report should have the permissions of any new file.
         with temporary.open("xb") as file:
             file.write(content)
             file.flush()

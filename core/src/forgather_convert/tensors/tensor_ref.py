@@ -7,7 +7,7 @@ from pathlib import Path
 from forgather_convert.tensors.dtypes import tensor_bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorRef:
     """A tensor that is not read yet.
 
@@ -41,7 +41,7 @@ class TensorRef:
         return replace(self, name=name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JoinedRef(TensorRef):
     """A tensor that does not lie in one place, but in parts, one after the other in a dimension.
 

@@ -1,1 +1,1 @@
-"""Vocabulary extension: new tokens, special tokens, and the rows of the matrices for them."""
+"""Vocabulary extension: new tokens, special tokens, and their rows in the matrices."""

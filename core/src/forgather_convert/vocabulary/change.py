@@ -1,4 +1,4 @@
-"""What changes in a vocabulary, as a value."""
+"""The changes of a vocabulary, as a value."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,12 +10,12 @@ from forgather_convert.vocabulary.requests import Role
 
 
 class Action(Enum):
-    """What was done about a request."""
+    """What was done for a requested token."""
 
     ADDED = "added"
-    #: The token exists; its role points to it now.
+    #: The token existed; its role now points to it.
     MOVED = "moved"
-    #: The token exists; it becomes special, or its rows are set anew.
+    #: The token existed; it becomes special, or its rows are initialized again.
     REUSED = "reused"
     #: Nothing had to be done.
     KEPT = "kept"
@@ -23,7 +23,7 @@ class Action(Enum):
 
 @dataclass(frozen=True)
 class TokenChange:
-    """What was done about one requested token."""
+    """What was done for one requested token."""
 
     token: str
     token_id: int
@@ -35,17 +35,17 @@ class TokenChange:
 
 @dataclass(frozen=True)
 class VocabularyChange:
-    """All that an extension does to a model.
+    """Everything that an extension changes in a model.
 
     Attributes:
-        tokens: What was done about each request.
+        tokens: What was done for each request.
         size_before: Rows of the matrices in the source.
         size: Rows of the matrices in the destination.
         num_tokens_before: How many of the source's rows belonged to a token.
-        rows: What rows become that are new or set anew.
-        named_ids: The ids of named roles that change, and what they were.
+        rows: How new or reset rows are initialized, by row.
+        named_ids: The old and the new id of each named role that changes.
         writes: The tokenizer files that change.
-        is_default: Whether the user asked for none of it.
+        is_default: Whether the user requested none of it.
     """
 
     tokens: tuple[TokenChange, ...]
@@ -63,5 +63,5 @@ class VocabularyChange:
 
     @property
     def untouched_rows(self) -> tuple[int, ...]:
-        """The source's rows that the destination has unchanged."""
+        """The rows that are the same in source and destination."""
         return tuple(row for row in range(self.size_before) if row not in self.rows)

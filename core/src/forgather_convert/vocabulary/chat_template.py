@@ -1,4 +1,4 @@
-"""Storing a chat template the way the source stores its own."""
+"""Stores a chat template in the same way as the source stores its own."""
 
 import json
 from collections.abc import Iterable
@@ -63,23 +63,23 @@ def read_template(path: Path) -> str:
     except jinja2.TemplateSyntaxError as error:
         raise OptionError(
             f"The chat template {path} is not valid Jinja: line {error.lineno}: {error.message}. "
-            "Correct the template."
+            "Fix the template."
         ) from error
     except RecursionError as error:
         raise OptionError(
-            f"The chat template {path} is nested too deep. Correct the template."
+            f"The chat template {path} is nested too deeply. Simplify the template."
         ) from error
     return text
 
 
 def template_write(directory: Path, template: Path, writes: Iterable[WriteFile] = ()) -> WriteFile:
-    """The file that stores a template for the tokenizer of a directory.
+    """The file that stores a template for the tokenizer in a directory.
 
-    A source that has its template in ``tokenizer_config.json`` keeps it there; any other
+    If the source has its template in ``tokenizer_config.json``, so has the result; otherwise it
     gets ``chat_template.jinja``.
 
     Args:
-        directory: Where the tokenizer is.
+        directory: The directory of the tokenizer.
         template: The file with the template.
         writes: Other changes of the tokenizer's files.
 

@@ -40,17 +40,17 @@ def plan_vocabulary(
     """Plans all changes of a vocabulary; ``None`` if there are none.
 
     Args:
-        directory: Where the tokenizer is.
+        directory: The directory of the tokenizer.
         config: The model's config.
-        hf_config: The model's config on its Hugging Face side, as an object.
-        requests: The tokens that the user asks for; ``None`` if the user does not say.
-        adds_defaults: Whether a missing padding token is added if the user does not say.
-        multiple: What the number of rows must be a multiple of.
+        hf_config: The Hugging Face config object of the model.
+        requests: The tokens that the user requests; ``None`` without a token file.
+        adds_defaults: Whether to add a missing padding token without a token file.
+        multiple: The number of rows must be a multiple of this.
 
     Raises:
-        SourceError: Tokens are asked for, and the tokenizer cannot be loaded.
-        OptionError: A request refers to a token that does not exist, or would get an id that
-            means something else.
+        SourceError: Tokens are requested, but the tokenizer cannot be loaded.
+        OptionError: A request refers to a token that does not exist, or would get an id that is
+            already in use.
     """
     view = None
     if requests:
@@ -70,7 +70,7 @@ def plan_vocabulary(
 
 
 def _plan_size(num_rows: int, num_ids: int | None, multiple: int) -> VocabularyChange | None:
-    """More rows without new tokens; ``None`` if there are enough."""
+    """A change that adds only rows, without tokens; ``None`` if there are enough."""
     size = _padded(num_rows, multiple)
     if size == num_rows:
         return None
@@ -85,11 +85,11 @@ def _new_ids(
     config: SourceConfig,
     requests: tuple[TokenRequest, ...],
 ) -> dict[str, int] | None:
-    """The ids of the new tokens; ``None`` if the default one cannot have the next id.
+    """The ids of the new tokens; ``None`` if the default padding token cannot have the next id.
 
     Raises:
-        OptionError: An id that the tokenizer would give is that of another token, or the model's
-            configs use it for another purpose: the row is not free.
+        OptionError: The id of a new token already belongs to another token, or the model's
+            configs use it for another purpose.
     """
     new: dict[str, TokenRequest] = {}
     for request in requests:
@@ -99,17 +99,17 @@ def _new_ids(
     uses = IdUses(directory, config, view)
     for token, token_id in ids.items():
         roles = {request.role for request in requests if request.token == token}
-        use = uses.other_use(token, token_id, roles)
-        if use is None:
+        conflict = uses.id_conflict(token, token_id, roles)
+        if conflict is None:
             continue
-        problem = f"'{token}' would get the id {token_id}, but {use}"
+        problem = f"'{token}' would get the id {token_id}, but {conflict}"
         if not new[token].is_default:
             raise OptionError(
-                f"{new[token].origin}: {problem}. Correct that in the source: give the id its "
-                "token in the tokenizer's files, or correct the field."
+                f"{new[token].origin}: {problem}. Fix the source: add the id's token to the "
+                "tokenizer's files, or correct the field."
             )
         logger.warning(
-            "No padding token was added: %s. Name one with --add-tokens, or correct the source",
+            "No padding token was added: %s. Name one with --add-tokens, or fix the source",
             problem,
         )
         return None
@@ -121,13 +121,13 @@ def _log_sizes(num_ids: int | None, num_rows: int) -> None:
         return
     if num_ids < num_rows:
         logger.info(
-            "The model has %d rows for the %d tokens of the tokenizer; all of them are kept",
+            "The model has %d vocabulary rows for the tokenizer's %d tokens; all rows are kept",
             num_rows,
             num_ids,
         )
     else:
         logger.warning(
-            "The tokenizer has %d tokens, but the model only %d rows for them",
+            "The tokenizer has %d tokens, but the model has only %d vocabulary rows",
             num_ids,
             num_rows,
         )
@@ -156,7 +156,7 @@ def _load_without_padding(directory: Path, hf_config: Any) -> TokenizerView | No
     try:
         view = TokenizerView.load(directory, hf_config)
     except Exception as error:
-        # Any exception: every tokenizer class has its own. The model converts without.
+        # Tokenizer classes raise exceptions of any type. The model converts without the token.
         logger.warning(
             "No padding token was added: the tokenizer in %s cannot be loaded (%s: %s)",
             directory,
@@ -169,8 +169,8 @@ def _load_without_padding(directory: Path, hf_config: Any) -> TokenizerView | No
     reserved = sorted(filter(_looks_like_padding, view.tokens))
     if reserved:
         logger.info(
-            "The tokenizer has no padding token, but has %s in its vocabulary. To use one, give "
-            "it as pad_token with --add-tokens",
+            "The tokenizer has no padding token, but its vocabulary contains %s. To use one, name "
+            "it as pad_token in an --add-tokens file",
             ", ".join(repr(token) for token in reserved),
         )
     return view
@@ -192,7 +192,7 @@ def _plan(
     size_before = config.vocab_size
     spare = {token for token, token_id in ids.items() if token_id < size_before}
     active = [request for request in requests if not _is_kept(request, view)]
-    # The tokenizer has lost the token that the config still names.
+    # The config still names a padding token that the tokenizer has lost.
     in_use = {token for token in spare if ids[token] == config.get("pad_token_id")}
     inits = inits_of(active, ids, in_use)
     changes = tuple(
@@ -201,7 +201,7 @@ def _plan(
     for request in active:
         if request.is_default and request.token in spare - in_use:
             logger.info(
-                "'%s' gets the id %d. The model has a row for it that no token uses; it becomes "
+                "'%s' gets the id %d, for which the model has an unused row; the row is set to "
                 "zeros. To keep it, use --skip-default-tokens",
                 request.token,
                 ids[request.token],
@@ -226,14 +226,15 @@ def _plan(
     with_default_init = {request.role for request in active if request.init is None}
     for change in named.values():
         is_added = change.action is Action.ADDED and change.replaced is not None
-        if is_added and change.role in with_default_init:
+        init = inits.get(change.token)
+        if is_added and init is not None and change.role in with_default_init:
             logger.info(
-                "%s '%s' replaces '%s' and begins as %s; 'init: {copy: \"%s\"}' would keep what "
-                "the old one has learnt",
+                "%s is now '%s' instead of '%s'; its embedding starts as %s. To start from the "
+                'old token\'s embedding, use init: {copy: "%s"}',
                 change.role.value,
                 change.token,
                 change.replaced,
-                change.init,
+                init.start,
                 change.replaced,
             )
     writes = edited_tokenizer_files(
@@ -264,7 +265,7 @@ def _plan(
 
 
 def _is_kept(request: TokenRequest, view: TokenizerView) -> bool:
-    """Whether nothing need be done for a request."""
+    """Whether a request is already fulfilled."""
     exists = view.id_of(request.token) is not None
     if not request.role.is_named:
         is_done = request.role is Role.REGULAR or view.is_special(request.token)
@@ -307,7 +308,7 @@ def _change(
 
 
 def _is_written(change: TokenChange, view: TokenizerView) -> bool:
-    """Whether a token has to be entered into the tokenizer's lists of added tokens."""
+    """Whether a token must be added to the tokenizer's lists of added tokens."""
     if change.action is Action.ADDED:
         return True
     becomes_special = change.role is Role.SPECIAL and change.action is Action.REUSED
@@ -317,10 +318,10 @@ def _is_written(change: TokenChange, view: TokenizerView) -> bool:
 def _named_ids(
     requests: Iterable[TokenRequest], changes: Iterable[TokenChange], view: TokenizerView
 ) -> dict[Role, tuple[int | None, int]]:
-    """The ids that the model's configs must have for the named roles, and the old ones."""
+    """The old and the new ids of the named roles, for the model's configs."""
     ids = {}
     for request, change in zip(requests, changes, strict=True):
-        # Also where the tokenizer has the token already: the model's config may not know.
+        # Even if the tokenizer already has the token: the model's config may lack it.
         is_kept = change.action is Action.KEPT and request.if_missing
         if request.role.is_named and not is_kept:
             old = view.named(request.role)

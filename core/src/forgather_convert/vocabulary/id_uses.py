@@ -1,4 +1,4 @@
-"""Who uses an id already: new tokens must not get one that means something else."""
+"""Which ids are already in use: a new token must not get one of them."""
 
 import re
 from collections import defaultdict
@@ -22,7 +22,7 @@ class IdUses:
     """What the ids of a model are used for.
 
     Args:
-        directory: Where the tokenizer and the generation config are.
+        directory: The directory of the tokenizer and the generation config.
         config: The model's config.
         view: The tokenizer.
     """
@@ -35,17 +35,17 @@ class IdUses:
         self._tokens = {token_id: token for token, token_id in _listed(directory)}
         self._tokens.update(view.tokens_by_id)
 
-    def other_use(self, token: str, token_id: int, roles: Iterable[Role]) -> str | None:
-        """What an id is used for, apart from a token in its roles; ``None`` for nothing."""
+    def id_conflict(self, token: str, token_id: int, roles: Iterable[Role]) -> str | None:
+        """What else an id is used for than a token in its roles; ``None`` for nothing."""
         other = self._tokens.get(token_id, token)
         if other != token:
-            return f"the token '{other}' has it"
+            return f"that is the id of the token '{other}'"
         fields = sorted(self._fields.get(token_id, set()) - {role.id_field for role in roles})
         return f"the model's configs use it as {', '.join(fields)}" if fields else None
 
 
 def _named_ids(config: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
-    """The ids that a config names, with the fields."""
+    """The ids in a config, each with its field."""
     pending: list[tuple[str, Any]] = list(config.items())
     while pending:
         name, value = pending.pop()
@@ -58,7 +58,7 @@ def _named_ids(config: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
 
 
 def _listed(directory: Path) -> Iterator[tuple[str, int]]:
-    """Tokens that files beside the tokenizer list; it may have been loaded without them."""
+    """Tokens listed in files that the tokenizer may have been loaded without."""
     for token, token_id in _read(directory, ADDED_TOKENS_FILE).items():
         if type(token_id) is int:
             yield token, token_id

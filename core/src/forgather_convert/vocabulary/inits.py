@@ -1,4 +1,4 @@
-"""How the rows of new tokens begin: what was asked for, or the default of the role."""
+"""How the rows of new tokens are initialized: as requested, or by the default of the role."""
 
 from collections.abc import Container, Iterable
 
@@ -16,10 +16,10 @@ from forgather_convert.vocabulary.tokenizer_view import TokenizerView
 def inits_of(
     requests: Iterable[TokenRequest], new: Container[str], in_use: Container[str]
 ) -> dict[str, Init]:
-    """How the tokens begin; where two roles share a new one, the first role's default counts.
+    """The inits of tokens; if two roles share a new token, the first role's default applies.
 
-    A token that nobody asked for leaves a row that the model uses for it already. One that is only
-    wanted if it is missing leaves the row that it has.
+    The default padding token does not change a row that the model already uses for it, and an
+    existing token that was requested with ``if_missing`` keeps its row.
     """
     inits: dict[str, Init] = {}
     for request in requests:
@@ -33,13 +33,13 @@ def inits_of(
 
 
 def row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: int) -> RowInit:
-    """What the row of a token becomes.
+    """The initialization of a token's row.
 
     Args:
-        init: How it shall begin.
+        init: The init.
         request: The token.
         view: The tokenizer before the change.
-        num_rows: How many rows the source's matrices have.
+        num_rows: The number of rows of the source's matrices.
 
     Raises:
         OptionError: The init refers to a token or a row that does not exist.
@@ -50,7 +50,7 @@ def row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: i
         ids = view.subwords(request.token)
         if not ids:
             raise OptionError(
-                f"{request.origin}: the tokenizer gives no subwords for '{request.token}'. "
+                f"{request.origin}: the tokenizer splits '{request.token}' into no subwords. "
                 "Choose another init."
             )
     else:
@@ -59,7 +59,7 @@ def row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: i
     if without_row:
         raise OptionError(
             f"{request.origin}: 'init' refers to the ids {without_row}, but the model has only "
-            f"{num_rows} rows. Choose another init."
+            f"{num_rows} vocabulary rows. Choose another init."
         )
     return RowInit("rows", ids)
 

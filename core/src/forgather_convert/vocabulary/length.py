@@ -1,4 +1,4 @@
-"""How long a text may be for the tokenizer, beside how long it may be for the model."""
+"""The tokenizer's maximum length, which may differ from the model's."""
 
 import logging
 from pathlib import Path
@@ -8,15 +8,15 @@ from forgather_convert.source.tokenizer_directory import TOKENIZER_CONFIG_FILE
 
 logger = logging.getLogger(__name__)
 
-#: What transformers writes where a tokenizer has no limit is larger.
+#: For a tokenizer without a limit, transformers writes a larger number.
 _NO_LIMIT = 2**31
 
 
 def report_tokenizer_length(directory: Path, max_length: int) -> None:
-    """Says that the tokenizer keeps its own limit, where the model gets another one.
+    """Warns that the tokenizer keeps its limit if the model gets a different one.
 
     Args:
-        directory: Where the tokenizer is.
+        directory: The directory of the tokenizer.
         max_length: The model's new limit.
 
     Raises:
@@ -26,8 +26,8 @@ def report_tokenizer_length(directory: Path, max_length: int) -> None:
     stated = read_json_object(path).get("model_max_length") if path.is_file() else None
     if isinstance(stated, int | float) and stated < _NO_LIMIT and stated != max_length:
         logger.warning(
-            "--max-length sets the maximum length of the model; the tokenizer keeps its "
-            "'model_max_length', %d. To change that too, edit %s of the result",
+            "--max-length sets the maximum length of the model only; the tokenizer keeps its "
+            "'model_max_length' of %d. To change it, too, edit the result's %s",
             stated,
             TOKENIZER_CONFIG_FILE,
         )

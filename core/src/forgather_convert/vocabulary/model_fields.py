@@ -1,4 +1,4 @@
-"""The ids and the size of a changed vocabulary in config and generation config."""
+"""Updates config and generation config with the ids and the size of a changed vocabulary."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,7 +40,7 @@ def _changed_ids(fields: Mapping[str, Any], change: VocabularyChange) -> dict[st
         if not isinstance(current, list):
             changed[name] = new
         elif old in current:
-            # A model may end in several ways; only the one that was replaced changes.
+            # A model may have several end tokens; only the one that was replaced changes.
             changed[name] = list(dict.fromkeys(new if item == old else item for item in current))
         else:
             changed[name] = [new, *(item for item in current if item != new)]

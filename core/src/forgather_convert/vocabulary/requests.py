@@ -1,4 +1,4 @@
-"""What a user asks of the vocabulary, as values."""
+"""The user's requests for the vocabulary, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class Role(Enum):
-    """What a token is to the tokenizer; the value is its key in a token file."""
+    """The role of a token; the value is its key in a token file."""
 
     BOS = "bos_token"
     EOS = "eos_token"
@@ -17,7 +17,7 @@ class Role(Enum):
 
     @property
     def is_named(self) -> bool:
-        """Whether the tokenizer points to one token of this role."""
+        """Whether the tokenizer has one token of this role, with a name of its own."""
         return self not in (Role.SPECIAL, Role.REGULAR)
 
     @property
@@ -27,7 +27,7 @@ class Role(Enum):
 
 
 class InitKind(Enum):
-    """How a token's rows in the embedding and the head begin."""
+    """How a token's rows in the embedding and the head are initialized."""
 
     ZERO = "zero"
     MEAN = "mean"
@@ -38,7 +38,7 @@ class InitKind(Enum):
 
 @dataclass(frozen=True)
 class Init:
-    """How a token's rows begin.
+    """How a token's rows are initialized.
 
     Attributes:
         kind: The rule.
@@ -49,28 +49,34 @@ class Init:
     tokens: tuple[str, ...] = ()
 
     def describe(self) -> str:
-        """As it would be written: ``mean``, ``copy <s>``."""
+        """A short form: ``mean``, ``copy <s>``."""
         return " ".join((self.kind.value, *self.tokens))
+
+    @property
+    def start(self) -> str:
+        """What the rows start as, in words."""
+        words = {InitKind.MEAN: "the mean of all tokens", InitKind.ZERO: "zeros"}
+        return words.get(self.kind, self.describe())
 
 
 MEAN = Init(InitKind.MEAN)
 ZERO = Init(InitKind.ZERO)
-#: What a new token's rows are if the file does not say.
+#: How a new token's rows are initialized by default.
 DEFAULT_INITS: Mapping[Role, Init] = {role: ZERO if role is Role.PAD else MEAN for role in Role}
 
 
 @dataclass(frozen=True)
 class TokenRequest:
-    """A token that shall be in the vocabulary.
+    """A token to have in the vocabulary.
 
     Attributes:
         token: Its text.
-        role: What it shall be.
-        init: How its rows shall begin; ``None`` for the default, which leaves the rows of an
-            existing token alone.
-        if_missing: Do nothing where the role is filled, or the token exists.
-        origin: Where this was asked for, for messages.
-        is_default: Whether nobody asked for it; then it must not change a row that is there.
+        role: The role to use it in.
+        init: How to initialize its rows; ``None`` for the default, which does not change the rows
+            of an existing token.
+        if_missing: Do nothing if the role already has a token, or the token exists.
+        origin: Where it was requested, for messages.
+        is_default: Whether it is added by default; then it must not change a row in use.
     """
 
     token: str
@@ -81,7 +87,7 @@ class TokenRequest:
     is_default: bool = False
 
 
-#: What a tokenizer without a padding token gets, unless the user decides otherwise.
+#: The token added to a tokenizer without a padding token, unless the user decides otherwise.
 DEFAULT_PAD = TokenRequest(
     "[PAD]", Role.PAD, if_missing=True, origin="the default tokens", is_default=True
 )

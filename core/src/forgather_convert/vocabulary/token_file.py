@@ -1,6 +1,6 @@
 """Reads the YAML file of ``--add-tokens``.
 
-The schema is declared with pydantic; YAML's own tree tells the lines for the messages.
+The schema is declared with pydantic; the line numbers in messages come from YAML's syntax tree.
 """
 
 import difflib
@@ -14,7 +14,7 @@ import yaml
 from forgather_convert.errors import OptionError
 from forgather_convert.vocabulary.requests import Init, InitKind, Role, TokenRequest
 
-#: The largest file that is read, in bytes: some hundred thousand tokens.
+#: The maximum size of the file in bytes, enough for some hundred thousand tokens.
 _MAX_SIZE = 8 << 20
 #: The deepest entry of the schema is ``regular_tokens[0].init.average_of[0]``.
 _MAX_DEPTH = 10
@@ -24,7 +24,7 @@ _Text = Annotated[str, pydantic.StringConstraints(strict=True, min_length=1)]
 
 
 class _InitSchema(pydantic.BaseModel):
-    """An ``init``, brought into one form."""
+    """An ``init`` in its normalized form."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True)
 
@@ -113,7 +113,7 @@ def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise OptionError(
-            f"{path}:{line}: this is not YAML: it is not UTF-8. Save it as UTF-8."
+            f"{path}:{line}: invalid YAML: it is not UTF-8. Save the file as UTF-8."
         ) from error
     content, lines = _parse(text, path)
     try:
@@ -128,30 +128,30 @@ def read_token_file(path: Path) -> tuple[TokenRequest, ...]:
 
 
 class _RefusedError(yaml.MarkedYAMLError):
-    """YAML that no token file needs."""
+    """A feature of YAML that is not accepted in token files."""
 
 
 class _TokenFileLoader(yaml.SafeLoader):
-    """Reads YAML without aliases: with them a short file can expand to any size."""
+    """Reads YAML without aliases, with which a short file could expand to any size."""
 
     _depth = 0
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
             alias = self.peek_event()  # type: ignore[no-untyped-call]
-            problem = f"the alias '*{alias.anchor}' is not read; write out what it stands for"
+            problem = f"the alias '*{alias.anchor}' is not supported; write its value out"
             raise _RefusedError(problem=problem, problem_mark=alias.start_mark)
         self._depth += 1
         if self._depth > _MAX_DEPTH:
             mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]
-            raise _RefusedError(problem="this is nested too deep", problem_mark=mark)
+            raise _RefusedError(problem="this is nested too deeply", problem_mark=mark)
         node = super().compose_node(parent, index)
         self._depth -= 1
         return node
 
 
 def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
-    """Reads YAML; gives its content and the line of every key and item."""
+    """Parses YAML; returns its content and the line of every key and item."""
     loader = None
     try:
         loader = _TokenFileLoader(text)
@@ -168,18 +168,18 @@ def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
         return loader.construct_document(root), lines
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise OptionError(f"{path}:{line}: this is not YAML: {error.reason}.") from error
+        raise OptionError(f"{path}:{line}: invalid YAML: {error.reason}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
         if not isinstance(error, _RefusedError):
-            problem = f"this is not YAML: {problem}"
+            problem = f"invalid YAML: {problem}"
         raise OptionError(f"{place}: {problem}.") from error
-    # PyYAML does not catch what Python raises for a character beyond Unicode.
+    # PyYAML does not catch Python's exception for a character beyond Unicode.
     except (ValueError, OverflowError) as error:
         line = loader.line + 1 if loader else 1
-        raise OptionError(f"{path}:{line}: this is not YAML: {error}.") from error
+        raise OptionError(f"{path}:{line}: invalid YAML: {error}.") from error
 
 
 def _collect_lines(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Path) -> None:
@@ -201,7 +201,7 @@ def _collect_lines(node: yaml.Node, key: _Key, lines: dict[_Key, int], path: Pat
 
 
 def _check_scalars(node: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None:
-    """Refuses values that their YAML type does not have, such as a date in month 13."""
+    """Refuses values that are invalid for their YAML type, such as a date in month 13."""
     if isinstance(node, yaml.CollectionNode):
         for item in node.value:
             for child in item if isinstance(item, tuple) else (item,):
@@ -209,7 +209,7 @@ def _check_scalars(node: yaml.Node, loader: yaml.SafeLoader, path: Path) -> None
         return
     try:
         loader.construct_object(node)
-    # PyYAML does not catch what Python raises for them.
+    # PyYAML does not catch Python's exceptions for them.
     except (ValueError, LookupError, AttributeError, ArithmeticError) as error:
         kind = node.tag.rpartition(":")[2]
         raise OptionError(
@@ -239,11 +239,11 @@ def _describe(error: pydantic.ValidationError, path: Path, lines: Mapping[_Key, 
 
 
 def _advice(key: _Key) -> str:
-    """Which keys there are instead of an unknown one: ``"Did you mean 'init'?"``."""
+    """Suggests keys instead of an unknown one: ``"Did you mean 'init'?"``."""
     schema: type[pydantic.BaseModel] = _FileSchema if len(key) == 1 else _TokenSchema
     known = list(schema.model_fields)
     similar = difflib.get_close_matches(str(key[-1]), known, n=1)
-    return f"Did you mean '{similar[0]}'?" if similar else f"There are {', '.join(known)}."
+    return f"Did you mean '{similar[0]}'?" if similar else f"Known keys: {', '.join(known)}."
 
 
 def _requests(schema: _FileSchema, path: Path, lines: Mapping[_Key, int]) -> Iterator[TokenRequest]:
@@ -270,7 +270,7 @@ def _refuse_duplicates(requests: tuple[TokenRequest, ...]) -> None:
         first = seen.setdefault(request.token, request)
         if first is request:
             continue
-        # Two names may share a token, as padding and end often do.
+        # Two named roles may share a token, as padding and end of sequence often do.
         are_named = first.role.is_named and request.role.is_named
         if not are_named or len({first.init, request.init} - {None}) > 1:
             raise OptionError(

@@ -1,4 +1,4 @@
-"""Loads an edited tokenizer and checks that it does what was planned."""
+"""Loads an edited tokenizer and checks that it behaves as planned."""
 
 import tempfile
 from pathlib import Path
@@ -9,7 +9,7 @@ from forgather_convert.vocabulary.change import Action, VocabularyChange
 from forgather_convert.vocabulary.requests import Role
 from forgather_convert.vocabulary.tokenizer_view import TokenizerView
 
-#: Texts that must be split as before: words, numbers, spaces, other scripts, code.
+#: Texts that must be tokenized as before: words, numbers, spaces, other scripts, code.
 _SAMPLES = (
     "The quick brown fox jumps over 12 lazy dogs.",
     "  two  spaces\tand\ttabs\n\nlines",
@@ -24,7 +24,7 @@ def verify_tokenizer(
     """Loads the tokenizer with its edited files, without touching the source.
 
     Raises:
-        ConverterError: It does not load, or gives other ids than planned.
+        ConverterError: It does not load, or produces other ids than planned.
     """
     if not change.writes:
         return
@@ -39,7 +39,7 @@ def verify_tokenizer(
             after = TokenizerView.load(Path(temporary), hf_config)
         except Exception as error:
             raise ConverterError(
-                f"The tokenizer in {directory} does not load any more with the new tokens "
+                f"The tokenizer in {directory} no longer loads with the new tokens "
                 f"({type(error).__name__}: {error}). Please report this."
             ) from error
     _compare(directory, before, after, change)
@@ -51,25 +51,25 @@ def _compare(
     for token in change.tokens:
         if token.action is Action.KEPT:
             continue
-        # A piece of the vocabulary stays what it was: one that texts may be split into.
+        # A piece of the vocabulary remains one that texts may be split into.
         is_piece = token.role is Role.REGULAR and token.action is Action.REUSED
         subwords = (token.token_id,) if is_piece else after.subwords(token.token)
         if after.id_of(token.token) != token.token_id or subwords != (token.token_id,):
             raise ConverterError(
-                f"The tokenizer in {directory} cannot take the token '{token.token}': it should "
-                f"become the id {token.token_id}, but becomes {list(subwords)}. "
-                "Leave it out of the token file."
+                f"The token '{token.token}' cannot be added to the tokenizer in {directory}: it "
+                f"should get the id {token.token_id}, but is split into {list(subwords)}. "
+                "Remove it from the token file."
             )
         if token.role.is_named and after.named(token.role) != token.token:
             raise ConverterError(
-                f"The tokenizer in {directory} cannot take '{token.token}' as its "
-                f"{token.role.value}; it stays {after.named(token.role)!r}."
+                f"'{token.token}' cannot become the {token.role.value} of the tokenizer in "
+                f"{directory}; that remains {after.named(token.role)!r}."
             )
     changed = [token.token for token in change.tokens if token.action is not Action.KEPT]
     for sample in _SAMPLES:
         is_old = not any(token in sample for token in changed)
         if is_old and before.subwords(sample) != after.subwords(sample):
             raise ConverterError(
-                f"With the new tokens the tokenizer in {directory} would split old text "
+                f"With the new tokens, the tokenizer in {directory} would split existing text "
                 f"differently: {sample!r}. Please report this."
             )

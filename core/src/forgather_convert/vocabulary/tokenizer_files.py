@@ -1,8 +1,7 @@
-"""Edits tokenizer files instead of writing them anew.
+"""Edits tokenizer files instead of rewriting them.
 
-transformers 5 writes tokenizers that version 4 cannot read, and both versions drop what they
-do not know. An edit keeps everything else, and a file that need not change keeps its
-bytes.
+transformers 5 writes tokenizers that version 4 cannot read, and both versions drop fields that
+they do not know. An edit keeps everything else, and a file that need not change keeps its bytes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,7 +17,7 @@ from forgather_convert.vocabulary.requests import Role
 
 TOKENIZER_FILE = "tokenizer.json"
 ADDED_TOKENS_FILE = "added_tokens.json"
-#: Where the lists of unnamed special tokens are: transformers 4's key, and version 5's.
+#: The keys of the lists of unnamed special tokens, in transformers 4 and 5.
 _SPECIAL_LISTS = ("additional_special_tokens", "extra_special_tokens")
 
 
@@ -35,7 +34,7 @@ class AddedToken:
         return self.role is not Role.REGULAR
 
     def flags(self) -> dict[str, Any]:
-        """How it is matched: as it is, anywhere, before any normalisation."""
+        """The flags of its matching: verbatim, anywhere, before any normalization."""
         return {
             "content": self.content,
             "single_word": False,
@@ -47,10 +46,10 @@ class AddedToken:
 
 
 def num_ids_in_file(directory: Path) -> int | None:
-    """How many ids ``tokenizer.json`` gives, gaps included; ``None`` if it does not tell.
+    """The number of ids in ``tokenizer.json``, gaps included; ``None`` if it is unknown.
 
-    Little depends on it, a message and the rows that a mean is over: the file may be one that
-    this code does not know.
+    Only a message and the rows averaged for a mean depend on it, since the file may have a format
+    that this code does not know.
     """
     try:
         content = _read(directory, TOKENIZER_FILE) or {}
@@ -73,11 +72,11 @@ def edited_tokenizer_files(
     """The files of a tokenizer that change.
 
     Args:
-        directory: Where the tokenizer is.
-        added: The new tokens, and old ones that become special.
-        named: The named roles that change, and their tokens.
-        replaced: For every BOS or EOS that is replaced, the new token and its id; where
-            texts got the old one, they get the new one.
+        directory: The directory of the tokenizer.
+        added: The new tokens, and existing ones that become special.
+        named: The named roles that change, with their tokens.
+        replaced: For every BOS or EOS token that is replaced, the new token and its id; texts get
+            the new one instead of the old one.
         known: Ids and flags of the tokens that were added before.
     """
     added = tuple(added)
@@ -130,7 +129,7 @@ def _edit_tokenizer(
 
 
 def _is_piece(content: Mapping[str, Any], token: str) -> bool:
-    """Whether a token is in the vocabulary that texts are split into."""
+    """Whether a token is in the vocabulary of pieces that texts are split into."""
     vocabulary = content.get("model", {}).get("vocab", ())
     if isinstance(vocabulary, Mapping):
         return token in vocabulary
@@ -138,7 +137,7 @@ def _is_piece(content: Mapping[str, Any], token: str) -> bool:
 
 
 def _edit_template(processor: Any, replaced: Mapping[str, tuple[str, int]]) -> Any:
-    """Exchanges tokens in the templates that put them around a text."""
+    """Replaces tokens in the templates that put them around a text."""
     if isinstance(processor, list):
         return [_edit_template(item, replaced) for item in processor]
     if not isinstance(processor, dict):
@@ -165,8 +164,8 @@ def _with_decoder(
 ) -> dict[str, Any]:
     """A tokenizer config with a list of its added tokens.
 
-    With the list transformers does not read ``special_tokens_map.json`` and
-    ``added_tokens.json`` any more; what they say has to be here.
+    With the list, transformers no longer reads ``special_tokens_map.json`` and
+    ``added_tokens.json``; their content must be here.
     """
     texts = {
         name: [_text(item) for item in value] if isinstance(value, list) else _text(value)

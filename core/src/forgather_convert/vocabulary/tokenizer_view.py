@@ -1,4 +1,4 @@
-"""A tokenizer as transformers loads it: what is in its vocabulary, and what would be next."""
+"""A tokenizer as transformers loads it: its vocabulary, and the ids that new tokens would get."""
 
 import copy
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ class TokenizerView:
     """Answers questions about a directory's tokenizer.
 
     Args:
-        tokenizer: What ``AutoTokenizer`` gave for the directory.
+        tokenizer: The directory's tokenizer, loaded by ``AutoTokenizer``.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -29,7 +29,7 @@ class TokenizerView:
 
     @property
     def size(self) -> int:
-        """How many ids the tokenizer can give, gaps included."""
+        """The number of ids that the tokenizer can produce, gaps included."""
         return max(self._ids.values(), default=-1) + 1
 
     @property
@@ -41,16 +41,16 @@ class TokenizerView:
         return {token_id: token for token, token_id in self._ids.items()}
 
     def id_of(self, token: str) -> int | None:
-        """The id of a token that exists as such."""
+        """The id of a token, if it exists."""
         return self._ids.get(token)
 
     def named(self, role: Role) -> str | None:
-        """The token that has a named role."""
+        """The token of a named role."""
         token = getattr(self._tokenizer, role.value, None)
         return None if token is None else str(token)
 
     def is_special(self, token: str) -> bool:
-        """Whether a token is never split, and left out of decoded text on demand."""
+        """Whether a token is never split and can be skipped in decoded text."""
         return token in self._tokenizer.all_special_tokens or any(
             added.special and added.content == token
             for added in self._tokenizer.added_tokens_decoder.values()
@@ -64,7 +64,7 @@ class TokenizerView:
         }
 
     def subwords(self, text: str) -> tuple[int, ...]:
-        """The ids that a text is split into today, without special tokens around it."""
+        """The ids that a text is split into now, without special tokens around it."""
         ids = self._tokenizer(text, add_special_tokens=False)["input_ids"]
         return tuple(int(token) for token in ids)
 
