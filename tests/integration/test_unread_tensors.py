@@ -2,6 +2,7 @@
 
 import json
 import logging
+import lzma
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from forgather_convert import (
     plan,
 )
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.original_weights import MAX_STORED_BYTES
 from forgather_convert.planning import layout
 from forgather_convert.tensors.expressions import Stored
 from forgather_convert.testing import TINY_DECODER
@@ -113,7 +115,7 @@ def test_causal_masks_come_back(shards: int, tmp_path: Path) -> None:
 def with_predictor(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights that are too large for the provenance, and a mask that is not."""
     generator = torch.Generator().manual_seed(1)
-    predictor = torch.randn(64, 512, generator=generator).bfloat16()
+    predictor = torch.randn(64, 1024, generator=generator).bfloat16()
     mask = torch.ones(1, 1, 64, 64, dtype=torch.bool).tril()
     return {
         **state,
@@ -318,3 +320,21 @@ def test_a_layer_that_looks_like_the_models_is_carried_all_the_same(
     assert load_file(tmp_path / "fg" / CARRIED).keys() == {norm}
     to_hugging_face(tmp_path / "fg")
     assert differences(source, tmp_path / "back") == []
+
+
+def test_no_layer_is_compressed_to_see_whether_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes minutes for one of common size; what is kept is small."""
+    source = source_with(tmp_path / "hf", TINY_DECODER, with_predictor)
+    sizes: list[int] = []
+    compress = lzma.compress
+
+    def note(data: bytes, container: int) -> bytes:
+        packed = compress(data, container)
+        sizes.append(len(data) if len(packed) > MAX_STORED_BYTES else 0)
+        return packed
+
+    monkeypatch.setattr(lzma, "compress", note)
+    to_forgather(source, logit_check=False)
+    assert 0 < max(sizes) <= 4 * MAX_STORED_BYTES

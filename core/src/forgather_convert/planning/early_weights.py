@@ -17,7 +17,8 @@ from forgather_convert.source.detection import Direction
 from forgather_convert.source.legacy import normalize_tensors, second_names_of
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
 from forgather_convert.tensors.expressions import Expression, stored
-from forgather_convert.tensors.names import RECOMPUTED, compile_pattern
+from forgather_convert.tensors.names import RECOMPUTED
+from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
@@ -119,27 +120,13 @@ class _Named:
 
 def _named(refs: Mapping[str, TensorRef], mapping: WeightMapping) -> _Named | None:
     """Renames tensors; ``None`` where one is not only renamed, or two get the same name."""
-    rename = mapping.renamer()
-    rules = [(rule, source) for rule in mapping.rules for source in rule.sources]
-    bases = {source.partition(".")[0] for _, source in rules}
-    computed = [compile_pattern(source) for rule, source in rules if rule.operations]
-    tensors: dict[str, Expression] = {}
-    others: dict[str, Expression] = {}
-    for name, ref in refs.items():
-        new_name = rename(name)
-        if new_name is None:
-            # A checkpoint of the base model has names without the prefix.
-            names = [name, *(f"{base}.{name}" for base in bases)]
-            if any(pattern.fullmatch(each) for pattern in computed for each in names):
-                return None
-            new_name = next(filter(None, map(rename, names)), None)
-        if new_name is None:
-            others[name] = stored(ref)
-        elif new_name in tensors:
-            return None
-        else:
-            tensors[new_name] = stored(ref)
-    return _Named(tensors, others)
+    places = find_places(refs, mapping)
+    if places.computed or len({*places.renamed.values()}) < len(places.renamed):
+        return None
+    return _Named(
+        {new_name: stored(refs[name]) for name, new_name in places.renamed.items()},
+        {name: stored(refs[name]) for name in places.unplaced},
+    )
 
 
 def _other_names(original: OriginalWeights | None, known: Collection[str]) -> dict[str, str]:
