@@ -14,7 +14,12 @@ from forgather_convert.conversion.conversion import (
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.logit_check.device import check_device
 from forgather_convert.logit_check.generation import generate
-from forgather_convert.logit_check.logits import CheckedModel, LogitComparison, check_logits
+from forgather_convert.logit_check.logits import (
+    CheckedModel,
+    CheckSettings,
+    LogitComparison,
+    check_logits,
+)
 from forgather_convert.models.opening import ModelRequest, open_model
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
@@ -129,6 +134,7 @@ class _PlannedModelConversion(PlannedConversion):
                 code=source.code_owner,
                 is_own_code=source.is_own_code,
                 notes=notes,
+                weights=planned.source_state,
             ),
             CheckedModel(
                 name="result",
@@ -137,15 +143,16 @@ class _PlannedModelConversion(PlannedConversion):
                 hf_config=destination.config_object,
                 code=destination.code_owner,
             ),
-            mapping=destination.mapping,
-            weights=planned.source_state,
-            vocabulary=planned.plan.vocabulary,
-            prompt=options.prompt,
-            dtype=planned.plan.dtype,
-            device=options.device,
-            cast_from=self._cast_from,
-            tolerance=options.logit_tolerance,
-            progress=progress,
+            CheckSettings(
+                dtype=planned.plan.dtype,
+                prompt=options.prompt,
+                device=options.device,
+                mapping=destination.mapping,
+                cast_from=self._cast_from,
+                tolerance=options.logit_tolerance,
+            ),
+            planned.plan.vocabulary,
+            progress,
         )
 
     @property
