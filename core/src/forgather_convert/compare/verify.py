@@ -11,7 +11,7 @@ from forgather_convert.compare.tokenizers import compare_tokenizers
 from forgather_convert.errors import ValidationError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.logit_check.device import check_device
-from forgather_convert.logit_check.logits import LogitComparison, compare_logits
+from forgather_convert.logit_check.logits import CheckSettings, LogitComparison, compare_logits
 from forgather_convert.models.opening import ModelRequest
 from forgather_convert.models.reference import rope_fields_of
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
@@ -169,12 +169,12 @@ def _compare_logits(
         comparison = compare_logits(
             a.checked("model A"),
             b.checked("model B"),
-            mapping=mapping,
-            weights=a.state,
-            tokens=None,
-            prompt=options.prompt,
-            dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
-            device=options.device,
+            CheckSettings(
+                dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
+                prompt=options.prompt,
+                device=options.device,
+                mapping=mapping,
+            ),
             progress=progress,
         )
     except ValidationError as error:

@@ -40,14 +40,12 @@ from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.expressions import leaves, stored
 from forgather_convert.tensors.matching import refuse_quantized
 from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
+from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
 
 Value = TypeVar("Value")
-
-#: What checkpoints of a base model leave out in front of their names.
-_BASE = "model."
 
 
 @dataclass
@@ -299,13 +297,8 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     tensors = found.tensors
     if found.is_forgather:
         mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
-    patterns = mapping.source_patterns
     unmapped = [
-        name
-        for name in tensors
-        if not re.search(RECOMPUTED, name)
-        and name not in patterns
-        and f"{_BASE}{name}" not in patterns
+        name for name in find_places(tensors, mapping).unplaced if not re.search(RECOMPUTED, name)
     ]
     if not unmapped:
         return ()

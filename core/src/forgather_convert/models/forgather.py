@@ -241,10 +241,6 @@ class ForgatherTarget(TargetModel):
     original_config_text: str
     options: Mapping[str, Any]
 
-    @property
-    def is_loaded_strictly(self) -> bool:
-        return True
-
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
         provenance = Provenance(
