@@ -1,4 +1,4 @@
-"""The base class of converters: the standard decoder."""
+"""The base class of converters, which implements the standard decoder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,8 +33,8 @@ STANDARD_HYPERPARAMETERS: tuple[str, ...] = (
     "pad_token_id",
 )
 
-#: What only some families have, and the value that means its absence. A family that
-#: has one lists it in ``hyperparameters``; for another, any other value is refused.
+#: Fields that only some families have, with the value that means absence. A family that has one
+#: lists it in ``hyperparameters``; for other families, any other value is refused.
 OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
     "attention_bias": False,
     "mlp_bias": False,
@@ -44,7 +44,7 @@ OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
 
 _LONGEST = "max_position_embeddings"
 
-#: Fields of a Forgather config that mean nothing in a Hugging Face one.
+#: Fields of a Forgather config that have no meaning in a Hugging Face one.
 FORGATHER_FIELDS: tuple[str, ...] = (
     "architectures",
     "auto_map",
@@ -66,21 +66,21 @@ class HFConverter:
 
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
-        aliases: Further model types of the same architecture, whose directories it converts, too.
-            Each is registered as the family's own is, and keeps its name in both directions.
-        weight_mapping: The names of the weights, Hugging Face to Forgather.
-        field_names: Config fields that have another name in the Forgather config, as
+        aliases: Other model types of the same architecture that it also converts. Each is
+            registered like the family's own type, and is kept in both directions.
+        weight_mapping: The mapping of weight names, Hugging Face to Forgather.
+        field_names: The Forgather names of config fields that have another name there, such as
             ``{"layer_norm_eps": "rms_norm_eps"}``.
-        tiny_configs: Config fields of tiny models, by a name for each, for tests of the family.
+        tiny_configs: Config fields of tiny models for tests of the family, each with a name.
         hyperparameters: The config fields that the family's model needs, by their
-            Hugging Face names. RoPE's are handled apart.
+            Hugging Face names. RoPE's are handled separately.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
-            that the family's architecture gives them, as ``{"attention_bias": True}``.
-        components: The components of the dynamic model that are not standard, by role, or by
-            role and kind of layer.
+            that the family's architecture implies, such as ``{"attention_bias": True}``.
+        components: The dynamic model's non-standard components, by role, or by role and kind of
+            layer.
         component_paths: Directories with source files of components that core does not have.
-        tokenizer_class: The class of tokenizers whose files do not name one. transformers
-            takes it from the ``model_type``, which a dynamic model has another of.
+        tokenizer_class: The class of tokenizers whose files do not name one. transformers derives
+            it from the ``model_type``, which is another one for a dynamic model.
         has_rope: Whether the family has rotary embeddings.
     """
 
@@ -152,9 +152,9 @@ class HFConverter:
         }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
-        """The fields that only the Forgather config has, for a config of either side.
+        """The fields that only the Forgather config has, for a config of either kind.
 
-        A family overrides it where they follow from others, as the kind of each layer does.
+        A family overrides this if they depend on other fields, like the kind of each layer.
         """
         return self.fixed_hyperparameters
 

@@ -1,7 +1,7 @@
-"""Extensions of the tool, and the plugin managers that hold them.
+"""Extensions of the tool, and their plugin managers.
 
-Every conversion has a manager of its own: the base converter, one family and the installed
-extensions are registered on it, and no other family can answer.
+Every conversion has its own manager, on which the base converter, one family and the installed
+extensions are registered, so that no other family can answer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Extension:
-    """An extension that was loaded.
+    """A loaded extension.
 
     Attributes:
-        name: What it is called, for messages: its distribution with the version.
+        name: Its name in messages: its distribution and version.
         plugin: The module or object whose functions are marked with ``hookimpl``.
     """
 
@@ -40,7 +40,7 @@ class Extension:
 
 
 class _CoreFormat:
-    """One of core's formats of weights, which answers ``open_weights`` as an extension does."""
+    """One of core's weights formats, which implements ``open_weights`` like an extension."""
 
     def __init__(self, open_format: OpenWeights) -> None:
         self._open = open_format
@@ -50,7 +50,7 @@ class _CoreFormat:
         return self._open(directory)
 
 
-#: In the order in which they are registered: pluggy asks the last first.
+#: In the order of registration: pluggy calls the last one first.
 CORE_FORMATS: Mapping[str, Any] = {
     name: _CoreFormat(open_format) for name, open_format in FORMATS.items()
 }
@@ -59,10 +59,10 @@ CORE_FORMATS: Mapping[str, Any] = {
 def plugin_manager(
     parts: Mapping[str, Any], extensions: Iterable[Extension]
 ) -> pluggy.PluginManager:
-    """A manager with parts of core or of a family, and extensions that are asked before them.
+    """A manager with parts of core or of a family, and extensions, which are called first.
 
     Raises:
-        ConverterError: An extension does not fit the hooks.
+        ConverterError: An extension does not match the hooks' specifications.
     """
     manager = pluggy.PluginManager(PROJECT_NAME)
     manager.add_hookspecs(ConverterHooks)
@@ -76,17 +76,17 @@ def plugin_manager(
         except (pluggy.PluginValidationError, ValueError) as error:
             problem = " ".join(str(error).split())
             raise ConverterError(
-                f"The extension {extension.name} does not fit the hooks: {problem}. Upgrade it, or "
-                "use --no-plugins."
+                f"The extension {extension.name} does not match the hooks' specifications: "
+                f"{problem}. Upgrade it, or use --no-plugins."
             ) from error
     return manager
 
 
 class ExtensionCalls:
-    """The hooks that extensions and core's own parts answer side by side.
+    """The hooks that both extensions and parts of core implement.
 
     Args:
-        parts: Core's parts, by a name for each.
+        parts: The parts of core, each with a name.
         extensions: The extensions.
     """
 
@@ -94,7 +94,7 @@ class ExtensionCalls:
         self._manager = plugin_manager(parts, extensions)
 
     def open_weights(self, directory: Path) -> "Checkpoint | None":
-        """The weights of a directory in any format that is known; ``None`` if there are none."""
+        """The weights of a directory in any known format; ``None`` if there are none."""
         found: Checkpoint | None = self._call("open_weights", directory=directory)
         return found
 
@@ -103,7 +103,7 @@ class ExtensionCalls:
         self._call("forgather_commands", group=group)
 
     def conversion_finished(self, result: Any) -> None:
-        """Tells of a conversion."""
+        """Announces that a conversion is finished."""
         self._call("conversion_finished", result=result)
 
     def _call(self, name: str, **arguments: Any) -> Any:

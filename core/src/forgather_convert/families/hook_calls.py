@@ -1,7 +1,7 @@
 """Calls of one converter's hooks.
 
-Every conversion has a plugin manager of its own, on which the base converter and one
-family are registered: no other family can answer.
+Every conversion has its own plugin manager, on which the base converter and one family are
+registered, so that no other family can answer.
 """
 
 import inspect
@@ -21,7 +21,7 @@ from forgather_convert.tensors.weight_mapping import WeightMapping
 
 
 class _Implementations:
-    """The hooks of a converter, in the form that every version of pluggy calls alike.
+    """The hooks of a converter, in a form that all versions of pluggy call in the same way.
 
     pluggy before 1.7 does not pass arguments that have a default in the implementation,
     and a converter's methods may have defaults or fewer arguments than the hook.
@@ -88,11 +88,11 @@ HOOK_NAMES = tuple(name for name in vars(ConverterHooks) if not name.startswith(
 
 
 class FamilyHooks:
-    """The hooks of one converter, typed and with errors that name the converter.
+    """Typed calls of one converter's hooks, with errors that name the converter.
 
     Args:
         converter: The converter.
-        origin: Where it comes from, for messages.
+        origin: Its origin, for messages.
         extensions: The extensions that may wrap its hooks.
     """
 
@@ -108,7 +108,7 @@ class FamilyHooks:
             for name in HOOK_NAMES
             if getattr(type(converter), name) is not getattr(HFConverter, name)
         }
-        # The last registered is called first, and wraps the others.
+        # The last one registered is called first and wraps the others.
         self._manager = plugin_manager(
             {"base": _Implementations(inherited), "family": _Implementations(own)}, extensions
         )
@@ -127,7 +127,7 @@ class FamilyHooks:
         return self.converter.has_rope
 
     def weight_mapping(self, direction: str = "to_forgather") -> WeightMapping:
-        """The mapping of Hugging Face names to Forgather names, or as the direction says."""
+        """The mapping of Hugging Face names to Forgather names, or its inverse."""
         mapping = self._call("get_weight_mapping", direction=direction)
         return WeightMapping.from_dict(mapping, self.name)
 
@@ -136,7 +136,7 @@ class FamilyHooks:
         return tuple(self._call("get_hyperparameters"))
 
     def field_names(self) -> Mapping[str, str]:
-        """Config fields that have another name in the Forgather config, and that name."""
+        """The Forgather names of config fields that have another name there."""
         return dict(self._call("get_field_names"))
 
     def tokenizer_class(self) -> str | None:
@@ -149,7 +149,7 @@ class FamilyHooks:
         return dict(self._call("get_rope_fields", rope=rope))
 
     def tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
-        """Config fields of tiny models of the family, by a name for each."""
+        """Config fields of tiny models of the family, each with a name."""
         return dict(self._call("get_tiny_configs"))
 
     def project(self, src_config: SourceConfig, max_length: int | None) -> Project:
@@ -168,8 +168,8 @@ class FamilyHooks:
             return Project(**answer)
         except TypeError as error:
             raise ConverterError(
-                f"{self.name} gives a project config that is not one: {error}. It must be a "
-                "Project, or a dictionary with the arguments of one."
+                f"{self.name} returns an invalid project config: {error}. It must be a Project, or "
+                "a dictionary with the arguments of one."
             ) from error
 
     def hf_config(self, src_config: SourceConfig, max_length: int | None) -> Any:
@@ -190,7 +190,7 @@ class FamilyHooks:
 
     @property
     def display_name(self) -> str:
-        """The family's name in messages, as ``"Llama"``."""
+        """The family's name in messages, such as ``"Llama"``."""
         name = str(self.hf_model_class().__name__)
         return name.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
 

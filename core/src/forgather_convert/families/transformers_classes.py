@@ -1,10 +1,10 @@
-"""What the installed transformers has registered for a model type."""
+"""Looks up what the installed transformers has registered for a model type."""
 
 from typing import Any
 
 
 def registered_classes(model_type: str) -> tuple[Any, Any] | None:
-    """The config and causal LM class that transformers has for a type; ``None`` if it has none."""
+    """transformers' config and causal LM classes for a type; ``None`` if it has none."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
