@@ -17,6 +17,7 @@ from pathlib import Path
 
 import conversions
 import model_speed
+import planning
 import start_up
 from real_models import LARGE, SHAPES, num_bytes, write_model
 
@@ -29,12 +30,15 @@ _FEW_LAYERS = 2
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
-        "--sizes", nargs="+", choices=sorted(SHAPES), default=sorted(SHAPES), help="which models"
+        "--sizes", nargs="*", choices=sorted(SHAPES), default=sorted(SHAPES), help="which models"
     )
     parser.add_argument("--rounds", type=int, default=3, help="how often each is run")
     parser.add_argument("--directory", type=Path, help="on which disk; default: the system's")
     parser.add_argument(
         "--large-file", action="store_true", help="convert a model of 26 GB in one file, too"
+    )
+    parser.add_argument(
+        "--planning", action="store_true", help="plan DeepSeek-V3 in several sizes, too"
     )
     options = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore")
@@ -50,6 +54,9 @@ def main() -> None:
                 continue
             _measure_conversions(size, root / size, options.rounds)
         _measure_models(root / "few-layers", options.rounds)
+        if options.planning:
+            table = planning.rows(root / "planning", options.rounds)
+            _print_table("Planning by the number of tensors", planning.TITLES, table)
         if options.large_file:
             _measure_large_file(root / "large-file")
 

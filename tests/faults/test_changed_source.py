@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from forgather_convert import ConvertOptions, SourceError, api, convert
+from forgather_convert.conversion import model
 from support.directories import snapshot
 from support.fault_selection import IS_COMPLETE, kinds_of
 from support.faults import Conversions, Fault, planned_command
@@ -114,14 +115,14 @@ def test_source_that_changes_during_the_check_is_refused(
     models: dict[str, Path], tmp_path: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = shutil.copytree(models["hf"], tmp_path / "source")
-    check = api.check_logits
+    check = model.check_logits
 
     def check_and_change(*arguments: Any, **options: Any) -> Any:
         result = check(*arguments, **options)
         _set_time(source / _WEIGHTS)
         return result
 
-    monkeypatch.setattr(api, "check_logits", check_and_change)
+    monkeypatch.setattr(model, "check_logits", check_and_change)
     with pytest.raises(SourceError, match=f"{_WEIGHTS} has changed while it was converted"):
         convert(source, destination)
     assert list(destination.parent.iterdir()) == []

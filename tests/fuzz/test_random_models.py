@@ -52,7 +52,7 @@ _VALUES: Mapping[str, st.SearchStrategy[Any]] = {
 def architectures(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A family, and a config for it."""
     family = draw(st.sampled_from(families()))
-    tiny = resolve_converter(family).converter.tiny_configs
+    tiny = resolve_converter(family).converter.get_tiny_configs()
     config = dict(tiny[draw(st.sampled_from(sorted(tiny)))])
     config["vocab_size"] = draw(st.integers(12, 90))
     for name in sorted(config.keys() & _VALUES.keys()):

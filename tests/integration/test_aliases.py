@@ -11,13 +11,13 @@ from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import registered_classes
 from forgather_convert.reporting.certificate import describe_certificate
-from forgather_convert_gpt2 import GPT2Converter
-from forgather_convert_llama import LlamaConverter
+from forgather_convert_gpt.gpt2 import GPT2
+from forgather_convert_llama.llama import Llama
 from support.converting import read_config
 from support.directories import differences
 from support.workspace import plugins, project
 
-CONVERTERS = {"gpt2": GPT2Converter, "llama": LlamaConverter}
+CONVERTERS = {"gpt2": GPT2, "llama": Llama}
 
 
 def declared() -> Iterator[tuple[str, type[HFConverter]]]:

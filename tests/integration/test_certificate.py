@@ -22,7 +22,7 @@ from forgather_convert.logit_check.positions import Limit
 from forgather_convert.models.loading import load_model
 from forgather_convert.reporting.certificate import describe_certificate, is_verified
 from forgather_convert.tensors.parameters import ModelParameters
-from forgather_convert_llama import LlamaConverter
+from forgather_convert_llama.llama import Llama
 from support.command import run_convert
 from support.converting import edit_config, read_config
 from support.directories import differences
@@ -97,7 +97,7 @@ def test_a_type_without_a_causal_model_has_no_reference(tmp_path: Path) -> None:
 def test_a_borrowed_reference_is_named(tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", LLAMA)
     edit_config(source, model_type="unheard_of")
-    converter = type("Unheard", (LlamaConverter,), {"model_type": "unheard_of"})()
+    converter = type("Unheard", (Llama,), {"model_type": "unheard_of"})()
     there = convert(source, tmp_path / "fg", converter=converter)
     back = convert(tmp_path / "fg", tmp_path / "back", converter=converter)
     borrowed = (
@@ -115,11 +115,11 @@ def test_a_borrowed_reference_is_named(tmp_path: Path) -> None:
 
 _ALIAS = """
 from forgather.ml.model_conversion import register_converter
-from forgather_convert_llama import LlamaConverter
+from forgather_convert_llama.llama import Llama
 
 
 @register_converter("llama")
-class Converter(LlamaConverter):
+class Converter(Llama):
     aliases = ("my_llama", "mistral")
 """
 

@@ -53,7 +53,7 @@ def closing_line(result: Path, family: str, source: Path) -> str:
     version = importlib.metadata.version(f"forgather-convert-{family}")
     return (
         f"Wrote {len(sizes)} files, {describe_size(sum(sizes))}, in N s, with "
-        f"{family.title()}Converter (forgather-convert-{family} {version}), from the weights in "
+        f"{family.title()} (forgather-convert-{family} {version}), from the weights in "
         f"{source}. Verified on 5 runs over 51 positions: logits bit-identical to the source's. "
         "Configs agree."
     )
@@ -305,7 +305,7 @@ def test_narrow_terminal_breaks_lines_between_words(source: Path, tmp_path: Path
     target = tmp_path / "a-name-that-is-longer-than-a-line-of-the-terminal"
     found = screen(on_terminal("convert", "--dtype", "float16", source, target, COLUMNS="48"))
     text = " ".join(" ".join(found).split())
-    for name in (str(target), str(source), "forgather-convert-llama", "LlamaConverter", "float16"):
+    for name in (str(target), str(source), "forgather-convert-llama", "Llama (", "float16"):
         assert name in text
     assert all(len(line) <= 48 or str(tmp_path) in line for line in found)
 
@@ -426,7 +426,7 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
     assert content["configs"]["equal"] is True
     assert content["configs"]["fields"] > 20
     assert content["version"] == importlib.metadata.version("forgather-convert")
-    assert content["converter"].startswith("LlamaConverter (forgather-convert-llama ")
+    assert content["converter"].startswith("Llama (forgather-convert-llama ")
     assert content["checkpoint"] == str(source)
     assert list(content["seconds"]) == ["read", "plan", "write", "check", "commit"]
     assert [content[name] for name in ("error", "hashes", "generation", "vocabulary")] == [None] * 4

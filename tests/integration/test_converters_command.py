@@ -138,7 +138,7 @@ def test_no_large_library_is_imported(arguments: list[str]) -> None:
 
 def test_show() -> None:
     content = json.loads(forgather("converters", "show", "qwen3", "--json").stdout)
-    assert content["converter_class"] == "forgather_convert_qwen3:Qwen3Converter"
+    assert content["converter_class"] == "forgather_convert_qwen3.qwen3:Qwen3"
     assert content["hf_model_class"].endswith(":Qwen3ForCausalLM")
     assert content["hf_config_class"].endswith(":Qwen3Config")
     assert content["components"]["attention"] == "qk_norm_attention:QKNormAttention"

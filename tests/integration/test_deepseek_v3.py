@@ -9,7 +9,7 @@ from forgather_convert import ConvertOptions, convert
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.models import read_json, read_weights, write_json, write_model
-from forgather_convert_deepseek_v3 import DeepseekV3Converter
+from forgather_convert_deepseek.deepseek_v3 import DeepseekV3
 from support.models import write_weights
 from support.quantized_models import quantized
 from support.round_trips import assert_equal_tensors
@@ -44,8 +44,8 @@ BLOCK = (16, 16)
 
 def write_published(directory: Path) -> dict[str, torch.Tensor]:
     """Writes the model, in bfloat16, and gives its tensors."""
-    converter = DeepseekV3Converter()
-    fields = {**converter.tiny_configs["plain"], "attention_bias": False}
+    converter = DeepseekV3()
+    fields = {**converter.get_tiny_configs()["plain"], "attention_bias": False}
     write_model(directory, FamilyHooks(converter, "test"), fields, "bfloat16")
     config = read_json(directory / "config.json")
     del config["rope_parameters"]
@@ -63,7 +63,7 @@ def write_published(directory: Path) -> dict[str, torch.Tensor]:
 
 def there_and_back(source: Path, options: ConvertOptions) -> Path:
     """With both logit checks."""
-    directory, converter = source.parent, DeepseekV3Converter()
+    directory, converter = source.parent, DeepseekV3()
     there = convert(source, directory / "fg", options, converter=converter)
     again = convert(directory / "fg", directory / "back", converter=converter)
     for result in (there, again):

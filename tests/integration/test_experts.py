@@ -12,22 +12,22 @@ from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.models import read_weights, write_model
 from forgather_convert.testing.running import load_forgather, padding_mask, prompt, unequal
-from forgather_convert_gpt_oss import GptOssConverter
-from forgather_convert_mixtral import MixtralConverter
-from forgather_convert_qwen3_moe import Qwen3MoeConverter
+from forgather_convert_gpt.gpt_oss import GptOss
+from forgather_convert_mistral.mixtral import Mixtral
+from forgather_convert_qwen3.qwen3_moe import Qwen3Moe
 
 try:
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 except ImportError:
     ALL_EXPERTS_FUNCTIONS = None
 
-CONVERTERS = (MixtralConverter, Qwen3MoeConverter, GptOssConverter)
+CONVERTERS = (Mixtral, Qwen3Moe, GptOss)
 WITH_ROUTER_LOGITS = CONVERTERS
 
 
 def a_model(directory: Path, converter_class: type[HFConverter], **fields: Any) -> ConvertedModel:
     """The last of a family's tiny models, in both formats."""
-    (*_, config) = converter_class.tiny_configs.values()
+    (*_, config) = converter_class().get_tiny_configs().values()
     family = Family(converter_class())
     return ConvertedModel.create(directory, family, {**config, **fields}, "float32")
 
@@ -137,8 +137,8 @@ def test_a_config_that_asks_for_router_logits_comes_back(
 @pytest.mark.skipif(ALL_EXPERTS_FUNCTIONS is None, reason="transformers 4 has one form")
 def test_weights_in_the_form_that_they_have_in_memory_are_refused(tmp_path: Path) -> None:
     """With what to do, which helps."""
-    family = Family(MixtralConverter())
-    source = write_model(tmp_path / "hf", family.hooks, MixtralConverter.tiny_configs["plain"])
+    family = Family(Mixtral())
+    source = write_model(tmp_path / "hf", family.hooks, Mixtral().get_tiny_configs()["plain"])
     family.load_hf(source).save_pretrained(tmp_path / "loaded", save_original_format=False)
     with pytest.raises(MappingError, match="save_original_format=False") as error:
         family.convert(tmp_path / "loaded", tmp_path / "fg")

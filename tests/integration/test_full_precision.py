@@ -17,8 +17,8 @@ from forgather_convert.models.targets import read_source
 from forgather_convert.source.detection import detect
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.running import load_forgather, logits, prompt
-from forgather_convert_deepseek_v3 import DeepseekV3Converter
-from forgather_convert_gpt_oss import GptOssConverter
+from forgather_convert_deepseek.deepseek_v3 import DeepseekV3
+from forgather_convert_gpt.gpt_oss import GptOss
 from support.models import TRANSFORMERS_MAJOR
 
 #: transformers 4 has them in the dtype of the model.
@@ -26,15 +26,15 @@ ROUTERS = {"router"} if TRANSFORMERS_MAJOR >= 5 else set()
 
 #: What stays in float32 on disk, by the last part of its name.
 _KEPT: dict[tuple[type[HFConverter], str], set[str]] = {
-    (DeepseekV3Converter, "bfloat16"): ROUTERS and {"gate", "e_score_correction_bias"},
-    (DeepseekV3Converter, "float16"): ROUTERS and {"gate", "e_score_correction_bias"},
-    (GptOssConverter, "bfloat16"): set(),
-    (GptOssConverter, "float16"): {"input_layernorm", "post_attention_layernorm", "norm"},
+    (DeepseekV3, "bfloat16"): ROUTERS and {"gate", "e_score_correction_bias"},
+    (DeepseekV3, "float16"): ROUTERS and {"gate", "e_score_correction_bias"},
+    (GptOss, "bfloat16"): set(),
+    (GptOss, "float16"): {"input_layernorm", "post_attention_layernorm", "norm"},
 }
 
 
 def made(directory: Path, converter_class: type[HFConverter]) -> ConvertedModel:
-    (*_, fields) = converter_class.tiny_configs.values()
+    (*_, fields) = converter_class().get_tiny_configs().values()
     return ConvertedModel.create(directory, Family(converter_class()), fields, "float32")
 
 
@@ -47,10 +47,10 @@ def dtypes(model: Any) -> dict[str, torch.dtype]:
 @pytest.mark.parametrize(
     ("converter_class", "dtype", "expected"),
     [
-        (GptOssConverter, torch.float16, {"layer_norm", "norm1", "norm2"}),
-        (GptOssConverter, torch.bfloat16, set()),
-        (DeepseekV3Converter, torch.float16, ROUTERS),
-        (DeepseekV3Converter, torch.bfloat16, ROUTERS),
+        (GptOss, torch.float16, {"layer_norm", "norm1", "norm2"}),
+        (GptOss, torch.bfloat16, set()),
+        (DeepseekV3, torch.float16, ROUTERS),
+        (DeepseekV3, torch.bfloat16, ROUTERS),
     ],
 )
 def test_the_same_parameters_stay_wide(
@@ -78,7 +78,7 @@ def stored_dtypes(directory: Path) -> dict[str, torch.dtype]:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("converter_class", [DeepseekV3Converter, GptOssConverter])
+@pytest.mark.parametrize("converter_class", [DeepseekV3, GptOss])
 def test_a_cast_keeps_what_transformers_keeps(
     converter_class: type[HFConverter], dtype: str, tmp_path: Path
 ) -> None:
@@ -131,7 +131,7 @@ def differing(converted: ConvertedModel) -> tuple[str, ...]:
 )
 def test_the_class_says_so_and_stays_known(modules: str, is_known: bool, tmp_path: Path) -> None:
     """Names of modules only, which differ by the version of transformers, and no expression."""
-    converted = made(tmp_path, GptOssConverter)
+    converted = made(tmp_path, GptOss)
     (path,) = converted.fg.glob("modeling_*.py")
     assert differing(converted) == ()
     line = re.compile(r"(?<=\n    _keep_in_fp32_modules = )\[.*\](?=\n)")

@@ -68,7 +68,7 @@ def test_hugging_face_model(hf: Path) -> None:
     assert (vocabulary.config, vocabulary.rows) == (160, 160)
     assert (vocabulary.tokens, vocabulary.highest_id) == (160, 159)
     assert found.converter is not None
-    assert found.converter.name == "Qwen3Converter"
+    assert found.converter.name == "Qwen3"
     sizes = {file.name: file.num_bytes for file in found.files}
     assert sizes == {path.name: path.stat().st_size for path in hf.iterdir()}
     assert {file.name for file in found.files if file.is_weights} == {

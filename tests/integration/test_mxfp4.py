@@ -17,7 +17,7 @@ from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, detect
 from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import Expression
-from forgather_convert_gpt_oss import GptOssConverter
+from forgather_convert_gpt.gpt_oss import GptOss
 from support.converting import read_config
 from support.models import TRANSFORMERS_MAJOR, write_weights
 from support.round_trips import assert_equal_tensors
@@ -137,7 +137,7 @@ def test_there_and_back(
 ) -> None:
     """With both logit checks; what comes back is the model that transformers dequantizes."""
     source, back = write_gpt_oss(tmp_path / "hf", gpt_oss_state()), tmp_path / "back"
-    converter = GptOssConverter()
+    converter = GptOss()
     options = ConvertOptions(dequantize=True, dtype=dtype)
     there = convert(source, tmp_path / "fg", options, converter=converter)
     again = convert(tmp_path / "fg", back, converter=converter)

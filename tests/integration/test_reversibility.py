@@ -20,9 +20,9 @@ from forgather_convert import (
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.testing import TINY_DECODER
 from forgather_convert.testing.models import write_model
-from forgather_convert_deepseek_v3 import DeepseekV3Converter
-from forgather_convert_llama import LlamaConverter
-from forgather_convert_phi3 import Phi3Converter
+from forgather_convert_deepseek.deepseek_v3 import DeepseekV3
+from forgather_convert_llama.llama import Llama
+from forgather_convert_phi.phi3 import Phi3
 from support.converting import convert_unchecked, edit_config
 from support.directories import differences
 from support.models import write_hf_model
@@ -40,8 +40,8 @@ def _refused(source: Path, **keywords: Any) -> str:
 
 def test_a_default_that_the_reverse_conversion_refuses(tmp_path: Path) -> None:
     """The class's default is 128 heads, which this model does not have."""
-    hooks = FamilyHooks(DeepseekV3Converter(), "test")
-    fields = {**DeepseekV3Converter.tiny_configs["options"]}
+    hooks = FamilyHooks(DeepseekV3(), "test")
+    fields = {**DeepseekV3().get_tiny_configs()["options"]}
     source = write_model(tmp_path / "hf", hooks, fields, "bfloat16")
     edit_config(source, remove=("num_key_value_heads",))
     message = _refused(source)
@@ -51,13 +51,13 @@ def test_a_default_that_the_reverse_conversion_refuses(tmp_path: Path) -> None:
 
 def test_a_field_that_the_family_loses(tmp_path: Path) -> None:
     """Its models compute with a ``head_dim`` that Phi-3's class does not name."""
-    hooks = FamilyHooks(Phi3Converter(), "test")
-    fields = {**Phi3Converter.tiny_configs["plain"], "head_dim": 32}
+    hooks = FamilyHooks(Phi3(), "test")
+    fields = {**Phi3().get_tiny_configs()["plain"], "head_dim": 32}
     source = write_model(tmp_path / "hf", hooks, fields, "bfloat16")
     assert "'model.layers.0.self_attn.qkv_proj.weight'" in _refused(source)
 
 
-class Forgetful(LlamaConverter):
+class Forgetful(Llama):
     """Writes another value into the Hugging Face config than the Forgather one has."""
 
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
@@ -79,7 +79,7 @@ def test_a_config_that_would_come_back_as_another(tmp_path: Path) -> None:
     assert "Forgetful" in message
 
 
-class Failing(LlamaConverter):
+class Failing(Llama):
     """Has nothing to say of a Forgather config."""
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:

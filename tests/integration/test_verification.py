@@ -18,7 +18,7 @@ from forgather_convert import (
     verify,
 )
 from forgather_convert.compare.result import TensorStatus
-from forgather_convert_qwen3 import Qwen3Converter
+from forgather_convert_qwen3.qwen3 import Qwen3
 from support import wrong_converters as wrong
 from support.command import forgather
 from support.converting import convert_unchecked, edit_config
@@ -351,7 +351,7 @@ def test_values_cannot_command_the_terminal(hf: Path, copied: Callable[[Path], P
 
 
 def test_given_converter_is_used(hf: Path, fg: Path) -> None:
-    assert verify(hf, fg, converter=Qwen3Converter()).a.converter == "given"
+    assert verify(hf, fg, converter=Qwen3()).a.converter == "given"
 
 
 def test_initialization_is_no_difference(fg: Path, tmp_path: Path) -> None:

@@ -14,8 +14,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from forgather_convert import api
-from forgather_convert.adapters import logit_check as adapters_check
-from forgather_convert.planning import draft
+from forgather_convert.conversion.conversion import Checks
 from forgather_convert.tensors.byte_ranges import byte_ranges
 from support.command import forgather
 from support.faults import Fault, PlannedCommand
@@ -71,19 +70,18 @@ def _plan(file: str) -> Any:
 
 def _use(plan: Any) -> None:
     """Lets a conversion take a plan that was made before."""
-    hooks = SimpleNamespace(display_name=plan.model_type)
-    request = SimpleNamespace(detection=plan, hooks=hooks)
-    calls = SimpleNamespace(conversion_finished=lambda result: None)
-    api._read = lambda *_: (request, calls)  # type: ignore[assignment, return-value]
-    planned = SimpleNamespace(plan=plan, models=None, calls=calls)
-    api._plan = lambda *_: (planned, None)  # type: ignore[assignment, return-value]
     # What is not only copied is not written before it is planned.
     is_copied = all(byte_ranges(tensor.expression) is not None for tensor in plan.tensors)
     shards = plan.shards if is_copied and all(shard.header for shard in plan.shards) else ()
-    draft.draft_shards = lambda _: shards
-    api._plan_adapter = lambda *_: planned  # type: ignore[assignment, return-value]
     # The models are not there, and what is compared is no matter of files.
-    adapters_check.check_adapter = lambda *_: None
+    planned = SimpleNamespace(plan=plan, check=lambda *_: Checks())
+    conversion = SimpleNamespace(
+        title="Converting",
+        early_shards=lambda: shards,
+        plan=lambda: planned,
+        extension_calls=SimpleNamespace(conversion_finished=lambda result: None),
+    )
+    api.open_conversion = lambda _: conversion  # type: ignore[assignment, return-value]
 
 
 def _run(command: PlannedCommand, fault: Fault, run_rival: Callable[[], None]) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from typing import Any
 from transformers import Qwen3Config
 
 from forgather_convert import HFConverter, transpose
-from forgather_convert_llama import LlamaConverter
-from forgather_convert_qwen3 import Qwen3Converter
+from forgather_convert_llama.llama import Llama
+from forgather_convert_qwen3.qwen3 import Qwen3
 from support.variants import Variant
 from support.wrong_converters import REVEALING
 
@@ -212,18 +212,18 @@ def _config_lies() -> Iterator[Lie]:
         is_default = original[name] == default[name]
         for what, members in there.items():
             if not (is_default and what.startswith("loses")):
-                yield Lie(what, QWEN3, _subclass(Qwen3Converter, **members), True)
+                yield Lie(what, QWEN3, _subclass(Qwen3, **members), True)
         for what, action in (("loses", lose), ("changes", change)):
             if is_default and what == "loses":
                 continue
             members = _hf_config_with(action)
-            yield Lie(f"{what} {name}", QWEN3, _subclass(Qwen3Converter, **members), False)
+            yield Lie(f"{what} {name}", QWEN3, _subclass(Qwen3, **members), False)
     for name, value in _INJECTIONS.items():
         if name not in ("auto_map", "of_no_meaning"):
             members = _project_with(_set(name, value))
-            yield Lie(f"injects {name}", QWEN3, _subclass(Qwen3Converter, **members), True)
+            yield Lie(f"injects {name}", QWEN3, _subclass(Qwen3, **members), True)
         members = _hf_config_with(_set(name, value))
-        yield Lie(f"injects {name}", QWEN3, _subclass(Qwen3Converter, **members), False)
+        yield Lie(f"injects {name}", QWEN3, _subclass(Qwen3, **members), False)
 
 
 def _rope_lies() -> Iterator[Lie]:
@@ -253,27 +253,27 @@ def _rope_lies() -> Iterator[Lie]:
         def to_project(
             self: Any, src_config: Any, max_length: int | None = None, changed: Any = changed
         ) -> Any:
-            return LlamaConverter.create_project_config(self, changed(src_config), max_length)
+            return Llama.create_project_config(self, changed(src_config), max_length)
 
         def to_hf(
             self: Any, src_config: Any, max_length: int | None = None, changed: Any = changed
         ) -> Any:
-            return LlamaConverter.create_hf_config(self, changed(src_config), max_length)
+            return Llama.create_hf_config(self, changed(src_config), max_length)
 
         for hook, direction in (("create_project_config", True), ("create_hf_config", False)):
             function = to_project if direction else to_hf
-            make = _subclass(LlamaConverter, **{hook: function})
+            make = _subclass(Llama, **{hook: function})
             yield Lie(f"changes {what}", variant, make, direction)
 
 
 def _mapping_lies() -> Iterator[Lie]:
-    mapping = dict(Qwen3Converter.weight_mapping)
+    mapping = dict(Qwen3.weight_mapping)
 
     def lie(name: str, changed: Mapping[Any, Any]) -> Iterator[Lie]:
         def get_weight_mapping(self: Any, direction: str) -> Any:
             return dict(changed)
 
-        make = _subclass(Qwen3Converter, get_weight_mapping=get_weight_mapping)
+        make = _subclass(Qwen3, get_weight_mapping=get_weight_mapping)
         for direction in (True, False):
             for keeps in (False, True) if not direction else (False,):
                 yield Lie(name, QWEN3, make, direction, keeps)
@@ -316,9 +316,9 @@ def _component_lies() -> Iterator[Lie]:
                 directory.mkdir(parents=True, exist_ok=True)
                 text = _WRONG.format(name=name, module=module, base=base, condition=condition)
                 (directory / "wrong_component.py").write_text(text)
-                components = {**Qwen3Converter.components, role: "wrong_component:Wrong"}
+                components = {**Qwen3.components, role: "wrong_component:Wrong"}
                 members = {"components": components, "component_paths": (directory,)}
-                return type("Liar", (Qwen3Converter,), members)()
+                return type("Liar", (Qwen3,), members)()
 
             yield Lie(f"{role} wrong for {name}", QWEN3, make, True)
 

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from forgather_convert import ConvertOptions, ForgatherConvertError, convert
-from forgather_convert_llama import LlamaConverter
-from forgather_convert_qwen3 import Qwen3Converter
+from forgather_convert_llama.llama import Llama
+from forgather_convert_qwen3.qwen3 import Qwen3
 from support.lies import Lie
 from support.models import write_hf_model
 
-_HONEST = {"llama": LlamaConverter, "qwen3": Qwen3Converter}
+_HONEST = {"llama": Llama, "qwen3": Qwen3}
 
 
 def assert_refused(lie: Lie, directory: Path) -> None:

@@ -29,6 +29,7 @@ ORDER: Mapping[str, str] = {
     "inspection": "what a directory holds",
     "execution": "writing, and putting the result in its place",
     "adapters": "PEFT adapters, with their base models",
+    "conversion": "models and adapters on one way through the tool",
     "api": "convert and plan",
     "converter_tools": "checking and drafting converters",
     "reporting": "certificate and report",

@@ -4,11 +4,11 @@ from pathlib import Path
 
 _WRONG_CONVERTER = '''
 from forgather.ml.model_conversion import register_converter
-from forgather_convert_llama import LlamaConverter
+from forgather_convert_llama.llama import Llama
 
 
 @register_converter("llama")
-class WrongConverter(LlamaConverter):
+class WrongConverter(Llama):
     """Takes queries for keys."""
 
     def get_weight_mapping(self, direction):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert import RopeParameters, transpose
-from forgather_convert_qwen3 import Qwen3Converter
+from forgather_convert_qwen3.qwen3 import Qwen3
 from support.variants import Variant
 
 #: All matrices of its attention are square, the window is shorter than a check, and no field has
@@ -31,14 +31,14 @@ _LAYER = "model.layers.{layer}."
 _ATTENTION = f"{_LAYER}self_attn."
 
 
-class SwapsQueriesAndKeys(Qwen3Converter):
+class SwapsQueriesAndKeys(Qwen3):
     """Takes queries for keys."""
 
     def get_weight_mapping(self, direction: str) -> Any:
         return _swapped(f"{_ATTENTION}q_proj.weight", f"{_ATTENTION}k_proj.weight")
 
 
-class SwapsNorms(Qwen3Converter):
+class SwapsNorms(Qwen3):
     """Takes the norm of the attention for that of the feed-forward."""
 
     def get_weight_mapping(self, direction: str) -> Any:
@@ -47,12 +47,12 @@ class SwapsNorms(Qwen3Converter):
         )
 
 
-class SwapsLayers(Qwen3Converter):
+class SwapsLayers(Qwen3):
     """Is one layer off."""
 
     def get_weight_mapping(self, direction: str) -> Any:
         mapping = {}
-        for hf, fg in Qwen3Converter.weight_mapping.items():
+        for hf, fg in Qwen3.weight_mapping.items():
             if "{layer}" not in hf:
                 mapping[hf] = fg
                 continue
@@ -61,15 +61,15 @@ class SwapsLayers(Qwen3Converter):
         return mapping
 
 
-class TransposesOutputs(Qwen3Converter):
+class TransposesOutputs(Qwen3):
     """Transposes a square matrix."""
 
     def get_weight_mapping(self, direction: str) -> Any:
         name = f"{_ATTENTION}o_proj.weight"
-        return {**Qwen3Converter.weight_mapping, name: transpose(_forgather_name(name))}
+        return {**Qwen3.weight_mapping, name: transpose(_forgather_name(name))}
 
 
-class LosesTheta(Qwen3Converter):
+class LosesTheta(Qwen3):
     """Writes the default base of the rotary embedding."""
 
     def create_project_config(self, src_config: Any, max_length: int | None = None) -> Any:
@@ -77,7 +77,7 @@ class LosesTheta(Qwen3Converter):
         return _with(super().create_project_config(src_config, max_length), rope.to_fields())
 
 
-class LosesEpsilon(Qwen3Converter):
+class LosesEpsilon(Qwen3):
     """Writes the usual epsilon of norms."""
 
     def create_project_config(self, src_config: Any, max_length: int | None = None) -> Any:
@@ -85,7 +85,7 @@ class LosesEpsilon(Qwen3Converter):
         return _with(project, {"rms_norm_eps": 1e-06})
 
 
-class LosesWindow(Qwen3Converter):
+class LosesWindow(Qwen3):
     """Lets all layers attend to everything."""
 
     def create_project_config(self, src_config: Any, max_length: int | None = None) -> Any:
@@ -94,7 +94,7 @@ class LosesWindow(Qwen3Converter):
         return _with(project, {"layer_types": types})
 
 
-class TiesHead(Qwen3Converter):
+class TiesHead(Qwen3):
     """Takes the embedding for the head, or the other way round."""
 
     def create_project_config(self, src_config: Any, max_length: int | None = None) -> Any:
@@ -102,13 +102,13 @@ class TiesHead(Qwen3Converter):
         return _with(project, {"tie_word_embeddings": not src_config.tie_word_embeddings})
 
 
-class ForgetsHeadNorms(Qwen3Converter):
+class ForgetsHeadNorms(Qwen3):
     """Has no norms of queries and keys."""
 
     components = {}
 
 
-class IgnoresHeadNorms(Qwen3Converter):
+class IgnoresHeadNorms(Qwen3):
     """Has the norms of queries and keys, and does not apply them."""
 
     components = {"attention": "unnormalised:Unnormalised"}
@@ -116,12 +116,12 @@ class IgnoresHeadNorms(Qwen3Converter):
 
 
 def _swapped(one: str, other: str) -> dict[Any, Any]:
-    mapping = dict(Qwen3Converter.weight_mapping)
+    mapping = dict(Qwen3.weight_mapping)
     return {**mapping, one: mapping[other], other: mapping[one]}
 
 
 def _forgather_name(name: str) -> str:
-    return str(Qwen3Converter.weight_mapping[name])
+    return str(Qwen3.weight_mapping[name])
 
 
 def _with(project: Any, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -106,9 +106,9 @@ def test_a_file_that_fails_is_named_and_can_be_corrected(tmp_path: Path) -> None
 
 
 def test_a_subclass_of_another_family_has_its_own_type(tmp_path: Path) -> None:
-    text = scanned("tiny_llama").replace("(HFConverter)", "(LlamaConverter)")
+    text = scanned("tiny_llama").replace("(HFConverter)", "(Llama)")
     file = write(
-        tmp_path / "converter.py", "from forgather_convert_llama import LlamaConverter\n" + text
+        tmp_path / "converter.py", "from forgather_convert_llama.llama import Llama\n" + text
     )
     assert resolve_converter("tiny_llama", [file]).model_type == "tiny_llama"
     assert resolve_converter("llama").model_type == "llama"

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from forgather_convert.discovery.advice import PUBLISHED_DISTRIBUTIONS, no_converter_message
+from forgather_convert.discovery.advice import no_converter_message
 from forgather_convert.discovery.found import Origin, PluginCandidate, Status
-from support.workspace import plugins, project
+from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
 
 pytestmark = pytest.mark.version_independent
 
@@ -42,15 +42,6 @@ def test_a_model_type_gets_into_no_command(model_type: str) -> None:
 def test_families_that_are_published_are_suggested(model_type: str) -> None:
     message = no_converter_message(model_type, [])
     assert f"'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}'" in message
-
-
-def test_what_is_published_is_what_the_plugins_are() -> None:
-    expected = {
-        model_type: content["name"]
-        for content in (project(path)["project"] for path in plugins())
-        for model_type in content["entry-points"]["forgather.converters"]
-    }
-    assert expected == PUBLISHED_DISTRIBUTIONS
 
 
 @pytest.mark.parametrize("model_type", ["mistal", "llava", "gptj", "cohere3"])

@@ -1,6 +1,8 @@
-"""Every list of the repository's distributions has all of them."""
+"""The repository's plugins are complete, and every list of families is up to date."""
 
-import re
+import ast
+import importlib.util
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,39 +14,59 @@ pytestmark = pytest.mark.version_independent
 PLUGINS = [path.name for path in plugins()]
 
 
-def workspace() -> dict[str, Any]:
-    return project(ROOT)
+def script() -> Any:
+    """The script that writes the lists."""
+    spec = importlib.util.spec_from_file_location("families", ROOT / "scripts" / "families.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def test_there_are_plugins() -> None:
     assert len(PLUGINS) >= 3
 
 
-def test_development_installs_all() -> None:
-    lines = (ROOT / "distributions.txt").read_text().splitlines()
-    installed = {line for line in lines if line.startswith("-e ")}
-    assert installed == {"-e core", *(f"-e plugins/{name}" for name in PLUGINS)}
+def test_lists_of_families_are_up_to_date() -> None:
+    lists = script().lists()
+    assert {"distributions.txt", "families.md", "published.py"} <= {path.name for path in lists}
+    outdated = [str(path) for path, text in lists.items() if path.read_text() != text]
+    assert outdated == [], "Run: python scripts/families.py"
 
 
-def test_types_are_checked_in_all() -> None:
-    paths = workspace()["tool"]["mypy"]["mypy_path"]
-    assert set(paths) == {"core/src", *(f"plugins/{name}/src" for name in PLUGINS)}
-
-
-def test_an_extra_installs_each_and_one_all() -> None:
-    extras = project(ROOT / "core")["project"]["optional-dependencies"]
-    for name in PLUGINS:
-        distribution = project(ROOT / "plugins" / name)["project"]["name"]
-        assert extras[distribution.removeprefix("forgather-convert-")] == [
-            f"{distribution}>=0.1,<1"
-        ]
-    names = {requirement.split("-convert-")[1].split(">")[0] for requirement in _single(extras)}
-    (together,) = extras["all"]
-    assert set(re.findall(r"[\w-]+", together.partition("[")[2])) == names
-
-
-def _single(extras: dict[str, list[str]]) -> list[str]:
-    return [extras[name][0] for name in extras if name not in ("all", "testing")]
+def test_a_new_family_is_in_every_list(tmp_path: Path) -> None:
+    """What the script writes for a plugin that is not in the repository."""
+    families = script()
+    for path in families.lists():
+        copy = tmp_path / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(path.read_text())
+    package = tmp_path / "plugins/moons/src/forgather_convert_moons"
+    package.mkdir(parents=True)
+    (package / "moon2.py").write_text(
+        'class Moon2:\n    """Moon 2."""\n\n    model_type = "moon2"\n'
+    )
+    (tmp_path / "plugins/moons/pyproject.toml").write_text(
+        '[project]\nname = "forgather-convert-moons"\nversion = "1.2.3"\n'
+        '[project.entry-points."forgather.converters"]\n'
+        'moon2 = "forgather_convert_moons.moon2:Moon2"\n'
+        'luna = "forgather_convert_moons.moon2:Moon2"\n'
+    )
+    written = {
+        str(path.relative_to(tmp_path)): text for path, text in families.lists(tmp_path).items()
+    }
+    assert "-e plugins/moons\n" in written["distributions.txt"]
+    assert (
+        '"moon2": "forgather-convert-moons",'
+        in written["core/src/forgather_convert/discovery/published.py"]
+    )
+    assert (
+        "| `moon2` | [moons](../plugins/moons/README.md) | Moon 2. |" in written["docs/families.md"]
+    )
+    assert "| The same architecture as `moon2`. |" in written["docs/families.md"]
+    assert 'moons = ["forgather-convert-moons>=1.2,<2"]' in written["core/pyproject.toml"]
+    assert '"plugins/moons/src",' in written["pyproject.toml"]
 
 
 @pytest.mark.parametrize("name", PLUGINS)
@@ -54,18 +76,27 @@ def test_a_plugin_is_complete(name: str) -> None:
     content = project(directory)["project"]
     assert content["dependencies"] == ["forgather-convert>=0.1,<1"]
     (package,) = (directory / "src").iterdir()
-    for path in ("README.md", "LICENSE", "tests/test_conformance.py"):
-        assert (directory / path).is_file(), path
+    assert (directory / "README.md").is_file()
+    assert (package / "py.typed").is_file()
     assert content["name"] == package.name.replace("_", "-")
-    for value in content["entry-points"]["forgather.converters"].values():
-        assert value.startswith(f"{package.name}:")
+    converters = {
+        target.removeprefix(f"{package.name}.")
+        for target in content["entry-points"]["forgather.converters"].values()
+    }
+    assert converters == {
+        f"{path.stem}:{node.name}"
+        for path in package.glob("*.py")
+        for node in ast.parse(path.read_text()).body
+        if isinstance(node, ast.ClassDef)
+    }
+    tests = (directory / "tests/test_conformance.py").read_text()
+    for target in converters:
+        assert f"converter_class = {target.partition(':')[2]}\n" in tests
 
 
 @pytest.mark.parametrize("name", PLUGINS)
-def test_a_plugin_is_in_the_table_of_families(name: str) -> None:
-    table = (ROOT / "docs" / "families.md").read_text()
-    for model_type in project(ROOT / "plugins" / name)["project"]["entry-points"][
-        "forgather.converters"
-    ]:
-        assert f"| `{model_type}` | [" in table
-    assert f"](../plugins/{name}/README.md)" in table
+def test_the_module_of_a_line_imports_no_model_type(name: str) -> None:
+    """So that converting a model of one type runs nothing of the others."""
+    (package,) = (ROOT / "plugins" / name / "src").glob("*/__init__.py")
+    (documentation,) = ast.parse(package.read_text()).body
+    assert isinstance(documentation, ast.Expr)

@@ -37,8 +37,14 @@ if TYPE_CHECKING:
         UnsupportedModelError,
         ValidationError,
     )
-    from forgather_convert.families.converter import STANDARD_HYPERPARAMETERS, HFConverter
+    from forgather_convert.families.converter import HFConverter
     from forgather_convert.families.hookspecs import hookimpl
+    from forgather_convert.families.hyperparameters import (
+        STANDARD,
+        STANDARD_HYPERPARAMETERS,
+        WINDOWS,
+        without,
+    )
     from forgather_convert.families.tiny_decoder import TINY_DECODER
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.result import Inspection
@@ -98,7 +104,10 @@ _EXPORTS = {
     "Phase": "progress",
     "Progress": "progress",
     "HFConverter": "families.converter",
-    "STANDARD_HYPERPARAMETERS": "families.converter",
+    "STANDARD": "families.hyperparameters",
+    "STANDARD_HYPERPARAMETERS": "families.hyperparameters",
+    "WINDOWS": "families.hyperparameters",
+    "without": "families.hyperparameters",
     "register_converter": "discovery.converter_files",
     "SourceConfig": "source.config_file",
     "Verification": "compare.result",
@@ -108,9 +117,11 @@ _EXPORTS = {
 }
 
 __all__ = [
+    "STANDARD",
     "STANDARD_HYPERPARAMETERS",
     "STANDARD_WEIGHT_MAPPING",
     "TINY_DECODER",
+    "WINDOWS",
     "Checkpoint",
     "ConversionResult",
     "ConvertOptions",
@@ -149,6 +160,7 @@ __all__ = [
     "transpose",
     "unstack",
     "verify",
+    "without",
     "write_report",
 ]
 

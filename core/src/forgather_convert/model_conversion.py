@@ -1,8 +1,10 @@
 """What ``forgather.ml.model_conversion`` is for converter files: the names that they import."""
 
 from forgather_convert import (
+    STANDARD,
     STANDARD_HYPERPARAMETERS,
     STANDARD_WEIGHT_MAPPING,
+    WINDOWS,
     HFConverter,
     RopeParameters,
     SourceConfig,
@@ -15,11 +17,14 @@ from forgather_convert import (
     stacked_experts,
     transpose,
     unstack,
+    without,
 )
 
 __all__ = [
+    "STANDARD",
     "STANDARD_HYPERPARAMETERS",
     "STANDARD_WEIGHT_MAPPING",
+    "WINDOWS",
     "HFConverter",
     "RopeParameters",
     "SourceConfig",
@@ -32,4 +37,5 @@ __all__ = [
     "stacked_experts",
     "transpose",
     "unstack",
+    "without",
 ]

@@ -1,8 +1,8 @@
 """Llama passes the standard tests, with every RoPE type that transformers has."""
 
 from forgather_convert.testing import ConverterConformance
-from forgather_convert_llama import LlamaConverter
+from forgather_convert_llama.llama import Llama
 
 
 class TestLlama(ConverterConformance):
-    converter_class = LlamaConverter
+    converter_class = Llama

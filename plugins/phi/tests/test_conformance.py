@@ -1,8 +1,13 @@
-"""Phi passes the standard tests, and the bias of its head grows with the vocabulary."""
+"""Every model type of this line passes the standard tests."""
 
 from forgather_convert.testing import ConverterConformance
-from forgather_convert_phi import PhiConverter
+from forgather_convert_phi.phi import Phi
+from forgather_convert_phi.phi3 import Phi3
 
 
 class TestPhi(ConverterConformance):
-    converter_class = PhiConverter
+    converter_class = Phi
+
+
+class TestPhi3(ConverterConformance):
+    converter_class = Phi3

@@ -66,7 +66,10 @@ def check_adapter(
     from forgather_convert.logit_check.comparison import compare
 
     source, destination = models.source, models.destination
-    expected = _logits(source.load(models.source_state), adapter, "source", models.dtype, options)
+    notes: list[str] = []
+    base = source.load(models.source_state, notes.append)
+    expected = _logits(base, adapter, "source", models.dtype, options)
+    del base
     counterpart = destination.load_tensors(source.weights_directory, models.destination_state)
     actual = _logits(counterpart, converted, "result", models.dtype, options)
     differences = [compare(*pair) for pair in zip(expected, actual, strict=True)]
@@ -81,6 +84,7 @@ def check_adapter(
         num_undefined=sum(difference.num_undefined for difference in differences),
         num_logits=sum(difference.num_logits for difference in differences),
         tolerance=options.logit_tolerance,
+        notes=tuple(notes),
     )
     if not comparison.is_accepted:
         raise ValidationError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from forgather_convert.adapters.tensor_names import module_of
-from forgather_convert.tensors.names import compile_pattern
+from forgather_convert.tensors.names import NamePatterns
 from forgather_convert.tensors.operations import Transpose
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.weight_mapping import Rule, WeightMapping
@@ -63,13 +63,13 @@ class ParameterLinks:
             if rule.stacks is not None or rule.unstacks is not None:
                 series.append(rule)
                 continue
-            pattern = compile_pattern(rule.destinations[0])
+            pattern = NamePatterns([(rule.destinations[0], rule)])
             for name in (*parameters.shapes, *parameters.tied):
-                match = pattern.fullmatch(name)
-                if match is None:
+                found = pattern.find(name)
+                if found is None:
                     continue
                 sources, destinations = (
-                    tuple(each.format_map(match.groupdict()) for each in names)
+                    tuple(each.format_map(found[1]) for each in names)
                     for names in (rule.sources, rule.destinations)
                 )
                 if all(each in parameters for each in destinations):
@@ -104,8 +104,9 @@ class ParameterLinks:
 
     def is_in_series(self, parameter: str) -> bool:
         """Whether a parameter of the base model is one of a series, or stands for one."""
-        patterns = (compile_pattern(name) for rule in self.series for name in rule.sources)
-        return any(pattern.fullmatch(parameter) for pattern in patterns)
+        return parameter in NamePatterns(
+            (name, rule) for rule in self.series for name in rule.sources
+        )
 
     def counterparts(self, module: str) -> tuple[str, ...]:
         """The modules that have what the weight of a module of the base model becomes."""

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from forgather_convert.adapters.adapter_directory import AdapterDirectory
@@ -18,10 +19,8 @@ from forgather_convert.adapters.tensors import Counterpart, convert_tensors
 from forgather_convert.errors import ForgatherConvertError, OptionError
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.models.side_file_rules import SideFileRules
-from forgather_convert.models.targets import read_source
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
-from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.side_files import SideFiles, plan_side_files
 from forgather_convert.source.config_file import CONFIG_FILE, read_config
@@ -71,13 +70,11 @@ def refuse_options_of_models(options: ConvertOptions) -> None:
         )
 
 
-def options_of_base(options: ConvertOptions) -> ConvertOptions:
+def options_of_base(options: ConvertOptions, base: Path) -> ConvertOptions:
     """The options with which a base model is looked at: not at its training's checkpoints.
 
     These may hold nothing but the adapter.
     """
-    base = options.base
-    assert base is not None
     if not ((base / CONFIG_FILE).is_file() and has_weights(base)):
         return options
     if options.reverse or is_forgather_config(read_config(base)):
@@ -85,31 +82,34 @@ def options_of_base(options: ConvertOptions) -> ConvertOptions:
     return options
 
 
-def plan_adapter(
-    adapter: AdapterDirectory, request: PlanRequest
-) -> tuple[ConversionPlan, AdaptedModels]:
+@dataclass(frozen=True)
+class PlannedAdapter:
+    """A plan, and the models that the adapter and its counterpart are for."""
+
+    plan: ConversionPlan
+    models: AdaptedModels
+
+
+def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdapter:
     """Plans the conversion of an adapter completely; nothing is written.
 
     Args:
         adapter: The adapter.
         request: What a conversion of its base model would be made from.
 
-    Returns:
-        The plan, and the models that the adapter and its counterpart are for.
-
     Raises:
         ForgatherConvertError: It is not possible, with what stands in the way.
     """
     detection = request.detection
-    check_against_tensors(detection.config, request.checkpoint.tensors)
-    opened = read_source(detection, request.hooks, request.options)
-    destination = opened.build_target(opened.model.config)
+    context = request.model.read()
+    source = context.model
+    destination = context.build_target(source.config)
     links = ParameterLinks.of(destination.mapping, destination.parameters)
     counterpart = Counterpart(
         direction=detection.direction,
         links=links,
         parameters=destination.parameters,
-        config=opened.model.config,
+        config=source.config,
         base=str(detection.source),
     )
     values = {name: stored(ref) for name, ref in adapter.tensors.items()}
@@ -143,16 +143,16 @@ def plan_adapter(
         weights_states=adapter.weights_states,
     )
     match = match_tensors(
-        opened.model.tensors,
+        source.tensors,
         destination.mapping,
         destination.parameters,
-        opened.model.config,
-        str(opened.model.weights_directory),
+        source.config,
+        str(source.weights_directory),
     )
     models = AdaptedModels(
-        opened.model, match.source_state, destination, match.expressions, detection.dtype
+        source, match.source_state, destination, match.expressions, detection.dtype
     )
-    return plan, models
+    return PlannedAdapter(plan, models)
 
 
 def _provenance_write(adapter: AdapterDirectory) -> WriteFile:

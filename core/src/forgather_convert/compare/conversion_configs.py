@@ -28,7 +28,7 @@ from forgather_convert.models.reference import (
     with_max_length,
 )
 from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.request import PlannedConversion
+from forgather_convert.planning.request import PlannedModel
 from forgather_convert.source.config_file import (
     CONFIG_FILE,
     SourceConfig,
@@ -56,7 +56,7 @@ class ConfigComparison:
     not_compared: str = ""
 
 
-def check_configs(planned: PlannedConversion, options: ConvertOptions) -> ConfigComparison:
+def check_configs(planned: PlannedModel, options: ConvertOptions) -> ConfigComparison:
     """Compares the config that is about to be written with the source's, field by field.
 
     Requested changes, such as the maximum length or the vocabulary, are first applied to the
@@ -100,7 +100,7 @@ def check_configs(planned: PlannedConversion, options: ConvertOptions) -> Config
 
 
 def _lost_towards_forgather(
-    planned: PlannedConversion, fields: SourceConfig, before: Any, hf: Any, forgather: Any
+    planned: PlannedModel, fields: SourceConfig, before: Any, hf: Any, forgather: Any
 ) -> Iterator[FieldDifference]:
     yield from _across(planned, hf, forgather)
     # With the source's length: some classes derive the scaling of RoPE from it.
@@ -115,7 +115,7 @@ def _lost_towards_forgather(
 
 
 def _lost_from_forgather(
-    planned: PlannedConversion,
+    planned: PlannedModel,
     destination: HuggingFaceTarget,
     fields: SourceConfig,
     hf: Any,
@@ -143,13 +143,13 @@ def _lost_from_forgather(
             yield FieldDifference(name, before.get(name), value)
 
 
-def _across(planned: PlannedConversion, hf: Any, forgather: Any) -> tuple[FieldDifference, ...]:
+def _across(planned: PlannedModel, hf: Any, forgather: Any) -> tuple[FieldDifference, ...]:
     hooks = planned.destination.hooks
     rope_fields = rope_fields_of(hf, hooks, "the config")
     return compare_across(hf, forgather, hooks.field_names(), tuple(rope_fields))
 
 
-def _message(planned: PlannedConversion, differences: Mapping[str, FieldDifference]) -> str:
+def _message(planned: PlannedModel, differences: Mapping[str, FieldDifference]) -> str:
     lines = "".join(
         f"\n  {one_line(name)}: {_short(found.a)} in the source, {_short(found.b)} in the result"
         for name, found in sorted(differences.items())

@@ -1,30 +1,21 @@
-"""Opens a directory as one of two models to compare."""
+"""One of two models to compare."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from forgather_convert.compare.result import VerifiedModel
-from forgather_convert.discovery.choice import converter_for, is_family
-from forgather_convert.discovery.extensions import load_extensions
-from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.extensions import CORE_FORMATS, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.logit_check.logits import CheckedModel
 from forgather_convert.models.model import SourceModel
-from forgather_convert.models.targets import read_source
-from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.plausible_size import check_against_tensors
-from forgather_convert.source.detection import Detection, detect
-from forgather_convert.source.directory_check import check_json_files
-from forgather_convert.source.other_weights import refuse_other_weights
+from forgather_convert.models.opening import ModelRequest, open_model
+from forgather_convert.source.detection import Detection
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
 
 
 @dataclass(frozen=True)
-class OpenModel:
+class ComparedModel:
     """A model read from its own directory alone.
 
     Attributes:
@@ -68,36 +59,17 @@ class OpenModel:
         )
 
 
-def open_model(
-    path: Path, options: ConvertOptions, converter: HFConverter | None = None
-) -> OpenModel:
+def read_compared(request: ModelRequest) -> ComparedModel:
     """Opens a model directory of either kind; reads headers and configs.
-
-    Args:
-        path: The directory.
-        options: The options of a conversion of it.
-        converter: The converter of its family; by default, it is looked up.
 
     Raises:
         ForgatherConvertError: It cannot be read.
     """
-    extensions = load_extensions(options.use_plugins, path)
-    detection = detect(
-        path,
-        options,
-        ExtensionCalls(CORE_FORMATS, extensions).open_weights,
-        lambda model_type: is_family(model_type, path, options, converter),
-    )
-    hooks = converter_for(detection.model_type, path, options, converter)
-    hooks = hooks.with_extensions(extensions)
-    refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
-    check_json_files(detection.metadata_directory)
-    check_against_tensors(detection.config, detection.checkpoint.tensors)
-    source = read_source(detection, hooks, options).model
+    opened = open_model(request)
+    source = opened.read().model
     parameters = source.parameters()
-    return OpenModel(
-        detection, hooks, source, parameters, _without_second_names(source.tensors, parameters)
-    )
+    state = _without_second_names(source.tensors, parameters)
+    return ComparedModel(opened.detection, opened.hooks, source, parameters, state)
 
 
 def _without_second_names(

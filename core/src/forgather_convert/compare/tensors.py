@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from forgather_convert.compare.models import OpenModel
+from forgather_convert.compare.models import ComparedModel
 from forgather_convert.compare.result import TensorComparison, TensorDifference, TensorStatus
 from forgather_convert.progress import Phase, Progress
 from forgather_convert.tensors.dtypes import tensor_bytes
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def compare_tensors(
-    a: OpenModel, b: OpenModel, mapping: WeightMapping | None, progress: Progress
+    a: ComparedModel, b: ComparedModel, mapping: WeightMapping | None, progress: Progress
 ) -> TensorComparison:
     """Compares all weights, piece by piece.
 

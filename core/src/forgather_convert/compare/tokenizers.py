@@ -2,7 +2,7 @@
 
 from itertools import zip_longest
 
-from forgather_convert.compare.models import OpenModel
+from forgather_convert.compare.models import ComparedModel
 from forgather_convert.compare.result import TokenizerComparison
 from forgather_convert.logit_check.prompts import try_load_tokenizer
 from forgather_convert.source.tokenizer_directory import has_tokenizer
@@ -11,7 +11,9 @@ from forgather_convert.source.tokenizer_directory import has_tokenizer
 _SAMPLE = " Two  spaces,\ttabs\nand lines: 3.14159 naïve façade — Привет, 世界! 🙂 \u00a0x=[1,2];"
 
 
-def compare_tokenizers(a: OpenModel, b: OpenModel, prompt: str) -> TokenizerComparison | None:
+def compare_tokenizers(
+    a: ComparedModel, b: ComparedModel, prompt: str
+) -> TokenizerComparison | None:
     """Compares the tokenizers of two models; ``None`` if neither has one.
 
     Args:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from forgather_convert.compare.configs import compare_across, compare_configs
-from forgather_convert.compare.models import OpenModel, open_model
+from forgather_convert.compare.models import ComparedModel, read_compared
 from forgather_convert.compare.result import FieldDifference, Verification
 from forgather_convert.compare.tensors import compare_tensors
 from forgather_convert.compare.tokenizers import compare_tokenizers
@@ -12,6 +12,7 @@ from forgather_convert.errors import ValidationError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.logit_check.device import check_device
 from forgather_convert.logit_check.logits import LogitComparison, compare_logits
+from forgather_convert.models.opening import ModelRequest
 from forgather_convert.models.reference import rope_fields_of
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
 from forgather_convert.progress import Phase, Progress
@@ -90,9 +91,8 @@ def verify(
     progress.start(Phase.READ)
     if options.logit_check:
         check_device(options.device)
-    one, other = (
-        open_model(Path(path), options.to_convert_options(), converter) for path in (a, b)
-    )
+    asked = options.to_convert_options()
+    one, other = (read_compared(ModelRequest(Path(path), asked, converter)) for path in (a, b))
     if one.detection.model_type != other.detection.model_type:
         progress.finish()
         return _of_other_families(one, other)
@@ -116,7 +116,7 @@ def verify(
     )
 
 
-def _of_other_families(a: OpenModel, b: OpenModel) -> Verification:
+def _of_other_families(a: ComparedModel, b: ComparedModel) -> Verification:
     kinds = a.detection.model_type, b.detection.model_type
     return Verification(
         a=a.description,
@@ -129,7 +129,7 @@ def _of_other_families(a: OpenModel, b: OpenModel) -> Verification:
     )
 
 
-def _mapping(a: OpenModel, b: OpenModel) -> WeightMapping | None:
+def _mapping(a: ComparedModel, b: ComparedModel) -> WeightMapping | None:
     """The mapping from ``a``'s tensor names to ``b``'s; ``None`` if they are the same."""
     if a.is_forgather == b.is_forgather:
         return None
@@ -137,7 +137,7 @@ def _mapping(a: OpenModel, b: OpenModel) -> WeightMapping | None:
     return mapping.inverted() if a.is_forgather else mapping
 
 
-def _compare_configs(a: OpenModel, b: OpenModel) -> tuple[FieldDifference, ...]:
+def _compare_configs(a: ComparedModel, b: ComparedModel) -> tuple[FieldDifference, ...]:
     found = compare_configs(a.source.config_object, b.source.config_object)
     if a.is_forgather != b.is_forgather:
         hf, forgather = (b, a) if a.is_forgather else (a, b)
@@ -152,8 +152,8 @@ def _compare_configs(a: OpenModel, b: OpenModel) -> tuple[FieldDifference, ...]:
 
 
 def _compare_logits(
-    a: OpenModel,
-    b: OpenModel,
+    a: ComparedModel,
+    b: ComparedModel,
     mapping: WeightMapping | None,
     options: VerifyOptions,
     progress: Progress,

@@ -11,7 +11,7 @@ from forgather_convert.converter_tools.family_survey import (
     Weight,
 )
 from forgather_convert.dynamic_model.assembly import NORM_EPSILONS
-from forgather_convert.families.converter import STANDARD_HYPERPARAMETERS
+from forgather_convert.families.hyperparameters import STANDARD
 
 _MODEL = "causal_lm."
 _LAYER = f"{_MODEL}layer_stack.layers.{{layer}}."
@@ -66,7 +66,7 @@ _FIELD_NAMES: Mapping[str, str] = {
 #: What a standard component cannot do without, and that no family leaves out silently.
 _NEEDED = tuple(
     name
-    for name in STANDARD_HYPERPARAMETERS
+    for name in STANDARD
     if name not in ("rms_norm_eps", "head_dim", "use_cache", "initializer_range")
 )
 
@@ -277,7 +277,7 @@ def _fields(survey: FamilySurvey, open_points: list[str]) -> tuple[dict[str, str
         for name in survey.fields
         for standard in (survey.standard_names.get(name) or _FIELD_NAMES.get(name),)
         if standard is not None and standard not in survey.fields
-        if standard in (*STANDARD_HYPERPARAMETERS, *_FIELD_NAMES.values())
+        if standard in (*STANDARD, *_FIELD_NAMES.values())
     }
     known = {field_names.get(name, name) for name in survey.fields}
     for name in _NEEDED:

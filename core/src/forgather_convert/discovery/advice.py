@@ -1,38 +1,11 @@
 """What to do where there is no converter for a model type."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from forgather_convert.discovery.found import PluginCandidate, Status
+from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
 from forgather_convert.files.plain_text import one_line
 
-#: The distribution of this project for each model type. Nothing else is suggested for
-#: installation: a name made from a model type would be anybody's who publishes it.
-PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
-    "cohere2": "forgather-convert-cohere2",
-    "deepseek_v3": "forgather-convert-deepseek-v3",
-    "gemma2": "forgather-convert-gemma2",
-    "gemma3_text": "forgather-convert-gemma3-text",
-    "glm4": "forgather-convert-glm4",
-    "gpt-sw3": "forgather-convert-gpt2",
-    "gpt2": "forgather-convert-gpt2",
-    "gpt_neox": "forgather-convert-gpt-neox",
-    "gpt_oss": "forgather-convert-gpt-oss",
-    "granite": "forgather-convert-granite",
-    "internlm3": "forgather-convert-llama",
-    "iquestcoder": "forgather-convert-llama",
-    "llama": "forgather-convert-llama",
-    "mistral": "forgather-convert-mistral",
-    "mixtral": "forgather-convert-mixtral",
-    "olmo2": "forgather-convert-olmo2",
-    "phi": "forgather-convert-phi",
-    "phi3": "forgather-convert-phi3",
-    "qwen2": "forgather-convert-qwen2",
-    "qwen3": "forgather-convert-qwen3",
-    "qwen3_moe": "forgather-convert-qwen3-moe",
-    "seed_oss": "forgather-convert-seed-oss",
-    "smollm3": "forgather-convert-smollm3",
-    "starcoder2": "forgather-convert-starcoder2",
-}
 _LONGEST_NAME = 80
 #: How much is told of a search.
 _MOST_LINES = 12

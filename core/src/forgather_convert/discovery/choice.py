@@ -12,7 +12,7 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.discovery.advice import PUBLISHED_DISTRIBUTIONS, no_converter_message
+from forgather_convert.discovery.advice import no_converter_message
 from forgather_convert.discovery.converter_files import (
     describe_search,
     find_in_path,
@@ -26,6 +26,7 @@ from forgather_convert.discovery.installed import (
     canonical_name,
     find_installed,
 )
+from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.converter import HFConverter

@@ -6,43 +6,22 @@ from typing import Any, ClassVar
 
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.families.beside import components_beside, tiny_configs_beside
 from forgather_convert.families.config_checks import check_dimensions
+from forgather_convert.families.hyperparameters import OPTIONAL_HYPERPARAMETERS, STANDARD
+from forgather_convert.families.transformers_classes import model_class
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
+from forgather_convert.tensors.family_mapping import family_mapping
 from forgather_convert.tensors.notation import WeightMappingDict
-from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
-
-#: Hyper-parameters of every standard decoder, by their names in both configs.
-STANDARD_HYPERPARAMETERS: tuple[str, ...] = (
-    "vocab_size",
-    "hidden_size",
-    "intermediate_size",
-    "num_hidden_layers",
-    "num_attention_heads",
-    "num_key_value_heads",
-    "head_dim",
-    "hidden_act",
-    "max_position_embeddings",
-    "initializer_range",
-    "rms_norm_eps",
-    "use_cache",
-    "attention_dropout",
-    "tie_word_embeddings",
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
+from forgather_convert.tensors.weight_mapping import (
+    HF_LAYERS,
+    STANDARD_WEIGHT_MAPPING,
+    WeightMapping,
 )
 
-#: Fields that only some families have, with the value that means absence. A family that has one
-#: lists it in ``hyperparameters``; for other families, any other value is refused.
-OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
-    "attention_bias": False,
-    "mlp_bias": False,
-    "sliding_window": None,
-    "layer_types": None,
-}
-
 _LONGEST = "max_position_embeddings"
+_PARTIAL = "partial_rotary_factor"
 
 #: Fields of a Forgather config that have no meaning in a Hugging Face one.
 FORGATHER_FIELDS: tuple[str, ...] = (
@@ -68,49 +47,75 @@ class HFConverter:
         model_type: The family's name, the Hugging Face ``model_type``.
         aliases: Other model types of the same architecture that it also converts. Each is
             registered like the family's own type, and is kept in both directions.
-        weight_mapping: The mapping of weight names, Hugging Face to Forgather.
+        hf_model: The name of the causal language model class in transformers, which is imported
+            when it is used.
+        layer_weights: Modules of a layer that the standard decoder lacks or names differently,
+            Hugging Face to Forgather, by their names within the layer, such as
+            ``{"mlp.gate": "feedforward.router"}``; covers both the weight and the bias of each.
+        layer_tensors: Single tensors of a layer, likewise: those that are not a module's weight or
+            bias, and those that an operation changes.
+        model_weights: Modules outside the layers, by their full names; like ``layer_weights``.
+        hf_layers: The Hugging Face name of the list of layers.
+        weight_mapping: All weights by their full names; the other four modify it.
         field_names: The Forgather names of config fields that have another name there, such as
             ``{"layer_norm_eps": "rms_norm_eps"}``.
-        tiny_configs: Config fields of tiny models for tests of the family, each with a name.
+        tiny_configs: Config fields of tiny models for tests of the family, each with a name. By
+            default those for the model type in a module ``tiny_configs`` beside the converter's.
         hyperparameters: The config fields that the family's model needs, by their
             Hugging Face names. RoPE's are handled separately.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
             that the family's architecture implies, such as ``{"attention_bias": True}``.
         components: The dynamic model's non-standard components, by role, or by role and kind of
             layer.
-        component_paths: Directories with source files of components that core does not have.
+        component_paths: Directories with source files of components that core does not have,
+            searched before the directory ``components`` beside the converter's file.
         tokenizer_class: The class of tokenizers whose files do not name one. transformers derives
             it from the ``model_type``, which is another one for a dynamic model.
         has_rope: Whether the family has rotary embeddings.
+        unsupported: Config fields that must not be set in a source, each with the reason, a
+            sentence.
     """
 
     model_type: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
+    hf_model: ClassVar[str] = ""
+    layer_weights: ClassVar[Mapping[str, str]] = {}
+    layer_tensors: ClassVar[WeightMappingDict] = {}
+    model_weights: ClassVar[Mapping[str, str]] = {}
+    hf_layers: ClassVar[str] = HF_LAYERS
     weight_mapping: ClassVar[WeightMappingDict] = STANDARD_WEIGHT_MAPPING
     field_names: ClassVar[Mapping[str, str]] = {}
     tiny_configs: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
-    hyperparameters: ClassVar[tuple[str, ...]] = STANDARD_HYPERPARAMETERS
+    hyperparameters: ClassVar[tuple[str, ...]] = STANDARD
     fixed_hyperparameters: ClassVar[Mapping[str, Any]] = {}
     components: ClassVar[Mapping[str, str | Mapping[str, str]]] = {}
     component_paths: ClassVar[Sequence[str | Path]] = ()
     tokenizer_class: ClassVar[str | None] = None
     has_rope: ClassVar[bool] = True
+    unsupported: ClassVar[Mapping[str, str]] = {}
 
     def get_hf_model_class(self) -> Any:
-        raise ConverterError(
-            f"{type(self).__name__} must implement get_hf_model_class and return the class "
-            "of its family in transformers."
-        )
+        if not self.hf_model:
+            raise ConverterError(
+                f"{type(self).__name__} must set hf_model, the name of the class of its family in "
+                "transformers, or implement get_hf_model_class."
+            )
+        return model_class(self.hf_model)
 
     def get_hf_config_class(self) -> Any:
         return self.get_hf_model_class().config_class
 
     def get_weight_mapping(self, direction: str) -> WeightMappingDict:
-        if direction == "to_forgather":
-            return self.weight_mapping
-        return (
-            WeightMapping.from_dict(self.weight_mapping, type(self).__name__).inverted().to_dict()
+        mapping = family_mapping(
+            self.weight_mapping,
+            self.hf_layers,
+            self.model_weights,
+            self.layer_weights,
+            self.layer_tensors,
         )
+        if direction == "to_forgather":
+            return mapping
+        return WeightMapping.from_dict(mapping, type(self).__name__).inverted().to_dict()
 
     def get_hyperparameters(self) -> tuple[str, ...]:
         return self.hyperparameters
@@ -122,10 +127,14 @@ class HFConverter:
         return self.tokenizer_class
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
-        return rope.to_fields()
+        fields = rope.to_fields()
+        if _PARTIAL in self.hyperparameters:
+            # transformers 4 reads it beside the dictionaries only.
+            fields[_PARTIAL] = rope.options.get(_PARTIAL, 1.0)
+        return fields
 
     def get_tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
-        return self.tiny_configs
+        return self.tiny_configs or tiny_configs_beside(type(self))
 
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None = None
@@ -147,7 +156,7 @@ class HFConverter:
             "model_type": self.model_type,
             "config": config,
             "components": self.components,
-            "component_paths": self.component_paths,
+            "component_paths": [*self.component_paths, *components_beside(type(self))],
             "has_rope": self.has_rope,
         }
 
@@ -183,6 +192,12 @@ class HFConverter:
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         check_dimensions(src_config, self.field_names)
+        for name, reason in self.unsupported.items():
+            if src_config.get(name):
+                raise UnsupportedModelError(
+                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}, which the family "
+                    f"'{self.model_type}' cannot express. {reason}"
+                )
         own = self.own_hyperparameters(src_config)
         for name, fixed in own.items():
             if direction == "from_forgather" and src_config.get(name, fixed) != fixed:
@@ -214,10 +229,10 @@ class HFConverter:
                 "Use a converter of a family that has them (--converter-path)."
             )
         for embedding in (rope, *rope.by_kind.values()):
-            partial = embedding.options.get("partial_rotary_factor", 1.0)
-            if partial != 1.0 and "partial_rotary_factor" not in self.hyperparameters:
+            partial = embedding.options.get(_PARTIAL, 1.0)
+            if partial != 1.0 and _PARTIAL not in self.hyperparameters:
                 raise UnsupportedModelError(
-                    f"The family '{self.model_type}' cannot express 'partial_rotary_factor' "
+                    f"The family '{self.model_type}' cannot express '{_PARTIAL}' "
                     f"({partial!r} in {src_config.origin}). Use a converter of a family that can "
                     "(--converter-path)."
                 )

@@ -124,7 +124,7 @@ class ConverterHooks:
         Example::
 
             def get_hyperparameters(self):
-                return (*STANDARD_HYPERPARAMETERS, "attention_bias")
+                return STANDARD + ("attention_bias",)
         """
         raise NotImplementedError
 

@@ -1,10 +1,29 @@
-"""Looks up what the installed transformers has registered for a model type."""
+"""Classes of the installed transformers."""
 
 from typing import Any
 
+from forgather_convert.errors import ConverterError
+
+
+def model_class(name: str) -> Any:
+    """Looks up a model class by its name.
+
+    Raises:
+        ConverterError: There is none.
+    """
+    import transformers
+
+    try:
+        return getattr(transformers, name)
+    except AttributeError:
+        raise ConverterError(
+            f"transformers {transformers.__version__} has no class '{name}', which the converter "
+            "needs. Install a version that has it."
+        ) from None
+
 
 def registered_classes(model_type: str) -> tuple[Any, Any] | None:
-    """transformers' config and causal LM classes for a type; ``None`` if it has none."""
+    """The config and causal LM classes that transformers has for a type, or ``None``."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

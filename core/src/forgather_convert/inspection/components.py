@@ -4,7 +4,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 
 from forgather_convert.inspection.result import ComponentSize
-from forgather_convert.tensors.names import compile_pattern
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
@@ -61,13 +60,9 @@ def component_of(name: str) -> str:
 
 def _forgather_names(mapping: WeightMapping) -> Callable[[str], str]:
     """Gives a pattern of the names that a tensor leads to; its own name if it leads to none."""
-    patterns = [
-        (compile_pattern(source), rule.destinations[0])
-        for rule in mapping.rules
-        for source in rule.sources
-    ]
 
     def forgather_name(name: str) -> str:
-        return next((found for pattern, found in patterns if pattern.fullmatch(name)), name)
+        found = mapping.source_patterns.find(name)
+        return name if found is None else found[0].destinations[0]
 
     return forgather_name

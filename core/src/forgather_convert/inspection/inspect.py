@@ -1,31 +1,26 @@
 """Finds out what a directory holds, and whether it could be converted."""
 
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from forgather_convert.discovery.choice import converter_for, is_family
-from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.inspection import config_facts
 from forgather_convert.inspection.components import EMBEDDING, by_component, component_sizes
 from forgather_convert.inspection.directories import checkpoints_of, files_of
 from forgather_convert.inspection.result import Inspection, Origin, UsedConverter
 from forgather_convert.inspection.token_ids import read_token_ids
+from forgather_convert.models.opening import ModelRequest, Opening
 from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.plausible_size import check_against_tensors
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import (
     Direction,
-    IsFamily,
-    detect,
     model_type_in,
     require_directory,
 )
@@ -39,15 +34,15 @@ from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.legacy import normalize_config, normalize_tensors
 from forgather_convert.source.links import refuse_links_out
 from forgather_convert.source.other_weights import compare_other_headers
+from forgather_convert.source.plausible_size import check_against_tensors
 from forgather_convert.source.readable_weights import checkpoint_kinds
 from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.matching import refuse_quantized
-from forgather_convert.tensors.names import RECOMPUTED, compile_pattern, enumerate_names
+from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
-from forgather_convert.weights.formats import OpenWeights
 
 Value = TypeVar("Value")
 
@@ -94,19 +89,12 @@ def inspect(
     path, options = Path(path), options or ConvertOptions()
     require_directory(path)
     problems = _Problems()
-    extensions = problems.attempt(lambda: load_extensions(options.use_plugins, path)) or []
-    open_weights = ExtensionCalls(CORE_FORMATS, extensions).open_weights
-    found = _find(
-        path,
-        options,
-        open_weights,
-        lambda model_type: is_family(model_type, path, options, converter),
-        problems,
-    )
-    hooks = None
-    if found.model_type is not None:
-        model_type = found.model_type
-        hooks = problems.attempt(lambda: _hooks(path, model_type, options, converter, extensions))
+    request = ModelRequest(path, options, converter)
+    opening = problems.attempt(lambda: Opening.start(request)) or Opening(request, ())
+    found = _find(opening, problems)
+    model_type, hooks = found.model_type, None
+    if model_type is not None:
+        hooks = problems.attempt(lambda: opening.find_hooks(model_type))
     mapping = None if hooks is None else problems.attempt(hooks.weight_mapping)
     problems.attempt(lambda: check_json_files(found.metadata, with_tokenizer=False))
     token_ids = problems.attempt(lambda: read_token_ids(found.metadata / TOKENIZER_FILE))
@@ -136,14 +124,9 @@ class _Found:
         return self.direction is Direction.FROM_FORGATHER
 
 
-def _find(
-    path: Path,
-    options: ConvertOptions,
-    open_weights: OpenWeights,
-    knows: IsFamily,
-    problems: _Problems,
-) -> _Found:
-    detection = problems.attempt(lambda: detect(path, options, open_weights, knows))
+def _find(opening: Opening, problems: _Problems) -> _Found:
+    path, options = opening.request.path, opening.request.options
+    detection = problems.attempt(opening.detect)
     if detection is not None:
         quantization = detection.quantization
         return _Found(
@@ -158,7 +141,7 @@ def _find(
     # What the parts raise has been said, or hides behind what has been said.
     parts = _Problems()
     config = parts.attempt(lambda: read_config(path)) if (path / CONFIG_FILE).is_file() else None
-    checkpoint = parts.attempt(lambda: open_weights(path))
+    checkpoint = parts.attempt(lambda: opening.extension_calls.open_weights(path))
     is_model = config is not None or checkpoint is not None or checkpoint_kinds(path)
     if not is_model and not parts.attempt(lambda: numbered_checkpoints(path)):
         raise SourceError(problems.messages[-1])
@@ -178,16 +161,6 @@ def _find(
         checkpoint=checkpoint,
         is_complete=False,
     )
-
-
-def _hooks(
-    path: Path,
-    model_type: str,
-    options: ConvertOptions,
-    converter: HFConverter | None,
-    extensions: Sequence[Extension],
-) -> FamilyHooks:
-    return converter_for(model_type, path, options, converter).with_extensions(extensions)
 
 
 def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) -> None:
@@ -298,14 +271,13 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     tensors = found.tensors
     if found.is_forgather:
         mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
-    patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
+    patterns = mapping.source_patterns
     unmapped = [
         name
         for name in tensors
         if not re.search(RECOMPUTED, name)
-        and not any(
-            pattern.fullmatch(known) for pattern in patterns for known in (name, f"{_BASE}{name}")
-        )
+        and name not in patterns
+        and f"{_BASE}{name}" not in patterns
     ]
     if not unmapped:
         return ()

@@ -11,7 +11,7 @@ from typing import Any
 from forgather_convert.errors import ValidationError
 from forgather_convert.logit_check.prompts import fixed_ids, try_load_tokenizer
 from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.request import PlannedConversion
+from forgather_convert.planning.request import PlannedModel
 from forgather_convert.progress import Progress
 from forgather_convert.tensors.dtypes import to_torch
 
@@ -70,7 +70,7 @@ class Generation:
 
 
 def generate(
-    planned: PlannedConversion,
+    planned: PlannedModel,
     directory: Path,
     options: ConvertOptions,
     source_dtype: str,
@@ -174,7 +174,7 @@ def _chat_text(tokenizer: Any, prompt: str) -> str:
         ) from error
 
 
-def _num_tokens(planned: PlannedConversion) -> int:
+def _num_tokens(planned: PlannedModel) -> int:
     """The number of ids, from the first one, that both models have."""
     vocabulary = planned.plan.vocabulary
     if vocabulary is None:

@@ -5,7 +5,7 @@ import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,12 +16,12 @@ from forgather_convert.logit_check.positions import (
     PositionPlan,
     Run,
     limits_of,
-    most_positions,
     num_logit_positions,
     plan_runs,
     size_of,
 )
 from forgather_convert.logit_check.prompts import choose_ids, tokenize
+from forgather_convert.models.trial_run import most_positions
 from forgather_convert.progress import Phase, Progress
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.weight_mapping import WeightMapping
@@ -50,6 +50,7 @@ class CheckedModel:
             files do not.
         code: The code that runs, for the certificate.
         is_own_code: Whether that is the code that users of the model run.
+        notes: Where loading it differed from what its users do, for the certificate.
     """
 
     name: str
@@ -58,6 +59,7 @@ class CheckedModel:
     hf_config: Any
     code: str = ""
     is_own_code: bool = True
+    notes: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ class LogitComparison:
         num_undefined: How many logits are undefined and were not compared.
         num_logits: How many logits each model computed.
         tolerance: How much they may differ; ``None`` if not at all.
+        notes: What loading the models did otherwise than their users do.
     """
 
     are_equal: bool
@@ -93,6 +96,7 @@ class LogitComparison:
     num_undefined: int = 0
     num_logits: int = 0
     tolerance: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def is_accepted(self) -> bool:
@@ -277,6 +281,7 @@ def compare_logits(
         codes=(source.code, result.code),
         is_own_code=source.is_own_code and result.is_own_code,
         tolerance=tolerance,
+        notes=(*source.notes, *result.notes),
     )
     if wrong is None or comparison.is_accepted:
         return comparison

@@ -25,7 +25,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.logit_check.prompts import fixed_ids
-from forgather_convert.source.rope import ROPE_FIELDS
 
 _OPERATIONS = 1e11
 #: For accelerators.
@@ -259,13 +258,6 @@ def size_of(model: Any) -> ModelSize:
         heads=heads,
         head_dim=getattr(config, "head_dim", None) or max(1, hidden_size // heads),
     )
-
-
-def most_positions(config: Any) -> int | None:
-    """The number of positions a model has; ``None`` if RoPE makes it unlimited."""
-    if any(hasattr(config, name) for name in ROPE_FIELDS):
-        return None
-    return getattr(config, "max_position_embeddings", None)
 
 
 def limits_of(config: Any) -> frozenset[Limit]:

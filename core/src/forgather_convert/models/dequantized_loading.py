@@ -7,6 +7,7 @@ from typing import Any
 
 from forgather_convert.models.loading import load_model, load_tensors
 from forgather_convert.models.merged_parameters import can_note_merges
+from forgather_convert.models.model import Note, ignore
 from forgather_convert.source.dequantization import is_read_by_transformers
 from forgather_convert.source.quantization import Quantization
 from forgather_convert.tensors.expressions import Expression
@@ -22,6 +23,7 @@ def load_dequantized(
     parameters: Callable[[], ModelParameters],
     quantization: Quantization,
     stored_tensors: Mapping[str, TensorRef],
+    note: Note = ignore,
 ) -> Any:
     """Loads a model as a user does who asks transformers to dequantize it.
 
@@ -36,6 +38,7 @@ def load_dequantized(
         parameters: Gives what its checkpoints hold.
         quantization: In which form they are stored.
         stored_tensors: All tensors in its files.
+        note: Is told if transformers does not do it.
 
     Raises:
         ValidationError: It does not load.
@@ -43,7 +46,13 @@ def load_dequantized(
     is_read = all(is_read_by_transformers(value) for value in state.values())
     if not is_read or not can_note_merges():
         # transformers 4 dequantizes MXFP4, but all of the model at once, and no FP8.
+        note(
+            "The installed transformers does not dequantize the source's weights by itself; the "
+            "numbers that they stand for were computed for the check as for the result."
+        )
         return load_tensors(model_class, config, directory, state)
     quantized = copy.deepcopy(config)
     quantized.quantization_config = {**quantization.fields, "dequantize": True}
-    return load_model(model_class, quantized, directory, state, parameters, stored_tensors)
+    return load_model(
+        model_class, quantized, directory, state, parameters, stored_tensors, note=note
+    )

@@ -23,7 +23,7 @@ from forgather_convert.dynamic_model.stored_code import (
 from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.loading import load_model, load_tensors, written_state
-from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
+from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_weights import OriginalWeights, is_plain_name
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
@@ -104,7 +104,7 @@ class ForgatherSource(SourceModel):
         standard, config = self._standard_classes, self.own_config
         return parameters_of(lambda: standard.model_class(config))
 
-    def load(self, state: Mapping[str, Expression]) -> Any:
+    def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         """Loads the model with its own code, if that is known to be harmless or is trusted.
 
         Its code is known if it is, byte for byte, what the generator writes. Code that is not
@@ -114,7 +114,7 @@ class ForgatherSource(SourceModel):
         if own is not None:
             config = self._reference_config(own.config_class, self.written_config)
             return load_model(
-                own.model_class, config, self.weights_directory, state, self.parameters
+                own.model_class, config, self.weights_directory, state, self.parameters, note=note
             )
         standard, config = self._standard_classes, self.own_config
         return load_tensors(standard.model_class, config, self.weights_directory, state)

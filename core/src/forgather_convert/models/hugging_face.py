@@ -12,7 +12,7 @@ from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.dequantized_loading import load_dequantized
 from forgather_convert.models.loading import load_model, load_tensors, written_state
-from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
+from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_config import OriginalConfig
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.reference import (
@@ -32,7 +32,7 @@ from forgather_convert.source.quantization import (
     without_quantization,
 )
 from forgather_convert.tensors.expressions import Expression, stored
-from forgather_convert.tensors.names import collapse_names, compile_pattern
+from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
@@ -71,12 +71,12 @@ class HuggingFaceSource(SourceModel):
     def parameters(self) -> ModelParameters:
         return self.expected
 
-    def load(self, state: Mapping[str, Expression]) -> Any:
+    def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         config = with_max_length(self.config_object, self.max_length, self.config.origin)
         config = copy.deepcopy(config)
         model_class, directory = self.classes.model_class, self.weights_directory
         if self.quantization is None:
-            return load_model(model_class, config, directory, state, self.parameters)
+            return load_model(model_class, config, directory, state, self.parameters, note=note)
         return load_dequantized(
             model_class,
             config,
@@ -85,6 +85,7 @@ class HuggingFaceSource(SourceModel):
             self.parameters,
             self.quantization,
             self.stored_tensors,
+            note,
         )
 
 
@@ -102,6 +103,7 @@ def read_hugging_face(
 
     Raises:
         UnsupportedModelError: The family cannot express it, or no config object can be made.
+        SourceError: transformers builds the model, and cannot run it.
         MappingError: Its weights are not in the form of a checkpoint.
     """
     config = detection.config
@@ -126,7 +128,7 @@ def read_hugging_face(
         warn_of_other_reading(config, classes.config_class)
     completed = complete_config(config, config_object, hooks)
     check_windows(completed, hooks.hyperparameters())
-    parameters = _parameters(classes, config_object)
+    parameters = _parameters(classes, config_object, config.origin)
     _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
     tensors = _stored_tensors(detection)
     unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
@@ -147,8 +149,11 @@ def read_hugging_face(
     )
 
 
-def _parameters(classes: ReferenceClasses, config_object: Any) -> ModelParameters:
-    return parameters_of(lambda: classes.model_class(copy.deepcopy(config_object)))
+def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> ModelParameters:
+    return parameters_of(
+        lambda: classes.model_class(copy.deepcopy(config_object)),
+        lambda error: classes.cannot_run(origin, error),
+    )
 
 
 def _stored_tensors(detection: Detection) -> dict[str, Expression]:
@@ -170,13 +175,12 @@ def _refuse_loaded_form(
     detection: Detection, parameters: ModelParameters, mapping: WeightMapping
 ) -> None:
     """Refuses what transformers 5 saves if it is told not to give weights their stored form."""
-    patterns = [compile_pattern(source) for rule in mapping.rules for source in rule.sources]
     loaded = [
         name
         for name in detection.checkpoint.tensors
         if name in parameters.loaded_names
         and not parameters.is_unread(name)
-        and not any(pattern.fullmatch(name) for pattern in patterns)
+        and name not in mapping.source_patterns
     ]
     if loaded:
         raise MappingError(

@@ -15,6 +15,7 @@ from forgather_convert.models.merged_parameters import (
     make_when_needed,
     noted_merges,
 )
+from forgather_convert.models.model import Note, ignore
 from forgather_convert.models.saved_state import saved_state
 from forgather_convert.tensors.dtypes import tensor_bytes, to_torch
 from forgather_convert.tensors.evaluation import Evaluator
@@ -63,6 +64,7 @@ def load_model(
     parameters: Callable[[], ModelParameters],
     stored_tensors: Mapping[str, TensorRef] | None = None,
     is_result: bool = False,
+    note: Note = ignore,
 ) -> Any:
     """Loads a model from its directory as a user does, and as completely.
 
@@ -80,6 +82,7 @@ def load_model(
         stored_tensors: All tensors in its files, where the weights are not made of all of them.
         is_result: Whether the directory is what a conversion made, which must load by itself. The
             weights of any other are read for it where transformers does not read them.
+        note: Is told if they are.
 
     Raises:
         ValidationError: It does not load, or not completely.
@@ -89,6 +92,10 @@ def load_model(
     if weights is None:
         logger.info(
             "transformers does not read weights like those in %s; they are read for it", directory
+        )
+        note(
+            "The installed transformers does not read weights like the source's by itself; they "
+            "were read for it."
         )
         return load_tensors(model_class, config, directory, state)
     try:
@@ -119,6 +126,11 @@ def load_model(
             directory,
             type(error).__name__,
             first_line(error).rstrip("."),
+        )
+        note(
+            "The installed transformers does not load the source by itself "
+            f"({type(error).__name__}: {first_line(error).rstrip('.')}); its weights were read for "
+            "it."
         )
         config.__dict__.pop("quantization_config", None)
         return load_tensors(model_class, config, directory, state)

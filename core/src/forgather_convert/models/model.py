@@ -1,7 +1,7 @@
 """What the two kinds of model have in common: a source that is read, a destination to write."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,13 @@ if TYPE_CHECKING:
     from forgather_convert.models.carried_tensors import CarriedTensors
     from forgather_convert.models.original_weights import OriginalWeights
     from forgather_convert.models.side_file_rules import SideFileRules
+
+#: Is told a sentence for the certificate.
+Note = Callable[[str], None]
+
+
+def ignore(_: str) -> None:
+    """A ``Note`` for those who write no certificate."""
 
 
 @dataclass(frozen=True)
@@ -140,10 +147,11 @@ class SourceModel(ABC):
         """
 
     @abstractmethod
-    def load(self, state: Mapping[str, Expression]) -> Any:
+    def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         """Loads the model from its own config, code and weights; see ``TargetModel.load``.
 
         Args:
             state: The weights by the names that the model expects, for where the installed
                 transformers does not find them by itself.
+            note: Is told what was done otherwise than where a user loads it.
         """

@@ -5,14 +5,27 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from forgather_convert.dynamic_model.full_precision import as_transformers_finds
-from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.errors import (
+    ConverterError,
+    ForgatherConvertError,
+    UnsupportedModelError,
+)
 from forgather_convert.models.saved_state import saved_state
+from forgather_convert.models.trial_run import error_in_run
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
 
 
-def parameters_of(build: Callable[[], Any]) -> ModelParameters:
+def parameters_of(
+    build: Callable[[], Any],
+    failure: Callable[[Exception], ForgatherConvertError] | None = None,
+) -> ModelParameters:
     """Builds a model on the meta device and reads what its checkpoints hold.
+
+    Args:
+        build: Builds it.
+        failure: Makes the error to raise from what the model raises when it is run, without its
+            values; ``None`` if it is not to be run.
 
     Raises:
         UnsupportedModelError: The model refuses its config.
@@ -42,7 +55,7 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
     )
     is_tied = getattr(model.config, "tie_word_embeddings", False)
     tied = {head: embedding} if is_tied else {}
-    return ModelParameters(
+    parameters = ModelParameters(
         shapes={name: shape for name, shape in saved.shapes.items() if name not in tied},
         tied=tied,
         vocabulary_tensors=(embedding, *(() if is_tied else (head,)), *biases),
@@ -51,6 +64,10 @@ def parameters_of(build: Callable[[], Any]) -> ModelParameters:
         loaded_names=saved.loaded_names,
         kept_in_float32=_kept_in_float32(model, saved.names),
     )
+    problem = None if failure is None else error_in_run(model)
+    if failure is not None and problem is not None:
+        raise failure(problem) from problem
+    return parameters
 
 
 def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozenset[str]]:

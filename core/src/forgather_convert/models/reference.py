@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forgather_convert.errors import UnsupportedModelError, first_line
+from forgather_convert.errors import SourceError, UnsupportedModelError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
 from forgather_convert.source.config_file import SourceConfig
@@ -85,6 +85,19 @@ class ReferenceClasses:
         if self.stands_in_for is not None and package == "transformers":
             text += f", which does not know the model type '{self.stands_in_for}'"
         return text
+
+    def cannot_run(self, origin: str, error: Exception) -> SourceError:
+        """The error for a config with which the model is built, but fails when it is used.
+
+        Args:
+            origin: The file, for messages.
+            error: What the model raises.
+        """
+        return SourceError(
+            f"{origin} describes a model that does not run with {self.describe()}: "
+            f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Correct the config, or "
+            "install another version of transformers."
+        )
 
     def read(self, fields: Mapping[str, Any], origin: str) -> Any:
         """The config object that transformers makes of the content of a ``config.json``.

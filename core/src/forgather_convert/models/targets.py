@@ -28,7 +28,7 @@ from forgather_convert.models.original_config import OriginalConfig, read_origin
 from forgather_convert.models.original_weights import OriginalWeights, describe_weights
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.provenance import PROVENANCE_FILE, read_provenance, unused_tensors
-from forgather_convert.models.reference import rope_fields_of
+from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
 from forgather_convert.models.side_file_rules import SideFileRules, forgather_files
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
@@ -117,7 +117,13 @@ def _forgather_target(
         ) from error
     return ForgatherTarget(
         hooks=hooks,
-        parameters=parameters_of(lambda: classes.model_class(config_object)),
+        parameters=parameters_of(
+            lambda: classes.model_class(config_object),
+            lambda error: ConverterError(
+                f"The Forgather model that {hooks.name} makes of {config.origin} does not run: "
+                f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Correct its components."
+            ),
+        ),
         mapping=hooks.weight_mapping(),
         config_object=config_object,
         original=None,
@@ -187,7 +193,10 @@ def _hugging_face_target(
         original = provenance.weights
     return HuggingFaceTarget(
         hooks=hooks,
-        parameters=parameters_of(lambda: hooks.hf_model_class()(config_object)),
+        parameters=parameters_of(
+            lambda: hooks.hf_model_class()(config_object),
+            lambda error: ReferenceClasses.of(hooks).cannot_run(config.origin, error),
+        ),
         mapping=hooks.weight_mapping().inverted(),
         config_object=config_object,
         original=original,

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from forgather_convert.files.json_file import parse_json_object
@@ -54,13 +55,17 @@ def mirror_layout(
         checkpoint: The source's files.
         second_names: See :func:`packed_layout`.
     """
+    by_file: dict[Path, list[tuple[int, TensorPlan]]] = {
+        shard.path: [] for shard in checkpoint.shards
+    }
+    for tensor in tensors:
+        first = tensor.sources[0]
+        by_file[first.file].append((first.offset, tensor))
     groups, starts = [], []
-    for shard in checkpoint.shards:
-        own = [tensor for tensor in tensors if tensor.sources[0].file == shard.path]
-        if own:
-            own.sort(key=lambda tensor: (tensor.sources[0].offset, tensor.num_bytes))
-            groups.append(own)
-            starts.append(own[0].sources[0].offset)
+    for placed in filter(None, by_file.values()):
+        placed.sort(key=lambda each: (each[0], each[1].num_bytes))
+        groups.append([tensor for _, tensor in placed])
+        starts.append(placed[0][0])
     if len(groups) > 1 and second_names:
         # At the end, so that the others stay where they are.
         groups = [[*group, *_seconds(group, second_names)] for group in groups]

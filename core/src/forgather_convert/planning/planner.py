@@ -7,19 +7,16 @@ from pathlib import Path
 from forgather_convert.errors import SourceError
 from forgather_convert.models.forgather import ForgatherTarget
 from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
-from forgather_convert.models.targets import read_source
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout, carried_layout
 from forgather_convert.planning.original_layout import original_layout
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
-from forgather_convert.planning.plausible_size import check_against_tensors
-from forgather_convert.planning.request import PlannedConversion, PlanRequest
+from forgather_convert.planning.request import PlannedModel, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
 from forgather_convert.planning.rope_length import report_rope_length
 from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
 from forgather_convert.source.detection import Direction
-from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Expression, leaves
 from forgather_convert.tensors.matching import match_tensors
@@ -30,23 +27,21 @@ from forgather_convert.vocabulary.length import report_tokenizer_length
 from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
 
 
-def plan_conversion(request: PlanRequest) -> PlannedConversion:
+def plan_conversion(request: PlanRequest) -> PlannedModel:
     """Plans a conversion completely; nothing is written.
 
     Raises:
         ForgatherConvertError: It is not possible, with what stands in the way.
     """
     detection, options = request.detection, request.options
-    check_json_files(detection.metadata_directory)
-    check_against_tensors(detection.config, request.checkpoint.tensors)
-    opened = read_source(detection, request.hooks, options)
-    source = opened.model
+    context = request.model.read()
+    source = context.model
     vocabulary = _planned_vocabulary(request, source)
     if options.max_length is not None:
         report_tokenizer_length(source.directory, options.max_length)
         report_rope_length(source.config, request.hooks, options.max_length)
     config = source.config if vocabulary is None else changed_config(source.config, vocabulary)
-    destination = opened.build_target(config)
+    destination = context.build_target(config)
     match = match_tensors(
         source.tensors,
         destination.mapping,
@@ -100,7 +95,7 @@ def plan_conversion(request: PlanRequest) -> PlannedConversion:
         ),
         weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
-    return PlannedConversion(plan, source, destination, config, match.source_state)
+    return PlannedModel(plan, source, destination, config, match.source_state)
 
 
 def _new_layout(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.model import SourceModel, TargetModel
+from forgather_convert.models.opening import OpenedModel
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.source.config_file import SourceConfig
@@ -20,28 +21,39 @@ class PlanRequest:
     """Everything that is known before planning.
 
     Attributes:
-        detection: What the source is.
-        hooks: The family's converter.
+        model: The source, of an adapter its base model.
         destination: The directory that will appear.
-        options: What the user asks for.
         tokens: The tokens to add; ``None`` if the user does not say.
     """
 
-    detection: Detection
-    hooks: FamilyHooks
+    model: OpenedModel
     destination: Path
-    options: ConvertOptions
     tokens: tuple[TokenRequest, ...] | None
+
+    @property
+    def detection(self) -> Detection:
+        """What the source is."""
+        return self.model.detection
+
+    @property
+    def hooks(self) -> FamilyHooks:
+        """The family's converter."""
+        return self.model.hooks
+
+    @property
+    def options(self) -> ConvertOptions:
+        """What the user asks for."""
+        return self.model.options
 
     @property
     def checkpoint(self) -> Checkpoint:
         """The source's weights."""
-        return self.detection.checkpoint
+        return self.model.checkpoint
 
 
 @dataclass(frozen=True)
-class PlannedConversion:
-    """A plan, and both sides of it as models that can be loaded and compared.
+class PlannedModel:
+    """A plan, and both of its models, which can be loaded and compared.
 
     Attributes:
         plan: What will be written.

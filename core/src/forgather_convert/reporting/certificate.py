@@ -79,6 +79,7 @@ def _remarks(logits: "LogitComparison") -> Iterator[str]:
         )
     if logits.not_covered:
         yield f"Not reached: {', '.join(map(str, logits.not_covered))}."
+    yield from logits.notes
     for whose, code in zip(("The source", "The result"), logits.codes, strict=True):
         if "does not know" in code:
             yield f"{whose} was loaded as {code}."

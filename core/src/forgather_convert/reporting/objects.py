@@ -80,6 +80,7 @@ def _logits_object(logits: "LogitComparison") -> dict[str, Any]:
         "source_code": logits.codes[0],
         "result_code": logits.codes[1],
         "own_code": logits.is_own_code,
+        "notes": list(logits.notes),
         "tolerance": logits.tolerance,
         "past": [str(limit) for limit in logits.covered],
         "not_past": [str(limit) for limit in logits.not_covered],

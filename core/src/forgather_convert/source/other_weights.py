@@ -16,7 +16,7 @@ from forgather_convert.errors import SourceError
 from forgather_convert.source.legacy import normalize_tensors
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import stored
-from forgather_convert.tensors.names import RECOMPUTED, compile_pattern
+from forgather_convert.tensors.names import RECOMPUTED, NamePatterns
 from forgather_convert.tensors.tensor_ref import TensorRef, format_shape
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
@@ -130,14 +130,12 @@ def _places(mapping: WeightMapping | None, is_forgather: bool) -> Callable[[str]
         return lambda _: True
     rules = (mapping.inverted() if is_forgather else mapping).rules
     sources = {source for rule in rules for source in rule.sources}
-    known = [
-        compile_pattern(pattern)
+    known = NamePatterns(
+        (pattern, None)
         for source in sorted(sources)
         for pattern in (source, source.partition(".")[2])
-    ]
-    return lambda name: any(
-        pattern.fullmatch(text) for pattern in known for text in (name, name.partition(".")[2])
     )
+    return lambda name: name in known or name.partition(".")[2] in known
 
 
 def _difference_of_headers(one: _Set, other: _Set) -> str | None:

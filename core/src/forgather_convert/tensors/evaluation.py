@@ -46,7 +46,8 @@ _SMALL_PIECE_BYTES = 2 << 20
 _MEAN_BYTES = 256 << 20
 _MEAN_COLUMNS = 64
 
-#: The memory for an element of a quantized tensor besides its result: itself and its scale in float32.
+#: The memory for an element of a quantized tensor besides its result: itself and its scale, in
+#: float32.
 _SCALING_BYTES = 8
 
 #: For every dimension, the first index and the one after the last.

@@ -3,8 +3,9 @@
 from typing import Any
 
 from forgather_convert.tensors.notation import MappingValue, concatenate, stack
+from forgather_convert.tensors.weight_mapping import FORGATHER_LAYER
 
-_EXPERTS = "causal_lm.layer_stack.layers.{layer}.feedforward.experts"
+_EXPERTS = "feedforward.experts"
 
 
 def stacked_experts(
@@ -13,19 +14,21 @@ def stacked_experts(
     """The part of a weight mapping that stacks a layer's experts, as the component needs them.
 
     Args:
-        experts: The Hugging Face name of an expert, with the placeholders ``{layer}`` and
-            ``{expert}``.
+        experts: The Hugging Face name of an expert within the layer, with the placeholder
+            ``{expert}``; or, for a complete ``weight_mapping``, its full name, which also has the
+            placeholder ``{layer}``.
         gate: The name of an expert's gate projection.
         up: The name of its up projection.
         down: The name of its down projection.
 
     Example::
 
-        {**STANDARD_WEIGHT_MAPPING, **stacked_experts("model.layers.{layer}.mlp.experts.{expert}")}
+        layer_tensors = stacked_experts("mlp.experts.{expert}")
     """
     # Keys may be names or tuples of names, but with that type it would not fit into a literal.
+    place = f"{FORGATHER_LAYER}.{_EXPERTS}" if "{layer}" in experts else _EXPERTS
     halves = (f"{experts}.{gate}.weight", f"{experts}.{up}.weight")
     return {
-        halves: [concatenate(), stack(f"{_EXPERTS}.gate_up_proj", over="expert")],
-        f"{experts}.{down}.weight": stack(f"{_EXPERTS}.down_proj", over="expert"),
+        halves: [concatenate(), stack(f"{place}.gate_up_proj", over="expert")],
+        f"{experts}.{down}.weight": stack(f"{place}.down_proj", over="expert"),
     }

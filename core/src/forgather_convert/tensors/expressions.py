@@ -17,7 +17,7 @@ from forgather_convert.tensors.tensor_ref import JoinedRef, TensorRef, format_sh
 Shape = tuple[int, ...]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Stored:
     """A tensor as it is stored in a file."""
 
@@ -32,7 +32,7 @@ class Stored:
         return self.ref.shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Constant:
     """A tensor that is part of the plan itself.
 
@@ -54,7 +54,7 @@ class Constant:
             )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Slice:
     """A range of one dimension."""
 
@@ -84,7 +84,7 @@ class Slice:
         return _with_size(self.value.shape, self.dim, self.length)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Concatenate:
     """Several tensors, concatenated in one dimension."""
 
@@ -123,7 +123,7 @@ class Concatenate:
         return _with_size(self.values[0].shape, self.dim, size)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Permute:
     """A tensor with its dimensions in another order.
 
@@ -151,7 +151,7 @@ class Permute:
         return tuple(self.value.shape[dim] for dim in self.dims)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Reshape:
     """The same elements in the same order, with other dimensions."""
 
@@ -170,7 +170,7 @@ class Reshape:
         return self.value.dtype
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Cast:
     """Every element rounded to another dtype, as torch rounds."""
 
@@ -185,7 +185,7 @@ class Cast:
         return self.value.shape
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ResizeRows:
     """A vocabulary matrix with more rows, or with some rows initialized again.
 
@@ -226,7 +226,7 @@ class ResizeRows:
         return (self.size, *self.value.shape[1:])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class BlockScaled:
     """8-bit numbers, multiplied by one scale per block.
 
@@ -276,7 +276,7 @@ class BlockScaled:
         return all(size % step == 0 for size, step in zip(self.shape[-2:], self.block, strict=True))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Mxfp4:
     """4-bit numbers with a power of two for each group: the format MXFP4.
 
@@ -371,9 +371,15 @@ def operands(expression: Expression) -> tuple[Expression, ...]:
 
 def leaves(expression: Expression) -> tuple[TensorRef, ...]:
     """The stored tensors that an expression is made of, in the order of their use."""
-    if isinstance(expression, Stored):
-        return (expression.ref,)
-    return tuple(ref for operand in operands(expression) for ref in leaves(operand))
+    found = []
+    pending = [expression]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, Stored):
+            found.append(value.ref)
+        else:
+            pending += reversed(operands(value))
+    return tuple(found)
 
 
 def name_of(expression: Expression) -> str:

@@ -9,7 +9,7 @@ from forgather_convert.errors import MappingError, UnsupportedModelError
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import Expression, leaves, name_of
-from forgather_convert.tensors.names import collapse_names, compile_pattern
+from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.operations import apply_operations
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import format_shape
@@ -125,11 +125,8 @@ def match_partially(
             continue
         for part, values in zip(destinations, made, strict=True):
             expressions.update(zip(part, values, strict=True))
-    missing += [
-        name
-        for name in parameters.shapes
-        if name not in expressions and not any(name in names for names in places.values())
-    ]
+    known = expressions.keys() | {name for names in places.values() for name in names}
+    missing += [name for name in parameters.shapes if name not in known]
     return PartialMatch(expressions, places, unmapped, missing)
 
 
@@ -183,18 +180,14 @@ def _group(
     source: Mapping[str, Expression], mapping: WeightMapping
 ) -> tuple[list[_Group], list[str]]:
     """Finds the rule for every tensor; returns the groups, and the tensors without a rule."""
-    patterns = [
-        (compile_pattern(pattern), rule) for rule in mapping.rules for pattern in rule.sources
-    ]
     groups: dict[tuple[Any, ...], _Group] = {}
     unmapped = []
     for name in source:
-        matches = ((pattern.fullmatch(name), rule) for pattern, rule in patterns)
-        match, rule = next((found for found in matches if found[0]), (None, None))
-        if match is None or rule is None:
+        found = mapping.source_patterns.find(name)
+        if found is None:
             unmapped.append(name)
             continue
-        numbers = match.groupdict()
+        rule, numbers = found
         index = 0 if rule.stacks is None else int(numbers.pop(rule.stacks))
         group = groups.setdefault((rule.sources, *sorted(numbers.items())), _Group(rule, numbers))
         group.length = max(group.length, min(index, len(source)) + 1)

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterable
+from typing import Generic, TypeVar
+
+Value = TypeVar("Value")
 
 #: Tables that older versions stored with every model, although they follow from the config.
 RECOMPUTED = r"\.(?:inv_freq|cos_cached|sin_cached|masked_bias)$"
@@ -35,6 +38,39 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
     return re.compile(expression)
 
 
+class NamePatterns(Generic[Value]):
+    """Patterns with a value for each, of which the first that fits a name is found.
+
+    That takes the same time for any number of patterns: only those are tried that equal the name
+    where both have no digits.
+
+    Args:
+        patterns: The patterns with their values, in the order in which they are tried.
+    """
+
+    def __init__(self, patterns: Iterable[tuple[str, Value]]) -> None:
+        self._by_skeleton: dict[str, list[tuple[re.Pattern[str], Value]]] = {}
+        for pattern, value in patterns:
+            skeleton = _skeleton(example_name(pattern))
+            self._by_skeleton.setdefault(skeleton, []).append((compile_pattern(pattern), value))
+
+    def find(self, name: str) -> tuple[Value, dict[str, str]] | None:
+        """The value of the first pattern that fits, with the numbers of its placeholders."""
+        for pattern, value in self._by_skeleton.get(_skeleton(name), ()):
+            match = pattern.fullmatch(name)
+            if match is not None:
+                return value, match.groupdict()
+        return None
+
+    def __contains__(self, name: str) -> bool:
+        return self.find(name) is not None
+
+
+def _skeleton(name: str) -> str:
+    return _DIGITS.sub("0", name)
+
+
+_DIGITS = re.compile(r"\d+")
 _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.)")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from forgather_convert.tensors.dtypes import tensor_bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TensorRef:
     """A tensor in a file, which has not been read.
 
@@ -41,7 +41,7 @@ class TensorRef:
         return replace(self, name=name)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JoinedRef(TensorRef):
     """A tensor that is stored in parts, which are concatenated in a dimension.
 

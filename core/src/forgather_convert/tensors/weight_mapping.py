@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from forgather_convert.errors import ConverterError
-from forgather_convert.tensors.names import compile_pattern, placeholders, strip_placeholders
+from forgather_convert.tensors.names import NamePatterns, placeholders, strip_placeholders
 from forgather_convert.tensors.notation import Step, WeightMappingDict
 from forgather_convert.tensors.operations import (
     Operation,
@@ -13,44 +14,37 @@ from forgather_convert.tensors.operations import (
     check_composition,
 )
 
+#: The Hugging Face name of the layers of the standard decoder.
+HF_LAYERS = "model.layers"
+#: The Forgather name of a layer.
+FORGATHER_LAYER = "causal_lm.layer_stack.layers.{layer}"
+
+_MODULES = {
+    "model.norm": "causal_lm.layer_stack.layer_norm",
+    "lm_head": "lm_head",
+    **{
+        f"{HF_LAYERS}.{{layer}}.{hf}": f"{FORGATHER_LAYER}.{fg}"
+        for hf, fg in {
+            "input_layernorm": "norm1",
+            "post_attention_layernorm": "norm2",
+            "self_attn.q_proj": "attention.query_linear",
+            "self_attn.k_proj": "attention.key_linear",
+            "self_attn.v_proj": "attention.value_linear",
+            "self_attn.o_proj": "attention.output_linear",
+            "self_attn.q_norm": "attention.q_norm",
+            "self_attn.k_norm": "attention.k_norm",
+            "mlp.gate_proj": "feedforward.gate_proj",
+            "mlp.up_proj": "feedforward.up_proj",
+            "mlp.down_proj": "feedforward.down_proj",
+        }.items()
+    },
+}
+
 #: The mapping of the standard decoder, with all parameters that it can have.
 STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
     "model.embed_tokens.weight": "causal_lm.input_encoder.embedding.word_embedding.weight",
     **{
-        f"{hf}.{kind}": f"{fg}.{kind}"
-        for hf, fg in {
-            "model.norm": "causal_lm.layer_stack.layer_norm",
-            "lm_head": "lm_head",
-        }.items()
-        for kind in ("weight", "bias")
-    },
-    **{
-        f"model.layers.{{layer}}.{hf}": f"causal_lm.layer_stack.layers.{{layer}}.{fg}"
-        for hf, fg in {
-            **{
-                f"{hf}.{kind}": f"{fg}.{kind}"
-                for hf, fg in {
-                    "input_layernorm": "norm1",
-                    "post_attention_layernorm": "norm2",
-                }.items()
-                for kind in ("weight", "bias")
-            },
-            **{
-                f"self_attn.{short}_proj.{kind}": f"attention.{long}_linear.{kind}"
-                for short, long in {"q": "query", "k": "key", "v": "value", "o": "output"}.items()
-                for kind in ("weight", "bias")
-            },
-            **{
-                f"self_attn.{name}.{kind}": f"attention.{name}.{kind}"
-                for name in ("q_norm", "k_norm")
-                for kind in ("weight", "bias")
-            },
-            **{
-                f"mlp.{name}.{kind}": f"feedforward.{name}.{kind}"
-                for name in ("gate_proj", "up_proj", "down_proj")
-                for kind in ("weight", "bias")
-            },
-        }.items()
+        f"{hf}.{kind}": f"{fg}.{kind}" for hf, fg in _MODULES.items() for kind in ("weight", "bias")
     },
 }
 
@@ -136,20 +130,23 @@ class WeightMapping:
             result[key] = steps or rule.destinations[0]
         return result
 
+    @cached_property
+    def source_patterns(self) -> NamePatterns[Rule]:
+        """The names that source tensors can have, each with its rule."""
+        return NamePatterns((pattern, rule) for rule in self.rules for pattern in rule.sources)
+
     def renamer(self) -> Callable[[str], str | None]:
         """A function that maps a name, or returns ``None`` if no rule merely renames it."""
-        renames = [
-            (compile_pattern(rule.sources[0]), rule.destinations[0])
-            for rule in self.rules
-            if not rule.operations
-        ]
+        renames = NamePatterns(
+            (rule.sources[0], rule.destinations[0]) for rule in self.rules if not rule.operations
+        )
 
         def rename(name: str) -> str | None:
-            for pattern, destination in renames:
-                match = pattern.fullmatch(name)
-                if match:
-                    return destination.format_map(match.groupdict())
-            return None
+            found = renames.find(name)
+            if found is None:
+                return None
+            destination, numbers = found
+            return destination.format_map(numbers)
 
         return rename
 

@@ -74,10 +74,9 @@ class ConverterConformance:
 
     Attributes:
         converter_class: The converter under test.
-        configs: Config fields of tiny models, by a name for each; by default the converter's
-            ``tiny_configs``. RoPE may be written in either
-            schema. Windows and original context lengths should be shorter than a few hundred
-            tokens: prompts are chosen longer than they are.
+        configs: Config fields of tiny models, by a name for each; by default the converter's tiny
+            configs. RoPE may be written in either schema. Windows and original context lengths
+            should be shorter than a few hundred tokens: prompts are chosen longer than they are.
     """
 
     converter_class: ClassVar[type[HFConverter]]
@@ -89,7 +88,7 @@ class ConverterConformance:
         super().__init_subclass__(**kwargs)
         converter_class = getattr(cls, "converter_class", None)
         if not hasattr(cls, "configs") and isinstance(converter_class, type):
-            cls.configs = getattr(converter_class, "tiny_configs", {})
+            cls.configs = Family(converter_class()).hooks.tiny_configs()
         check_suite(ConverterConformance, cls)
         cls._made = {}
 

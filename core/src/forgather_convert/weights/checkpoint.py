@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
@@ -65,7 +66,7 @@ class Checkpoint:
     shards: tuple[Shard, ...]
     index_text: str | None
 
-    @property
+    @cached_property
     def tensors(self) -> Mapping[str, TensorRef]:
         """Every tensor by its name."""
         return {ref.name: ref for shard in self.shards for ref in shard.tensors}

@@ -1,11 +1,8 @@
 """Tiny Granites: with their class's factors and with others, none of them a power of two."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from forgather_convert import TINY_DECODER
 
-TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+GRANITE = {
     "plain": TINY_DECODER,
     "factors-biases-tied": {
         **TINY_DECODER,

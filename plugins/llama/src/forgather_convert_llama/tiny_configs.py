@@ -1,11 +1,8 @@
 """Tiny Llamas: one for every branch of the config that their code has."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from forgather_convert import TINY_DECODER
 
-TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+LLAMA = {
     "plain": TINY_DECODER,
     "tied": {**TINY_DECODER, "tie_word_embeddings": True},
     "biases": {**TINY_DECODER, "attention_bias": True, "mlp_bias": True},

@@ -1,18 +1,15 @@
-"""Tiny Mistrals, with the window in the forms that configs have."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Tiny Mistrals, with the window in the forms that configs have, and tiny Mixtrals."""
 
 from forgather_convert import TINY_DECODER
 
-_WINDOW = {**TINY_DECODER, "sliding_window": 8}
+_MISTRAL_WINDOW = {**TINY_DECODER, "sliding_window": 8}
 
-TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
-    "window": _WINDOW,
+MISTRAL = {
+    "window": _MISTRAL_WINDOW,
     # It means a window of 4096.
     "missing-window": TINY_DECODER,
-    "tied": {**_WINDOW, "tie_word_embeddings": True},
-    "null-head-dim": {**_WINDOW, "head_dim": None},
+    "tied": {**_MISTRAL_WINDOW, "tie_word_embeddings": True},
+    "null-head-dim": {**_MISTRAL_WINDOW, "head_dim": None},
     "no-window": {
         **TINY_DECODER,
         "sliding_window": None,
@@ -22,5 +19,19 @@ TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
             "factor": 4.0,
             "original_max_position_embeddings": 32,
         },
+    },
+}
+
+_MIXTRAL_EXPERTS = {**TINY_DECODER, "num_hidden_layers": 2, "num_local_experts": 5}
+
+MIXTRAL = {
+    "plain": {**_MIXTRAL_EXPERTS, "num_experts_per_tok": 2},
+    "options": {
+        **_MIXTRAL_EXPERTS,
+        "num_experts_per_tok": 3,
+        "head_dim": 24,
+        "sliding_window": 8,
+        "tie_word_embeddings": True,
+        "router_jitter_noise": 0.1,
     },
 }

@@ -1,9 +1,8 @@
-"""Tiny Phis that cover every branch of the config."""
+"""Tiny Phis: with and without windows, dropout, LongRoPE and dimensions that do not turn."""
 
-from collections.abc import Mapping
-from typing import Any
+from forgather_convert import TINY_DECODER
 
-_SMALL = {
+_PHI_SMALL = {
     "vocab_size": 160,
     "hidden_size": 64,
     "intermediate_size": 96,
@@ -15,10 +14,10 @@ _SMALL = {
     "pad_token_id": 0,
 }
 
-TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
-    "plain": _SMALL,
+PHI = {
+    "plain": _PHI_SMALL,
     "everything-else": {
-        **_SMALL,
+        **_PHI_SMALL,
         "num_key_value_heads": 2,
         "qk_layernorm": True,
         "tie_word_embeddings": True,
@@ -29,5 +28,26 @@ TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
         "embd_pdrop": 0.3,
         "partial_rotary_factor": 0.25,
         "rope_theta": 500.0,
+    },
+}
+
+_PHI3_CONFIG = {**TINY_DECODER, "original_max_position_embeddings": 32}
+
+PHI3 = {
+    # On these shapes three products have other last bits than the fused one.
+    "plain": _PHI3_CONFIG,
+    "partial": {**_PHI3_CONFIG, "partial_rotary_factor": 0.75, "tie_word_embeddings": True},
+    "partial-longrope-windows-dropout": {
+        **_PHI3_CONFIG,
+        "partial_rotary_factor": 0.5,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0 + 0.1 * index for index in range(4)],
+            "long_factor": [2.0 + 0.5 * index for index in range(4)],
+        },
+        "sliding_window": 8,
+        "attention_dropout": 0.1,
+        "resid_pdrop": 0.1,
+        "embd_pdrop": 0.1,
     },
 }

@@ -1,13 +1,10 @@
 """Tiny Qwen2s, with windows as their class reads them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from forgather_convert import TINY_DECODER
 
 _WINDOWS = {**TINY_DECODER, "use_sliding_window": True, "sliding_window": 8}
 
-TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+QWEN2 = {
     "head-dim-windows-off": {
         **_WINDOWS,
         "head_dim": 32,

@@ -1,33 +1,30 @@
-"""Tiny Qwen3s, with windows and the size of heads as their class reads them."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Tiny Qwen3s: with windows and heads as their classes read them, and with experts."""
 
 from forgather_convert import TINY_DECODER
 
-_SMALL = {**TINY_DECODER, "head_dim": 16}
-_WINDOWS = {**_SMALL, "use_sliding_window": True, "sliding_window": 8}
+_QWEN3_SMALL = {**TINY_DECODER, "head_dim": 16}
+_QWEN3_WINDOWS = {**_QWEN3_SMALL, "use_sliding_window": True, "sliding_window": 8}
 
-TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
-    "plain": _SMALL,
-    "tied": {**_SMALL, "tie_word_embeddings": True},
+QWEN3 = {
+    "plain": _QWEN3_SMALL,
+    "tied": {**_QWEN3_SMALL, "tie_word_embeddings": True},
     # It means 128.
     "missing-head-dim": TINY_DECODER,
     # Windows that are switched off.
     "attention-bias": {
-        **_SMALL,
+        **_QWEN3_SMALL,
         "attention_bias": True,
         "use_sliding_window": False,
         "sliding_window": 8,
         "max_window_layers": 0,
     },
     "windows-by-layer-types": {
-        **_WINDOWS,
+        **_QWEN3_WINDOWS,
         "max_window_layers": 3,
         "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
     },
     "windows-by-depth": {
-        **_WINDOWS,
+        **_QWEN3_WINDOWS,
         "max_window_layers": 1,
         "rope_theta": 1000000.0,
         "rope_scaling": {
@@ -35,5 +32,29 @@ TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
             "factor": 4.0,
             "original_max_position_embeddings": 32,
         },
+    },
+}
+
+_QWEN3_MOE_EXPERTS = {
+    **TINY_DECODER,
+    "head_dim": 16,
+    "moe_intermediate_size": 32,
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+}
+
+QWEN3_MOE = {
+    "plain": {**_QWEN3_MOE_EXPERTS, "num_hidden_layers": 2, "norm_topk_prob": True},
+    "options": {
+        **_QWEN3_MOE_EXPERTS,
+        "num_hidden_layers": 4,
+        # Only the second layer is sparse.
+        "decoder_sparse_step": 2,
+        "mlp_only_layers": [3],
+        "norm_topk_prob": False,
+        "tie_word_embeddings": True,
+        "attention_bias": True,
+        "use_sliding_window": True,
+        "sliding_window": 8,
     },
 }

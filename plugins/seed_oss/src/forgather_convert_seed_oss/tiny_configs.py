@@ -1,14 +1,11 @@
 """Tiny Seed-OSS models: with their class's biases and dropout, and with all of them reversed."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from forgather_convert import TINY_DECODER
 
 # Heads are wider than the hidden size divided by their number, as in the published models.
 _SMALL = {**TINY_DECODER, "head_dim": 24}
 
-TINY_CONFIGS: Mapping[str, Mapping[str, Any]] = {
+SEED_OSS = {
     "plain": _SMALL,
     "reversed-tied": {
         **TINY_DECODER,

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .causal_attention import CausalAttention
-from .rotary_embedding import apply_partial_rotary
+from .rotary_embedding import rotate_half
 
 
 class PhiAttention(CausalAttention):
@@ -19,6 +19,9 @@ class PhiAttention(CausalAttention):
 
     def __init__(self, config: Any, layer_idx: int, make_norm: Callable[[int], nn.Module]) -> None:
         super().__init__(config, layer_idx)
+        self.rotary_dim = int(
+            self.head_dim * config.rope_parameters.get("partial_rotary_factor", 1.0)
+        )
         self.q_norm = make_norm(self.head_dim) if config.qk_layernorm else nn.Identity()
         self.k_norm = make_norm(self.head_dim) if config.qk_layernorm else nn.Identity()
 
@@ -26,6 +29,18 @@ class PhiAttention(CausalAttention):
         self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         return (
-            apply_partial_rotary(self.q_norm(query), position_embeddings),
-            apply_partial_rotary(self.k_norm(key), position_embeddings),
+            self._rotate(self.q_norm(query), position_embeddings),
+            self._rotate(self.k_norm(key), position_embeddings),
         )
+
+    def _rotate(
+        self, heads: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """Rotates as many dimensions as the config says, whose number may be odd.
+
+        There is an even number of angles. Where the config says one dimension, there are two, and
+        the heads become larger by one dimension, as they do in the original.
+        """
+        cos, sin = position_embeddings
+        part, rest = heads[..., : self.rotary_dim], heads[..., self.rotary_dim :]
+        return torch.cat(((part * cos) + (rotate_half(part) * sin), rest), dim=-1)

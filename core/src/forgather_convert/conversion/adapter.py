@@ -1,0 +1,88 @@
+"""The conversion of an adapter, by what becomes of its base model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from forgather_convert.adapters import logit_check
+from forgather_convert.adapters.adapter_directory import AdapterDirectory, read_adapter
+from forgather_convert.adapters.planner import (
+    PlannedAdapter,
+    options_of_base,
+    plan_adapter,
+    refuse_options_of_models,
+)
+from forgather_convert.conversion.conversion import (
+    Checks,
+    Conversion,
+    ConversionRequest,
+    PlannedConversion,
+)
+from forgather_convert.families.extensions import ExtensionCalls
+from forgather_convert.models.opening import ModelRequest, open_model
+from forgather_convert.options import ConvertOptions
+from forgather_convert.planning.plan import ConversionPlan, ShardPlan
+from forgather_convert.planning.request import PlanRequest
+from forgather_convert.progress import Phase, Progress
+from forgather_convert.source.detection import Direction
+
+
+@dataclass(frozen=True)
+class AdapterConversion(Conversion):
+    """The conversion of an adapter.
+
+    Attributes:
+        adapter: The adapter.
+        base: What the plan of its base model's conversion would be made from.
+    """
+
+    adapter: AdapterDirectory
+    base: PlanRequest
+
+    @property
+    def extension_calls(self) -> ExtensionCalls:
+        return self.base.model.extension_calls
+
+    @property
+    def title(self) -> str:
+        is_original = self.base.detection.direction is Direction.TO_FORGATHER
+        return f"Converting an adapter to {'Forgather' if is_original else 'HuggingFace'}"
+
+    def early_shards(self) -> tuple[ShardPlan, ...]:
+        # It is small.
+        return ()
+
+    def plan(self) -> PlannedConversion:
+        planned = plan_adapter(self.adapter, self.base)
+        return _PlannedAdapterConversion(planned, self.base.options)
+
+
+def open_adapter_conversion(request: ConversionRequest, base: Path) -> AdapterConversion:
+    """Opens the adapter that is to be converted, and its base model.
+
+    Raises:
+        ForgatherConvertError: It cannot be converted, or not to that place.
+    """
+    refuse_options_of_models(request.options)
+    adapter = read_adapter(request.source)
+    request.check_destination()
+    options = options_of_base(request.options, base)
+    model = open_model(ModelRequest(base, options, request.converter))
+    return AdapterConversion(adapter, PlanRequest(model, request.destination.given, tokens=None))
+
+
+@dataclass(frozen=True)
+class _PlannedAdapterConversion(PlannedConversion):
+    planned: PlannedAdapter
+    options: ConvertOptions
+
+    @property
+    def plan(self) -> ConversionPlan:
+        return self.planned.plan
+
+    def check(self, written: Path, progress: Progress) -> Checks:
+        if not self.options.logit_check:
+            return Checks()
+        progress.start(Phase.CHECK)
+        adapter = self.plan.source
+        models = self.planned.models
+        return Checks(logits=logit_check.check_adapter(models, adapter, written, self.options))

@@ -1,0 +1,151 @@
+"""The conversion of a model."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forgather_convert.conversion.conversion import (
+    Checks,
+    Conversion,
+    ConversionRequest,
+    PlannedConversion,
+)
+from forgather_convert.families.extensions import ExtensionCalls
+from forgather_convert.logit_check.device import check_device
+from forgather_convert.logit_check.generation import generate
+from forgather_convert.logit_check.logits import CheckedModel, LogitComparison, check_logits
+from forgather_convert.models.opening import ModelRequest, open_model
+from forgather_convert.options import ConvertOptions
+from forgather_convert.planning.plan import ConversionPlan, ShardPlan
+from forgather_convert.planning.request import PlannedModel, PlanRequest
+from forgather_convert.progress import Phase, Progress
+from forgather_convert.source.detection import Direction
+from forgather_convert.tensors.dtypes import lossy_cast_from
+from forgather_convert.vocabulary.requests import TokenRequest
+
+if TYPE_CHECKING:
+    from forgather_convert.compare.conversion_configs import ConfigComparison
+
+
+@dataclass(frozen=True)
+class ModelConversion(Conversion):
+    """The conversion of a model.
+
+    Attributes:
+        request: What its plan is made from.
+    """
+
+    request: PlanRequest
+
+    @property
+    def extension_calls(self) -> ExtensionCalls:
+        return self.request.model.extension_calls
+
+    @property
+    def title(self) -> str:
+        if self.request.detection.direction is Direction.TO_FORGATHER:
+            return "Converting HuggingFace model to Forgather format"
+        return f"Converting Forgather model to HuggingFace {self.request.hooks.display_name}"
+
+    def early_shards(self) -> tuple[ShardPlan, ...]:
+        from forgather_convert.planning.draft import draft_shards
+
+        return draft_shards(self.request)
+
+    def plan(self) -> PlannedConversion:
+        options = self.request.options
+        if options.logit_check or options.generation_test:
+            check_device(options.device)
+        from forgather_convert.compare.conversion_configs import check_configs
+        from forgather_convert.planning.planner import plan_conversion
+
+        planned = plan_conversion(self.request)
+        return _PlannedModelConversion(planned, check_configs(planned, options), options)
+
+
+def open_model_conversion(request: ConversionRequest) -> ModelConversion:
+    """Opens the model that is to be converted.
+
+    Raises:
+        ForgatherConvertError: It cannot be converted, or not to that place.
+    """
+    request.check_destination()
+    tokens = _read_files_of_the_user(request.options)
+    model = open_model(ModelRequest(request.source, request.options, request.converter))
+    return ModelConversion(PlanRequest(model, request.destination.given, tokens))
+
+
+def _read_files_of_the_user(options: ConvertOptions) -> tuple[TokenRequest, ...] | None:
+    """The tokens to add; the chat template is looked at, too."""
+    tokens = None
+    if options.token_file is not None:
+        from forgather_convert.vocabulary.token_file import read_token_file
+
+        tokens = read_token_file(options.token_file)
+    if options.chat_template_path is not None:
+        from forgather_convert.vocabulary.chat_template import read_template
+
+        read_template(options.chat_template_path)
+    return tokens
+
+
+@dataclass(frozen=True)
+class _PlannedModelConversion(PlannedConversion):
+    planned: PlannedModel
+    configs: "ConfigComparison"
+    options: ConvertOptions
+
+    @property
+    def plan(self) -> ConversionPlan:
+        return self.planned.plan
+
+    def check(self, written: Path, progress: Progress) -> Checks:
+        logits = generation = None
+        if self.options.logit_check:
+            progress.start(Phase.CHECK)
+            logits = self._check_logits(written, progress)
+        if self.options.generation_test:
+            progress.start(Phase.GENERATE)
+            source_dtype = self._cast_from or self.plan.dtype
+            generation = generate(self.planned, written, self.options, source_dtype, progress)
+        return Checks(self.configs, logits, generation)
+
+    def _check_logits(self, written: Path, progress: Progress) -> LogitComparison:
+        planned, options = self.planned, self.options
+        source, destination = planned.source, planned.destination
+        notes: list[str] = []
+        return check_logits(
+            CheckedModel(
+                name="source",
+                load=lambda: source.load(planned.source_state, notes.append),
+                tokenizer_directory=source.directory,
+                hf_config=source.config_object,
+                code=source.code_owner,
+                is_own_code=source.is_own_code,
+                notes=notes,
+            ),
+            CheckedModel(
+                name="result",
+                load=lambda: destination.load(written),
+                tokenizer_directory=written,
+                hf_config=destination.config_object,
+                code=destination.code_owner,
+            ),
+            mapping=destination.mapping,
+            weights=planned.source_state,
+            vocabulary=planned.plan.vocabulary,
+            prompt=options.prompt,
+            dtype=planned.plan.dtype,
+            device=options.device,
+            cast_from=self._cast_from,
+            tolerance=options.logit_tolerance,
+            progress=progress,
+        )
+
+    @property
+    def _cast_from(self) -> str | None:
+        """The dtype that the weights have before they are rounded; ``None`` if they are not."""
+        if self.options.dtype is None:
+            return None
+        stored = {value.dtype for value in self.planned.source_state.values()}
+        return lossy_cast_from(stored, self.plan.dtype)

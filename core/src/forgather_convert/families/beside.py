@@ -1,0 +1,48 @@
+"""What a family has beside the file of its converter: tiny configs and components."""
+
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+_TINY_CONFIGS = "tiny_configs"
+_COMPONENTS = "components"
+
+
+def tiny_configs_beside(converter_class: Any) -> Mapping[str, Mapping[str, Any]]:
+    """The tiny configs of a family, from the module ``tiny_configs`` beside its converter.
+
+    The module has them as a constant that is called like the model type, as ``QWEN3_MOE``. It is
+    imported here, and not with the converter. A class without any has those of its base class.
+    """
+    for one, module in _with_modules(converter_class):
+        package = module.__package__
+        if package and find_spec(f"{package}.{_TINY_CONFIGS}") is not None:
+            constant = re.sub(r"\W", "_", one.model_type).upper()
+            beside = import_module(f"{package}.{_TINY_CONFIGS}")
+            found: Mapping[str, Mapping[str, Any]] = getattr(beside, constant, {})
+            if found:
+                return found
+    return {}
+
+
+def components_beside(converter_class: Any) -> list[Path]:
+    """The directories ``components`` beside a converter's file and those of its base classes."""
+    paths = [
+        Path(module.__file__).parent / _COMPONENTS
+        for _, module in _with_modules(converter_class)
+        if module.__file__ is not None
+    ]
+    return [path for path in dict.fromkeys(paths) if path.is_dir()]
+
+
+def _with_modules(converter_class: Any) -> Iterator[tuple[Any, ModuleType]]:
+    """The class and its base classes, each with its module, as far as they are converters."""
+    for one in converter_class.__mro__:
+        module = sys.modules.get(one.__module__)
+        if hasattr(one, "model_type") and module is not None:
+            yield one, module

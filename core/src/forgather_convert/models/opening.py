@@ -1,0 +1,134 @@
+"""The one way in: from a directory to a model.
+
+``convert``, ``inspect`` and ``verify`` all come through here. What is quickly refused comes first;
+neither torch nor transformers is imported until :meth:`OpenedModel.read`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from forgather_convert.discovery.choice import converter_for, is_family
+from forgather_convert.discovery.extensions import load_extensions
+from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.options import ConvertOptions
+from forgather_convert.source.detection import Detection, detect
+from forgather_convert.source.directory_check import check_json_files
+from forgather_convert.source.other_weights import refuse_other_weights
+from forgather_convert.source.plausible_size import check_against_tensors
+from forgather_convert.weights.checkpoint import Checkpoint
+
+if TYPE_CHECKING:
+    from forgather_convert.models.targets import SourceContext
+
+
+@dataclass(frozen=True)
+class ModelRequest:
+    """A model to open.
+
+    Attributes:
+        path: Its directory.
+        options: What a conversion of it is asked.
+        converter: The converter of its family; without it, one is looked up.
+    """
+
+    path: Path
+    options: ConvertOptions
+    converter: HFConverter | None = None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """The steps that open a model, one by one.
+
+    :func:`open_model` takes all of them, and the first failure ends it. An inspection attempts each
+    by itself.
+
+    Attributes:
+        request: The model to open.
+        extensions: The installed extensions.
+    """
+
+    request: ModelRequest
+    extensions: Sequence[Extension]
+
+    @classmethod
+    def start(cls, request: ModelRequest) -> "Opening":
+        """Loads the extensions.
+
+        Raises:
+            ConverterError: One cannot be used.
+        """
+        return cls(request, load_extensions(request.options.use_plugins, request.path))
+
+    @cached_property
+    def extension_calls(self) -> ExtensionCalls:
+        return ExtensionCalls(CORE_FORMATS, self.extensions)
+
+    def detect(self) -> Detection:
+        """Finds out what the directory holds; see :func:`source.detection.detect`."""
+        request = self.request
+        return detect(
+            request.path,
+            request.options,
+            self.extension_calls.open_weights,
+            lambda name: is_family(name, request.path, request.options, request.converter),
+        )
+
+    def find_hooks(self, model_type: str) -> FamilyHooks:
+        """Finds the converter of a family; see :func:`discovery.choice.converter_for`."""
+        request = self.request
+        hooks = converter_for(model_type, request.path, request.options, request.converter)
+        return hooks.with_extensions(self.extensions)
+
+
+@dataclass(frozen=True)
+class OpenedModel:
+    """A model whose kind, family and weights are known, from names, JSON and headers.
+
+    Attributes:
+        detection: What the directory holds.
+        hooks: The family.
+        options: What a conversion of it is asked.
+        extension_calls: The installed extensions.
+    """
+
+    detection: Detection
+    hooks: FamilyHooks
+    options: ConvertOptions
+    extension_calls: ExtensionCalls
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Its weights."""
+        return self.detection.checkpoint
+
+    def read(self) -> "SourceContext":
+        """Reads it with the classes of its family, which takes seconds to import.
+
+        Raises:
+            SourceError: A file that transformers would read is damaged.
+            UnsupportedModelError: The family cannot express it.
+        """
+        check_json_files(self.detection.metadata_directory)
+        from forgather_convert.models.targets import read_source
+
+        return read_source(self.detection, self.hooks, self.options)
+
+
+def open_model(request: ModelRequest) -> OpenedModel:
+    """Opens a model directory of either kind.
+
+    Raises:
+        ForgatherConvertError: It cannot be converted, as far as names and headers tell.
+    """
+    opening = Opening.start(request)
+    detection = opening.detect()
+    hooks = opening.find_hooks(detection.model_type)
+    check_against_tensors(detection.config, detection.checkpoint.tensors)
+    refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
+    return OpenedModel(detection, hooks, request.options, opening.extension_calls)

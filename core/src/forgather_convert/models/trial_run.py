@@ -1,0 +1,225 @@
+"""Runs a model that has no values for a moment: whether its config is one that it can run with.
+
+A model that transformers builds may still fail in its forward pass: a router that chooses more
+experts than there are, or a window of another type than a number. Running it on the ``meta`` device
+would not tell, since code that looks at values fails there for every config. So all tensors
+of the model are zeros on the CPU. Large parameters have the memory of a single number, and what is
+computed with them has the shape that the ``meta`` device gives for it; all else is computed.
+"""
+
+import logging
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from forgather_convert.models.loading import quiet_transformers
+from forgather_convert.source.rope import ROPE_FIELDS
+
+if TYPE_CHECKING:
+    import torch
+
+logger = logging.getLogger(__name__)
+
+#: The number of elements up to which a parameter has memory of its own.
+_SMALL = 2**12
+#: The number of elements up to which a result has.
+_LARGEST_RESULT = 2**24
+#: The number of elements up to which parameters are read where the ``meta`` device gives no shape.
+_LARGEST_OPERANDS = 2**24
+_LENGTH = 2
+
+
+def error_in_run(model: Any) -> Exception | None:
+    """Runs a model on a prompt and, with its cache, on a token.
+
+    Args:
+        model: A causal LM on the ``meta`` device. It gets other tensors.
+
+    Returns:
+        What it raises; ``None`` if it runs, or if that cannot be found out without its memory.
+    """
+    import torch
+
+    _fill(model)
+    try:
+        with (
+            quiet_transformers(),
+            warnings.catch_warnings(),
+            _plain_experts(model.config),
+            torch.no_grad(),
+            _shapes_mode(),
+        ):
+            warnings.simplefilter("ignore")
+            _run(model.eval())
+    except _UndecidedError as error:
+        logger.debug("Whether the model runs is not known: %s", error)
+    # Each model has errors of its own.
+    except Exception as error:
+        return error
+    return None
+
+
+def most_positions(config: Any) -> int | None:
+    """How many positions a model has; ``None`` where it can rotate by any number of them."""
+    if any(hasattr(config, name) for name in ROPE_FIELDS):
+        return None
+    return getattr(config, "max_position_embeddings", None)
+
+
+class _UndecidedError(Exception):
+    """What an operation gives is not known without computing it, which takes too much memory."""
+
+
+def _run(model: Any) -> None:
+    import torch
+
+    most = most_positions(model.config) or _LENGTH + 1
+    ids = torch.zeros((1, max(1, min(_LENGTH, most - 1))), dtype=torch.long)
+    output = model(input_ids=ids, use_cache=True)
+    cache = getattr(output, "past_key_values", None)
+    if cache is not None and ids.shape[1] < most:
+        model(input_ids=ids[:, :1], past_key_values=cache, use_cache=True)
+
+
+@contextmanager
+def _plain_experts(config: Any) -> Iterator[None]:
+    """Lets experts be computed one by one: kernels for all at once want a device or a dtype."""
+    name = "_experts_implementation"
+    before = getattr(config, name, None)
+    if before is None:
+        yield
+        return
+    setattr(config, name, "eager")
+    try:
+        yield
+    finally:
+        setattr(config, name, before)
+
+
+def _fill(model: Any) -> None:
+    """Replaces the tensors of a model by zeros; what is one tensor stays one."""
+    import torch
+
+    zeros: dict[int, torch.Tensor] = {}
+    # The old tensors stay until the end: an id is that of one object as long as it lives.
+    replaced = []
+    for module in model.modules():
+        # Some modules have tensors that they do not register.
+        for tensors in (module._parameters, module._buffers, vars(module)):
+            for name, tensor in tensors.items():
+                if not isinstance(tensor, torch.Tensor):
+                    continue
+                replaced.append(tensor)
+                if id(tensor) not in zeros:
+                    zeros[id(tensor)] = _zeros_like(tensor)
+                tensors[name] = zeros[id(tensor)]
+
+
+def _zeros_like(tensor: "torch.Tensor") -> "torch.Tensor":
+    import torch
+
+    if not isinstance(tensor, torch.nn.Parameter):
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return torch.nn.Parameter(_zeros(tensor, _SMALL), requires_grad=False)
+
+
+def _zeros(tensor: "torch.Tensor", largest: int) -> "torch.Tensor":
+    """Zeros in the shape of a tensor; those of a large one are all the same number in memory."""
+    import torch
+
+    if tensor.numel() <= largest:
+        return torch.zeros(tensor.shape, dtype=tensor.dtype)
+    return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)
+
+
+def _shapes_mode() -> Any:
+    """A mode in which what is computed with large parameters has the right shape, and is zero."""
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    class ShapesMode(TorchFunctionMode):
+        def __torch_function__(
+            self,
+            func: Callable[..., Any],
+            types: Any,
+            args: tuple[Any, ...] = (),
+            kwargs: Mapping[str, Any] | None = None,
+        ) -> Any:
+            kwargs = kwargs or {}
+            tensors = [*_tensors((args, kwargs))]
+            operands = [value for value in tensors if _is_large(value)]
+            # Attributes such as the shape are there without memory.
+            if not operands or getattr(func, "__name__", "") == "__get__":
+                return func(*args, **kwargs)
+            if func is torch.Tensor.__getitem__:
+                args = _with_plain_index(args)
+                tensors = [*_tensors(args)]
+            try:
+                found = func(*_mapped(args, _on_meta), **_mapped(kwargs, _on_meta))
+            # The device does not know every operation, and the operation may be wrong.
+            except Exception as error:
+                if func in (torch.nn.functional.linear, torch.nn.functional.embedding):
+                    raise
+                if sum(value.numel() for value in operands) > _LARGEST_OPERANDS:
+                    raise _UndecidedError(f"{type(error).__name__}: {error}") from error
+                return func(*args, **kwargs)
+            # What is made of parameters alone is a part of them, and not written to.
+            is_part = len(operands) == len(tensors)
+            return _mapped(
+                found, partial(_in_memory, largest=_SMALL if is_part else _LARGEST_RESULT)
+            )
+
+    return ShapesMode()
+
+
+def _with_plain_index(args: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The arguments of an indexing operation, with a number where a tensor holds a single one."""
+    import torch
+
+    tensor, index = args
+    if isinstance(index, torch.Tensor) and index.dim() == 0 and index.dtype is torch.long:
+        return tensor, int(index)
+    return args
+
+
+def _is_large(tensor: "torch.Tensor") -> bool:
+    return tensor.numel() > _SMALL and not any(tensor.stride())
+
+
+def _on_meta(value: Any) -> Any:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return torch.empty(value.shape, dtype=value.dtype, device="meta")
+    return torch.device("meta") if isinstance(value, torch.device) else value
+
+
+def _in_memory(value: Any, largest: int) -> Any:
+    import torch
+
+    is_meta = isinstance(value, torch.Tensor) and value.is_meta
+    return _zeros(value, largest) if is_meta else value
+
+
+def _tensors(value: Any) -> Iterator["torch.Tensor"]:
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        yield value
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _tensors(item)
+    elif isinstance(value, Mapping):
+        yield from _tensors(tuple(value.values()))
+
+
+def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
+    """The same value with others in the places of its tensors and devices."""
+    if isinstance(value, list | tuple):
+        items = [_mapped(item, change) for item in value]
+        return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)
+    if isinstance(value, Mapping):
+        return {key: _mapped(item, change) for key, item in value.items()}
+    return change(value)

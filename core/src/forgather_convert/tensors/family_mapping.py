@@ -1,0 +1,96 @@
+"""The weight mapping of a family, from what differs from the standard decoder's."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from forgather_convert.errors import ConverterError
+from forgather_convert.tensors.notation import MappingValue, Step, WeightMappingDict
+from forgather_convert.tensors.weight_mapping import FORGATHER_LAYER, HF_LAYERS
+
+_KINDS = ("weight", "bias")
+
+
+def family_mapping(
+    base: WeightMappingDict,
+    hf_layers: str = HF_LAYERS,
+    model_weights: Mapping[str, str] | None = None,
+    layer_weights: Mapping[str, str] | None = None,
+    layer_tensors: WeightMappingDict | None = None,
+) -> WeightMappingDict:
+    """A mapping that has a family's own names beside those of another mapping.
+
+    Where a name of the family is in the other mapping, too, on either side, the family's counts.
+
+    Args:
+        base: The other mapping.
+        hf_layers: The Hugging Face name of the list of layers.
+        model_weights: Modules outside the layers, Hugging Face to Forgather. Each entry is for
+            the module's weight and its bias.
+        layer_weights: Modules of a layer, likewise, by their names within the layer.
+        layer_tensors: Tensors of a layer by their names within the layer: those that are not a
+            module's weight or bias, and those that an operation makes something else of.
+
+    Raises:
+        ConverterError: A name is not one.
+    """
+    own: dict[Any, MappingValue] = {}
+    hf_layer = f"{hf_layers}.{{layer}}"
+    for hf, fg in _tensors(model_weights or {}).items():
+        own[hf] = fg
+    for key, value in {**_tensors(layer_weights or {}), **(layer_tensors or {})}.items():
+        own[_below(hf_layer, key)] = _value_below(FORGATHER_LAYER, value)
+    sources = {name for key in own for name in _names(key)}
+    destinations = {name for value in own.values() for name in _destinations(value)}
+    others = {
+        _moved(key, hf_layers): value
+        for key, value in base.items()
+        if not destinations.intersection(_destinations(value))
+    }
+    kept = {key: value for key, value in others.items() if not sources.intersection(_names(key))}
+    return {**kept, **own}
+
+
+def _tensors(modules: Mapping[str, str]) -> dict[Any, MappingValue]:
+    """The weights and the biases of modules."""
+    for hf, fg in modules.items():
+        if not (isinstance(hf, str) and isinstance(fg, str)):
+            raise ConverterError(
+                f"The weights of modules are mapped from a name to a name, not from {hf!r} to "
+                f"{fg!r}. What is more than renamed belongs into 'layer_tensors'."
+            )
+    return {f"{hf}.{kind}": f"{fg}.{kind}" for hf, fg in modules.items() for kind in _KINDS}
+
+
+def _moved(key: Any, hf_layers: str) -> Any:
+    """A key of the standard mapping where the layers have another name."""
+    if hf_layers == HF_LAYERS:
+        return key
+    names = [
+        f"{hf_layers}{name.removeprefix(HF_LAYERS)}" if name.startswith(f"{HF_LAYERS}.") else name
+        for name in _names(key)
+    ]
+    return names[0] if isinstance(key, str) else tuple(names)
+
+
+def _below(prefix: str, key: Any) -> Any:
+    return f"{prefix}.{key}" if isinstance(key, str) else tuple(f"{prefix}.{one}" for one in key)
+
+
+def _value_below(prefix: str, value: MappingValue) -> MappingValue:
+    if isinstance(value, str):
+        return f"{prefix}.{value}"
+    if isinstance(value, Step):
+        return replace(value, names=tuple(f"{prefix}.{name}" for name in value.names))
+    return [step for each in value if isinstance(step := _value_below(prefix, each), Step)]
+
+
+def _names(key: Any) -> tuple[str, ...]:
+    return (key,) if isinstance(key, str) else tuple(key)
+
+
+def _destinations(value: MappingValue) -> tuple[str, ...]:
+    if isinstance(value, str):
+        return (value,)
+    steps: Sequence[Step] = [value] if isinstance(value, Step) else value
+    return tuple(name for step in steps for name in step.names)

@@ -1,0 +1,1 @@
+"""Cohere: a module for each model type."""

@@ -1,0 +1,8 @@
+"""Cohere2 passes the standard tests."""
+
+from forgather_convert.testing import ConverterConformance
+from forgather_convert_cohere.cohere2 import Cohere2
+
+
+class TestCohere2(ConverterConformance):
+    converter_class = Cohere2

@@ -1,0 +1,1 @@
+"""DeepSeek: a module for each model type."""

@@ -1,0 +1,1 @@
+"""Gemma: a module for each model type."""

@@ -1,0 +1,1 @@
+"""GLM: a module for each model type."""

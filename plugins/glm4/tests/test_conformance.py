@@ -1,8 +1,0 @@
-"""GLM-4 passes the standard tests."""
-
-from forgather_convert.testing import ConverterConformance
-from forgather_convert_glm4 import Glm4Converter
-
-
-class TestGlm4(ConverterConformance):
-    converter_class = Glm4Converter

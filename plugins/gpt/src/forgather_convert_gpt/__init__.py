@@ -1,0 +1,1 @@
+"""GPT-2, GPT-NeoX and gpt-oss: a module for each model type."""

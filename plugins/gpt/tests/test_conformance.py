@@ -1,0 +1,18 @@
+"""Every model type of this line passes the standard tests."""
+
+from forgather_convert.testing import ConverterConformance
+from forgather_convert_gpt.gpt2 import GPT2
+from forgather_convert_gpt.gpt_neox import GPTNeoX
+from forgather_convert_gpt.gpt_oss import GptOss
+
+
+class TestGPT2(ConverterConformance):
+    converter_class = GPT2
+
+
+class TestGPTNeoX(ConverterConformance):
+    converter_class = GPTNeoX
+
+
+class TestGptOss(ConverterConformance):
+    converter_class = GptOss

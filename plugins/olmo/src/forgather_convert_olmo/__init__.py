@@ -1,0 +1,1 @@
+"""OLMo: a module for each model type."""

@@ -1,8 +1,0 @@
-"""OLMo 2 passes the standard tests."""
-
-from forgather_convert.testing import ConverterConformance
-from forgather_convert_olmo2 import Olmo2Converter
-
-
-class TestOlmo2(ConverterConformance):
-    converter_class = Olmo2Converter

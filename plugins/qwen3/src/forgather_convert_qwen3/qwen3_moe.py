@@ -1,0 +1,53 @@
+"""Qwen3 MoE: the standard decoder with normalised queries and keys, and experts in some layers."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forgather_convert import (
+    STANDARD,
+    WINDOWS,
+    HFConverter,
+    SourceConfig,
+    stacked_experts,
+    without,
+)
+
+
+class Qwen3Moe(HFConverter):
+    """The Qwen3 models with experts."""
+
+    model_type = "qwen3_moe"
+    hf_model = "Qwen3MoeForCausalLM"
+    tokenizer_class = "Qwen2Tokenizer"
+    hyperparameters = (
+        STANDARD
+        + without(WINDOWS, "layer_types")
+        + (
+            "attention_bias",
+            "moe_intermediate_size",
+            "num_experts",
+            "num_experts_per_tok",
+            "norm_topk_prob",
+            "decoder_sparse_step",
+            "mlp_only_layers",
+            "output_router_logits",
+            "router_aux_loss_coef",
+        )
+    )
+    layer_weights = {"mlp.gate": "feedforward.router"}
+    layer_tensors = stacked_experts("mlp.experts.{expert}")
+    components = {
+        "attention": "qk_norm_attention:QKNormAttention",
+        "feedforward": {
+            "dense": "gated_feedforward:GatedFeedforward",
+            "sparse": "mixture_of_experts:MixtureOfExperts",
+        },
+    }
+
+    def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
+        dense, step = config.get("mlp_only_layers") or (), config.get("decoder_sparse_step", 1)
+        is_sparse = (
+            layer not in dense and config.get("num_experts", 1) > 0 and (layer + 1) % step == 0
+            for layer in range(config.num_hidden_layers)
+        )
+        return {"mlp_layer_types": ["sparse" if each else "dense" for each in is_sparse]}

@@ -1,0 +1,1 @@
+"""SmolLM: a module for each model type."""

@@ -1,8 +1,0 @@
-"""SmolLM3 passes the standard tests."""
-
-from forgather_convert.testing import ConverterConformance
-from forgather_convert_smollm3 import SmolLM3Converter
-
-
-class TestSmolLM3(ConverterConformance):
-    converter_class = SmolLM3Converter

@@ -1,0 +1,1 @@
+"""StarCoder: a module for each model type."""

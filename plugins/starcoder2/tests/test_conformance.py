@@ -1,8 +1,0 @@
-"""StarCoder2 passes the standard tests."""
-
-from forgather_convert.testing import ConverterConformance
-from forgather_convert_starcoder2 import Starcoder2Converter
-
-
-class TestStarcoder2(ConverterConformance):
-    converter_class = Starcoder2Converter
