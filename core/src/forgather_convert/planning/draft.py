@@ -1,4 +1,4 @@
-"""Guesses the weights files of a conversion before its models are known."""
+"""Predicts the weights files of a conversion before its models are known."""
 
 import re
 from collections.abc import Mapping
@@ -24,14 +24,14 @@ from forgather_convert.weights.file_names import SAFETENSORS
 
 
 def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
-    """The weights files that there will be if every tensor is only renamed.
+    """The weights files of the result if every tensor is merely renamed.
 
-    Names and headers tell, and neither torch nor transformers is imported: while they are, which
-    takes longer than to copy a small model, its files can be written already. The guess may be
-    wrong. A plan is made from the models themselves, and only what it says, too, may stay.
+    They follow from names and headers, without torch and transformers. Importing these takes longer
+    than copying a small model, whose files can be written meanwhile. The prediction may be wrong:
+    only files that are also in the plan, which is made from the models, are kept.
 
     Returns:
-        The files; none where tensors are not only renamed, or it cannot be guessed.
+        The files; none if tensors are not merely renamed, or the files cannot be predicted.
 
     Raises:
         SourceError: The provenance is damaged.
@@ -70,7 +70,7 @@ def draft_shards(request: PlanRequest) -> tuple[ShardPlan, ...]:
 
 
 def _keeps_bytes(request: PlanRequest) -> bool:
-    """Whether bytes and their order stay, as far as options and the names of files tell."""
+    """Whether bytes and their order are kept, judging by options and file names."""
     detection, options = request.detection, request.options
     directory = detection.metadata_directory
     is_given_padding = (

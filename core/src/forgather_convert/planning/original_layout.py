@@ -1,4 +1,4 @@
-"""Gives a Hugging Face model the division into files that its original had."""
+"""Restores the original division of a Hugging Face model into files."""
 
 from collections.abc import Collection, Mapping
 
@@ -21,16 +21,16 @@ def original_layout(
     parameters: ModelParameters,
     unused: Mapping[str, Expression],
 ) -> Layout | None:
-    """Divides tensors as they were divided; ``None`` if they are not the same tensors.
+    """Divides tensors as in the original; ``None`` if they are not the same tensors.
 
-    A header is used as it was, to the byte, if all of its tensors are there, and none has changed
-    in size or type.
+    An original header is reused byte for byte if all of its tensors exist with the same size and
+    dtype.
 
     Args:
         tensors: The model's tensors.
-        original: How they were divided.
-        parameters: What the model expects.
-        unused: The tensors that were there beside them.
+        original: The original division.
+        parameters: The model's parameters.
+        unused: The original's additional tensors, which the model does not use.
     """
     available = {name: TensorPlan(name, value) for name, value in unused.items()}
     available |= {tensor.name: tensor for tensor in tensors}

@@ -31,7 +31,7 @@ def plan_conversion(request: PlanRequest) -> PlannedModel:
     """Plans a conversion completely; nothing is written.
 
     Raises:
-        ForgatherConvertError: It is not possible, with what stands in the way.
+        ForgatherConvertError: The conversion is not possible.
     """
     detection, options = request.detection, request.options
     context = request.model.read()
@@ -83,7 +83,7 @@ def plan_conversion(request: PlanRequest) -> PlannedModel:
         model_type=detection.model_type,
         dtype=detection.dtype,
         shards=(*layout.shards, *apart),
-        # The config comes last: a directory without one is not mistaken for a model.
+        # The config is last: a directory without one is not mistaken for a model.
         writes=(*_index(layout), *files.writes, *own_files),
         copies=files.copies,
         left_out=files.left_out,
@@ -104,9 +104,9 @@ def _new_layout(
     unused: Mapping[str, Expression],
     destination: TargetModel,
 ) -> tuple[Layout, tuple[ShardPlan, ...]]:
-    """The weights files, and those with tensors that the model does not use, where these are apart.
+    """The weights files, and separate files for tensors that the model does not use.
 
-    In a Hugging Face model they are among the weights.
+    In a Hugging Face model, unused tensors are among the weights.
     """
     carried = tuple(TensorPlan(name, value) for name, value in unused.items())
     if isinstance(destination, ForgatherTarget):
@@ -115,10 +115,10 @@ def _new_layout(
 
 
 def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:
-    """What is copied, and is none of the model's own weights.
+    """Tensors to copy that the model does not use.
 
     Raises:
-        SourceError: A file with such tensors has one of the model's.
+        SourceError: A file for such tensors has one of the model's.
     """
     parameters, carried = destination.parameters, destination.carried.tensors
     if isinstance(destination, ForgatherTarget):
@@ -128,14 +128,14 @@ def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expr
     stored = [name for name in own if leaves(carried[name])]
     if stored:
         raise SourceError(
-            f"{directory} carries along tensors in forgather_carried*.tensors that are the model's "
-            f"own: {enumerate_names(stored)}. Use --drop-unused to convert without them."
+            f"{directory} has files forgather_carried*.tensors for unused tensors that contain "
+            f"the model's own: {enumerate_names(stored)}. Use --drop-unused to ignore these files."
         )
     return {name: value for name, value in carried.items() if name not in own}
 
 
 def _planned_vocabulary(request: PlanRequest, source: SourceModel) -> VocabularyChange | None:
-    """What changes in the vocabulary; ``None`` if nothing does."""
+    """The changes of the vocabulary; ``None`` if there are none."""
     options = request.options
     is_original = request.detection.direction is Direction.TO_FORGATHER
     return plan_vocabulary(
@@ -151,14 +151,14 @@ def _planned_vocabulary(request: PlanRequest, source: SourceModel) -> Vocabulary
 def _vocabulary_writes(
     source: SourceModel, vocabulary: VocabularyChange | None
 ) -> tuple[WriteFile, ...]:
-    """The files of tokenizer and generation config that change with the vocabulary."""
+    """The tokenizer files and generation config that change with the vocabulary."""
     if vocabulary is None:
         return ()
     return (*vocabulary.writes, *generation_config_writes(source.directory, vocabulary))
 
 
 def _field_names(request: PlanRequest) -> Mapping[str, str]:
-    """From the source's names of fields to the destination's, where they differ."""
+    """The destination's names of config fields, by the source's, if they differ."""
     names = request.hooks.field_names()
     if request.detection.direction is Direction.TO_FORGATHER:
         return names

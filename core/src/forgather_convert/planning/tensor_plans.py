@@ -1,4 +1,4 @@
-"""What happens to every tensor, and the files that they go to."""
+"""Plans every tensor, and chooses the division into files."""
 
 import logging
 
@@ -22,13 +22,13 @@ def tensor_plans(
     parameters: ModelParameters,
     vocabulary: VocabularyChange | None,
 ) -> tuple[TensorPlan, ...]:
-    """A plan for every tensor that is stored; bytes change only if a dtype was asked for.
+    """A plan for every stored tensor; bytes change only if a dtype was requested.
 
-    What transformers does not round when it loads the model in that dtype is not rounded here.
+    Tensors that transformers keeps in float32 when it loads the model in that dtype are not
+    rounded here, either.
 
-    A config may misstate what its weights are stored as; loaders convert on reading, so
-    that the stored values are kept. Only where nothing says what the dtype is, the
-    default is applied to the weights.
+    A config may state another dtype than the weights have; loaders convert on reading, so the
+    stored values are kept. Only if no dtype is stated, the default is applied to the weights.
     """
     detection, options = request.detection, request.options
     is_cast = options.dtype is not None or not detection.dtype_is_stated
@@ -37,15 +37,15 @@ def tensor_plans(
         stored = ", ".join(sorted(others))
         if is_cast:
             logger.warning(
-                "The config does not say its dtype; weights stored as %s become %s. "
-                "Use --dtype to choose",
+                "The config states no dtype; weights stored as %s become %s. "
+                "Use --dtype to choose another",
                 stored,
                 detection.dtype,
             )
         else:
             logger.warning(
-                "The config says %s, but there are weights stored as %s; they stay as they are. "
-                "Use --dtype to change them",
+                "The config states %s, but some weights are stored as %s, which is kept. "
+                "Use --dtype to change it",
                 detection.dtype,
                 stored,
             )
@@ -66,7 +66,7 @@ def tensor_plans(
 def choose_layout(
     request: PlanRequest, tensors: tuple[TensorPlan, ...], destination: TargetModel
 ) -> Layout:
-    """Keeps the source's division into files where that is possible, else makes a new one."""
+    """Keeps the source's division into files if possible, or makes a new one."""
     checkpoint, options = request.checkpoint, request.options
     is_strict = destination.is_loaded_strictly
     second_names = destination.parameters.tied if is_strict else {}
@@ -79,5 +79,5 @@ def choose_layout(
 
 
 def overrides_sharding(options: ConvertOptions) -> bool:
-    """Whether the user asks for another format or division of the weights."""
+    """Whether the user requests another format or division of the weights."""
     return options.max_shard_size is not None or options.weights_format != SAFETENSORS
