@@ -316,7 +316,7 @@ def test_source_that_holds_nan_is_converted_and_the_rest_compared(
     with logged(level=30) as warnings:
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
-    assert "'lm_head.weight' holds NaN or infinite values" in warning
+    assert "'lm_head.weight' contains NaN or infinite values" in warning
     assert "51 of the 8160 logits" in warning
     assert "proves nothing" not in warning
 
@@ -341,7 +341,7 @@ def test_check_that_proves_nothing_says_so(tmp_path: Path) -> None:
     with logged(level=30) as warnings:
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
-    assert "8160 of the 8160 logits" in warning
+    assert "8160 of 8160 logits" in warning
     assert "the logit check proves nothing" in warning
 
 
@@ -361,7 +361,7 @@ def test_tokenizer_of_the_result_is_compared(tmp_path: Path) -> None:
     with logged(level=30) as warnings:
         assert check(source, result).are_equal
     (warning,) = warnings
-    assert "The tokenizers of source and result read the prompt differently: token 0 is" in warning
+    assert "The tokenizers of source and result split the prompt differently: token 0 is" in warning
 
 
 def test_tokenizer_that_does_not_load_is_reported_once(tmp_path: Path) -> None:

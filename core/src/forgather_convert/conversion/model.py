@@ -39,7 +39,7 @@ class ModelConversion(Conversion):
     """The conversion of a model.
 
     Attributes:
-        request: What its plan is made from.
+        request: The input for planning it.
     """
 
     request: PlanRequest
@@ -75,10 +75,10 @@ class ModelConversion(Conversion):
 
 
 def open_model_conversion(request: ConversionRequest) -> ModelConversion:
-    """Opens the model that is to be converted.
+    """Opens a model to convert.
 
     Raises:
-        ForgatherConvertError: It cannot be converted, or not to that place.
+        ForgatherConvertError: It cannot be converted, or not to that destination.
     """
     request.check_destination()
     tokens = _read_files_of_the_user(request.options)
@@ -87,7 +87,7 @@ def open_model_conversion(request: ConversionRequest) -> ModelConversion:
 
 
 def _read_files_of_the_user(options: ConvertOptions) -> tuple[TokenRequest, ...] | None:
-    """The tokens to add; the chat template is looked at, too."""
+    """Reads the tokens to add, and checks the chat template."""
     tokens = None
     if options.token_file is not None:
         from forgather_convert.vocabulary.token_file import read_token_file
@@ -157,7 +157,7 @@ class _PlannedModelConversion(PlannedConversion):
 
     @property
     def _cast_from(self) -> str | None:
-        """The dtype that the weights have before they are rounded; ``None`` if they are not."""
+        """The dtype of the weights before they are rounded; ``None`` if they are not."""
         if self.options.dtype is None:
             return None
         stored = {value.dtype for value in self.planned.source_state.values()}

@@ -1,4 +1,4 @@
-"""The base class of converters: the standard decoder."""
+"""The base class of converters, which implements the standard decoder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,34 +38,34 @@ class HFConverter(ConverterHooks):
 
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
-        aliases: Further model types of the same architecture, whose directories it converts, too.
-            Each is registered as the family's own is, and keeps its name in both directions.
+        aliases: Other model types of the same architecture that it also converts. Each is
+            registered like the family's own type, and is kept in both directions.
         hf_model: The name of the causal language model class in transformers, which is imported
             when it is used.
-        layer_weights: Modules of a layer that the standard decoder does not have or calls
-            otherwise, Hugging Face to Forgather, by their names within the layer, as
-            ``{"mlp.gate": "feedforward.router"}``; each for its weight and its bias.
+        layer_weights: Modules of a layer that the standard decoder lacks or names differently,
+            Hugging Face to Forgather, by their names within the layer, such as
+            ``{"mlp.gate": "feedforward.router"}``; covers both the weight and the bias of each.
         layer_tensors: Single tensors of a layer, likewise: those that are not a module's weight or
-            bias, and those that an operation makes something else of.
+            bias, and those that an operation changes.
         model_weights: Modules outside the layers, by their full names; like ``layer_weights``.
         hf_layers: The Hugging Face name of the list of layers.
-        weight_mapping: All weights by their full names; the other four change it.
-        field_names: Config fields that have another name in the Forgather config, as
+        weight_mapping: All weights by their full names; the other four modify it.
+        field_names: The Forgather names of config fields that have another name there, such as
             ``{"layer_norm_eps": "rms_norm_eps"}``.
-        tiny_configs: Config fields of tiny models, by a name for each, for tests of the family. By
-            default what a module ``tiny_configs`` beside the converter's has for the model type.
+        tiny_configs: Config fields of tiny models for tests of the family, each with a name. By
+            default those for the model type in a module ``tiny_configs`` beside the converter's.
         hyperparameters: The config fields that the family's model needs, by their
-            Hugging Face names. RoPE's are handled apart.
+            Hugging Face names. RoPE's are handled separately.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
-            that the family's architecture gives them, as ``{"attention_bias": True}``.
-        components: The components of the dynamic model that are not standard, by role, or by
-            role and kind of layer.
+            that the family's architecture implies, such as ``{"attention_bias": True}``.
+        components: The dynamic model's non-standard components, by role, or by role and kind of
+            layer.
         component_paths: Directories with source files of components that core does not have,
             searched before the directory ``components`` beside the converter's file.
-        tokenizer_class: The class of tokenizers whose files do not name one. transformers
-            takes it from the ``model_type``, which a dynamic model has another of.
+        tokenizer_class: The class of tokenizers whose files do not name one. transformers derives
+            it from the ``model_type``, which is another one for a dynamic model.
         has_rope: Whether the family has rotary embeddings.
-        unsupported: Config fields that a source must not have set, each with the reason, a
+        unsupported: Config fields that must not be set in a source, each with the reason, a
             sentence.
     """
 
@@ -158,9 +158,9 @@ class HFConverter(ConverterHooks):
         }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
-        """The fields that only the Forgather config has, for a config of either side.
+        """The fields that only the Forgather config has, for a config of either kind.
 
-        A family overrides it where they follow from others, as the kind of each layer does.
+        A family overrides this if they depend on other fields, like the kind of each layer.
         """
         return self.fixed_hyperparameters
 

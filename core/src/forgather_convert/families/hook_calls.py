@@ -1,7 +1,7 @@
 """Calls of one converter's hooks.
 
-Every conversion has a plugin manager of its own, on which the base converter and one
-family are registered: no other family can answer.
+Every conversion has its own plugin manager, on which the base converter and one family are
+registered, so that no other family can answer.
 """
 
 from collections.abc import Iterable
@@ -27,7 +27,7 @@ class FamilyHooks(ConverterHooks):
 
     Args:
         converter: The converter.
-        origin: Where it comes from, for messages.
+        origin: Its origin, for messages.
         extensions: The extensions that may wrap its hooks.
     """
 
@@ -43,7 +43,7 @@ class FamilyHooks(ConverterHooks):
             for name in HOOK_NAMES
             if getattr(type(converter), name) is not getattr(HFConverter, name)
         }
-        # The last registered is called first, and wraps the others.
+        # The last one registered is called first and wraps the others.
         self._manager = plugin_manager(
             {"base": Implementations(inherited), "family": Implementations(own)}, extensions
         )
@@ -81,8 +81,8 @@ class FamilyHooks(ConverterHooks):
             return Project(**answer)
         except TypeError as error:
             raise ConverterError(
-                f"{self.name} gives a project config that is not one: {error}. It must be a "
-                "Project, or a dictionary with the arguments of one."
+                f"{self.name} returns an invalid project config: {error}. It must be a Project, or "
+                "a dictionary with the arguments of one."
             ) from error
 
     @property

@@ -1,4 +1,4 @@
-"""Finds out what a directory holds, and whether it could be converted."""
+"""Inspects a directory: what it contains, and whether it could be converted."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -50,12 +50,12 @@ Value = TypeVar("Value")
 
 @dataclass
 class _Problems:
-    """What was found to stop a conversion; the rest is looked at all the same."""
+    """Problems that prevent a conversion; the inspection continues nevertheless."""
 
     messages: list[str] = field(default_factory=list)
 
     def attempt(self, find: Callable[[], Value]) -> Value | None:
-        """What a function gives; ``None``, and a message, where it raises."""
+        """Calls a function; if it raises, records the problem and returns ``None``."""
         try:
             return find()
         except ForgatherConvertError as error:
@@ -70,19 +70,19 @@ class _Problems:
 def inspect(
     path: Path, options: ConvertOptions | None = None, *, converter: HFConverter | None = None
 ) -> Inspection:
-    """Finds out what a directory holds, from names, JSON and headers.
+    """Inspects a directory by names, JSON and headers.
 
-    No weights are read, and neither torch nor transformers is imported, if the converter of the
-    family imports neither. What would stop a conversion does not stop the inspection: it is
-    among the result's ``problems``.
+    Reads no weights, and imports neither torch nor transformers, unless the family's converter
+    does. Problems that prevent a conversion do not stop the inspection: they are in the result's
+    ``problems``.
 
     Args:
-        path: The directory of a model, or a checkpoint in one.
-        options: What the conversion would be asked.
-        converter: The converter to use; without it, one is looked up by the model's type.
+        path: The directory of a model, or of a checkpoint in one.
+        options: The options of the conversion.
+        converter: The converter to use; by default, it is found by the model's type.
 
     Raises:
-        SourceError: There is no directory, or nothing of a model is in it.
+        SourceError: There is no directory, or it contains nothing of a model.
     """
     path, options = Path(path), options or ConvertOptions()
     require_directory(path)
@@ -103,7 +103,7 @@ def inspect(
 
 @dataclass(frozen=True)
 class _Found:
-    """What is known of a directory: all that a conversion needs, or parts of it."""
+    """What is known of a directory: everything that a conversion needs, or parts of it."""
 
     metadata: Path
     config: SourceConfig | None
@@ -136,7 +136,7 @@ def _find(opening: Opening, problems: _Problems) -> _Found:
             checkpoint=detection.checkpoint,
             is_complete=True,
         )
-    # What the parts raise has been said, or hides behind what has been said.
+    # Errors of the parts have already been recorded, or follow from recorded ones.
     parts = _Problems()
     config = parts.attempt(lambda: read_config(path)) if (path / CONFIG_FILE).is_file() else None
     checkpoint = parts.attempt(lambda: opening.extension_calls.open_weights(path))
@@ -162,7 +162,7 @@ def _find(opening: Opening, problems: _Problems) -> _Found:
 
 
 def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) -> None:
-    """Does what planning does without torch."""
+    """Does those steps of planning that need no torch."""
     config, tensors = found.config, found.tensors
     if config is None:
         return
@@ -232,7 +232,7 @@ def _describe(
         if hooks is None
         else UsedConverter(hooks.origin, type(hooks.converter).__name__),
         remarks=(*_remarks(found, mapping), *others),
-        # The last: what the others find is in it.
+        # Last, because it includes the problems found by the others.
         problems=tuple(problems.messages),
     )
 
@@ -291,7 +291,7 @@ def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tupl
 
 
 def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
-    """What only the model's class could tell."""
+    """Remarks on what only the model's class could decide."""
     if mapping is None or found.quantization is not None:
         return ()
     tensors = found.tensors
@@ -303,7 +303,7 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     if not unmapped:
         return ()
     return (
-        f"The converter's mapping has no place for {len(unmapped)} tensors: "
-        f"{enumerate_names(unmapped)}. They stop a conversion, unless the model's class in "
+        f"The converter's mapping does not cover {len(unmapped)} tensors: "
+        f"{enumerate_names(unmapped)}. They prevent a conversion, unless the model's class in "
         "transformers does not read them either.",
     )

@@ -522,8 +522,8 @@ def _beside_the_cast(cast: "CastCost | None") -> str:
         return ""
     return (
         f"\nThis is not the effect of the cast. Compared with the source in {cast.stored_dtype}:"
-        f"\n  result: {cast.result}"
-        f"\n  plain cast to {cast.dtype}: {cast.plain_cast}"
+        f"\n  the result: {cast.result}"
+        f"\n  a plain cast to {cast.dtype}: {cast.plain_cast}"
     )
 
 

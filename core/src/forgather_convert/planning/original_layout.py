@@ -1,4 +1,4 @@
-"""Gives a Hugging Face model the division into files that its original had."""
+"""Restores the original division of a Hugging Face model into files."""
 
 from collections.abc import Collection, Mapping
 

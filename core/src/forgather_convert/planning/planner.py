@@ -37,7 +37,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
             models confirm them.
 
     Raises:
-        ForgatherConvertError: It is not possible, with what stands in the way.
+        ForgatherConvertError: The conversion is not possible.
     """
     detection, options = request.detection, request.options
     context = request.model.read()
@@ -107,10 +107,10 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
 
 
 def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:
-    """What is copied, and is none of the model's own weights.
+    """Tensors to copy that the model does not use.
 
     Raises:
-        SourceError: A file with such tensors has one of the model's.
+        SourceError: A file for such tensors has one of the model's.
     """
     parameters, carried = destination.parameters, destination.carried.tensors
     if isinstance(destination, ForgatherTarget):
@@ -120,8 +120,8 @@ def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expr
     stored = [name for name in own if leaves(carried[name])]
     if stored:
         raise SourceError(
-            f"{directory} carries along tensors in forgather_carried*.tensors that are the model's "
-            f"own: {enumerate_names(stored)}. Use --drop-unused to convert without them."
+            f"{directory} has files forgather_carried*.tensors for unused tensors that contain "
+            f"the model's own: {enumerate_names(stored)}. Use --drop-unused to ignore these files."
         )
     return {name: value for name, value in carried.items() if name not in own}
 
@@ -140,7 +140,7 @@ def _other_names(destination: TargetModel) -> dict[str, str]:
 
 
 def _planned_vocabulary(request: PlanRequest, source: SourceModel) -> VocabularyChange | None:
-    """What changes in the vocabulary; ``None`` if nothing does."""
+    """The changes of the vocabulary; ``None`` if there are none."""
     options = request.options
     is_original = request.detection.direction is Direction.TO_FORGATHER
     return plan_vocabulary(
@@ -156,7 +156,7 @@ def _planned_vocabulary(request: PlanRequest, source: SourceModel) -> Vocabulary
 def _vocabulary_writes(
     source: SourceModel, vocabulary: VocabularyChange | None
 ) -> tuple[WriteFile, ...]:
-    """The files of tokenizer and generation config that change with the vocabulary."""
+    """The tokenizer files and generation config that change with the vocabulary."""
     if vocabulary is None:
         return ()
     return (*vocabulary.writes, *generation_config_writes(source.directory, vocabulary))

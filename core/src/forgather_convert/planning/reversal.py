@@ -1,8 +1,8 @@
-"""Whether a Forgather model could be converted back: planned in memory, before it is written.
+"""Checks that a Forgather model can be converted back, by planning that before it is written.
 
-What a conversion to Forgather makes must be readable by the reverse conversion, and lead to the
-names and shapes of the source and to its config. A family that loses something on one way shows
-only on the other, maybe after a training.
+The reverse conversion must be able to read the result of a conversion to Forgather, and restore
+the names and shapes of the source and its config. Otherwise, a loss in one direction would only be
+noticed in the other, perhaps after a training.
 """
 
 from collections.abc import Mapping
@@ -46,15 +46,15 @@ def check_reversible(
     """Refuses a conversion to Forgather whose result could not be converted back.
 
     Args:
-        request: What the conversion is made from.
+        request: The input of planning.
         source: The Hugging Face model.
         destination: The Forgather model.
-        config: The source's complete config, with what the vocabulary changes in it.
-        written: What is known of the rest of the plan.
-        config_text: The Forgather model's ``config.json``.
+        config: The source's complete config, with the changes of the vocabulary.
+        written: The rest of the plan.
+        config_text: The content of the Forgather model's ``config.json``.
 
     Raises:
-        UnsupportedModelError: It says why it could not.
+        UnsupportedModelError: It could not be converted back; the message says why.
     """
     origin = request.detection.config.origin
     try:
@@ -84,7 +84,7 @@ def check_reversible(
         )
         raise UnsupportedModelError(
             f"The Forgather model of {request.detection.source} could not be converted back: the "
-            f"config would not be that of {origin}:{fields}\nCorrect the converter "
+            f"config would differ from {origin}:{fields}\nFix the converter "
             f"{request.hooks.name}, or these fields."
         )
 
@@ -92,7 +92,7 @@ def check_reversible(
 def _without_values(
     shapes: Mapping[str, tuple[int, ...]], directory: Path
 ) -> dict[str, Expression]:
-    """Tensors of these names and shapes, which nobody reads."""
+    """Tensors of these names and shapes, which are never read."""
     return {
         name: stored(TensorRef(name, "float32", shape, directory, 0))
         for name, shape in shapes.items()
@@ -102,7 +102,7 @@ def _without_values(
 def _parameters(
     request: PlanRequest, source: SourceModel, config: SourceConfig, back: ForgatherSource
 ) -> ModelParameters:
-    """What the model that comes back expects: it is built only if it may be another one."""
+    """The parameters of the restored model, which is only built if it may differ."""
     before, after = _fields(source.config_object), _fields(back.config_object)
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
@@ -123,11 +123,11 @@ def _lost_fields(
     written: PlanFacts,
     back: ForgatherSource,
 ) -> list[tuple[str, Any, Any]]:
-    """The fields of the source's config that would be others, apart from those to be changed."""
+    """The fields of the source's config that would differ, except those changed on request."""
     hooks, text = request.hooks, destination.original_config_text
     original = original_config_of(text, written.source_dtypes, hooks)
     if original is None:
-        # It is converted as another family, and comes back as one.
+        # A model converted as another family is restored as that family.
         return []
     fields = written_fields(
         hooks, back.config_object, back.config, request.detection.dtype, original

@@ -74,4 +74,5 @@ class GatedSharedMixtureOfExperts(MixtureOfExperts):
         if shared is None:
             shared = self.shared_expert(tokens)
         shared = torch.sigmoid(self.shared_expert_gate(tokens)) * shared
-        return (routed + shared).reshape(hidden_states.shape)
+        result: torch.Tensor = (routed + shared).reshape(hidden_states.shape)
+        return result
