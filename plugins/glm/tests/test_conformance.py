@@ -1,7 +1,12 @@
-"""GLM-4 passes the standard tests."""
+"""Every model type of this line passes the standard tests."""
 
 from forgather_convert.testing import ConverterConformance
+from forgather_convert_glm.glm import Glm
 from forgather_convert_glm.glm4 import Glm4
+
+
+class TestGlm(ConverterConformance):
+    converter_class = Glm
 
 
 class TestGlm4(ConverterConformance):

@@ -1,11 +1,24 @@
-"""Tiny Cohere2s: layers as their class derives them, and with all options flipped."""
+"""Tiny Cohere models: as their classes derive them, and with all options flipped."""
 
 from forgather_convert import TINY_DECODER
 
-_SMALL = {
-    **{name: value for name, value in TINY_DECODER.items() if name != "rms_norm_eps"},
-    "sliding_window": 8,
+_COHERE_SMALL = {name: value for name, value in TINY_DECODER.items() if name != "rms_norm_eps"}
+
+COHERE = {
+    "plain-tied": {**_COHERE_SMALL, "attention_dropout": 0.1, "tie_word_embeddings": True},
+    "head-norms-options": {
+        **_COHERE_SMALL,
+        "use_qk_norm": True,
+        "layer_norm_eps": 1e-3,
+        "logit_scale": 0.3,
+        "hidden_act": "gelu",
+        "attention_bias": True,
+        "rope_theta": 50000.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    },
 }
+
+_SMALL = {**_COHERE_SMALL, "sliding_window": 8}
 
 COHERE2 = {
     # Every fourth layer is without positions, and the head is tied.

@@ -2,6 +2,28 @@
 
 from forgather_convert import TINY_DECODER
 
+GEMMA = {
+    "plain-tied": {
+        **TINY_DECODER,
+        "hidden_act": "gelu_pytorch_tanh",
+        "head_dim": 24,
+        "attention_dropout": 0.1,
+        "tie_word_embeddings": True,
+    },
+    # As published; transformers 5 takes it for the approximation by tanh.
+    "exact-gelu-bias-linear-rope": {
+        **TINY_DECODER,
+        # Its square root is not exact in 16 bits.
+        "hidden_size": 56,
+        "hidden_act": "gelu",
+        "head_dim": 16,
+        "num_key_value_heads": 1,
+        "attention_bias": True,
+        "rope_theta": 50000.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    },
+}
+
 _GEMMA2_SMALL = {name: value for name, value in TINY_DECODER.items() if name != "hidden_act"}
 
 GEMMA2 = {

@@ -32,3 +32,18 @@ class QKNormAttention(CausalAttention):
     def project(self, hidden_states: torch.Tensor) -> Heads:
         query, key, value = super().project(hidden_states)
         return self.q_norm(query), self.k_norm(key), value
+
+
+class TransposedQKNormAttention(QKNormAttention):
+    """Where the heads are in front of the sequence when they are normalised.
+
+    The logits are the same; the gradients of the norms' weights add up in another order.
+    """
+
+    def project(self, hidden_states: torch.Tensor) -> Heads:
+        query, key, value = CausalAttention.project(self, hidden_states)
+        return (
+            self.q_norm(query.transpose(1, 2)).transpose(1, 2),
+            self.k_norm(key.transpose(1, 2)).transpose(1, 2),
+            value,
+        )

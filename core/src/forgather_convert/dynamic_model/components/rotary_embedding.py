@@ -259,6 +259,10 @@ class WideRotaryEmbedding(RotaryEmbedding):
         return super().forward(hidden_states.new_empty(0, dtype=torch.float32), position_ids)
 
 
+class WideInterleavedRotaryEmbedding(InterleavedRotaryEmbedding, WideRotaryEmbedding):
+    """Where the dimensions of a pair are neighbours, and nothing is rounded."""
+
+
 def rotate_half(heads: torch.Tensor) -> torch.Tensor:
     """Turns ``(a, b)`` into ``(-b, a)``, with ``a`` and ``b`` the halves of the last dimension."""
     middle = heads.shape[-1] // 2

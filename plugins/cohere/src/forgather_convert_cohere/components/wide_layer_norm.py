@@ -7,10 +7,12 @@ from torch import nn
 class WideLayerNorm(nn.LayerNorm):
     """Mean 0 and variance 1 over the last dimension, then a weight, rounded at the end.
 
+    The weight may be for more dimensions: ``size`` is its shape then.
+
     Ba, Kiros and Hinton, "Layer Normalization", 2016.
     """
 
-    def __init__(self, size: int, eps: float = 1e-5) -> None:
+    def __init__(self, size: int | tuple[int, ...], eps: float = 1e-5) -> None:
         super().__init__(size, eps=eps, bias=False)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:

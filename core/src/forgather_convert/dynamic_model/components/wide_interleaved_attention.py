@@ -7,9 +7,9 @@ from .rotary_embedding import apply_rotary, rotate_pairs
 
 
 class WideInterleavedAttention(CausalAttention):
-    """Causal attention with the angles of ``InterleavedRotaryEmbedding``.
+    """Causal attention with the angles of ``InterleavedRotaryEmbedding``, or of the wide one.
 
-    The rotation is rounded once, at its end.
+    All dimensions are rotated, and the rotation is rounded once, at its end.
     """
 
     def rotate(
