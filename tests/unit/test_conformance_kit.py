@@ -171,6 +171,16 @@ class TestWrong(ConverterConformance):
     test_tied_embeddings = expected_failure(
         ConverterConformance.test_tied_embeddings, reason="not true"
     )
+
+
+class NewConverter(HFConverter):
+    model_type = "not_there_yet"
+    hf_model = "NotThereYetForCausalLM"
+
+
+class TestNew(ConverterConformance):
+    converter_class = NewConverter
+    configs = {"plain": TINY_DECODER}
 """
 
 
@@ -291,6 +301,14 @@ def test_expected_failures_are_reported_and_must_come_true(report: str) -> None:
     lines = report.splitlines()
     assert len([line for line in lines if line.startswith("XFAIL") and "swapped" in line]) == 2
     assert [line for line in lines if line.startswith("FAILED") and "test_tied_embeddings" in line]
+
+
+def test_a_family_that_transformers_does_not_have_yet_is_skipped_with_the_reason(
+    report: str,
+) -> None:
+    assert "::TestNew::" not in report
+    (skipped,) = [line for line in report.splitlines() if "NotThereYetForCausalLM" in line]
+    assert skipped.startswith("SKIPPED")
 
 
 @pytest.mark.parametrize("fault", FAULTS)

@@ -2,7 +2,25 @@
 
 from typing import Any
 
+from forgather_convert.errors import ConverterError
+from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.transformers_classes import is_known_type
+
 
 def attention_implementations(model_class: Any) -> tuple[str, ...]:
     """The attention implementations of transformers that a model class has on every machine."""
     return ("eager", "sdpa") if model_class._supports_sdpa else ("eager",)
+
+
+def why_absent(hooks: FamilyHooks) -> str | None:
+    """Why the installed transformers has no model of a family, or ``None`` if it has.
+
+    It must know neither the model type nor the class: a class that is misspelt is an error.
+    """
+    if is_known_type(hooks.model_type):
+        return None
+    try:
+        hooks.get_hf_model_class()
+    except ConverterError as error:
+        return str(error)
+    return None
