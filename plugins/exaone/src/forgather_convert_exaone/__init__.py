@@ -1,0 +1,1 @@
+"""EXAONE: a module for each model type."""
