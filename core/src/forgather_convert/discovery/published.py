@@ -9,6 +9,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "cohere": "forgather-convert-cohere",
     "cohere2": "forgather-convert-cohere",
     "deepseek_v3": "forgather-convert-deepseek",
+    "ernie4_5": "forgather-convert-ernie",
     "exaone4": "forgather-convert-exaone",
     "gemma": "forgather-convert-gemma",
     "gemma2": "forgather-convert-gemma",

@@ -1,0 +1,1 @@
+"""ERNIE: a module for each model type."""
