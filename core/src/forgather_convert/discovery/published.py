@@ -21,6 +21,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "gpt_neox": "forgather-convert-gpt",
     "gpt_oss": "forgather-convert-gpt",
     "granite": "forgather-convert-granite",
+    "helium": "forgather-convert-helium",
     "internlm3": "forgather-convert-llama",
     "iquestcoder": "forgather-convert-llama",
     "llama": "forgather-convert-llama",

@@ -1,0 +1,1 @@
+"""Helium: a module for each model type."""
