@@ -1,7 +1,12 @@
-"""OLMo 2 passes the standard tests."""
+"""Every model type of this line passes the standard tests."""
 
 from forgather_convert.testing import ConverterConformance
+from forgather_convert_olmo.olmo import Olmo
 from forgather_convert_olmo.olmo2 import Olmo2
+
+
+class TestOlmo(ConverterConformance):
+    converter_class = Olmo
 
 
 class TestOlmo2(ConverterConformance):

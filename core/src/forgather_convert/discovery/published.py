@@ -27,6 +27,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "llama": "forgather-convert-llama",
     "mistral": "forgather-convert-mistral",
     "mixtral": "forgather-convert-mistral",
+    "olmo": "forgather-convert-olmo",
     "olmo2": "forgather-convert-olmo",
     "phi": "forgather-convert-phi",
     "phi3": "forgather-convert-phi",

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from forgather_convert import STANDARD, HFConverter, RopeParameters
+from forgather_convert_olmo.rope_fields import two_key_rope_fields
 
 
 class Olmo2(HFConverter):
@@ -25,10 +26,4 @@ class Olmo2(HFConverter):
     }
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
-        """Gives exactly two keys to transformers 4, which knows two types only."""
-        if rope.rope_type not in ("linear", "dynamic"):
-            return rope.to_fields()
-        return {
-            **rope.to_fields(),
-            "rope_scaling": {"type": rope.rope_type, "factor": float(rope.options["factor"])},
-        }
+        return two_key_rope_fields(rope)
