@@ -16,6 +16,7 @@ from forgather_convert.converter_tools.tiny_models import tiny_cases, write_tiny
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.reference import UnreadableConfigError
+from forgather_convert.testing.capabilities import why_absent
 from support.continuous_batching import assert_same_batches, memory_for_batches
 from support.converting import convert_unchecked
 from support.directories import differences
@@ -50,6 +51,9 @@ def test_conversion_both_ways(
     hooks: FamilyHooks, make_config: Callable[[], Any], tmp_path: Path
 ) -> None:
     """With the logit check of both directions, and to the same bytes again."""
+    absent = why_absent(hooks)
+    if absent:
+        pytest.skip(absent)
     try:
         config = make_config()
     except UnreadableConfigError as error:

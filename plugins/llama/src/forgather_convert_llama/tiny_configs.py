@@ -1,4 +1,4 @@
-"""Tiny Llamas: one for every branch of the config that their code has."""
+"""Tiny models: one for every branch of the config that their code has."""
 
 from forgather_convert import TINY_DECODER
 
@@ -55,6 +55,54 @@ LLAMA = {
         "hidden_act": "gelu_pytorch_tanh",
         "pad_token_id": None,
         "bos_token_id": None,
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    },
+}
+
+_ARCEE_SMALL = {**TINY_DECODER, "hidden_act": "relu2"}
+
+ARCEE = {
+    "plain": _ARCEE_SMALL,
+    "biases-tied": {
+        **_ARCEE_SMALL,
+        "head_dim": 24,
+        "hidden_act": "gelu",
+        "attention_bias": True,
+        "mlp_bias": True,
+        "attention_dropout": 0.1,
+        "tie_word_embeddings": True,
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    },
+}
+
+_CWM_SMALL = {**TINY_DECODER, "sliding_window": 8}
+
+CWM = {
+    # Every fourth layer is without a window, as the class has it.
+    "llama3": {
+        **_CWM_SMALL,
+        "num_hidden_layers": 5,
+        "head_dim": 24,
+        "rope_theta": 1000000.0,
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 16.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    },
+    "options-tied": {
+        **_CWM_SMALL,
+        "head_dim": 16,
+        "mlp_bias": True,
+        "attention_dropout": 0.1,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "tie_word_embeddings": True,
         "rope_scaling": {"rope_type": "linear", "factor": 2.0},
     },
 }
