@@ -149,11 +149,20 @@ def test_what_is_known_of_tools_says_from_where() -> None:
             assert re.match(r"once: 20\d\d-\d\d-\d\d\b", row), row
 
 
+def test_the_speed_in_the_readme_is_the_measured_one() -> None:
+    speed = (DOCS.parent / "README.md").read_text().partition("**Speed.**")[2].partition("##")[0]
+    numbers = re.findall(r"\| ([\d.]+)(?= \|)", speed)
+    assert len(numbers) == 8
+    rows = [line.split("|") for line in (DOCS / "performance.md").read_text().splitlines()]
+    measured = {cell.strip() for row in rows for cell in row[2:]}
+    assert {*numbers} <= measured
+
+
 def test_messages_are_quoted_as_they_are() -> None:
     """In the page on what to do about them, but for those of other programs."""
     page = (DOCS / "troubleshooting.md").read_text().partition("## Loading the result")[0]
     quoted = re.findall(r'"([^"]+)"\*\*', " ".join(page.split()))
-    assert len(quoted) > 40
+    assert len(quoted) > 30
     known = "\n".join(texts(Path(forgather_convert.__file__).parent))
     unknown = [
         text for text in quoted if not all(part.strip(" .") in known for part in text.split("..."))
