@@ -196,7 +196,7 @@ def test_the_log_says_what_was_requested(checkpoints: Checkpoints, tmp_path: Pat
     path = checkpoints.add("checkpoint-9", 9.0)
     with logged() as messages:
         plan(checkpoints.fg, tmp_path / "hf", ConvertOptions(checkpoint_path=path))
-    assert f"Using the checkpoint {path}, as --checkpoint-path asks" in messages
+    assert f"Using the checkpoint given by --checkpoint-path: {path}" in messages
 
 
 @pytest.mark.parametrize("place", ["checkpoint-10", "."])
@@ -211,8 +211,9 @@ def test_the_log_says_that_another_checkpoint_was_the_best(
     best = checkpoints.add("checkpoints/checkpoint-9", 9.0)
     checkpoints.add("checkpoint-10", 10.0)
     _state(checkpoints.fg / place, best_model_checkpoint=noted)
-    assert f"checkpoint-9 to be the best, not checkpoint-10. If it is meant, use -c {best}" in (
-        _log_of_planning(checkpoints)
+    assert (
+        f"checkpoint-9 as the best checkpoint, not checkpoint-10. To convert it, use -c {best}"
+        in (_log_of_planning(checkpoints))
     )
 
 
@@ -236,7 +237,7 @@ def test_a_best_checkpoint_that_is_none_is_not_named(
 ) -> None:
     checkpoints.add("checkpoint-9", 9.0)
     _state(checkpoints.add("checkpoint-10", 10.0), best_model_checkpoint=noted)
-    assert "to be the best" not in _log_of_planning(checkpoints)
+    assert "as the best checkpoint" not in _log_of_planning(checkpoints)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "[" * 100_000, "\xff", '{"global_step": true}'])
@@ -253,9 +254,9 @@ def test_a_huge_trainer_state_is_not_read(
     checkpoints.add("checkpoint-9", 9.0)
     directory = checkpoints.add("checkpoint-10", 10.0)
     _state(directory, best_model_checkpoint="checkpoint-9")
-    assert "to be the best" in _log_of_planning(checkpoints)
+    assert "as the best checkpoint" in _log_of_planning(checkpoints)
     monkeypatch.setattr(trainer_state, "_MAX_SIZE", 10)
-    assert "to be the best" not in _log_of_planning(checkpoints)
+    assert "as the best checkpoint" not in _log_of_planning(checkpoints)
 
 
 @pytest.mark.parametrize(("step", "is_said"), [(12, True), (10, False), (9, False), ("12", False)])
@@ -286,7 +287,9 @@ def test_the_log_says_that_a_hugging_face_model_has_checkpoints(tmp_path: Path) 
     write_hf_model(source / "checkpoint-9", _LLAMA)
     with logged(logging.WARNING) as warnings:
         plan(source, tmp_path / "fg")
-    assert any(f"the latest is {newest}. They are not converted" in text for text in warnings)
+    assert any(
+        f"the latest of which is {newest}. They are not converted" in text for text in warnings
+    )
 
 
 def test_a_checkpoint_of_a_hugging_face_model_is_a_model(tmp_path: Path) -> None:

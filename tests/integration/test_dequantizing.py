@@ -311,9 +311,12 @@ def test_the_provenance_does_not_promise_the_quantized_files(tmp_path: Path) -> 
     [
         (
             {"quant_method": "compressed-tensors"},
-            "only 'fp8' in scaled blocks and 'mxfp4' are read",
+            "only supported formats are 'fp8' in scaled blocks and 'mxfp4'",
         ),
-        ({"quant_method": "fbgemm_fp8"}, "only 'fp8' in scaled blocks and 'mxfp4' are read"),
+        (
+            {"quant_method": "fbgemm_fp8"},
+            "only supported formats are 'fp8' in scaled blocks and 'mxfp4'",
+        ),
         ({"expert_dtype": "fp4"}, "its experts are stored as 'fp4'"),
     ],
 )
@@ -334,6 +337,6 @@ def test_scales_of_another_format_are_named(tmp_path: Path) -> None:
             state[name.removesuffix("_inv")] = state.pop(name)
 
     source = write_fp8_model(tmp_path / "hf", LLAMA, change=rename)
-    with pytest.raises(UnsupportedModelError, match="another format of FP8") as error:
+    with pytest.raises(UnsupportedModelError, match="This FP8 format is not supported") as error:
         convert(source, tmp_path / "fg", DEQUANTIZE)
     assert ".weight_scale' as its scale" in str(error.value)

@@ -190,9 +190,9 @@ def test_author_of_a_converter_is_told_what_was_passed_over(source: Path, tmp_pa
     result = forgather("convert", *paths, source, tmp_path / "fg")
     assert result.returncode == 1
     for line in (
-        f"{mine / 'my_model.py'} is passed over: it is not called converter.py or *_converter.py",
+        f"{mine / 'my_model.py'} is skipped: it is not named converter.py or *_converter.py",
         f"{mine / 'other_converter.py'} registers 'other'",
-        f"{mine / 'empty_converter.py'} is passed over: it registers no model type",
+        f"{mine / 'empty_converter.py'} is skipped: it registers no model type",
         f"{bare_file} has the class MyModelConverter, which is not registered: "
         'write @register_converter("my_model") above it',
         f"{tmp_path / 'nothing'} has no converter.py and no *_converter.py",

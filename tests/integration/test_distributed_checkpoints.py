@@ -96,7 +96,7 @@ def test_parts_without_metadata_are_an_unfinished_checkpoint(
     (sharded / _ACCELERATE / ".metadata").unlink()
     result = forgather("convert", sharded, tmp_path / "hf")
     assert result.returncode == 1
-    assert "no .metadata beside them" in result.stderr
+    assert "but no .metadata" in result.stderr
     assert not (tmp_path / "hf").exists()
 
 

@@ -167,7 +167,7 @@ def test_a_hook_that_does_not_exist_is_named(
     module: str, words: str, site: Path, source: Path, tmp_path: Path
 ) -> None:
     install_toy(site, module)
-    with pytest.raises(ConverterError, match=f"(?s){NAME} 1.0.*does not fit the hooks.*{words}"):
+    with pytest.raises(ConverterError, match=f"(?s){NAME} 1.0.*does not match the hooks.*{words}"):
         convert(source, tmp_path / "fg")
 
 

@@ -129,7 +129,7 @@ def test_a_single_weight_is_found(source: Path, name: str, layer: int | None) ->
 def test_outside_of_the_layers_is_said() -> None:
     first = FirstDifference(None, "lm_head", "lm_head", True, ("lm_head",) * 2, 0.5, "model.norm")
     assert str(first) == (
-        "The first difference is outside of the layers, in lm_head: its input is equal, its output "
+        "The first difference is outside the layers, in lm_head: its input is equal, its output "
         "differs by up to 0.5. The last equal output before it is that of model.norm."
     )
 

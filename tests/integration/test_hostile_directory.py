@@ -65,7 +65,7 @@ def test_what_is_not_needed_is_left_out(source: Path, tmp_path: Path, kind: str)
     SPECIAL[kind](source / "odd")
     with logged() as messages:
         convert(source, tmp_path / "fg")
-    assert "Not carried along: odd" in messages
+    assert "Not copied: odd" in messages
     assert not os.path.lexists(tmp_path / "fg" / "odd")
 
 
@@ -118,7 +118,7 @@ def test_odd_names_are_carried_along_and_shown_as_escapes(
         if not options:
             assert (tmp_path / "fg" / name).read_text() == "odd"
             shutil.rmtree(tmp_path / "fg")
-    assert f"Not carried along: {shown}-left" in lines[()]
+    assert f"Not copied: {shown}-left" in lines[()]
     assert f"copy {shown} from {source}/{shown}" in lines["--dry-run",]
     assert f"leave out {shown}-left" in lines["--dry-run",]
 

@@ -167,7 +167,7 @@ def test_half_a_character(source: Path, name: str, field: str) -> None:
     path = source / name
     before = path.read_text()
     path.write_text(f"{{{field}}}" if before == "{}" else insert(before, field))
-    assert_refused(source, SourceError, path, "half a character", "odd")
+    assert_refused(source, SourceError, path, "invalid character", "odd")
 
 
 def test_a_whole_character_of_two_halves(source: Path, tmp_path: Path) -> None:

@@ -88,7 +88,7 @@ def test_a_snapshot_without_a_shard_is_not_taken(source: Path, cache: Path, tmp_
     (directory / "snapshots" / _MAIN / "model-00002-of-00002.safetensors").unlink()
     result = forgather("convert", "org/tiny", tmp_path / "fg")
     assert result.returncode == 1
-    assert "with all its weights" in result.stderr
+    assert "neither a directory nor a complete model" in result.stderr
 
 
 def test_a_hub_that_cannot_be_reached(

@@ -12,7 +12,13 @@ import torch
 
 from forgather_convert import ConvertOptions, ValidationError, api, convert
 from forgather_convert.logit_check import prompts
-from forgather_convert.logit_check.logits import CheckedModel, LogitComparison, check_logits
+from forgather_convert.logit_check.logits import (
+    CheckedModel,
+    CheckSettings,
+    LogitComparison,
+    check_logits,
+)
+from forgather_convert.tensors.expressions import stored
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from support.log import logged
 from support.models import hf_classes, load_hf, random_state, write_hf_model, write_weights
@@ -41,13 +47,11 @@ def check(
     """Compares two Hugging Face directories."""
     files = find_weights(source)
     assert files is not None
+    weights = {name: stored(ref) for name, ref in open_checkpoint(files).tensors.items()}
     return check_logits(
-        side("source", source, family),
+        replace(side("source", source, family), weights=weights),
         side("result", result, family),
-        mapping=None,
-        weights=open_checkpoint(files).tensors.values(),
-        dtype=dtype,
-        **{"vocabulary": None, "prompt": "The old bridge", "device": "cpu", **kwargs},
+        CheckSettings(dtype, **{"prompt": "The old bridge", **kwargs}),
     )
 
 
@@ -312,7 +316,7 @@ def test_source_that_holds_nan_is_converted_and_the_rest_compared(
     with logged(level=30) as warnings:
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
-    assert "'lm_head.weight' holds NaN or infinite values" in warning
+    assert "'lm_head.weight' contains NaN or infinite values" in warning
     assert "51 of the 8160 logits" in warning
     assert "proves nothing" not in warning
 
@@ -337,7 +341,7 @@ def test_check_that_proves_nothing_says_so(tmp_path: Path) -> None:
     with logged(level=30) as warnings:
         convert(source, tmp_path / "fg")
     (warning,) = [text for text in warnings if "NaN" in text]
-    assert "8160 of the 8160 logits" in warning
+    assert "8160 of 8160 logits" in warning
     assert "the logit check proves nothing" in warning
 
 
@@ -357,7 +361,7 @@ def test_tokenizer_of_the_result_is_compared(tmp_path: Path) -> None:
     with logged(level=30) as warnings:
         assert check(source, result).are_equal
     (warning,) = warnings
-    assert "The tokenizers of source and result read the prompt differently: token 0 is" in warning
+    assert "The tokenizers of source and result split the prompt differently: token 0 is" in warning
 
 
 def test_tokenizer_that_does_not_load_is_reported_once(tmp_path: Path) -> None:
@@ -383,10 +387,5 @@ def test_model_that_does_not_run_is_an_error(tmp_path: Path) -> None:
         check_logits(
             side("source", source, "llama"),
             replace(broken, load=load),
-            mapping=None,
-            weights={},
-            vocabulary=None,
-            prompt="x",
-            dtype="float32",
-            device="cpu",
+            CheckSettings("float32", "x"),
         )

@@ -221,5 +221,5 @@ def test_options_of_models(adapter: Path, base: Path) -> None:
 def test_without_the_base_the_message_names_it(adapter: Path) -> None:
     result = forgather("convert", adapter, adapter.parent / "fg")
     assert result.returncode == 1
-    assert "holds adapters (PEFT) only" in result.stderr
+    assert "only contains adapters (PEFT)" in result.stderr
     assert "--base DIR" in result.stderr

@@ -32,7 +32,7 @@ def test_scaling_that_does_not_depend_on_the_length(name: str, tmp_path: Path) -
     longest = variant(name).config()["max_position_embeddings"]
     (message,) = _warnings(source, 2 * longest)
     assert f"'{name.removeprefix('llama-')}'" in message
-    assert f"made for up to {longest} positions" in message
+    assert f"designed for up to {longest} positions" in message
     assert _warnings(source, longest) == _warnings(source, longest // 2) == []
     fg = convert_unchecked(source, tmp_path / "fg", max_length=2 * longest)
     assert _equal(source, fg, longest)

@@ -117,5 +117,5 @@ def test_other_formats_and_folders_are_named_and_left_out(tmp_path: Path) -> Non
     with logged() as messages:
         back = there_and_back(source)
     assert differences(tmp_path / "expected", back) == []
-    (message,) = [text for text in messages if text.startswith("Not carried along")]
+    (message,) = [text for text in messages if text.startswith("Not copied")]
     assert all(name in message for name in [*left_out, "original"])

@@ -33,7 +33,7 @@ def _back(fg: Path) -> tuple[Path, str]:
     back = fg.with_name("back")
     with logged() as messages:
         result = convert(fg, back, WITHOUT_CHECK)
-    listed = [text for text in messages if text.startswith("Not carried along: ")]
+    listed = [text for text in messages if text.startswith("Not copied: ")]
     assert bool(listed) == bool(result.plan.left_out)
     return back, "".join(listed)
 
@@ -159,7 +159,7 @@ def test_a_checkpoint_with_files_of_its_own(place: str, source: Path, fg: Path) 
     with logged() as messages:
         convert(checkpoint, fg.with_name("back"), WITHOUT_CHECK)
     assert differences(source, fg.with_name("back")) == []
-    (listed,) = [text for text in messages if text.startswith("Not carried along: ")]
+    (listed,) = [text for text in messages if text.startswith("Not copied: ")]
     assert all(name in listed for name in ("optimizer.pt", "trainer_state.json", "notes.txt"))
 
 
@@ -173,9 +173,9 @@ def test_the_checkpoint_that_is_converted_is_not_listed(place: str, source: Path
     with logged() as messages:
         convert(fg, fg.with_name("back"), WITHOUT_CHECK)
     assert differences(source, fg.with_name("back")) == []
-    (listed,) = [text for text in messages if text.startswith("Not carried along: ")]
+    (listed,) = [text for text in messages if text.startswith("Not copied: ")]
     names = {f"{place}/optimizer.pt", place.replace("5", "4"), "model.safetensors"}
-    listed = listed.removeprefix("Not carried along: ")
+    listed = listed.removeprefix("Not copied: ")
     assert names <= set(listed.split(", "))
     assert place not in listed.split(", ")
     assert f"{place}/model.safetensors" not in listed

@@ -149,7 +149,7 @@ def test_what_belongs_to_the_training_is_left_out(
         hf = convert_unchecked(checkpoint, tmp_path / "hf")
     names = {path.name for path in hf.iterdir()}
     assert names == {"config.json", "generation_config.json", "model.safetensors"}
-    (message,) = [text for text in messages if text.startswith("Not carried along")]
+    (message,) = [text for text in messages if text.startswith("Not copied")]
     assert all(name in message for name in state)
 
 

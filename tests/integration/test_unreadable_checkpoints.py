@@ -94,22 +94,22 @@ def _broken_link(directory: Path) -> None:
 
 _CAUSES: dict[str, tuple[Callable[[Path], None], str]] = {
     "empty": (_empty, "It is empty"),
-    "optimizer only": (_optimizer_only, "only what a trainer needs to go on"),
+    "optimizer only": (_optimizer_only, "only a trainer's state"),
     "truncated": (_truncated, "is truncated"),
     "truncated bin": (_truncated_bin, "is truncated"),
     "shard missing": (_without_a_shard, "which does not exist"),
     "index damaged": (_with_a_damaged_index, "cannot be read as JSON"),
-    "adapters": (_adapters_only, "adapters (PEFT) only"),
+    "adapters": (_adapters_only, "only contains adapters (PEFT)"),
     "adapters beside weights": (_adapters_beside_weights, "beside the model's weights"),
     "DeepSpeed": (_files("global_step10/mp_rank_00_model_states.pt", "latest"), "zero_to_fp32.py"),
     "DeepSpeed itself": (
         _files("bf16_zero_pp_rank_0_mp_rank_00_optim_states.pt"),
         "zero_to_fp32.py",
     ),
-    "FSDP": (_files("pytorch_model_fsdp_0/__0_0.distcp"), "no .metadata beside them"),
+    "FSDP": (_files("pytorch_model_fsdp_0/__0_0.distcp"), "but no .metadata"),
     "distributed": (_files(".metadata", "__0_0.distcp", "config.json"), "not the metadata"),
     "other formats": (_files("model.gguf", "consolidated.00.pth", "optimizer.pt"), "'model.gguf'"),
-    "other names": (_files("model.fp16.safetensors"), "under other names"),
+    "other names": (_files("model.fp16.safetensors"), "with other names"),
     "config only": (_files("config.json"), "no pytorch_model.bin"),
     "broken link": (_broken_link, "a link to a directory that does not exist"),
 }
@@ -141,7 +141,7 @@ def test_a_model_whose_only_checkpoint_cannot_be_read(
     """Nor are the weights that the training began with."""
     _empty(checkpoints.add("checkpoint-10", 10.0))
     (checkpoints.fg / "model.safetensors").unlink()
-    with pytest.raises(SourceError, match="no other checkpoint here that can be read"):
+    with pytest.raises(SourceError, match="No other checkpoint here can be read"):
         plan(checkpoints.fg, tmp_path / "hf")
 
 
@@ -182,7 +182,7 @@ def test_offered_paths_can_be_pasted(checkpoints: Checkpoints, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (_adapters_only, "adapters (PEFT) only"),
+        (_adapters_only, "only contains adapters (PEFT)"),
         (_adapters_beside_weights, "beside the model's weights"),
         (_truncated, "is truncated"),
         (_without_a_shard, "which does not exist"),

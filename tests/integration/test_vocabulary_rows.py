@@ -203,7 +203,9 @@ def test_spare_rows_are_mentioned(pad_token: str | None, tmp_path: Path) -> None
     size = len(load_tokenizer(source))
     with logged() as messages:
         plan(source, tmp_path / "fg")
-    assert f"The model has {size + 7} rows for the {size} tokens of the tokenizer" in str(messages)
+    assert f"The model has {size + 7} vocabulary rows for the tokenizer's {size} tokens" in str(
+        messages
+    )
 
 
 def test_a_tokenizer_with_more_tokens_than_rows(tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_nothing_is_loaded_from_the_source(tmp_path: Path) -> None:
     source = tmp_path / "models" / "hf"
     trap = "raise RuntimeError('code of the source ran')\n" + scanned("trap")
     write(source / "converter.py", trap)
-    with pytest.raises(ConverterError, match="lies in the source"):
+    with pytest.raises(ConverterError, match="is inside the source"):
         find_in_path(source, source)
     with pytest.raises(UnsupportedModelError):
         resolve_converter("trap", [source.parent], source)

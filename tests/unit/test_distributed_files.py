@@ -211,13 +211,13 @@ def _other_archive(directory: Path) -> None:
 
 
 _DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
-    "hole": (_grow, "does not fill its place"),
+    "hole": (_grow, "has the wrong size"),
     "hole between": (
         _with_chunks(((0, 0), (5, 7)), ((6, 0), (5, 7))),
         "do not make up a tensor|are missing",
     ),
     "overlap": (_with_chunks(((0, 0), (5, 7)), ((1, 0), (5, 7))), "overlap"),
-    "other dimensions": (_with_chunks(((0,), (35,))), "is not of the same checkpoint"),
+    "other dimensions": (_with_chunks(((0,), (35,))), "belongs to another checkpoint"),
     "not a number": (_with_chunks(((-1, 0), (5, 7))), "no whole numbers"),
     "no file": (
         lambda directory: (directory / "__0_0.distcp").rename(directory / "x.distcp"),
@@ -225,7 +225,7 @@ _DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
     ),
     "outside": (_elsewhere("../__0_0.distcp"), "not the name of a file beside it"),
     "compressed": (lambda directory: _edit(directory, _compressed), "is compressed"),
-    "other type": (lambda directory: _edit(directory, _of_another_type), "not of the same"),
+    "other type": (lambda directory: _edit(directory, _of_another_type), "belongs to another"),
     "shifted": (lambda directory: _edit(directory, _shifted), "not a PyTorch checkpoint"),
     "nowhere": (lambda directory: _edit(directory, _nowhere), "is in no file"),
     "truncated": (_truncate, "is truncated"),
@@ -274,7 +274,7 @@ def test_metadata_runs_nothing(function: str, checkpoint: Path, tmp_path: Path) 
         "open": _Call(builtins.open, str(mark), "w"),
     }
     _edit(checkpoint, lambda metadata: setattr(metadata, "planner_data", calls[function]))
-    with pytest.raises(SourceError, match="was not read: it asks for"):
+    with pytest.raises(SourceError, match="was not read: it names"):
         _read(checkpoint)
     assert not mark.exists()
 

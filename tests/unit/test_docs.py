@@ -11,14 +11,13 @@ import pytest
 
 import forgather_convert
 from forgather_convert.cli.main import forgather
-from forgather_convert.converter_tools.hook_signatures import hook_arguments
 from forgather_convert.discovery.converter_files import ROOT_VARIABLE
 from forgather_convert.discovery.found import Status
 from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
 from forgather_convert.dynamic_model import project
 from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
 from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS
-from forgather_convert.families.hook_calls import HOOK_NAMES
+from forgather_convert.families.derived_calls import HOOK_ARGUMENTS, HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors import notation as mapping_notation
 from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
@@ -58,9 +57,9 @@ OPTIONS = [
 @pytest.mark.parametrize("name", HOOK_NAMES)
 def test_every_hook_is_documented_with_its_arguments_and_an_example(name: str) -> None:
     section = sections(HOOKS)[name]
-    heading = f"### `{name}({', '.join(hook_arguments(name))})`"
+    heading = f"### `{name}({', '.join(HOOK_ARGUMENTS[name])})`"
     assert heading in HOOKS
-    for argument in hook_arguments(name):
+    for argument in HOOK_ARGUMENTS[name]:
         assert f"| `{argument}` |" in section
     assert re.search(rf"```python\n[^`]*def {name}\(self", section)
 
@@ -70,7 +69,7 @@ def test_every_hook_has_an_example_where_it_is_specified(name: str) -> None:
     text = inspect.getdoc(getattr(ConverterHooks, name)) or ""
     assert "Example::" in text
     assert f"def {name}(self" in text
-    for argument in hook_arguments(name):
+    for argument in HOOK_ARGUMENTS[name]:
         assert f"{argument}: " in text
 
 

@@ -129,7 +129,7 @@ def test_the_allow_list(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     install(site, "vendor-e", "shared_type")
     monkeypatch.setenv("FORGATHER_CONVERTERS", "Vendor_E, something-else")
     assert resolve_converter("shared_type").origin == "vendor-e 1.0"
-    with pytest.raises(UnsupportedModelError, match="FORGATHER_CONVERTERS does not name"):
+    with pytest.raises(UnsupportedModelError, match="FORGATHER_CONVERTERS does not list"):
         resolve_converter("llama")
     with pytest.raises(ConverterError, match="is disabled"):
         resolve_converter("shared_type", converter="vendor-d")

@@ -40,7 +40,7 @@ def test_number_that_is_too_large(options: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("text", ["9" * 400 + "GB", "9999999999TB"])
 def test_size_that_no_file_has(text: str) -> None:
-    with pytest.raises(OptionError, match="than any file can have"):
+    with pytest.raises(OptionError, match="than any file can be"):
         parse_size(text)
 
 

@@ -158,7 +158,7 @@ def test_compressed_files(compression: int, saved: Path) -> None:
 @pytest.mark.parametrize("order", [b"big", b"middle", b""])
 def test_other_orders_of_bytes(order: bytes, saved: Path) -> None:
     repack(saved, {"byteorder": order})
-    _refused(saved, "order of bytes", "save it again")
+    _refused(saved, "byte order", "save it again")
 
 
 def _unusual() -> dict[str, Any]:
@@ -197,8 +197,8 @@ class OwnTensor(torch.Tensor):
         ("nested", "nested tensors"),
         ("meta", "tensors without values"),
         ("own class", "OwnTensor"),
-        ("dictionary", "beside tensors"),
-        ("number", "beside tensors"),
+        ("dictionary", "besides tensors"),
+        ("number", "besides tensors"),
     ],
 )
 def test_values_that_are_not_plain_bytes(kind: str, expected: str, tmp_path: Path) -> None:

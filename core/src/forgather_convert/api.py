@@ -1,4 +1,4 @@
-"""The library's entry points: what the command line calls, too."""
+"""The library's entry points, which the command line calls, too."""
 
 import logging
 from collections.abc import Callable, Mapping
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Writes the files of a plan into a directory, and tells the number of bytes after each part.
+#: Writes the files of a plan into a directory, and reports the bytes written since the last call.
 Write = Callable[[ConversionPlan, Path, Callable[[int], None]], None]
 
 
 @dataclass(frozen=True)
 class ConversionResult:
-    """What a conversion did.
+    """The result of a conversion.
 
     Attributes:
-        plan: What was written.
+        plan: The plan that was executed.
         configs: The result of comparing the configs; ``None`` for an adapter.
-        logits: The result of the logit check; ``None`` if it was not asked for.
-        generation: The result of the generation test; ``None`` if it was not asked for.
+        logits: The result of the logit check; ``None`` if it was not run.
+        generation: The result of the generation test; ``None`` if it was not requested.
         seconds: How long each phase took. Weights are written while the plan is made, so that
             the sum may be more than ``elapsed_seconds``.
         elapsed_seconds: How long the conversion took.
-        hashes: The SHA-256 of every file, by name; ``None`` if they were not asked for.
+        hashes: The SHA-256 of every file, by name; ``None`` if they were not requested.
     """
 
     plan: ConversionPlan
@@ -68,11 +68,11 @@ def plan(
     """Plans a conversion: reads headers and configs, and writes nothing.
 
     Args:
-        source: The directory of the model; of an adapter, where the options give its base.
+        source: The directory of the model, or of an adapter if the options give its base.
         destination: The directory that would be created.
-        options: What to do differently from the defaults.
-        progress: Is told what goes on.
-        converter: The converter to use; without it, one is looked up by the model's type.
+        options: Options that differ from the defaults.
+        progress: Receives progress.
+        converter: The converter to use; by default, it is found by the model's type.
 
     Raises:
         ForgatherConvertError: The conversion is not possible.
@@ -98,32 +98,32 @@ def convert(
     converter: HFConverter | None = None,
     write: Write | None = None,
 ) -> ConversionResult:
-    """Converts a model directory, in the direction that its config tells; or an adapter.
+    """Converts a model directory, in the direction that its config determines, or an adapter.
 
     The destination appears when everything is written and checked, or not at all.
 
     Args:
-        source: The directory of the model; of an adapter, where the options give its base.
+        source: The directory of the model, or of an adapter if the options give its base.
         destination: The directory to create.
-        options: What to do differently from the defaults.
-        on_plan: Called with the plan. Weights may be written already, beside the destination.
-        progress: Is told what goes on.
-        on_written: Called with the destination when the result is in its place. Whatever is
-            raised after that, by a signal for example, does not undo it.
-        converter: The converter to use; without it, one is looked up by the model's type.
+        options: Options that differ from the defaults.
+        on_plan: Called with the plan. Weights may already be being written, beside the destination.
+        progress: Receives progress.
+        on_written: Called with the destination when the result is complete there. Exceptions after
+            that, raised by a signal for example, do not undo it.
+        converter: The converter to use; by default, it is found by the model's type.
         write: Writes the files, such as ``ShardWriters.execute`` with several processes; by
             default, this process does.
 
     Raises:
-        FlushError: The result is in its place, but may not survive a power failure.
-        ForgatherConvertError: The conversion failed; the destination is as it was.
+        FlushError: The result is complete, but may not survive a power failure.
+        ForgatherConvertError: The conversion failed; the destination is unchanged.
     """
     request = _request(source, destination, options, converter)
     timed = TimedProgress(progress or Progress())
     conversion = _open(request, timed)
     place, options = request.destination, request.options
     with staging_directory(place) as staging, WeightsWriter(staging.content) as writer:
-        # Again: an old model may have been put back there.
+        # Again, because an old model may have been put back there.
         request.check_destination()
         free = free_bytes(staging.content)
         if write is None:
@@ -137,7 +137,7 @@ def convert(
         _write(planned.plan, staging, free, write or _with(writer, timed), timed)
         checks = planned.check(staging.content, timed)
         hashes = _hash(staging, timed) if options.hashes else None
-        # Again: the checks may have taken their time, and have read the source, too.
+        # Again, because the checks may have taken long, and have also read the source.
         check_unchanged(planned.plan.source_states)
         timed.start(Phase.COMMIT, _size(staging.content))
         commit(
@@ -171,7 +171,7 @@ def _open(request: ConversionRequest, progress: Progress) -> Conversion:
 
 
 def _begin(writer: WeightsWriter, conversion: Conversion, free: int | None) -> None:
-    """Lets weights be written while the plan is made, which takes seconds."""
+    """Starts writing weights while the plan is made, which takes seconds."""
     shards = conversion.early_shards()
     if free is None or sum(shard.num_bytes for shard in shards) <= free:
         writer.begin(shards)
@@ -191,7 +191,7 @@ def _write(
     check_free_space(plan, staging, free)
     progress.start(Phase.WRITE, plan.num_bytes)
     write(plan, staging.content, progress.advance)
-    # Before the checks, which map the source's files: touching what is cut off ends the process.
+    # Before the checks, which map the source's files: accessing a truncated part would crash.
     check_unchanged(plan.source_states)
 
 

@@ -1,4 +1,4 @@
-"""Everything the library reports: one small hierarchy.
+"""The errors that the library reports.
 
 A message says what is wrong, where, and what to do about it.
 """
@@ -11,11 +11,11 @@ class ForgatherConvertError(Exception):
 
 
 class OptionError(ForgatherConvertError):
-    """An option has a value that cannot be used."""
+    """An option has an invalid value."""
 
 
 class SourceError(ForgatherConvertError):
-    """The source is not a model directory, is damaged, or is not one that can be read."""
+    """The source is not a model directory, is damaged, or cannot be read."""
 
 
 class UnsupportedModelError(ForgatherConvertError):
@@ -23,7 +23,7 @@ class UnsupportedModelError(ForgatherConvertError):
 
 
 class ConverterError(ForgatherConvertError):
-    """A converter plugin is broken or contradicts another one."""
+    """A converter plugin is broken or conflicts with another one."""
 
 
 class MappingError(ForgatherConvertError):
@@ -35,11 +35,11 @@ class DestinationError(ForgatherConvertError):
 
 
 class ProcessError(ForgatherConvertError):
-    """A process that takes part in a conversion failed, or was lost."""
+    """One of the processes of a conversion failed or was lost."""
 
 
 class FlushError(DestinationError):
-    """The result is complete in its place, but may not survive a power failure.
+    """The result is complete at the destination, but may not survive a power failure.
 
     Attributes:
         written: The destination, as it was given.
@@ -59,5 +59,5 @@ class ValidationError(ForgatherConvertError):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for messages that give the cause in one."""
+    """The first line of an error's text, for messages that quote it as the cause."""
     return str(error).splitlines()[0] if str(error) else ""

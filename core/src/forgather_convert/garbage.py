@@ -1,4 +1,4 @@
-"""What Python's garbage collector need not look at."""
+"""Pauses Python's garbage collector."""
 
 import gc
 from collections.abc import Iterator
@@ -7,10 +7,10 @@ from contextlib import contextmanager
 
 @contextmanager
 def paused_collection() -> Iterator[None]:
-    """Keeps the collector from looking for garbage, for code that makes hardly any.
+    """Pauses the garbage collector, for code that produces hardly any garbage.
 
-    Importing torch and transformers makes a million objects that stay, and takes a tenth less
-    time. If the collector is off already, nothing is done.
+    Importing torch and transformers creates a million permanent objects; with the collector paused
+    it takes a tenth less time. Does nothing if the collector is already disabled.
     """
     if not gc.isenabled():
         yield

@@ -1,4 +1,4 @@
-"""What a user can ask of a conversion."""
+"""The options of a conversion."""
 
 import math
 import re
@@ -12,7 +12,7 @@ from forgather_convert.weights.file_names import PYTORCH, SAFETENSORS
 DEFAULT_PROMPT = "The old bridge crosses the river where"
 DEFAULT_MAX_SHARD_SIZE = 5_000_000_000
 
-#: The largest values, for which there is memory and a number in every file format.
+#: The largest values that memory and all file formats allow.
 _LARGEST = {
     "max_length": 2**31 - 1,
     "max_shard_size": 2**63 - 1,
@@ -29,35 +29,35 @@ class ConvertOptions:
     """The options of ``forgather convert``, with its defaults.
 
     Attributes:
-        reverse: Convert from Forgather to Hugging Face, whatever the config looks like.
-        model_type: The family, where the config does not say or is not to be believed.
-        dtype: Data type of the output; ``None`` keeps what the source has.
-        dequantize: Convert the numbers that quantized weights stand for.
+        reverse: Convert from Forgather to Hugging Face, whatever the config says.
+        model_type: The family, if the config does not state it or is wrong.
+        dtype: Data type of the output; ``None`` keeps the source's.
+        dequantize: Dequantize quantized weights, which are refused otherwise.
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
-        base: The model that an adapter was made for; ``None`` if the source is a model.
+        base: The base model of an adapter; ``None`` if the source is a model.
         token_file: A YAML file with tokens to add.
-        skip_default_tokens: Do not add a padding token where the tokenizer has none.
-        pad_vocab_to_multiple_of: What the vocabulary's size must be a multiple of.
+        skip_default_tokens: Do not add a padding token if the tokenizer has none.
+        pad_vocab_to_multiple_of: Round the number of vocabulary rows up to a multiple of this.
         chat_template_path: A file with a Jinja template for the output's tokenizer.
-        device: Where the logit check and the generation test run, as torch names it.
-        generation_test: Generate a continuation of the prompt with the result and the source.
-        chat: Give the generation test the prompt as a message, in the result's chat template.
+        device: The device for the logit check and the generation test, as torch names it.
+        generation_test: Continue the prompt with the result and the source.
+        chat: Apply the result's chat template to the prompt of the generation test.
         prompt: The text that the checks run on.
-        converter: The installed distribution to take the converter from, by its name.
+        converter: The name of the installed distribution to take the converter from.
         converter_paths: Directories and files to search for converters first.
         use_plugins: Whether the converters of installed distributions may be used.
         weights_format: ``"safetensors"`` or ``"pytorch"``.
-        max_shard_size: Largest size of a weights file in bytes; ``None`` keeps the
-            source's division where that is possible, else takes 5 GB.
-        overwrite: Replace an existing destination, once the new model is complete.
-        trust_remote_code: Let the check run a Forgather source's own code where it is not,
-            byte for byte, what the generator writes.
-        follow_links: Copy the files that symbolic links in the source lead to outside of it.
+        max_shard_size: Maximum size of a weights file in bytes; ``None`` keeps the source's
+            division if possible, and is 5 GB otherwise.
+        overwrite: Replace an existing destination once the new model is complete.
+        trust_remote_code: Let the check run a Forgather source's own code even if it differs from
+            what the generator writes.
+        follow_links: Copy files outside the source that symbolic links in it point to.
         drop_unused: Leave out the tensors that the model does not use.
         logit_check: Compare the logits of source and result before the result appears.
         logit_tolerance: How much the logits may differ; ``None`` if not at all.
-        hashes: Compute the SHA-256 of every file of the result. All of it is read once more.
+        hashes: Compute the SHA-256 of every file of the result, which reads all of it again.
     """
 
     reverse: bool = False
@@ -106,8 +106,8 @@ class ConvertOptions:
             )
         if self.chat and not self.generation_test:
             raise OptionError(
-                "A chat template is used by the generation test only. Add --generation-test, or "
-                "leave out --chat."
+                "--chat only applies to the generation test. Add --generation-test, or leave out "
+                "--chat."
             )
         if self.logit_tolerance is not None:
             _check_tolerance(self.logit_tolerance, self.logit_check)
@@ -117,12 +117,17 @@ class ConvertOptions:
                 raise OptionError(f"{name} must be from 1 to {most}, not {value}.")
         _check_prompt(self.prompt)
 
+    @property
+    def keeps_division(self) -> bool:
+        """Whether weights may stay in the files and the format that they are in."""
+        return self.max_shard_size is None and self.weights_format == SAFETENSORS
+
 
 def _check_tolerance(tolerance: float, logit_check: bool) -> None:
     if not 0.0 < tolerance < math.inf:
         raise OptionError(
-            f"The tolerance of logits must be a positive number, not {tolerance:g}. Without one, "
-            "they must be the same bit for bit."
+            f"The logit tolerance must be a positive number, not {tolerance:g}. Without one, "
+            "logits must be bit-identical."
         )
     if not logit_check:
         raise OptionError(
@@ -153,10 +158,8 @@ def parse_size(text: str) -> int:
     number, scale, binary = match.groups()
     exact = float(number) * (1024 if binary else 1000) ** _SCALES[scale.lower()]
     if exact > _LARGEST["max_shard_size"]:
-        raise OptionError(
-            f"'{text[:40]}' is more bytes than any file can have. Give a smaller size."
-        )
+        raise OptionError(f"'{text[:40]}' is larger than any file can be. Give a smaller size.")
     size = int(exact)
     if size < 1:
-        raise OptionError(f"'{text}' is less than a byte. Give a larger size.")
+        raise OptionError(f"'{text}' is less than one byte. Give a larger size.")
     return size

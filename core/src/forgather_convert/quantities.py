@@ -1,4 +1,4 @@
-"""Sizes and durations, for people."""
+"""Formats sizes and durations for people."""
 
 
 def describe_size(count: int) -> str:

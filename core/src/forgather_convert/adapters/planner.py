@@ -221,6 +221,6 @@ def _side_files(adapter: AdapterDirectory, direction: Direction, follows_links: 
         follows_links=follows_links,
     )
     if (adapter.path / CONFIG_FILE).is_file():
-        logger.info("Not carried along: %s, which is the base model's", CONFIG_FILE)
+        logger.info("Not copied: %s, which is the base model's", CONFIG_FILE)
         return replace(files, left_out=(*files.left_out, CONFIG_FILE))
     return files

@@ -1,1 +1,1 @@
-"""What the conversions of models and of adapters have in common, and what differs."""
+"""Conversions of models and of adapters, with a common interface."""

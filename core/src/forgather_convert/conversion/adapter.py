@@ -1,4 +1,4 @@
-"""The conversion of an adapter, by what becomes of its base model."""
+"""The conversion of an adapter, derived from the conversion of its base model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +32,7 @@ class AdapterConversion(Conversion):
 
     Attributes:
         adapter: The adapter.
-        base: What the plan of its base model's conversion would be made from.
+        base: The input for planning its base model's conversion.
     """
 
     adapter: AdapterDirectory
@@ -48,7 +48,7 @@ class AdapterConversion(Conversion):
         return f"Converting an adapter to {'Forgather' if is_original else 'HuggingFace'}"
 
     def early_shards(self) -> tuple[ShardPlan, ...]:
-        # It is small.
+        # Adapters are small.
         return ()
 
     def plan(self) -> PlannedConversion:
@@ -57,10 +57,10 @@ class AdapterConversion(Conversion):
 
 
 def open_adapter_conversion(request: ConversionRequest, base: Path) -> AdapterConversion:
-    """Opens the adapter that is to be converted, and its base model.
+    """Opens an adapter to convert, and its base model.
 
     Raises:
-        ForgatherConvertError: It cannot be converted, or not to that place.
+        ForgatherConvertError: It cannot be converted, or not to that destination.
     """
     refuse_options_of_models(request.options)
     adapter = read_adapter(request.source)

@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ConversionRequest:
-    """What a user asks for.
+    """A requested conversion.
 
     Attributes:
-        source: The directory of the model; of an adapter, where the options give its base.
-        destination: The place of the result.
-        options: What to do differently from the defaults.
-        converter: The converter to use; without it, one is looked up by the model's type.
+        source: The directory of the model, or of an adapter if the options give its base.
+        destination: The destination.
+        options: The options.
+        converter: The converter to use; by default, it is found by the model's type.
     """
 
     source: Path
@@ -38,7 +38,7 @@ class ConversionRequest:
         """Refuses a destination that must not be written.
 
         Raises:
-            DestinationError: It exists, or lies in what is read, or what is read lies in it.
+            DestinationError: It exists, is inside a directory that is read, or contains one.
         """
         for path in (self.source, self.options.base):
             if path is not None:
@@ -47,12 +47,12 @@ class ConversionRequest:
 
 @dataclass(frozen=True)
 class Checks:
-    """What was found out about a result before it was put in its place.
+    """The checks of a result before it is committed.
 
     Attributes:
         configs: The result of comparing the configs; ``None`` for an adapter.
-        logits: The result of the logit check; ``None`` if it was not asked for.
-        generation: The result of the generation test; ``None`` if it was not asked for.
+        logits: The result of the logit check; ``None`` if it was not run.
+        generation: The result of the generation test; ``None`` if it was not requested.
     """
 
     configs: "ConfigComparison | None" = None
@@ -61,7 +61,7 @@ class Checks:
 
 
 class PlannedConversion(ABC):
-    """A plan, and what its result is checked against."""
+    """A plan, and the models that its result is checked against."""
 
     @property
     @abstractmethod
@@ -70,11 +70,11 @@ class PlannedConversion(ABC):
 
     @abstractmethod
     def check(self, written: Path, progress: Progress) -> Checks:
-        """Checks the result as the options ask.
+        """Runs the checks that the options request.
 
         Args:
-            written: The directory of what was written.
-            progress: Is told what goes on.
+            written: The directory of the result.
+            progress: Receives progress.
 
         Raises:
             ValidationError: It does not compute what the source computes.
@@ -82,7 +82,7 @@ class PlannedConversion(ABC):
 
 
 class Conversion(ABC):
-    """A conversion whose source is opened: it is known what it is, and who converts it."""
+    """A conversion whose source has been opened: its kind and its converter are known."""
 
     @property
     @abstractmethod
@@ -92,7 +92,7 @@ class Conversion(ABC):
     @property
     @abstractmethod
     def title(self) -> str:
-        """What is converted to what, for the log."""
+        """A description of the conversion, for the log."""
 
     @abstractmethod
     def early_shards(self) -> tuple[ShardPlan, ...]:
@@ -103,5 +103,5 @@ class Conversion(ABC):
         """Plans it completely; nothing is written.
 
         Raises:
-            ForgatherConvertError: It is not possible, with what stands in the way.
+            ForgatherConvertError: The conversion is not possible.
         """

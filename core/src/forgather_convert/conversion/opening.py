@@ -1,13 +1,13 @@
-"""From what a user asks for to a conversion that can be planned."""
+"""Opens a requested conversion."""
 
 from forgather_convert.conversion.conversion import Conversion, ConversionRequest
 
 
 def open_conversion(request: ConversionRequest) -> Conversion:
-    """Opens the source, of either kind. What is quickly refused comes first.
+    """Opens the source of either kind; quick checks come first.
 
     Raises:
-        ForgatherConvertError: It cannot be converted, or not to that place.
+        ForgatherConvertError: It cannot be converted, or not to that destination.
     """
     if request.options.base is not None:
         from forgather_convert.conversion.adapter import open_adapter_conversion

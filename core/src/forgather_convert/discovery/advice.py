@@ -1,4 +1,4 @@
-"""What to do where there is no converter for a model type."""
+"""Advice if there is no converter for a model type."""
 
 from collections.abc import Sequence
 
@@ -7,19 +7,19 @@ from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
 from forgather_convert.files.plain_text import one_line
 
 _LONGEST_NAME = 80
-#: How much is told of a search.
+#: How many lines of a search are shown.
 _MOST_LINES = 12
 
 
 def no_converter_message(
     model_type: str, installed: Sequence[PluginCandidate], searched: Sequence[str] = ()
 ) -> str:
-    """An error message; the model type may come from a download, and is only quoted.
+    """An error message. The model type is not trusted, and only quoted.
 
     Args:
-        model_type: What there is no converter for.
+        model_type: The model type without a converter.
         installed: The converters of installed distributions.
-        searched: What was found elsewhere, and what was passed over, a line each.
+        searched: What was found and skipped elsewhere, one line each.
     """
     enabled = sorted(
         {
@@ -42,8 +42,8 @@ def no_converter_message(
             "with '--find-links DIR' if its wheel is in a directory of yours."
         )
     message += (
-        "Install a plugin for the family if you know one that you trust, or name the directory of "
-        "a converter with --converter-path."
+        "Install a plugin for the family that you trust, or give the directory of a converter "
+        "with --converter-path."
     )
     more = len(searched) - _MOST_LINES
     lines = [*searched[:_MOST_LINES], *([f"and {more} more"] if more > 0 else [])]

@@ -1,7 +1,7 @@
-"""Converters that are files in a directory, not installed distributions.
+"""Finds and loads converters that are files in a directory, not installed distributions.
 
-A file registers its classes with ``@register_converter("type")``. Which files there are
-and what they register is read from their text; one runs only when it is needed.
+A file registers its classes with ``@register_converter("type")``. Which model types a file
+registers is found in its text; it runs only when it is needed.
 """
 
 import logging
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 _STANDARD_PLACES = "examples/models/*/src/converter.py"
 _FILE_NAME = "converter.py"
 _FILE_NAME_END = "_converter.py"
-#: How many files are looked at to explain that nothing was found.
+#: How many files are examined to explain that nothing was found.
 _MOST_LOOKED_AT = 500
 
 Converter = TypeVar("Converter", bound=type[HFConverter])
@@ -45,20 +45,20 @@ class _Registration:
 
 _registrations: list[_Registration] = []
 _loaded_files: dict[Path, list[_Registration]] = {}
-#: What is registered while a file runs is taken for the file's.
+#: The registrations made while a file runs, which are attributed to that file.
 _running = RLock()
 
 
 def register_converter(model_type: str) -> Callable[[Converter], Converter]:
-    """Registers the class below for a model type, where the directory scanner loads its file."""
+    """Registers the decorated class for a model type, for files loaded by the directory scanner."""
 
     def register(converter_class: Converter) -> Converter:
         if not isinstance(converter_class, type):
             raise ConverterError(
-                f"register_converter('{model_type}') stands before {converter_class!r}. "
-                "Put it before a subclass of HFConverter."
+                f"register_converter('{model_type}') decorates {converter_class!r}. "
+                "Use it for a subclass of HFConverter."
             )
-        # A subclass of another family's converter is of a family of its own.
+        # A subclass of another family's converter belongs to a family of its own.
         if "model_type" not in vars(converter_class):
             converter_class.model_type = model_type
         _registrations.append(
@@ -70,10 +70,9 @@ def register_converter(model_type: str) -> Callable[[Converter], Converter]:
 
 
 def find_in_tree(source: Path | None = None) -> list[PluginCandidate]:
-    """The converters of the Forgather working tree, if there is one; none of them runs.
+    """Lists the converters of the Forgather working tree, if there is one; runs none of them.
 
-    Those of another directory are passed over, even if it is the current one:
-    :func:`forgather_tree` says which counts.
+    Other directories, even the current one, are skipped; see :func:`forgather_tree`.
 
     Args:
         source: The model to convert; no converter is taken from it.
@@ -100,7 +99,7 @@ def _log_passed_over() -> None:
     passed_over = sorted(Path().glob(_STANDARD_PLACES))
     if passed_over:
         logger.info(
-            "Not looking at %s in the current directory: it is not the Forgather working tree that "
+            "Skipping %s in the current directory, which is not the Forgather working tree that "
             "Python imports from. To use it, name it with --converter-path, or the tree in %s",
             ", ".join(map(str, passed_over)),
             ROOT_VARIABLE,
@@ -108,16 +107,16 @@ def _log_passed_over() -> None:
 
 
 def find_in_path(path: Path, source: Path | None = None) -> list[PluginCandidate]:
-    """The converters of a file or of a directory and all below it; none of them runs.
+    """Lists the converters in a file, or in a directory and below; runs none of them.
 
-    Files that only tell what they register when they run come last, with no model type.
+    Files that tell only when they run what they register come last, without a model type.
 
     Args:
-        path: What the user names.
+        path: The path given by the user.
         source: The model to convert; no converter is taken from it.
 
     Raises:
-        ConverterError: The path does not exist, or lies in the source.
+        ConverterError: The path does not exist, or is inside the source.
     """
     if not path.exists():
         raise ConverterError(
@@ -126,13 +125,13 @@ def find_in_path(path: Path, source: Path | None = None) -> list[PluginCandidate
         )
     if lies_in(path, source):
         raise ConverterError(
-            f"The converter path {path} lies in the source. No code of a source is run: read "
-            "the converter and copy it to another place, if you trust it."
+            f"The converter path {path} is inside the source. Code from a source is never run: "
+            "read the converter, and copy it elsewhere if you trust it."
         )
     known, unknown = [], []
     for file in _converter_files(path):
         if lies_in(file, source):
-            logger.warning("Ignoring %s: it lies in the source", file)
+            logger.warning("Ignoring %s: it is inside the source", file)
             continue
         registrations = read_declarations(file)
         logger.debug("%s registers: %s", file, ", ".join(registrations.model_types) or "not known")
@@ -140,7 +139,7 @@ def find_in_path(path: Path, source: Path | None = None) -> list[PluginCandidate
             _registered(kind, Origin.PATH, file, registrations)
             for kind in registrations.model_types
         ]
-        # The user names it, or its name says what it is.
+        # The user named it, or its name marks it as a converter.
         is_meant = not registrations.model_types and (file == path or file.name == _FILE_NAME)
         if registrations.may_have_more or is_meant:
             unknown.append(_registered(None, Origin.PATH, file, registrations))
@@ -148,7 +147,7 @@ def find_in_path(path: Path, source: Path | None = None) -> list[PluginCandidate
 
 
 def describe_search(path: Path) -> list[str]:
-    """What a search of a path finds, and which files it passes over and why; none of them runs."""
+    """Describes what a search of a path finds, and which files it skips and why; runs none."""
     lines = [
         f"{found.target} registers {repr(found.model_type) if found.model_type else 'no name'}"
         for found in find_in_path(path)
@@ -158,11 +157,9 @@ def describe_search(path: Path) -> list[str]:
         registrations = read_declarations(file)
         is_converter = bool(registrations.model_types or registrations.may_have_more)
         if file not in searched and registrations.model_types:
-            lines.append(
-                f"{file} is passed over: it is not called {_FILE_NAME} or *{_FILE_NAME_END}"
-            )
+            lines.append(f"{file} is skipped: it is not named {_FILE_NAME} or *{_FILE_NAME_END}")
         elif file in searched and not is_converter and file.name != _FILE_NAME:
-            lines.append(f"{file} is passed over: it registers no model type")
+            lines.append(f"{file} is skipped: it registers no model type")
     lines += [
         f"{file} has the class {name}, which is not registered: write "
         f'@{REGISTER}("{model_type}") above it'
@@ -173,18 +170,18 @@ def describe_search(path: Path) -> list[str]:
 
 
 def lies_in(path: Path, source: Path | None) -> bool:
-    """Whether a path is in a model's directory, by its name or by where a link leads."""
+    """Whether a path is inside a model's directory, by its name or by the target of a link."""
     if source is None:
         return False
-    # abspath keeps links.
-    # realpath does not fail for a link that leads to itself.
+    # abspath does not resolve links.
+    # realpath does not fail for a link that points to itself.
     names = (Path(os.path.abspath(path)), Path(os.path.realpath(path)))
     directories = (Path(os.path.abspath(source)), Path(os.path.realpath(source)))
     return any(name.is_relative_to(directory) for name in names for directory in directories)
 
 
 def load_file(path: Path) -> list[tuple[str, type[HFConverter]]]:
-    """Runs a converter file, once in a process, and gives what it registers.
+    """Runs a converter file, once per process, and returns its registrations.
 
     Raises:
         ConverterError: It fails.
@@ -205,7 +202,7 @@ def _registered(
 ) -> PluginCandidate:
     converter = PluginCandidate(model_type, origin, path)
     if declarations.problem:
-        problem = f"{path} {declarations.problem}. Correct the file."
+        problem = f"{path} {declarations.problem}. Fix the file."
         return converter.with_problem(Status.UNREADABLE, problem)
     if declarations.sign_of_the_framework:
         problem = (

@@ -1,13 +1,13 @@
-"""Imports converter files, for which this library is ``forgather.ml.model_conversion``.
+"""Imports converter files, for which this library provides ``forgather.ml.model_conversion``.
 
 The Forgather framework has a package of that name with other contents, which may be imported
-before or after. Which of the two an import statement gives depends on the file that it stands in:
-the modules that are imported here have an ``__import__`` of their own among their builtins, which
-Python calls for their import statements, also for those that run later. Nobody else's imports
-change, in no thread, and the framework's modules stay in ``sys.modules`` as they are.
+before or after. Which of the two an import statement gets depends on the file that contains it:
+modules imported here have their own ``__import__`` among their builtins, which Python calls for
+all of their import statements, even for those that run later. No other imports change, in any
+thread, and the framework's modules in ``sys.modules`` are not touched.
 
-A file's directory becomes a package of a unique name, so that relative imports work, equal file
-names do not clash, and ``sys.path`` stays as it is.
+A file's directory becomes a package with a unique name, so that relative imports work, equal file
+names do not clash, and ``sys.path`` does not change.
 """
 
 import builtins
@@ -23,14 +23,14 @@ from types import ModuleType
 
 from forgather_convert.errors import ConverterError
 
-#: The import path of converter files, and the module that they get.
+#: The import path in converter files, and the module that it stands for.
 IMPORT_PATH = "forgather.ml.model_conversion"
 _OURS = "forgather_convert.model_conversion"
 _PACKAGE_PREFIX = "_forgather_converter_"
 
 
 def import_file(path: Path) -> str:
-    """Imports a converter file, unless a neighbour has done so; gives the module's name.
+    """Imports a converter file, unless a neighbouring file has; returns the module's name.
 
     Raises:
         ConverterError: It fails.
@@ -62,7 +62,7 @@ def import_file(path: Path) -> str:
                 del sys.modules[new]
         raise ConverterError(
             f"The converter file {path} cannot be imported: {type(error).__name__}: {error}. "
-            "Correct the file, or install what it needs."
+            "Fix the file, or install the missing dependency."
         ) from error
     return name
 
@@ -76,7 +76,7 @@ def _package(name: str, directory: Path) -> ModuleType:
 
 
 class _Loader(SourceFileLoader):
-    """Runs a file with builtins of its own."""
+    """Runs a file with its own builtins."""
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
@@ -90,7 +90,7 @@ def _with_own_imports(spec: ModuleSpec) -> ModuleSpec:
 
 
 class _Neighbours(MetaPathFinder):
-    """Finds what converter files import from beside them, and nothing else."""
+    """Finds only the modules that converter files import from their own directory."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -105,7 +105,7 @@ _NEIGHBOURS = _Neighbours()
 
 
 class _View(ModuleType):
-    """A package above the import path, with one name of ours and else what is installed there."""
+    """A package above the import path: one name is ours, all others those that are installed."""
 
     def __getattr__(self, name: str) -> object:
         try:
@@ -116,7 +116,7 @@ class _View(ModuleType):
 
 
 def _views() -> dict[str, ModuleType]:
-    """The import path's packages and the module, by their names."""
+    """The packages of the import path and the module, by their names."""
     modules: dict[str, ModuleType] = {IMPORT_PATH: import_module(_OURS)}
     parent, _, child = IMPORT_PATH.rpartition(".")
     while parent:
@@ -134,7 +134,7 @@ def _import(
     fromlist: Sequence[str] | None = (),
     level: int = 0,
 ) -> ModuleType:
-    """What an import statement in a converter file calls, with the arguments of ``__import__``."""
+    """The ``__import__`` of converter files, which their import statements call."""
     root = name.partition(".")[0]
     if level or root != IMPORT_PATH.partition(".")[0]:
         return builtins.__import__(name, globals, locals, fromlist or (), level)

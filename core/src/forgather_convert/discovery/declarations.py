@@ -1,4 +1,4 @@
-"""Reads which model types a converter file registers, without running it."""
+"""Finds out which model types a converter file registers, without running it."""
 
 import ast
 import re
@@ -9,19 +9,19 @@ from pathlib import Path
 from forgather_convert.discovery.framework_converters import sign_of_the_framework
 
 REGISTER = "register_converter"
-#: For files that Python cannot parse: enough to know whether one is needed.
+#: For files that Python cannot parse: enough to tell whether the file is relevant.
 _REGISTRATION = re.compile(rf"\b{REGISTER}\(\s*['\"]([^'\"]+)['\"]")
 
 
 @dataclass(frozen=True)
 class Declarations:
-    """What a file says about itself.
+    """What the text of a converter file tells.
 
     Attributes:
         model_types: The model types that it registers by a literal.
-        may_have_more: Whether only running it would tell what else it registers.
-        problem: Why it cannot be run; empty if nothing speaks against it.
-        sign_of_the_framework: What shows that it is not for this tool; empty if nothing does.
+        may_have_more: Whether it may register others, which only running it would tell.
+        problem: Why it cannot be run; empty if it can.
+        sign_of_the_framework: What shows that it is for the Forgather framework; empty otherwise.
     """
 
     model_types: tuple[str, ...]
@@ -31,14 +31,14 @@ class Declarations:
 
 
 def read_declarations(path: Path) -> Declarations:
-    """Reads a file's registrations from its syntax tree."""
+    """Finds the registrations in a file's syntax tree."""
     try:
         content = path.read_bytes()
     except OSError as error:
         return Declarations((), True, f"cannot be read: {error.strerror or error}")
     try:
         with warnings.catch_warnings():
-            # They are shown when the file runs.
+            # Python shows them when the file runs.
             warnings.simplefilter("ignore")
             tree = ast.parse(content, str(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -51,11 +51,11 @@ def read_declarations(path: Path) -> Declarations:
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     literals = {id(call.func): _literal(call) for call in calls if _is_register(call.func, names)}
     mentions = [node for node in ast.walk(tree) if _is_register(node, names)]
-    # Mentioned without a call, or called with something that is not a literal.
+    # It is mentioned without a call, or called with something other than a literal.
     is_open = any(literals.get(id(node)) is None for node in mentions)
     registered = [kind for kind in literals.values() if kind is not None]
     model_types = tuple(dict.fromkeys((*registered, *_aliases(tree, names))))
-    # The files that it imports may do it for it.
+    # Files that it imports may register converters.
     has_siblings = any(isinstance(node, ast.ImportFrom) and node.level for node in ast.walk(tree))
     return Declarations(
         model_types,
@@ -65,7 +65,7 @@ def read_declarations(path: Path) -> Declarations:
 
 
 def undecorated_classes(path: Path) -> list[tuple[str, str]]:
-    """Classes of a file that look like converters and are not registered: name and model type."""
+    """Classes that look like converters but are not registered: name and model type."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -106,7 +106,7 @@ def _is_registered(node: ast.ClassDef, names: set[str]) -> bool:
 
 
 def _assigned(node: ast.ClassDef, name: str) -> list[ast.expr]:
-    """What a class gives an attribute of its own."""
+    """The values that a class assigns to an attribute."""
     found: list[ast.expr] = []
     for statement in node.body:
         match statement:
@@ -120,7 +120,7 @@ def _assigned(node: ast.ClassDef, name: str) -> list[ast.expr]:
 
 
 def _texts(value: ast.expr) -> list[str]:
-    """The literal texts of a tuple or a list."""
+    """The literal strings of a tuple or a list."""
     elements = value.elts if isinstance(value, ast.Tuple | ast.List) else []
     return [
         element.value

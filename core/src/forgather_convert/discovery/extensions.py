@@ -9,11 +9,11 @@ from forgather_convert.families.extensions import Extension
 
 
 def find_extensions(use_plugins: bool = True, source: Path | None = None) -> list[PluginCandidate]:
-    """All extensions of installed distributions; nothing is imported.
+    """Lists all extensions of installed distributions; imports nothing.
 
     Args:
         use_plugins: Whether they may be used; if not, they have the status ``DISABLED``.
-        source: The model to convert; packages that lie in it are not looked at.
+        source: The model to convert; packages inside it are ignored.
     """
     return find_installed(use_plugins, source, EXTENSION_GROUP)
 
@@ -22,7 +22,7 @@ def load_extensions(use_plugins: bool = True, source: Path | None = None) -> lis
     """Imports the extensions that may be used.
 
     Raises:
-        ConverterError: One cannot be imported, or does not fit the installed core.
+        ConverterError: One cannot be imported, or is not compatible with the installed core.
     """
     if not use_plugins:
         return []
@@ -37,7 +37,7 @@ def load_extension(found: PluginCandidate) -> Extension:
     """Imports an extension.
 
     Raises:
-        ConverterError: It cannot be imported, or does not fit the installed core.
+        ConverterError: It cannot be imported, or is not compatible with the installed core.
     """
     name = f"{found.place} (extension '{found.model_type}')"
     if found.status is not Status.OK:
@@ -45,7 +45,7 @@ def load_extension(found: PluginCandidate) -> Extension:
     assert not isinstance(found.loadable, Path)
     try:
         plugin = found.loadable.load()
-        # A class is a way to write an object.
+        # An extension may be a class, which is instantiated.
         return Extension(name, plugin() if isinstance(plugin, type) else plugin)
     # An extension that calls sys.exit is a broken extension, not the end of the program.
     except (Exception, SystemExit) as error:

@@ -1,21 +1,21 @@
-"""The Forgather working tree whose converters may run without being named."""
+"""Finds the Forgather working tree, whose converters may run without being named."""
 
 import importlib.util
 import os
 from pathlib import Path
 
 ROOT_VARIABLE = "FORGATHER_ROOT"
-#: Where a working tree has its packages, and the packages.
+#: The source directories of a working tree, and the packages in them.
 _SOURCES = ("src", "core/src")
 _PACKAGES = ("forgather_convert", "forgather")
 
 
 def forgather_tree() -> Path | None:
-    """The tree that the user names in FORGATHER_ROOT, or the current directory if it is one.
+    """The tree named by FORGATHER_ROOT, or the current directory if it is one.
 
-    What lies in a directory cannot show that it is Forgather's: anybody may have made it, and
-    the user may only have changed to it. The current directory counts if Python imports this
-    package or the framework from it, so that its code runs anyway.
+    A directory's content cannot prove that it is Forgather's: anybody may have made it, and the
+    user may merely have changed to it. The current directory is accepted if Python imports this
+    package or the framework from it, since its code runs anyway then.
     """
     named = os.environ.get(ROOT_VARIABLE)
     if named:
@@ -33,12 +33,12 @@ def forgather_tree() -> Path | None:
 
 
 def _import_locations() -> set[str]:
-    """Where Python imports the packages from; they need not be imported yet."""
+    """Where Python would import the packages from, or has imported them from."""
     locations = set()
     for package in _PACKAGES:
         try:
             spec = importlib.util.find_spec(package)
-        except ValueError:  # it is imported and does not say from where
+        except ValueError:  # it is imported and does not tell from where
             continue
         found = () if spec is None else spec.submodule_search_locations or ()
         locations |= {os.path.realpath(location) for location in found}

@@ -1,4 +1,4 @@
-"""A converter that was found, and not necessarily imported."""
+"""Converters and extensions that were found, but not imported."""
 
 from dataclasses import dataclass, replace
 from enum import Enum
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class Origin(Enum):
-    """Where converters come from; earlier ones are preferred."""
+    """Where converters come from; earlier origins take precedence."""
 
     PATH = "converter path"
     INSTALLED = "installed"
@@ -29,16 +29,17 @@ class Status(Enum):
 
 @dataclass(frozen=True)
 class PluginCandidate:
-    """A converter that was found.
+    """A converter or an extension that was found.
 
     Attributes:
-        model_type: What it converts; ``None`` for a file that does not say it before it runs.
-        origin: The kind of place where it was found.
+        model_type: The model type it converts, ``None`` for a file that tells it only when it
+            runs; the name of an extension.
+        origin: Where it was found.
         loadable: The entry point, or the file that registers it.
         distribution: The name of the installed distribution.
         version: The version of the installed distribution.
         status: What is known without importing it.
-        problem: For any other status than ``OK``: what is wrong, and what to do.
+        problem: For any status except ``OK``: what is wrong, and what to do.
     """
 
     model_type: str | None
@@ -51,14 +52,14 @@ class PluginCandidate:
 
     @property
     def place(self) -> str:
-        """Where it is, for messages: a distribution with its version, or a file."""
+        """Where it is, for messages: a distribution and its version, or a file."""
         if self.distribution is None:
             return str(self.target)
         return f"{self.distribution} {self.version}"
 
     @property
     def target(self) -> str:
-        """What is loaded: ``module:Class``, or a file."""
+        """What to load: ``module:Class``, or a file."""
         return self.loadable.value if isinstance(self.loadable, EntryPoint) else str(self.loadable)
 
     def with_problem(self, status: Status, problem: str) -> "PluginCandidate":

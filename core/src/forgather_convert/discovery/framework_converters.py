@@ -1,7 +1,7 @@
-"""Recognises converters that are written for the Forgather framework's own base class.
+"""Recognizes converters that are written for the Forgather framework's own base class.
 
-They have the names and places of this tool's, and other hooks: run here, they would fail, or
-convert with half of what they say.
+They have the same names and locations as this tool's converters, but other hooks: with this tool
+they would fail, or be applied only in part.
 """
 
 import ast
@@ -9,11 +9,11 @@ from collections.abc import Collection, Iterator
 
 from forgather_convert.discovery.converter_imports import IMPORT_PATH
 
-#: What a converter of the framework must define, and what this tool never asks.
+#: A method that a converter of the framework must define, and that this tool never calls.
 _HOOKS = ("get_parameter_mappings", "get_config_field_mapping", "get_project_info")
-#: Its counterpart here: a file that defines both is for both.
+#: Its counterpart in this tool: a file that defines both is for both.
 _OWN_HOOK = "get_weight_mapping"
-#: The framework's base of its base class.
+#: The base class of the framework's base class.
 _BASE = "ModelConverter"
 
 
@@ -22,7 +22,7 @@ def sign_of_the_framework(tree: ast.Module, decorators: Collection[str]) -> str:
 
     Args:
         tree: The file's syntax tree.
-        decorators: The names under which the file knows ``register_converter``.
+        decorators: The names that ``register_converter`` has in the file.
     """
     for module in _imported_modules(tree):
         if module.startswith(f"{IMPORT_PATH}."):
@@ -61,12 +61,12 @@ def _sign_of_class(node: ast.ClassDef) -> str:
     if foreign and _OWN_HOOK not in methods:
         return f"{node.name} defines {foreign[0]}"
     if "__init__" in methods and _gives_arguments_to_base(methods["__init__"]):
-        return f"{node.name} gives arguments to its base class"
+        return f"{node.name} passes arguments to its base class"
     return ""
 
 
 def _gives_arguments_to_base(method: ast.AST) -> bool:
-    """Whether it calls ``super().__init__`` with something, as the framework's base class needs."""
+    """Whether it passes arguments to ``super().__init__``, as the framework's base class needs."""
     for node in ast.walk(method):
         match node:
             case ast.Call(

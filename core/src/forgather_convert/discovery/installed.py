@@ -1,4 +1,4 @@
-"""Converters of installed distributions, from package metadata alone: nothing is imported.
+"""Finds converters of installed distributions in package metadata, without importing anything.
 
 They are entry points of the group ``forgather.converters``, named by the ``model_type``
 that they convert.
@@ -20,18 +20,18 @@ logger = logging.getLogger(__name__)
 
 ENTRY_POINT_GROUP = "forgather.converters"
 EXTENSION_GROUP = "forgather.extensions"
-#: Names the only distributions whose converters may be used, separated by commas.
+#: The variable that lists the only distributions whose converters may be used.
 ALLOW_VARIABLE = "FORGATHER_CONVERTERS"
 CORE = "forgather-convert"
 
 
 def canonical_name(name: str) -> str:
-    """The form in which names of distributions are compared (PEP 503)."""
+    """The normalized form of a distribution's name (PEP 503)."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def installed_model_types() -> list[str]:
-    """The names of all converters that are not switched off; they may be unusable."""
+    """The names of all converters that are not disabled; they may be unusable."""
     allowed = _allowed_distributions()
     return sorted(
         {
@@ -46,26 +46,26 @@ def installed_model_types() -> list[str]:
 def find_installed(
     use_plugins: bool = True, source: Path | None = None, group: str = ENTRY_POINT_GROUP
 ) -> list[PluginCandidate]:
-    """All converters of installed distributions, those that cannot be used too.
+    """Lists all converters of installed distributions, including unusable ones.
 
     Args:
         use_plugins: Whether they may be used; if not, they have the status ``DISABLED``.
-        source: The model to convert; packages that lie in it are not looked at.
-        group: The group of entry points; extensions are found likewise.
+        source: The model to convert; packages inside it are ignored.
+        group: The group of entry points; extensions have another one.
     """
     allowed = _allowed_distributions()
     found = []
     for name in sorted(_names_in_group(group)):
         installed = distribution(name)
         if source is not None and _lies_in(installed, source):
-            logger.warning("Ignoring the package '%s': it lies in the source", name)
+            logger.warning("Ignoring the package '%s': it is inside the source", name)
             continue
         for converter in _converters_of(installed, group):
             if not use_plugins:
-                problem = "--no-plugins switches it off."
+                problem = "It is disabled by --no-plugins."
                 found.append(converter.with_problem(Status.DISABLED, problem))
             elif allowed is not None and canonical_name(name) not in allowed:
-                problem = f"{ALLOW_VARIABLE} does not name {name}."
+                problem = f"It is disabled: {ALLOW_VARIABLE} does not list {name}."
                 found.append(converter.with_problem(Status.DISABLED, problem))
             else:
                 found.append(_checked(converter, installed))
@@ -87,14 +87,14 @@ def _names_in_group(group: str) -> set[str]:
             if candidate.entry_points.select(group=group):
                 names.setdefault(canonical_name(candidate.name), candidate.name)
         except Exception as error:
-            # Damaged metadata of one package, whichever it is, must not disturb the others.
+            # Damaged metadata of one package must not affect the others.
             logger.debug("Ignoring a package with damaged metadata: %r", error)
     return set(names.values())
 
 
 def _converters_of(installed: Distribution, group: str) -> Iterable[PluginCandidate]:
-    """The entry points of the copy that Python imports; an older one may be installed, too."""
-    # An entry point given twice is one.
+    """The entry points of the copy that Python imports; an older one may also be installed."""
+    # Duplicate entry points count once.
     for entry_point in dict.fromkeys(installed.entry_points.select(group=group)):
         yield PluginCandidate(
             model_type=entry_point.name,
@@ -115,14 +115,14 @@ def _checked(converter: PluginCandidate, installed: Distribution) -> PluginCandi
         return converter.with_problem(Status.INCOMPATIBLE, problem)
     module = converter.target.partition(":")[0].strip().partition(".")[0]
     if not _can_be_found(module):
-        problem = f"Its module '{module}' is not there. Reinstall {converter.distribution}."
+        problem = f"Its module '{module}' does not exist. Reinstall {converter.distribution}."
         return converter.with_problem(Status.MISSING_MODULE, problem)
     return converter
 
 
 def _unsatisfied_requirement(installed: Distribution) -> str | None:
-    """What a distribution requires of the core, if the installed core is not that."""
-    # Here: the help does not wait for it.
+    """A distribution's requirement on core that the installed core does not fulfil."""
+    # Imported here so that the help does not wait for it.
     from packaging.requirements import InvalidRequirement, Requirement
 
     version = core_version()
@@ -130,7 +130,7 @@ def _unsatisfied_requirement(installed: Distribution) -> str | None:
         try:
             requirement = Requirement(text)
         except InvalidRequirement:
-            # Another tool's business, unless it is about us.
+            # An invalid requirement matters only if it is about core.
             if text.strip().lower().replace("_", "-").startswith(CORE):
                 return text
             continue
@@ -142,7 +142,7 @@ def _unsatisfied_requirement(installed: Distribution) -> str | None:
 
 
 def core_version() -> str:
-    """The version of this package; ``"0"`` where it is not installed."""
+    """The version of this package; ``"0"`` if it is not installed."""
     try:
         return installed_version(CORE)
     except PackageNotFoundError:  # run from its sources
@@ -153,15 +153,15 @@ def _can_be_found(module: str) -> bool:
     try:
         return importlib.util.find_spec(module) is not None
     except ValueError:
-        # It is imported already and does not say from where, or has no name.
+        # It is already imported and does not tell from where, or has no name.
         return module in sys.modules
 
 
 def _lies_in(installed: Distribution, source: Path) -> bool:
     """Whether a package would be imported from a model's directory.
 
-    That is so where Python runs in that directory and looks for packages there. A virtual
-    environment in it is the user's own.
+    This happens if Python runs in that directory and searches it for packages. A virtual
+    environment inside it belongs to the user and is not excluded.
     """
     place = Path(str(installed.locate_file(""))).resolve()
     return place.is_relative_to(source.resolve()) and not place.is_relative_to(

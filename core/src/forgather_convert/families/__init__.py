@@ -1,1 +1,1 @@
-"""What a converter is: hook specifications, the base class, and the calls of its hooks."""
+"""Converters: hook specifications, the base class, and calls of hooks."""

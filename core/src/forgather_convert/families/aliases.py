@@ -1,4 +1,4 @@
-"""A converter for a model type that is another name of its family's architecture."""
+"""Converters for model types with the same architecture as another family."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from forgather_convert.families.transformers_classes import registered_classes
 
 
 def as_alias(converter: HFConverter, model_type: str) -> HFConverter:
-    """The converter for one of its aliases; itself for any other model type.
+    """A converter's variant for one of its aliases; the converter itself for other model types.
 
-    What it makes has the alias as its model type, so that a directory comes back with the type
-    that it had, and is loaded by the classes that transformers has for that type, if there are any.
+    Its output keeps the alias as the model type, so that the reverse conversion restores the type,
+    and transformers' own classes for that type load it, if there are any.
     """
     if model_type == converter.model_type or model_type not in converter.aliases:
         return converter
@@ -24,7 +24,7 @@ def as_alias(converter: HFConverter, model_type: str) -> HFConverter:
 
 
 class _Alias(HFConverter):
-    """What differs for an alias: the classes, where transformers has some of its own."""
+    """Overrides the classes, if transformers has its own for the alias."""
 
     def get_hf_model_class(self) -> Any:
         registered = registered_classes(self.model_type)

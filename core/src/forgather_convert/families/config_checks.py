@@ -1,4 +1,4 @@
-"""Checks of a config that hold for every family."""
+"""Checks configs of any family."""
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
@@ -17,13 +17,13 @@ _SIZES = (
     "head_dim",
     "max_position_embeddings",
 )
-#: Sizes that follow from others where they are null.
+#: Sizes that are derived from others if they are null.
 MAY_BE_NULL = ("num_key_value_heads", "head_dim")
 #: Numbers that the model computes with, and whether they may be 0.
 _NUMBERS = {"rms_norm_eps": False, "initializer_range": True, "attention_dropout": True}
-#: Numbers that may also be null or negative, or that only some models look at.
+#: Numbers that may also be null or negative, or that only some models use.
 _FINITE = ("sliding_window", "max_window_layers", "bos_token_id", "eos_token_id")
-#: Numbers of RoPE, wherever a config says them.
+#: Numbers of RoPE, wherever they are in a config.
 _ROPE_NUMBERS = {
     "rope_theta": False,
     "rope_local_base_freq": False,
@@ -40,7 +40,7 @@ _ROPE_NUMBERS = {
 }
 _ROPE_LISTS = ("short_factor", "long_factor")
 _ROPE_OBJECTS = ("rope_scaling", "rope_parameters")
-#: Activations that every supported transformers knows: to know them it need not be imported.
+#: Activations known to all supported versions of transformers, which then need not be imported.
 ACTIVATIONS = frozenset(
     {
         "gelu",
@@ -67,22 +67,22 @@ ACTIVATIONS = frozenset(
         "xielu",
     }
 )
-#: What torch counts with.
+#: The range of torch's sizes.
 _LARGEST = 2**63 - 1
 
 
 def check_dimensions(config: SourceConfig, field_names: Mapping[str, str]) -> None:
     """Refuses a config from which no model can be built.
 
-    Only what a model computes with is looked at: ``NaN`` and ``Infinity`` in other fields are
-    carried along, as everything is that a family does not know.
+    Only fields that a model computes with are checked: others may contain ``NaN`` and ``Infinity``
+    and are copied, like everything that a family does not know.
 
     Args:
-        config: A config of either side.
-        field_names: Fields that have another name in the Forgather config, and that name.
+        config: A Hugging Face or Forgather config.
+        field_names: The Forgather names of fields that have another name there.
 
     Raises:
-        UnsupportedModelError: With the field that is wrong.
+        UnsupportedModelError: A field has an invalid value.
     """
     own_names = {name: own for own, name in field_names.items() if own in config}
 
@@ -121,19 +121,19 @@ def check_dimensions(config: SourceConfig, field_names: Mapping[str, str]) -> No
 
 
 def check_kinds(config: SourceConfig, standard: Mapping[str, Any]) -> None:
-    """Refuses values that are of another kind than the model computes with.
+    """Refuses values of another type than the model computes with.
 
-    It is for fields that a model's code takes as they are: where one is null or empty, no default
-    takes its place.
+    For fields that a model's code uses directly: null or empty values are not replaced by
+    defaults.
 
     Args:
         config: A Forgather config.
-        standard: The fields that its model stands for.
+        standard: The fields with values of the right type.
 
     Raises:
-        UnsupportedModelError: With the field that is wrong.
+        UnsupportedModelError: A field has an invalid value.
     """
-    # Those of RoPE say the same thing in several ways.
+    # RoPE's fields have several equivalent forms.
     names = (standard.keys() & config.keys()) - {"rope_scaling", "rope_parameters"}
     for name in sorted(names):
         expected = standard[name]
@@ -142,14 +142,14 @@ def check_kinds(config: SourceConfig, standard: Mapping[str, Any]) -> None:
 
 
 def check_windows(config: SourceConfig, hyperparameters: Collection[str]) -> None:
-    """Refuses a config whose layers see a window that has no size.
+    """Refuses a config that has sliding layers but no valid window size.
 
     Args:
-        config: A config of either side, with the kinds of its layers where it has several.
+        config: A Hugging Face or Forgather config, with ``layer_types`` if it has several kinds.
         hyperparameters: The fields that the family's models are built from.
 
     Raises:
-        UnsupportedModelError: It says which size it has.
+        UnsupportedModelError: The window size is invalid.
     """
     if "sliding_window" not in hyperparameters or "sliding_window" not in config:
         return
@@ -187,7 +187,7 @@ def _check_rope(config: SourceConfig) -> None:
 
 
 def _rope_items(config: SourceConfig) -> Iterator[tuple[str, str, Any]]:
-    """What the objects with RoPE parameters hold, those for a kind of layer too."""
+    """The entries of all objects with RoPE parameters, including those for a kind of layer."""
     for name in _ROPE_OBJECTS:
         parameters = config.get(name)
         if not isinstance(parameters, Mapping):

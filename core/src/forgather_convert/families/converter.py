@@ -1,4 +1,4 @@
-"""The base class of converters: the standard decoder."""
+"""The base class of converters, which implements the standard decoder."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -8,9 +8,10 @@ from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.beside import components_beside, tiny_configs_beside
 from forgather_convert.families.config_checks import check_dimensions
+from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.families.hyperparameters import OPTIONAL_HYPERPARAMETERS, STANDARD
 from forgather_convert.families.transformers_classes import model_class
-from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.config_file import BOOKKEEPING, SourceConfig
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.family_mapping import family_mapping
 from forgather_convert.tensors.notation import WeightMappingDict
@@ -24,18 +25,10 @@ _LONGEST = "max_position_embeddings"
 _PARTIAL = "partial_rotary_factor"
 
 #: Fields of a Forgather config that mean nothing in a Hugging Face one.
-FORGATHER_FIELDS: tuple[str, ...] = (
-    "architectures",
-    "auto_map",
-    "model_type",
-    "hf_model_type",
-    "transformers_version",
-    "torch_dtype",
-    "dtype",
-)
+FORGATHER_FIELDS = BOOKKEEPING | {"hf_model_type"}
 
 
-class HFConverter:
+class HFConverter(ConverterHooks):
     """Converts a family of standard decoders; families override what differs.
 
     Each public method answers the hook of the same name, which
@@ -45,34 +38,34 @@ class HFConverter:
 
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
-        aliases: Further model types of the same architecture, whose directories it converts, too.
-            Each is registered as the family's own is, and keeps its name in both directions.
+        aliases: Other model types of the same architecture that it also converts. Each is
+            registered like the family's own type, and is kept in both directions.
         hf_model: The name of the causal language model class in transformers, which is imported
             when it is used.
-        layer_weights: Modules of a layer that the standard decoder does not have or calls
-            otherwise, Hugging Face to Forgather, by their names within the layer, as
-            ``{"mlp.gate": "feedforward.router"}``; each for its weight and its bias.
+        layer_weights: Modules of a layer that the standard decoder lacks or names differently,
+            Hugging Face to Forgather, by their names within the layer, such as
+            ``{"mlp.gate": "feedforward.router"}``; covers both the weight and the bias of each.
         layer_tensors: Single tensors of a layer, likewise: those that are not a module's weight or
-            bias, and those that an operation makes something else of.
+            bias, and those that an operation changes.
         model_weights: Modules outside the layers, by their full names; like ``layer_weights``.
         hf_layers: The Hugging Face name of the list of layers.
-        weight_mapping: All weights by their full names; the other four change it.
-        field_names: Config fields that have another name in the Forgather config, as
+        weight_mapping: All weights by their full names; the other four modify it.
+        field_names: The Forgather names of config fields that have another name there, such as
             ``{"layer_norm_eps": "rms_norm_eps"}``.
-        tiny_configs: Config fields of tiny models, by a name for each, for tests of the family. By
-            default what a module ``tiny_configs`` beside the converter's has for the model type.
+        tiny_configs: Config fields of tiny models for tests of the family, each with a name. By
+            default those for the model type in a module ``tiny_configs`` beside the converter's.
         hyperparameters: The config fields that the family's model needs, by their
-            Hugging Face names. RoPE's are handled apart.
+            Hugging Face names. RoPE's are handled separately.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
-            that the family's architecture gives them, as ``{"attention_bias": True}``.
-        components: The components of the dynamic model that are not standard, by role, or by
-            role and kind of layer.
+            that the family's architecture implies, such as ``{"attention_bias": True}``.
+        components: The dynamic model's non-standard components, by role, or by role and kind of
+            layer.
         component_paths: Directories with source files of components that core does not have,
             searched before the directory ``components`` beside the converter's file.
-        tokenizer_class: The class of tokenizers whose files do not name one. transformers
-            takes it from the ``model_type``, which a dynamic model has another of.
+        tokenizer_class: The class of tokenizers whose files do not name one. transformers derives
+            it from the ``model_type``, which is another one for a dynamic model.
         has_rope: Whether the family has rotary embeddings.
-        unsupported: Config fields that a source must not have set, each with the reason, a
+        unsupported: Config fields that must not be set in a source, each with the reason, a
             sentence.
     """
 
@@ -126,9 +119,12 @@ class HFConverter:
     def get_tokenizer_class(self) -> str | None:
         return self.tokenizer_class
 
+    def uses_rope(self) -> bool:
+        return self.has_rope
+
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
         fields = rope.to_fields()
-        if _PARTIAL in self.hyperparameters:
+        if _PARTIAL in self._hyperparameters():
             # transformers 4 reads it beside the dictionaries only.
             fields[_PARTIAL] = rope.options.get(_PARTIAL, 1.0)
         return fields
@@ -139,16 +135,17 @@ class HFConverter:
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None = None
     ) -> Project | Mapping[str, Any]:
+        names = self._field_names()
         config = {
-            self.field_names.get(name, name): src_config[name]
-            for name in self.hyperparameters
+            names.get(name, name): src_config[name]
+            for name in self._hyperparameters()
             if name in src_config
         }
         for name in ("attention_bias", "mlp_bias", "sliding_window"):
             config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
         config["head_dim"] = self._head_dim(src_config)
         config.update(self.own_hyperparameters(src_config))
-        if self.has_rope:
+        if self.uses_rope():
             config.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
             config[_LONGEST] = max_length
@@ -157,41 +154,41 @@ class HFConverter:
             "config": config,
             "components": self.components,
             "component_paths": [*self.component_paths, *components_beside(type(self))],
-            "has_rope": self.has_rope,
+            "has_rope": self.uses_rope(),
         }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
-        """The fields that only the Forgather config has, for a config of either side.
+        """The fields that only the Forgather config has, for a config of either kind.
 
-        A family overrides it where they follow from others, as the kind of each layer does.
+        A family overrides this if they depend on other fields, like the kind of each layer.
         """
         return self.fixed_hyperparameters
 
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
         fields = {name: value for name, value in src_config.items() if name not in not_hf}
-        names = {own_name: name for name, own_name in self.field_names.items()}
+        names = {own_name: name for name, own_name in self._field_names().items()}
         # All at once: one field may have the other name of another.
         renamed = {names[name]: value for name, value in fields.items() if name in names}
         fields = {**renamed, **{name: fields[name] for name in fields if name not in names}}
         if max_length is not None:
             fields[names.get(_LONGEST, _LONGEST)] = max_length
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
-            if name not in self.hyperparameters and fields.get(name) == absent:
+            if name not in self._hyperparameters() and fields.get(name) == absent:
                 fields.pop(name, None)
-        if "head_dim" not in self.hyperparameters:
+        if "head_dim" not in self._hyperparameters():
             fields.pop("head_dim", None)
-        if self.has_rope:
+        if self.uses_rope():
             fields.update(self.get_rope_fields(read_rope(src_config, src_config.origin)))
         config = self.get_hf_config_class()(**fields)
-        if "head_dim" in self.hyperparameters and getattr(config, "head_dim", None) is None:
+        if "head_dim" in self._hyperparameters() and getattr(config, "head_dim", None) is None:
             # transformers 4 computes with it for some RoPE types even where it is null, and
             # a class that does not know it still reads it.
             config.head_dim = self._head_dim(src_config)
         return config
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
-        check_dimensions(src_config, self.field_names)
+        check_dimensions(src_config, self._field_names())
         for name, reason in self.unsupported.items():
             if src_config.get(name):
                 raise UnsupportedModelError(
@@ -205,9 +202,10 @@ class HFConverter:
                     f"In {src_config.origin}, '{name}' is {src_config[name]!r}; with the rest of "
                     f"this config, in the family '{self.model_type}', it is always {fixed!r}."
                 )
-        known = set(self.hyperparameters)
+        known = set(self._hyperparameters())
         if direction == "from_forgather":
-            known = {self.field_names.get(name, name) for name in known}
+            names = self._field_names()
+            known = {names.get(name, name) for name in known}
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name in own:
                 continue
@@ -218,19 +216,28 @@ class HFConverter:
                     f"({value!r} in {src_config.origin}). Use a converter of a family that can "
                     "(--converter-path)."
                 )
-        if self.has_rope:
+        if self.uses_rope():
             self._validate_rope(src_config, is_complete=direction == "from_forgather")
+
+    def _hyperparameters(self) -> tuple[str, ...]:
+        # A family's method may leave the answer to this class.
+        answer: tuple[str, ...] | None = self.get_hyperparameters()
+        return self.hyperparameters if answer is None else answer
+
+    def _field_names(self) -> Mapping[str, str]:
+        answer: Mapping[str, str] | None = self.get_field_names()
+        return self.field_names if answer is None else answer
 
     def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
         rope = read_rope(src_config, src_config.origin, is_complete)
-        if rope.by_kind and LOCAL_BASE not in self.hyperparameters:
+        if rope.by_kind and LOCAL_BASE not in self._hyperparameters():
             raise UnsupportedModelError(
                 f"{src_config.origin} has different RoPE parameters for different kinds of layers. "
                 "Use a converter of a family that has them (--converter-path)."
             )
         for embedding in (rope, *rope.by_kind.values()):
             partial = embedding.options.get(_PARTIAL, 1.0)
-            if partial != 1.0 and _PARTIAL not in self.hyperparameters:
+            if partial != 1.0 and _PARTIAL not in self._hyperparameters():
                 raise UnsupportedModelError(
                     f"The family '{self.model_type}' cannot express '{_PARTIAL}' "
                     f"({partial!r} in {src_config.origin}). Use a converter of a family that can "

@@ -1,7 +1,7 @@
-"""Extensions of the tool, and the plugin managers that hold them.
+"""Extensions of the tool, and their plugin managers.
 
-Every conversion has a manager of its own: the base converter, one family and the installed
-extensions are registered on it, and no other family can answer.
+Every conversion has its own manager, on which the base converter, one family and the installed
+extensions are registered, so that no other family can answer.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.families.derived_calls import calls_hooks
 from forgather_convert.families.hookspecs import (
     PROJECT_NAME,
     ConverterHooks,
@@ -21,17 +22,15 @@ from forgather_convert.families.hookspecs import (
 from forgather_convert.weights.formats import FORMATS, OpenWeights
 
 if TYPE_CHECKING:
-    import click
-
     from forgather_convert.weights.checkpoint import Checkpoint
 
 
 @dataclass(frozen=True)
 class Extension:
-    """An extension that was loaded.
+    """A loaded extension.
 
     Attributes:
-        name: What it is called, for messages: its distribution with the version.
+        name: Its name in messages: its distribution and version.
         plugin: The module or object whose functions are marked with ``hookimpl``.
     """
 
@@ -40,7 +39,7 @@ class Extension:
 
 
 class _CoreFormat:
-    """One of core's formats of weights, which answers ``open_weights`` as an extension does."""
+    """One of core's weights formats, which implements ``open_weights`` like an extension."""
 
     def __init__(self, open_format: OpenWeights) -> None:
         self._open = open_format
@@ -50,7 +49,7 @@ class _CoreFormat:
         return self._open(directory)
 
 
-#: In the order in which they are registered: pluggy asks the last first.
+#: In the order of registration: pluggy calls the last one first.
 CORE_FORMATS: Mapping[str, Any] = {
     name: _CoreFormat(open_format) for name, open_format in FORMATS.items()
 }
@@ -59,10 +58,10 @@ CORE_FORMATS: Mapping[str, Any] = {
 def plugin_manager(
     parts: Mapping[str, Any], extensions: Iterable[Extension]
 ) -> pluggy.PluginManager:
-    """A manager with parts of core or of a family, and extensions that are asked before them.
+    """A manager with parts of core or of a family, and extensions, which are called first.
 
     Raises:
-        ConverterError: An extension does not fit the hooks.
+        ConverterError: An extension does not match the hooks' specifications.
     """
     manager = pluggy.PluginManager(PROJECT_NAME)
     manager.add_hookspecs(ConverterHooks)
@@ -76,35 +75,23 @@ def plugin_manager(
         except (pluggy.PluginValidationError, ValueError) as error:
             problem = " ".join(str(error).split())
             raise ConverterError(
-                f"The extension {extension.name} does not fit the hooks: {problem}. Upgrade it, or "
-                "use --no-plugins."
+                f"The extension {extension.name} does not match the hooks' specifications: "
+                f"{problem}. Upgrade it, or use --no-plugins."
             ) from error
     return manager
 
 
-class ExtensionCalls:
-    """The hooks that extensions and core's own parts answer side by side.
+@calls_hooks
+class ExtensionCalls(ExtensionHooks):
+    """The hooks that extensions and core's own parts answer side by side, each as a method.
 
     Args:
-        parts: Core's parts, by a name for each.
+        parts: The parts of core, each with a name.
         extensions: The extensions.
     """
 
     def __init__(self, parts: Mapping[str, Any], extensions: Iterable[Extension]) -> None:
         self._manager = plugin_manager(parts, extensions)
-
-    def open_weights(self, directory: Path) -> "Checkpoint | None":
-        """The weights of a directory in any format that is known; ``None`` if there are none."""
-        found: Checkpoint | None = self._call("open_weights", directory=directory)
-        return found
-
-    def add_commands(self, group: "click.Group") -> None:
-        """Adds all commands to a group."""
-        self._call("forgather_commands", group=group)
-
-    def conversion_finished(self, result: Any) -> None:
-        """Tells of a conversion."""
-        self._call("conversion_finished", result=result)
 
     def _call(self, name: str, **arguments: Any) -> Any:
         try:

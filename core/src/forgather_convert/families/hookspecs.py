@@ -1,10 +1,9 @@
 """The hooks that a converter can implement.
 
-A converter class subclasses :class:`forgather_convert.HFConverter`, which answers every
-hook for the standard decoder, and overrides the ones that differ in its family. No
-decorator is needed. An implementation may leave out arguments it has no use for, and
-may give its arguments defaults; one that returns ``None`` leaves the answer to the base
-class.
+A converter is a subclass of :class:`forgather_convert.HFConverter`, which implements every hook
+for the standard decoder, and overrides the hooks that differ for its family. No decorator is
+needed. An implementation may omit arguments that it does not use, and may give its arguments
+defaults; if it returns ``None``, the base class answers.
 """
 
 from collections.abc import Mapping
@@ -24,20 +23,20 @@ if TYPE_CHECKING:
 
 PROJECT_NAME = "forgather_convert"
 hookspec = pluggy.HookspecMarker(PROJECT_NAME)
-#: Marks the functions of an extension that answer hooks.
+#: Marks the functions of an extension that implement hooks.
 hookimpl = pluggy.HookimplMarker(PROJECT_NAME)
 
 
 class ConverterHooks:
-    """The specifications; the first answer that is not ``None`` counts."""
+    """The specifications of a converter's hooks; the first answer that is not ``None`` is used."""
 
     @hookspec(firstresult=True)
     def get_weight_mapping(self, direction: str) -> "WeightMappingDict":
-        """The names of the weights, as a bijection.
+        """The mapping of weight names, a bijection.
 
         Args:
             direction: ``"to_forgather"`` for Hugging Face names to Forgather names,
-                ``"from_forgather"`` for the inverse. Conversions ask for the first only, and
+                ``"from_forgather"`` for the inverse. Conversions only request the first, and
                 invert it.
 
         Returns:
@@ -57,7 +56,7 @@ class ConverterHooks:
         """The dynamic model for a Hugging Face config.
 
         Args:
-            src_config: The source's config, completed by the defaults of its class.
+            src_config: The source's config, completed with the defaults of its class.
             max_length: The maximum sequence length to use instead of the source's.
 
         Returns:
@@ -74,14 +73,14 @@ class ConverterHooks:
 
     @hookspec(firstresult=True)
     def create_hf_config(self, src_config: "SourceConfig", max_length: int | None) -> Any:
-        """The Hugging Face config object for a config of either side.
+        """The Hugging Face config object for a config of either kind.
 
         Args:
             src_config: A Forgather config, or a Hugging Face one.
             max_length: The maximum sequence length to use instead of the source's.
 
         Returns:
-            An instance of the class that ``get_hf_config_class`` gives.
+            An instance of the class that ``get_hf_config_class`` returns.
 
         Example::
 
@@ -120,7 +119,7 @@ class ConverterHooks:
     def get_hyperparameters(self) -> tuple[str, ...]:
         """The config fields that the family's model needs, by their Hugging Face names.
 
-        By default the class attribute ``hyperparameters``. RoPE's are handled apart.
+        By default the class attribute ``hyperparameters``. RoPE's are handled separately.
 
         Example::
 
@@ -131,7 +130,7 @@ class ConverterHooks:
 
     @hookspec(firstresult=True)
     def get_field_names(self) -> Mapping[str, str]:
-        """Config fields that have another name in the Forgather config, and that name.
+        """The Forgather names of config fields that have another name there.
 
         By default the class attribute ``field_names``.
 
@@ -146,7 +145,7 @@ class ConverterHooks:
     def get_tokenizer_class(self) -> str | None:
         """The class of tokenizers whose files do not name one.
 
-        transformers takes it from the ``model_type``, which a dynamic model has another of.
+        transformers derives it from the ``model_type``, which is another one for a dynamic model.
         By default the class attribute ``tokenizer_class``.
 
         Example::
@@ -157,17 +156,30 @@ class ConverterHooks:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
+    def uses_rope(self) -> bool:
+        """Whether the family has rotary embeddings, and its configs fields that describe them.
+
+        By default the class attribute ``has_rope``.
+
+        Example::
+
+            def uses_rope(self):
+                return False
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
     def get_rope_fields(self, rope: "RopeParameters") -> Mapping[str, Any]:
         """The fields of a Hugging Face config that describe a rotary embedding.
 
-        For families whose config class wants them in a form of its own.
+        For families whose config class requires a form of its own.
 
         Args:
             rope: The embedding.
 
         Returns:
-            Fields that transformers 4 and 5 both read. ``None`` as the value of one leaves it
-            to the class.
+            Fields that transformers 4 and 5 both read. ``None`` as a value leaves the field to
+            the class.
 
         Example::
 
@@ -178,9 +190,9 @@ class ConverterHooks:
 
     @hookspec(firstresult=True)
     def get_tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
-        """Config fields of tiny models of the family, by a name for each.
+        """Config fields of tiny models of the family, each with a name.
 
-        What ``forgather converters check`` and the conformance kit convert; together they
+        ``forgather converters check`` and the conformance kit convert these models; together they
         should cover every branch of the config. By default the class attribute
         ``tiny_configs``.
 
@@ -195,14 +207,14 @@ class ConverterHooks:
     def validate_source_config(self, src_config: "SourceConfig", direction: str) -> None:
         """Refuses what the family cannot express, before anything is written.
 
-        All implementations are called, the base class's too.
+        All implementations are called, including the base class's.
 
         Args:
             src_config: The source's config.
             direction: ``"to_forgather"`` or ``"from_forgather"``.
 
         Raises:
-            UnsupportedModelError: With the name of the field that stands in the way.
+            UnsupportedModelError: A field prevents the conversion; the message names it.
 
         Example::
 
@@ -213,20 +225,20 @@ class ConverterHooks:
 
 
 class ExtensionHooks:
-    """What extensions can add to the tool, beside wrapping the hooks of converters.
+    """The specifications of hooks that extend the tool; extensions can also wrap converters' hooks.
 
-    Core's own parts answer them, too, and an extension is asked before them.
+    Parts of core implement these hooks, too; extensions are called before them.
     """
 
     @hookspec(firstresult=True)
     def open_weights(self, directory: Path) -> "Checkpoint | None":
-        """The weights of a directory, in a format that this implementation knows.
+        """Opens the weights of a directory, in a format that this implementation knows.
 
         Args:
             directory: The model's directory, or a checkpoint's.
 
         Returns:
-            Where every tensor's bytes lie; ``None`` if there are no weights of the format.
+            The location of every tensor's bytes; ``None`` if there are no weights in the format.
 
         Raises:
             SourceError: There are, but they are damaged.
@@ -245,7 +257,7 @@ class ExtensionHooks:
         """Adds commands to ``forgather``.
 
         Args:
-            group: The command that they become sub-commands of.
+            group: The command to add them to.
 
         Example::
 
@@ -256,10 +268,10 @@ class ExtensionHooks:
 
     @hookspec
     def conversion_finished(self, result: Any) -> None:
-        """Told of every conversion whose result is in its place.
+        """Called after every conversion, when the result is complete.
 
         Args:
-            result: What was done, a :class:`forgather_convert.ConversionResult`.
+            result: The result, a :class:`forgather_convert.ConversionResult`.
 
         Example::
 

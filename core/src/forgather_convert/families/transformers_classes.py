@@ -6,7 +6,7 @@ from forgather_convert.errors import ConverterError
 
 
 def model_class(name: str) -> Any:
-    """A model class by its name.
+    """Looks up a model class by its name.
 
     Raises:
         ConverterError: There is none.
@@ -23,7 +23,7 @@ def model_class(name: str) -> Any:
 
 
 def registered_classes(model_type: str) -> tuple[Any, Any] | None:
-    """The config and causal LM class that transformers has for a type; ``None`` if it has none."""
+    """The config and causal LM classes that transformers has for a type, or ``None``."""
     from transformers import MODEL_FOR_CAUSAL_LM_MAPPING
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

@@ -1,1 +1,1 @@
-"""Bounded reading of JSON and text, and what is known of a file before it is read."""
+"""Bounded reading of JSON and text, and states of files."""

@@ -1,4 +1,4 @@
-"""Which file an error of the system is about."""
+"""Adds file names to the errors of the operating system."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -7,13 +7,13 @@ from pathlib import Path
 
 @contextmanager
 def with_filename(*paths: Path) -> Iterator[None]:
-    """Names a file in errors that name none: those of reading, writing, flushing and closing.
+    """Adds a file name to errors without one: those of reading, writing, flushing and closing.
 
     Args:
-        paths: The file; or both, where the system does not tell which of them it is.
+        paths: The file; or two files, if the system does not tell which of them it is.
 
     Raises:
-        OSError: What was raised in the block.
+        OSError: The error raised in the block.
     """
     try:
         yield

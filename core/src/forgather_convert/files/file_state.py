@@ -1,4 +1,4 @@
-"""What a file was when it was first looked at, so that a change while it is read is noticed."""
+"""The states of files, by which changes during a conversion are noticed."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,13 +9,13 @@ from forgather_convert.errors import SourceError
 
 @dataclass(frozen=True)
 class FileState:
-    """By what it is told that a file has changed.
+    """The state of a file; if it differs later, the file has changed.
 
-    The inode is not part of it: some network file systems change it while the file stays.
+    The inode is not included: on some network file systems it changes although the file does not.
 
     Attributes:
-        size: In bytes.
-        modified: When its content changed last, in nanoseconds.
+        size: The size in bytes.
+        modified: When the content changed last, in nanoseconds.
     """
 
     size: int
@@ -23,7 +23,7 @@ class FileState:
 
     @classmethod
     def of(cls, path: Path) -> "FileState":
-        """The state of a file now; links are followed.
+        """The present state of a file; links are followed.
 
         Raises:
             OSError: There is no such file.
@@ -33,31 +33,31 @@ class FileState:
 
 
 def states_of(paths: Iterable[Path]) -> Mapping[Path, FileState]:
-    """The states of those files that are there."""
+    """The states of the files that exist."""
     return {path: FileState.of(path) for path in paths if path.exists()}
 
 
 def check_unchanged(states: Mapping[Path, FileState]) -> None:
-    """Refuses what was made from files that have changed since.
+    """Refuses a result made from files that have changed meanwhile.
 
     Args:
-        states: What the files were before they were read.
+        states: The states of the files before they were read.
 
     Raises:
-        SourceError: One is not as it was, so that the result may be a mixture.
+        SourceError: A file has changed, so that the result may be inconsistent.
     """
     for path, state in states.items():
         try:
             current = FileState.of(path)
         except OSError as error:
             raise SourceError(
-                f"{path} is not there any more, or cannot be read: {error.strerror}. Nothing was "
+                f"{path} no longer exists, or cannot be read: {error.strerror}. Nothing was "
                 "written. Convert again when nothing else writes to the source."
             ) from error
         if current != state:
             sizes = f" from {state.size} to {current.size} bytes"
             what = sizes if current.size != state.size else ""
             raise SourceError(
-                f"{path} has changed{what} while it was converted. Is it still being written? "
+                f"{path} changed{what} while it was converted. Is it still being written? "
                 "Nothing was written. Convert again when nothing else writes to the source."
             )

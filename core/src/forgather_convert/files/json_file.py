@@ -1,10 +1,10 @@
-"""Reads the JSON files of a source, which anybody may have written.
+"""Reads the JSON files of a source, which is not trusted.
 
-Refused are directory entries that are not regular files, files that are larger than any of
-their kind, text that is not UTF-8, values that are nested deeper than any program nests them,
-and strings that are not text (lone surrogates, which no file can hold as UTF-8). ``NaN`` and
-``Infinity`` are read, as transformers reads and writes them; code that needs a finite number
-checks for one. Where a key is given twice the last value counts, as for transformers.
+Refuses directory entries that are not regular files, files that are unreasonably large, text that
+is not UTF-8, values that are nested unreasonably deep, and strings that are not valid text (lone
+surrogates, which UTF-8 cannot encode). ``NaN`` and ``Infinity`` are accepted, since transformers
+reads and writes them; code that needs a finite number checks for it. If a key occurs twice, the
+last value is used, as in transformers.
 """
 
 import json
@@ -18,11 +18,11 @@ from forgather_convert.errors import SourceError
 from forgather_convert.files.lfs_pointer import refuse_lfs_pointer
 
 #: How deep lists and objects may be nested. Configs have a few levels; Python's own limit is near
-#: 1000, and what copies and writes a value needs several calls for each.
+#: 1000, and copying or writing a value needs several calls for each level.
 MAX_DEPTH = 100
-#: How large a file may be, in bytes. The largest config files have some megabytes.
+#: The maximum size of a file, in bytes. The largest config files have some megabytes.
 MAX_SIZE = 32 << 20
-#: Files with an entry for every token, tensor or step of a training: some are 40 MB.
+#: Files with an entry for every token, tensor or training step; some have 40 MB.
 MAX_TABLE_SIZE = 256 << 20
 _TABLES = (
     "tokenizer.json",
@@ -42,10 +42,10 @@ _KINDS = {
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """Reads a file that must hold a JSON object.
+    """Reads a file that must contain a JSON object.
 
     Raises:
-        SourceError: It does not, or is one that is refused.
+        SourceError: It does not, or is refused.
     """
     return _object(read_json(path), str(path))
 
@@ -54,7 +54,7 @@ def read_json(path: Path) -> Any:
     """Reads a file with any JSON value.
 
     Raises:
-        SourceError: It is damaged, or one that is refused.
+        SourceError: It is damaged or refused.
     """
     return parse_json(read_text(path), str(path))
 
@@ -67,10 +67,10 @@ def parse_json_object(
     Args:
         text: The text.
         origin: Where it is from, for messages.
-        decode: Makes the value; its ``ValueError`` says what is wrong.
+        decode: Decodes the value; its ``ValueError`` says what is wrong.
 
     Raises:
-        SourceError: It is not.
+        SourceError: It is not a JSON object.
     """
     return _object(parse_json(text, origin, decode), origin)
 
@@ -81,10 +81,10 @@ def parse_json(text: str, origin: str, decode: Callable[[str], Any] = json.loads
     Args:
         text: The text.
         origin: Where it is from, for messages.
-        decode: Makes the value; its ``ValueError`` says what is wrong.
+        decode: Decodes the value; its ``ValueError`` says what is wrong.
 
     Raises:
-        SourceError: It is not JSON, is nested too deep, or has strings that are no text.
+        SourceError: It is not JSON, is nested too deeply, or has strings that are not valid text.
     """
     if text.startswith("\ufeff"):
         raise SourceError(
@@ -98,11 +98,11 @@ def parse_json(text: str, origin: str, decode: Callable[[str], Any] = json.loads
     # Also for a number with thousands of digits.
     except ValueError as error:
         raise SourceError(
-            f"{origin} cannot be read as JSON: {error}. Correct it, or download it again."
+            f"{origin} cannot be read as JSON: {error}. Fix it, or download it again."
         ) from error
     if _is_too_deep(content):
         raise _too_deep(origin)
-    # UTF-8 has no surrogates, so that they can only be written as escapes.
+    # UTF-8 has no surrogates, so they can only be written as escapes.
     if "\\ud" in text or "\\uD" in text:
         _refuse_surrogates(content, origin)
     return content
@@ -112,29 +112,29 @@ def read_text(path: Path) -> str:
     """Reads a text file of a source.
 
     Raises:
-        SourceError: It is no regular file, too large for its kind, unreadable or not UTF-8.
+        SourceError: It is not a regular file, too large for its kind, unreadable or not UTF-8.
     """
     limit = MAX_TABLE_SIZE if path.name.endswith(_TABLES) else MAX_SIZE
     try:
-        # Opening a named pipe would wait for somebody to write into it.
+        # Opening a named pipe would wait for another process to write into it.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, "rb") as file:
             status = os.fstat(descriptor)
             kind = kind_of(status.st_mode)
             if kind is not None:
                 raise SourceError(f"{path} is {kind}, not a file. Give it as a file.")
-            # One more, for a file that grows.
+            # One more byte, to detect a file that grows.
             data = b"" if status.st_size > limit else file.read(limit + 1)
             if max(status.st_size, len(data)) > limit:
                 raise SourceError(
                     f"{path} has {status.st_size >> 20} MiB; files of its kind must be at most "
-                    f"{limit >> 20} MiB. Correct it, or download it again."
+                    f"{limit >> 20} MiB. Fix it, or download it again."
                 )
         refuse_lfs_pointer(path, data)
         return data.decode("utf-8")
     except OSError as error:
         raise SourceError(
-            f"{path} cannot be read: {error.strerror or error}. Correct it, or download it again."
+            f"{path} cannot be read: {error.strerror or error}. Fix it, or download it again."
         ) from error
     except UnicodeDecodeError as error:
         raise SourceError(
@@ -144,30 +144,28 @@ def read_text(path: Path) -> str:
 
 
 def kind_of(mode: int) -> str | None:
-    """What a thing that is not a regular file is, for messages; ``None`` for a regular file."""
+    """The kind of a file that is not regular, for messages; ``None`` for a regular file."""
     return None if stat.S_ISREG(mode) else _KINDS.get(stat.S_IFMT(mode), "something else")
 
 
 def _object(content: Any, origin: str) -> dict[str, Any]:
     if not isinstance(content, dict):
-        raise SourceError(
-            f"{origin} does not hold a JSON object. Correct it, or download it again."
-        )
+        raise SourceError(f"{origin} does not contain a JSON object. Fix it, or download it again.")
     return content
 
 
 def _too_deep(origin: str) -> SourceError:
     return SourceError(
-        f"{origin} is nested too deep: it has lists or objects in more than {MAX_DEPTH} others. "
-        "Correct it, or download it again."
+        f"{origin} is nested too deeply: lists or objects are nested in more than {MAX_DEPTH} "
+        "others. Fix it, or download it again."
     )
 
 
 def _is_too_deep(content: Any) -> bool:
-    """Goes down level by level, without recursion, which would have a limit of its own."""
+    """Checks level by level, without recursion, which would have its own limit."""
     level = [content] if type(content) in _CONTAINERS else []
     for _ in range(MAX_DEPTH):
-        # Millions of items, in the largest files: what JSON is read as has no subclasses.
+        # The largest files have millions of items; values read from JSON have no subclasses.
         level = [
             item
             for node in level
@@ -185,16 +183,16 @@ def _refuse_surrogates(content: Any, origin: str) -> None:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
             shown = place.encode("utf-8", "backslashreplace").decode("utf-8")
-            where = f"in '{shown}'" if place else "at the top"
+            where = f"in '{shown}'" if place else "at the top level"
             raise SourceError(
-                f"{origin} has half a character {where}: the surrogate "
-                f"\\u{ord(text[error.start]):04x} without its other half. Correct it, or download "
+                f"{origin} has an invalid character {where}: the surrogate "
+                f"\\u{ord(text[error.start]):04x} without its other half. Fix it, or download "
                 "it again."
             ) from error
 
 
 def _texts(content: Any, place: str) -> Iterator[tuple[str, str]]:
-    """All strings of a value, keys too, with the place of each."""
+    """All strings of a value, including keys, with their paths."""
     if isinstance(content, str):
         yield place, content
     elif isinstance(content, dict):

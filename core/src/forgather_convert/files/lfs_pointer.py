@@ -1,4 +1,4 @@
-"""Files that Git has put in place of large ones that it has not fetched.
+"""Detects Git LFS pointers: files that stand in for large files that were not fetched.
 
 The format, from https://github.com/git-lfs/git-lfs/blob/main/docs/spec.md: a short text, whose
 first line is the version.
@@ -13,17 +13,17 @@ _FIRST_LINE = b"version https://git-lfs."
 
 
 def is_lfs_pointer(path: Path) -> bool:
-    """Whether a file only says where the real one is."""
+    """Whether a file is a Git LFS pointer."""
     with with_filename(path), path.open("rb") as file:
         return file.read(len(_FIRST_LINE)) == _FIRST_LINE
 
 
 def refuse_lfs_pointer(path: Path, beginning: bytes | None = None) -> None:
-    """Refuses a file that only says where the real one is.
+    """Refuses a file that is a Git LFS pointer.
 
     Args:
         path: The file.
-        beginning: Its first bytes, where they are known.
+        beginning: Its first bytes, if they are known.
 
     Raises:
         SourceError: It is a pointer.

@@ -1,1 +1,1 @@
-"""What a directory holds, from names, JSON and headers: no weights are read, no code runs."""
+"""Describes a directory by names, JSON and headers; reads no weights and runs no code."""

@@ -1,4 +1,4 @@
-"""Which component of a model a parameter belongs to, by its name."""
+"""Assigns parameters to components of a model, by their names."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -9,8 +9,8 @@ from forgather_convert.tensors.weight_mapping import WeightMapping
 
 EMBEDDING = "embedding"
 _OTHER = "other"
-#: What the names of modules have in them, the first that fits. A norm is one wherever it is: it is
-#: known by the name of the module that the parameter itself belongs to.
+#: Parts of module names for each component; the first match is used. A norm is a norm wherever it
+#: is, by the name of the module that the parameter itself belongs to.
 _MODULES = (
     ("head", r"(?:^|\.)(?:lm_head|embed_out)\."),
     (EMBEDDING, r"embed|(?:^|\.)w[tp]e\."),
@@ -29,8 +29,8 @@ def by_component(
 
     Args:
         tensors: All parameters.
-        mapping: From their names to Forgather's, which are the same for every family; ``None``
-            if they have these, or if it is not known.
+        mapping: The mapping to Forgather names, which are the same for every family; ``None`` if
+            they have these names, or there is no mapping.
     """
     forgather_name = (lambda name: name) if mapping is None else _forgather_names(mapping)
     found: dict[str, list[TensorRef]] = {name: [] for name in COMPONENTS}
@@ -40,7 +40,7 @@ def by_component(
 
 
 def component_sizes(components: Mapping[str, Iterable[TensorRef]]) -> tuple[ComponentSize, ...]:
-    """How many parameters each component has, and of how many bytes."""
+    """The number of parameters and of bytes of each component."""
     return tuple(
         ComponentSize(
             name,
@@ -52,14 +52,14 @@ def component_sizes(components: Mapping[str, Iterable[TensorRef]]) -> tuple[Comp
 
 
 def component_of(name: str) -> str:
-    """The component that a parameter belongs to, by its Forgather name or one like it."""
+    """The component of a parameter, by its Forgather name or a similar one."""
     if _NORM.search(name):
         return "norms"
     return next((component for component, pattern in _COMPONENTS if pattern.search(name)), _OTHER)
 
 
 def _forgather_names(mapping: WeightMapping) -> Callable[[str], str]:
-    """Gives a pattern of the names that a tensor leads to; its own name if it leads to none."""
+    """A function from a tensor's name to the Forgather pattern, or to itself if there is none."""
 
     def forgather_name(name: str) -> str:
         found = mapping.source_patterns.find(name)

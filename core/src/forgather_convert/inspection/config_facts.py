@@ -1,4 +1,4 @@
-"""What a config says of its model's shape."""
+"""Reads from a config what describes its model's shape."""
 
 from collections.abc import Collection, Iterable, Mapping
 
@@ -24,12 +24,12 @@ _SLIDING = "sliding_attention"
 
 
 def dtype_of(config: SourceConfig) -> str | None:
-    """The data type that it states, in the current field or the older one."""
+    """The data type that it states, in the current field or the deprecated one."""
     return config_dtype(config.get("dtype")) or config_dtype(config.get("torch_dtype"))
 
 
 def dimensions_of(config: SourceConfig) -> dict[str, int]:
-    """The fields that say how large a model is, as far as they are numbers."""
+    """The fields that define the size of a model, if they are numbers."""
     return {name: config[name] for name in _DIMENSIONS if type(config.get(name)) is int}
 
 
@@ -45,13 +45,13 @@ def window_of(config: SourceConfig) -> Window | None:
 
 
 def architectures_of(config: SourceConfig) -> tuple[str, ...]:
-    """The classes that it names."""
+    """The model classes that it states."""
     names = config.get("architectures")
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
 def quantization_of(config: SourceConfig) -> str | None:
-    """The method that its weights are quantized by, as it says."""
+    """The quantization method that it states."""
     described = next((config[name] for name in QUANTIZATION_FIELDS if config.get(name)), None)
     if described is None:
         return None
@@ -75,7 +75,7 @@ def vocabulary_of(
     matrices = [ref.shape[0] for ref in embeddings if len(ref.shape) == 2]
     return Vocabulary(
         config=size if type(size) is int else None,
-        # There may be learned positions beside it.
+        # There may also be learned positions.
         rows=max(matrices, default=None),
         tokens=None if token_ids is None else len(token_ids),
         highest_id=max(token_ids) if token_ids else None,

@@ -12,7 +12,7 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".distcp", *INDEX_FILE.values
 
 
 def files_of(directory: Path) -> tuple[File, ...]:
-    """The regular files in a directory; what cannot be looked at is left out."""
+    """The regular files in a directory; inaccessible ones are left out."""
     found = []
     with os.scandir(directory) as entries:
         for entry in entries:
@@ -21,7 +21,7 @@ def files_of(directory: Path) -> tuple[File, ...]:
                     size = entry.stat().st_size
                     found.append(File(entry.name, size, entry.name.endswith(_WEIGHTS)))
             except OSError:
-                # A link that leads nowhere or to itself: what needs it says so.
+                # A broken or circular link; if the file is needed, reading it fails.
                 continue
     return tuple(sorted(found, key=lambda file: file.name))
 
@@ -30,7 +30,7 @@ def checkpoints_of(directory: Path, converted: Path | None) -> tuple[CheckpointC
     """The ``checkpoint-N`` of a model.
 
     Args:
-        directory: The model.
+        directory: The directory of the model.
         converted: The directory of the weights that are converted.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Finds out what a directory holds, and whether it could be converted."""
+"""Inspects a directory: what it contains, and whether it could be converted."""
 
 import re
 from collections.abc import Callable, Collection, Mapping
@@ -32,32 +32,30 @@ from forgather_convert.source.directory_check import (
 from forgather_convert.source.files import sha256
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.legacy import normalize_config, normalize_tensors
-from forgather_convert.source.links import refuse_links_out
+from forgather_convert.source.links import refuse_links_out, target_outside
 from forgather_convert.source.other_weights import compare_other_headers
 from forgather_convert.source.plausible_size import check_against_tensors
 from forgather_convert.source.readable_weights import checkpoint_kinds
 from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
-from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.expressions import leaves, stored
 from forgather_convert.tensors.matching import refuse_quantized
 from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
+from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
 
 Value = TypeVar("Value")
 
-#: What checkpoints of a base model leave out in front of their names.
-_BASE = "model."
-
 
 @dataclass
 class _Problems:
-    """What was found to stop a conversion; the rest is looked at all the same."""
+    """Problems that prevent a conversion; the inspection continues nevertheless."""
 
     messages: list[str] = field(default_factory=list)
 
     def attempt(self, find: Callable[[], Value]) -> Value | None:
-        """What a function gives; ``None``, and a message, where it raises."""
+        """Calls a function; if it raises, records the problem and returns ``None``."""
         try:
             return find()
         except ForgatherConvertError as error:
@@ -72,19 +70,19 @@ class _Problems:
 def inspect(
     path: Path, options: ConvertOptions | None = None, *, converter: HFConverter | None = None
 ) -> Inspection:
-    """Finds out what a directory holds, from names, JSON and headers.
+    """Inspects a directory by names, JSON and headers.
 
-    No weights are read, and neither torch nor transformers is imported, if the converter of the
-    family imports neither. What would stop a conversion does not stop the inspection: it is
-    among the result's ``problems``.
+    Reads no weights, and imports neither torch nor transformers, unless the family's converter
+    does. Problems that prevent a conversion do not stop the inspection: they are in the result's
+    ``problems``.
 
     Args:
-        path: The directory of a model, or a checkpoint in one.
-        options: What the conversion would be asked.
-        converter: The converter to use; without it, one is looked up by the model's type.
+        path: The directory of a model, or of a checkpoint in one.
+        options: The options of the conversion.
+        converter: The converter to use; by default, it is found by the model's type.
 
     Raises:
-        SourceError: There is no directory, or nothing of a model is in it.
+        SourceError: There is no directory, or it contains nothing of a model.
     """
     path, options = Path(path), options or ConvertOptions()
     require_directory(path)
@@ -105,7 +103,7 @@ def inspect(
 
 @dataclass(frozen=True)
 class _Found:
-    """What is known of a directory: all that a conversion needs, or parts of it."""
+    """What is known of a directory: everything that a conversion needs, or parts of it."""
 
     metadata: Path
     config: SourceConfig | None
@@ -138,7 +136,7 @@ def _find(opening: Opening, problems: _Problems) -> _Found:
             checkpoint=detection.checkpoint,
             is_complete=True,
         )
-    # What the parts raise has been said, or hides behind what has been said.
+    # Errors of the parts have already been recorded, or follow from recorded ones.
     parts = _Problems()
     config = parts.attempt(lambda: read_config(path)) if (path / CONFIG_FILE).is_file() else None
     checkpoint = parts.attempt(lambda: opening.extension_calls.open_weights(path))
@@ -164,7 +162,7 @@ def _find(opening: Opening, problems: _Problems) -> _Found:
 
 
 def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) -> None:
-    """Does what planning does without torch."""
+    """Does those steps of planning that need no torch."""
     config, tensors = found.config, found.tensors
     if config is None:
         return
@@ -185,7 +183,9 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
 
     def validate() -> None:
         completed = complete_with_stored_defaults(config, read_stored_code(found.metadata, config))
-        current = normalize_config(completed, normalize_tensors(tensors), hooks.hyperparameters())
+        current = normalize_config(
+            completed, normalize_tensors(tensors), hooks.get_hyperparameters()
+        )
         hooks.validate_source_config(current, "from_forgather")
 
     problems.attempt(validate)
@@ -205,6 +205,8 @@ def _describe(
     others = problems.attempt(lambda: _compare_other_weights(found, mapping)) or ()
     weights = None if checkpoint is None else checkpoint.files.directory
     embeddings = components.get(EMBEDDING, ())
+    origin = problems.attempt(lambda: _origin(found.metadata)) if found.is_forgather else None
+    carried = problems.attempt(lambda: _carried(found.metadata)) if found.is_forgather else None
     is_tied = None if config is None else config.get("tie_word_embeddings")
     return Inspection(
         path=path,
@@ -223,18 +225,20 @@ def _describe(
         components=component_sizes(components),
         files=files_of(path),
         checkpoints=problems.attempt(lambda: checkpoints_of(path, weights)) or (),
-        origin=problems.attempt(lambda: _origin(found.metadata)) if found.is_forgather else None,
+        carried=carried or (),
+        links_out=problems.attempt(lambda: _links_out(found)) or {},
+        origin=origin,
         converter=None
         if hooks is None
         else UsedConverter(hooks.origin, type(hooks.converter).__name__),
         remarks=(*_remarks(found, mapping), *others),
-        # The last: what the others find is in it.
+        # Last, because it includes the problems found by the others.
         problems=tuple(problems.messages),
     )
 
 
 def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | None:
-    check_dimensions(config, {} if hooks is None else hooks.field_names())
+    check_dimensions(config, {} if hooks is None else hooks.get_field_names())
     if not any(map(config.get, ROPE_FIELDS)):
         return None
     return read_rope(config, config.origin, is_complete=False)
@@ -258,6 +262,28 @@ def _origin(directory: Path) -> Origin | None:
     )
 
 
+def _carried(directory: Path) -> tuple[TensorRef, ...]:
+    from forgather_convert.models.carried_tensors import read_carried
+    from forgather_convert.models.provenance import read_provenance
+
+    provenance = read_provenance(directory)
+    found = read_carried(directory, () if provenance is None else provenance.carried_tensors)
+    return tuple(ref for value in found.tensors.values() for ref in leaves(value))
+
+
+def _links_out(found: _Found) -> dict[str, Path]:
+    """The files beside config and weights that links of the directory lead to."""
+    paths = [found.metadata / file.name for file in files_of(found.metadata) if not file.is_weights]
+    weights = () if found.checkpoint is None else found.checkpoint.files.paths
+    targets = {
+        path.name: target_outside(path)
+        for path in paths
+        # Without the others there is no conversion.
+        if path not in weights and path.name not in FILES_THAT_ARE_READ
+    }
+    return {name: target for name, target in targets.items() if target is not None}
+
+
 def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     if found.checkpoint is None or not found.is_complete:
         return ()
@@ -265,24 +291,19 @@ def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tupl
 
 
 def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
-    """What only the model's class could tell."""
+    """Remarks on what only the model's class could decide."""
     if mapping is None or found.quantization is not None:
         return ()
     tensors = found.tensors
     if found.is_forgather:
         mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
-    patterns = mapping.source_patterns
     unmapped = [
-        name
-        for name in tensors
-        if not re.search(RECOMPUTED, name)
-        and name not in patterns
-        and f"{_BASE}{name}" not in patterns
+        name for name in find_places(tensors, mapping).unplaced if not re.search(RECOMPUTED, name)
     ]
     if not unmapped:
         return ()
     return (
-        f"The converter's mapping has no place for {len(unmapped)} tensors: "
-        f"{enumerate_names(unmapped)}. They stop a conversion, unless the model's class in "
+        f"The converter's mapping does not cover {len(unmapped)} tensors: "
+        f"{enumerate_names(unmapped)}. They prevent a conversion, unless the model's class in "
         "transformers does not read them either.",
     )

@@ -1,4 +1,4 @@
-"""What an inspection finds, as values."""
+"""The results of an inspection, as values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,11 +28,11 @@ class ComponentSize:
 
 @dataclass(frozen=True)
 class Window:
-    """How far attention looks back.
+    """The window of attention.
 
     Attributes:
         length: The number of positions.
-        layers: In how many layers; ``None`` if the config does not list them.
+        layers: The number of layers with a window; ``None`` if the config does not list them.
     """
 
     length: int
@@ -41,13 +41,13 @@ class Window:
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The numbers of tokens that should agree, and need not.
+    """The numbers of tokens, which should agree but need not.
 
     Attributes:
         config: The field ``vocab_size``.
         rows: The rows of the embedding.
-        tokens: The tokens of the tokenizer; ``None`` if its files do not list them.
-        highest_id: The highest id of them.
+        tokens: The number of the tokenizer's tokens; ``None`` if its files do not list them.
+        highest_id: The highest id among them.
     """
 
     config: int | None
@@ -70,11 +70,11 @@ class CheckpointContents:
     """A ``checkpoint-N``.
 
     Attributes:
-        path: Where it is.
+        path: Its path.
         step: The number in its name.
-        contents: What it holds; empty if nothing that is known.
+        contents: Its content; empty if none of it is known.
         num_bytes: The size of the files in it.
-        is_converted: Whether its weights are what a conversion takes.
+        is_converted: Whether a conversion would take its weights.
     """
 
     path: Path
@@ -86,13 +86,13 @@ class CheckpointContents:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a Forgather model came from.
+    """The provenance of a Forgather model.
 
     Attributes:
         tool: Names and versions of the software that converted it.
-        options: The options of that conversion that were not the defaults.
-        keeps_layout: Whether the way back can give the same files.
-        edited: The files of its code that are not as they were generated.
+        options: The options of that conversion that differed from the defaults.
+        keeps_layout: Whether the reverse conversion can restore the original files.
+        edited: The files of its code that were changed or removed since they were generated.
     """
 
     tool: Mapping[str, str]
@@ -106,7 +106,7 @@ class UsedConverter:
     """The converter that a conversion would use.
 
     Attributes:
-        origin: Where it comes from: a distribution with its version, or a file.
+        origin: Its origin: a distribution and its version, or a file.
         name: Its class.
     """
 
@@ -116,29 +116,32 @@ class UsedConverter:
 
 @dataclass(frozen=True)
 class Inspection:
-    """What a directory holds. What could not be found out is ``None`` or empty.
+    """The content of a directory. Unknown values are ``None`` or empty.
 
     Attributes:
         path: The directory, as it was given.
-        is_forgather: Whether it is a Forgather model; else it is a Hugging Face one.
+        is_forgather: Whether it is a Forgather model, and not a Hugging Face one.
         model_type: Its family.
-        architectures: The classes that its config names.
+        architectures: The model classes that its config states.
         dtype: The data type that its config states.
-        quantization: How its config describes quantized weights: the method.
-        dimensions: The fields of its config that say how large it is.
-        rope: The rotary embedding, with what its config leaves out as transformers would derive it.
-        window: How far attention looks back, if that is limited.
+        quantization: The quantization method that its config states.
+        dimensions: The fields of its config that define its size.
+        rope: The rotary embedding, including parameters that transformers would derive.
+        window: The window of attention, if there is one.
         is_tied: Whether its config ties head and embedding.
         vocabulary: The numbers of tokens.
         weights: The directory of its weights.
-        tensors: Every tensor in it, by the names of its files.
+        tensors: All tensors, by their names in the files.
         components: The parameters by component.
-        files: The files beside each other in the directory; sub-directories are not looked into.
+        files: The files in the directory, without subdirectories.
         checkpoints: The ``checkpoint-N``, the highest number first.
-        origin: Where it was converted from.
-        converter: What would convert it.
-        problems: What would stop the conversion, as far as names, configs and headers tell.
-        remarks: What may do so.
+        carried: The original's tensors that the model does not use, in files of their own.
+        links_out: The links that lead out of the directory, which a conversion does not copy by
+            default, and their targets.
+        origin: Its provenance, if it was converted.
+        converter: The converter that would be used.
+        problems: What would prevent a conversion, judging by names, configs and headers.
+        remarks: What might prevent it.
     """
 
     path: Path
@@ -157,6 +160,8 @@ class Inspection:
     components: tuple[ComponentSize, ...]
     files: tuple[File, ...]
     checkpoints: tuple[CheckpointContents, ...]
+    carried: tuple[TensorRef, ...]
+    links_out: Mapping[str, Path]
     origin: Origin | None
     converter: UsedConverter | None
     problems: tuple[str, ...]

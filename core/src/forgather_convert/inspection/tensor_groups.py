@@ -1,16 +1,16 @@
-"""Tensors whose names differ in numbers only, as one: those of a model's layers."""
+"""Groups tensors whose names differ only in numbers, such as those of a model's layers."""
 
 import re
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-#: Longer ones are part of a name.
+#: Longer numbers are considered part of a name.
 _NUMBER = re.compile(r"(?<=\.)(?:0|[1-9]\d{0,8})(?=\.)")
 
 
 class Tensor(Protocol):
-    """A tensor in a file, or one that is planned."""
+    """A tensor in a file, or a planned one."""
 
     @property
     def name(self) -> str: ...
@@ -24,11 +24,11 @@ class Tensor(Protocol):
 
 @dataclass(frozen=True)
 class TensorGroup:
-    """Tensors of one dtype and shape.
+    """Tensors of the same dtype and shape.
 
     Attributes:
-        name: Their name, with all numbers of a place in braces: ``layers.{0..3,5}.norm.weight``.
-        count: How many they are.
+        name: Their combined name, with numbers in braces: ``layers.{0..3,5}.norm.weight``.
+        count: How many there are.
         dtype: Their dtype.
         shape: Their shape.
     """
@@ -54,12 +54,12 @@ def group_tensors(tensors: Iterable[Tensor]) -> tuple[TensorGroup, ...]:
 
 
 def name_pattern(name: str) -> str:
-    """A name with ``{}`` for each of its numbers; its own braces are doubled."""
+    """A name with ``{}`` in place of each number; existing braces are doubled."""
     return "{}".join(_NUMBER.split(name.replace("{", "{{").replace("}", "}}")))
 
 
 def _products(numbers: Collection[tuple[int, ...]]) -> list[tuple[tuple[int, ...], ...]]:
-    """Divides tuples into groups, each all combinations of some numbers for each place."""
+    """Divides tuples into groups, each of which is a product of sets of numbers."""
     if () in numbers:
         return [()]
     rests: dict[int, set[tuple[int, ...]]] = {}
@@ -83,7 +83,7 @@ def _count(group: Iterable[tuple[int, ...]]) -> int:
 
 
 def _braced(numbers: tuple[int, ...]) -> str:
-    """``{0..3,5}``; a single number as it is."""
+    """``{0..3,5}``; a single number without braces."""
     spans: list[list[int]] = []
     for number in numbers:
         if spans and number == spans[-1][1] + 1:

@@ -1,6 +1,6 @@
-"""The ids of a tokenizer's tokens, without the rest of ``tokenizer.json``.
+"""Reads the ids of a tokenizer's tokens without the rest of ``tokenizer.json``.
 
-Most of such a file are the merges of the tokenizer, and to read them takes most of the time.
+Most of such a file are the tokenizer's merges, and reading them takes most of the time.
 """
 
 import json
@@ -18,7 +18,7 @@ def read_token_ids(path: Path) -> frozenset[int] | None:
     """The ids of all tokens; ``None`` if there is no such file, or it does not list them.
 
     Raises:
-        SourceError: The file, or what it says of its tokens, cannot be read.
+        SourceError: The file or its list of tokens cannot be read.
     """
     if not path.is_file():
         return None
@@ -37,8 +37,8 @@ def read_token_ids(path: Path) -> frozenset[int] | None:
 
 
 def _value_of(key: str, text: str, path: Path) -> Any:
-    """The value of the first key of a name, at whatever depth; ``None`` if there is none."""
-    # In a string its quotes would be escaped.
+    """The value of the first occurrence of a key, at any depth; ``None`` if there is none."""
+    # Inside a string, its quotes would be escaped.
     match = re.search(rf'(?<!\\)"{key}"\s*:\s*', text)
     if match is None:
         return None
@@ -46,5 +46,5 @@ def _value_of(key: str, text: str, path: Path) -> Any:
         return _DECODER.raw_decode(text, match.end())[0]
     except (ValueError, RecursionError) as error:
         raise SourceError(
-            f"{path} cannot be read as JSON: {error}. Correct it, or download it again."
+            f"{path} cannot be read as JSON: {error}. Fix it, or download it again."
         ) from error

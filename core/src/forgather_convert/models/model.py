@@ -66,15 +66,6 @@ class TargetModel(ABC):
     side_files: "SideFileRules"
     carried: "CarriedTensors"
 
-    @property
-    def is_loaded_strictly(self) -> bool:
-        """Whether loaders that know no tied weights read its files, too.
-
-        The Forgather framework's does: it wants every name of the model's ``state_dict()`` in an
-        index and in the files that the index lists, and always an index for ``.bin`` files.
-        """
-        return False
-
     @abstractmethod
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         """The files that describe the model; ``config.json`` is the last."""

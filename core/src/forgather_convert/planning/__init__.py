@@ -1,1 +1,1 @@
-"""Plans: what a conversion will do, complete before it writes the first byte."""
+"""Makes plans: complete descriptions of what a conversion will write."""

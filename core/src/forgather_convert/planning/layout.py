@@ -1,4 +1,4 @@
-"""How tensors are divided among files, and the files' headers and index."""
+"""Divides tensors among files, and makes the files' headers and index."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,13 +15,13 @@ from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSORS, SINGLE_FILE
 from forgather_convert.weights.safetensors_file import build_header, encode_header
 
-#: transformers 4 does not load a file without it.
+#: transformers 4 does not load a file without this metadata.
 _METADATA = {"format": "pt"}
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The weights files and, where there are several, their index."""
+    """The weights files and, if there are several, their index."""
 
     shards: tuple[ShardPlan, ...]
     index: WriteFile | None
@@ -30,7 +30,7 @@ class Layout:
 def mirrors_source(
     tensors: Iterable[TensorPlan], checkpoint: Checkpoint, weights_format: str
 ) -> bool:
-    """Whether the source's division can be kept: same formats, same types."""
+    """Whether the source's division can be kept: same format, same dtypes."""
     same_format = checkpoint.files.format == weights_format == SAFETENSORS
     files = {*checkpoint.files.shards}
     return same_format and all(
@@ -47,8 +47,8 @@ def mirror_layout(
 ) -> Layout:
     """Keeps the source's files and the order of the bytes in them.
 
-    The bytes begin at the same place modulo the block size, so that a file system that
-    can share blocks has nothing to copy.
+    The bytes begin at the same offset modulo the block size, so that a file system that can share
+    blocks has nothing to copy.
 
     Args:
         tensors: The tensors.
@@ -67,7 +67,7 @@ def mirror_layout(
         groups.append([tensor for _, tensor in placed])
         starts.append(placed[0][0])
     if len(groups) > 1 and second_names:
-        # At the end, so that the others stay where they are.
+        # At the end, so that the others keep their places.
         groups = [[*group, *_seconds(group, second_names)] for group in groups]
     return _build(groups, SAFETENSORS, starts, second_names or {})
 
@@ -79,19 +79,19 @@ def packed_layout(
     second_names: Mapping[str, str] | None = None,
     has_index: bool = False,
 ) -> Layout:
-    """Fills files up to a size, in bytes, in the given order.
+    """Fills files up to a size in the given order.
 
-    A tensor that is larger than that gets a file of its own.
+    A larger tensor gets a file of its own.
 
     Args:
         tensors: The tensors.
         weights_format: The format of the files.
-        max_shard_size: The size; ``None`` for the default.
-        second_names: From the second names of tied tensors to their first ones, where several
-            files together must have every name of the model. A ``.bin`` file has such a tensor's
-            bytes once. A safetensors file has them twice, since no two of its tensors can share
-            any; a single one, which loaders read as a whole, only has the first.
-        has_index: Whether a single ``.bin`` file gets an index, too.
+        max_shard_size: The size in bytes; ``None`` for the default.
+        second_names: The first names of tied tensors, by their second names, if several files
+            together must have every name of the model. A ``.bin`` file has such a tensor's bytes
+            once. Safetensors files have them twice, since two tensors cannot share bytes; a single
+            file, which loaders read as a whole, has only the first name.
+        has_index: Whether even a single ``.bin`` file gets an index.
     """
     limit = max_shard_size or DEFAULT_MAX_SHARD_SIZE
     seconds = second_names or {}
@@ -103,7 +103,7 @@ def packed_layout(
 
 
 def _seconds(tensors: Iterable[TensorPlan], names: Mapping[str, str]) -> list[TensorPlan]:
-    """The tensors that are some of the given ones by a second name."""
+    """The given tensors that have a second name, by that name."""
     by_name = {tensor.name: tensor for tensor in tensors}
     return [by_name[first].renamed(second) for second, first in names.items() if first in by_name]
 
@@ -121,7 +121,7 @@ def _packed(tensors: Iterable[TensorPlan], limit: int) -> list[list[TensorPlan]]
 
 
 def carried_layout(tensors: Sequence[TensorPlan]) -> tuple[ShardPlan, ...]:
-    """Files with tensors that the model does not use, which no loader takes for its weights."""
+    """Files for tensors that the model does not use, which no loader mistakes for its weights."""
     shards = packed_layout(tensors, SAFETENSORS, None).shards
     return tuple(
         replace(shard, file_name=carried_file_name(number, len(shards)))
@@ -153,7 +153,7 @@ def _build(
         shards.append(ShardPlan(name, tuple(group), header, shared))
     index = None
     if is_indexed:
-        # The key and its form are those of the Forgather framework.
+        # The key and its format are those of the Forgather framework.
         sharing = [[second, first] for second, first in second_names.items()]
         metadata = {"metadata": {"param_sharing": sharing}} if sharing else {}
         index = WriteFile(INDEX_FILE[weights_format], _index_text(shards, metadata).encode("utf-8"))

@@ -19,7 +19,7 @@ from forgather_convert.vocabulary.change import VocabularyChange
 
 @dataclass(frozen=True)
 class TensorPlan:
-    """A tensor of the destination and what it is made of.
+    """A tensor of the destination and its value.
 
     Attributes:
         name: Its name in the destination.
@@ -46,7 +46,7 @@ class TensorPlan:
 
     @property
     def sources(self) -> tuple[TensorRef, ...]:
-        """The source's tensors that it is made of."""
+        """The source tensors that it is made of."""
         return leaves(self.expression)
 
     def renamed(self, name: str) -> "TensorPlan":
@@ -60,9 +60,9 @@ class ShardPlan:
     Attributes:
         file_name: Its name.
         tensors: Its tensors, in the order of their bytes.
-        header: The bytes in front of them in a safetensors file; ``None`` for ``.bin``.
-        shared: Second names that a ``.bin`` file gives its tensors, each with the first name. The
-            bytes are there once.
+        header: The bytes before them in a safetensors file; ``None`` for ``.bin``.
+        shared: The second names of tensors in a ``.bin`` file, each with the first name; the bytes
+            are stored once.
     """
 
     file_name: str
@@ -84,19 +84,19 @@ class ConversionPlan:
 
     Attributes:
         source: The source directory.
-        destination: The directory that will appear.
-        direction: Which way the conversion goes.
+        destination: The directory to create.
+        direction: The direction of the conversion.
         model_type: The family.
         dtype: The data type in the destination's config.
         shards: The weights files.
-        writes: The files whose content is made.
+        writes: The files with generated content.
         copies: The files that are copied.
-        left_out: Names in the source directory that have no place in the destination.
+        left_out: Names in the source directory that are not copied.
         checkpoint: The directory of the weights that are converted.
-        converter: The converter's class and where it comes from.
-        vocabulary: What changes in the vocabulary; ``None`` if nothing does.
-        config_fields: What becomes of the fields of the model's config; none for an adapter.
-        weights_states: What the source's weights files were before anything in them was read.
+        converter: The converter's class and origin.
+        vocabulary: The changes of the vocabulary; ``None`` if there are none.
+        config_fields: The fields of the source's and the result's config; empty for an adapter.
+        weights_states: The states of the source's weights files before they were read.
     """
 
     source: Path
@@ -133,7 +133,7 @@ class ConversionPlan:
 
     @property
     def source_states(self) -> Mapping[Path, FileState]:
-        """What the files were whose bytes are read while the plan is carried out."""
+        """The states of all files that are read while the plan is executed."""
         return {**self.weights_states, **{copy.source: copy.state for copy in self.copies}}
 
     @property

@@ -1,4 +1,4 @@
-"""What a plan is made from, and what planning gives."""
+"""The input and the result of planning."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ class PlanRequest:
     """Everything that is known before planning.
 
     Attributes:
-        model: The source, of an adapter its base model.
-        destination: The directory that will appear.
-        tokens: The tokens to add; ``None`` if the user does not say.
+        model: The source model; for an adapter, its base model.
+        destination: The directory to create.
+        tokens: The tokens to add; ``None`` without a token file.
     """
 
     model: OpenedModel
@@ -32,7 +32,7 @@ class PlanRequest:
 
     @property
     def detection(self) -> Detection:
-        """What the source is."""
+        """What was detected about the source."""
         return self.model.detection
 
     @property
@@ -42,7 +42,7 @@ class PlanRequest:
 
     @property
     def options(self) -> ConvertOptions:
-        """What the user asks for."""
+        """The options of the conversion."""
         return self.model.options
 
     @property
@@ -53,13 +53,13 @@ class PlanRequest:
 
 @dataclass(frozen=True)
 class PlannedModel:
-    """A plan, and both of its models, which can be loaded and compared.
+    """A plan and both of its models, which can be loaded and compared.
 
     Attributes:
-        plan: What will be written.
-        source: The model that is converted.
-        destination: The model that will be written.
-        source_config: The source's complete config, with what the vocabulary changes in it.
+        plan: The plan.
+        source: The source model.
+        destination: The target model.
+        source_config: The source's complete config, with the changes of the vocabulary.
         source_state: The source's tensors, by the names that its model expects.
     """
 

@@ -1,8 +1,8 @@
-"""Whether a Forgather model could be converted back: planned in memory, before it is written.
+"""Checks that a Forgather model can be converted back, by planning that before it is written.
 
-What a conversion to Forgather makes must be readable by the reverse conversion, and lead to the
-names and shapes of the source and to its config. A family that loses something on one way shows
-only on the other, maybe after a training.
+The reverse conversion must be able to read the result of a conversion to Forgather, and restore
+the names and shapes of the source and its config. Otherwise, a loss in one direction would only be
+noticed in the other, perhaps after a training.
 """
 
 from collections.abc import Mapping
@@ -20,16 +20,19 @@ from forgather_convert.models.original_config import original_config_of
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.targets import written_fields
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.source.config_file import SourceConfig, is_same_value, parse_config
+from forgather_convert.source.config_file import (
+    BOOKKEEPING,
+    DTYPE_FIELDS,
+    SourceConfig,
+    is_same_value,
+    parse_config,
+)
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 
 _LONGEST = "max_position_embeddings"
-_DTYPES = ("dtype", "torch_dtype")
-#: What a config object has beside the fields that a model is built from.
-_BOOKKEEPING = (*_DTYPES, "architectures", "auto_map", "model_type", "transformers_version")
 
 
 def check_reversible(
@@ -43,15 +46,15 @@ def check_reversible(
     """Refuses a conversion to Forgather whose result could not be converted back.
 
     Args:
-        request: What the conversion is made from.
+        request: The input of planning.
         source: The Hugging Face model.
         destination: The Forgather model.
-        config: The source's complete config, with what the vocabulary changes in it.
-        written: What is known of the rest of the plan.
-        config_text: The Forgather model's ``config.json``.
+        config: The source's complete config, with the changes of the vocabulary.
+        written: The rest of the plan.
+        config_text: The content of the Forgather model's ``config.json``.
 
     Raises:
-        UnsupportedModelError: It says why it could not.
+        UnsupportedModelError: It could not be converted back; the message says why.
     """
     origin = request.detection.config.origin
     try:
@@ -81,7 +84,7 @@ def check_reversible(
         )
         raise UnsupportedModelError(
             f"The Forgather model of {request.detection.source} could not be converted back: the "
-            f"config would not be that of {origin}:{fields}\nCorrect the converter "
+            f"config would differ from {origin}:{fields}\nFix the converter "
             f"{request.hooks.name}, or these fields."
         )
 
@@ -89,7 +92,7 @@ def check_reversible(
 def _without_values(
     shapes: Mapping[str, tuple[int, ...]], directory: Path
 ) -> dict[str, Expression]:
-    """Tensors of these names and shapes, which nobody reads."""
+    """Tensors of these names and shapes, which are never read."""
     return {
         name: stored(TensorRef(name, "float32", shape, directory, 0))
         for name, shape in shapes.items()
@@ -99,17 +102,17 @@ def _without_values(
 def _parameters(
     request: PlanRequest, source: SourceModel, config: SourceConfig, back: ForgatherSource
 ) -> ModelParameters:
-    """What the model that comes back expects: it is built only if it may be another one."""
+    """The parameters of the restored model, which is only built if it may differ."""
     before, after = _fields(source.config_object), _fields(back.config_object)
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
-    model_class = request.hooks.hf_model_class()
+    model_class = request.hooks.get_hf_model_class()
     return parameters_of(lambda: model_class(back.config_object))
 
 
 def _fields(config_object: Any) -> dict[str, Any]:
     fields = config_object.to_dict()
-    return {name: fields[name] for name in fields if name not in _BOOKKEEPING}
+    return {name: fields[name] for name in fields if name not in BOOKKEEPING}
 
 
 def _lost_fields(
@@ -120,11 +123,11 @@ def _lost_fields(
     written: PlanFacts,
     back: ForgatherSource,
 ) -> list[tuple[str, Any, Any]]:
-    """The fields of the source's config that would be others, apart from those to be changed."""
+    """The fields of the source's config that would differ, except those changed on request."""
     hooks, text = request.hooks, destination.original_config_text
     original = original_config_of(text, written.source_dtypes, hooks)
     if original is None:
-        # It is converted as another family, and comes back as one.
+        # A model converted as another family is restored as that family.
         return []
     fields = written_fields(
         hooks, back.config_object, back.config, request.detection.dtype, original
@@ -134,11 +137,11 @@ def _lost_fields(
         return []
     changed = {name for name in config if config[name] != source.config.get(name)}
     if request.options.max_length is not None:
-        names = {**source.config_object.attribute_map, **hooks.field_names()}
+        names = {**source.config_object.attribute_map, **hooks.get_field_names()}
         changed |= {_LONGEST, *names.keys(), *names.values()}
     if changed or written.dtypes != written.source_dtypes or not original.states_dtype:
         # What else is written then says the same for both versions of transformers.
-        changed |= {*original.rope_fields, *_DTYPES}
+        changed |= {*original.rope_fields, *DTYPE_FIELDS}
     before, after = parse_config(text, ""), parse_config(restored, "")
     return [
         (name, before.get(name), after.get(name))

@@ -1,4 +1,4 @@
-"""What another maximum length means for RoPE that is scaled."""
+"""Reports the effect of a new maximum length on scaled RoPE."""
 
 import logging
 from collections.abc import Iterator
@@ -13,31 +13,32 @@ _LONGEST = "max_position_embeddings"
 
 
 def report_rope_length(config: SourceConfig, hooks: FamilyHooks, max_length: int) -> None:
-    """Says what changes past the old maximum length, and what does not.
+    """Warns about what changes beyond the old maximum length, and what does not.
 
     Args:
         config: The source's complete config.
-        hooks: The family.
+        hooks: The converter of the family.
         max_length: The new maximum length.
     """
     longest = config.get(_LONGEST)
-    if not hooks.has_rope or longest is None or longest == max_length:
+    if not hooks.uses_rope() or longest is None or longest == max_length:
         return
     for rope in {rope.rope_type: rope for rope in _each(config)}.values():
         if rope.rope_type == "dynamic":
             logger.warning(
-                "--max-length also moves the length past which RoPE of the type 'dynamic' is "
-                "scaled, from %d to %d. For sequences of more than %d tokens the result computes "
-                "other logits than the source",
+                "--max-length also moves the length beyond which RoPE of the type 'dynamic' is "
+                "scaled, from %d to %d. For sequences of more than %d tokens, the result computes "
+                "different logits than the source",
                 longest,
                 max_length,
                 min(longest, max_length),
             )
         elif rope.rope_type != "default" and max_length > longest:
             logger.warning(
-                "--max-length does not scale RoPE anew: it stays as it is (%s), made for up to %d "
-                "positions. The logits of the first %d positions are the source's; the source "
-                "computes those past them in the same way, though it was not made for them",
+                "--max-length does not change the scaling of RoPE (%s), which is designed for up "
+                "to %d positions. The logits of the first %d positions are those of the source; "
+                "further positions are computed in the same way, although it was not designed for "
+                "them",
                 _described(rope),
                 longest,
                 longest,

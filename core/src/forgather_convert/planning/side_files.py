@@ -1,4 +1,4 @@
-"""The files beside config and weights: which are taken along, which are left out."""
+"""Plans the files besides config and weights: which are copied, and which are left out."""
 
 import logging
 from collections.abc import Collection
@@ -18,7 +18,7 @@ from forgather_convert.weights.file_names import INDEX_FILE
 
 logger = logging.getLogger(__name__)
 
-#: Weights in formats that are not converted, and what trainers leave beside a model.
+#: Weights in formats that are not converted, and files that trainers save beside a model.
 _OTHER_WEIGHTS = (
     ".safetensors",
     ".bin",
@@ -37,7 +37,7 @@ _OTHER_WEIGHTS = (
 
 @dataclass(frozen=True)
 class SideFiles:
-    """The result: files to write, files to copy, and names that are left out."""
+    """Files to write, files to copy, and names that are left out."""
 
     writes: tuple[WriteFile, ...]
     copies: tuple[CopyFile, ...]
@@ -55,17 +55,17 @@ def plan_side_files(
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
-    Every name in it is carried along, belongs to something that the destination has in another
-    form, or is listed as left out. So is every name in the source, if that is another directory.
+    Every name in it is copied, or belongs to something that the destination has in another form,
+    or is listed as left out. So is every name in the source, if that is another directory.
 
     Args:
         source: The directory that the user converts.
-        directory: Where config and tokenizer are, and the files beside them.
-        weights_files: The files that are converted, index included.
+        directory: The directory of config and tokenizer.
+        weights_files: The weights files that are converted, including the index.
         rules: Which files are not copied.
         chat_template: A template to store instead of the source's.
-        follows_links: Whether links that lead out of the directory are copied, too.
-        writes: Files of the directory whose content changes.
+        follows_links: Whether to copy files that links point to outside the directory.
+        writes: Files of the directory with changed content.
 
     Raises:
         SourceError: A file cannot be read, or has the name of one that the conversion makes.
@@ -78,7 +78,7 @@ def plan_side_files(
             continue
         if path.name in rules.generated:
             raise SourceError(
-                f"{path} has the name of a file that the conversion writes. Rename it or take it "
+                f"{path} has the name of a file that the conversion writes. Rename it or move it "
                 "out of the directory, so that neither is lost."
             )
         if not path.exists():
@@ -101,11 +101,11 @@ def plan_side_files(
     written = {write.name for write in writes}
     copies = [copy for copy in copies if copy.name not in written]
     if left_out:
-        logger.info("Not carried along: %s", ", ".join(left_out))
+        logger.info("Not copied: %s", ", ".join(left_out))
     if outside:
         logger.warning(
-            "Not copied, since they are links that lead out of %s: %s. Use --follow-links to copy "
-            "what they lead to",
+            "Not copied, because they are links to files outside %s: %s. Use --follow-links to "
+            "copy these files",
             directory,
             ", ".join(outside),
         )
@@ -113,7 +113,7 @@ def plan_side_files(
 
 
 def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
-    """The names in a source that the directory with its config does not have, too."""
+    """The names in a source that are not also in the directory with its config."""
     used = {real_path(path) for path in (directory, *real_path(directory).parents, *weights_files)}
     return [
         path.name
@@ -123,7 +123,7 @@ def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[P
 
 
 def _unused_names(path: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
-    """A file or directory that is left out; of one with the weights, what is beside them."""
+    """A file or directory that is left out; for one with the weights, the files besides them."""
     holds_weights = path.is_dir() and any(
         real_path(path) in real_path(weights).parents for weights in weights_files
     )

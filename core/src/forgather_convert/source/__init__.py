@@ -1,1 +1,1 @@
-"""What the source is: detection, checkpoints, config files, the tokenizer's directory."""
+"""Detects and reads the source: its kind, checkpoints, config files and tokenizer directory."""

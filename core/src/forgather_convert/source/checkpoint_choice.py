@@ -1,4 +1,4 @@
-"""Which of a Forgather model's checkpoints to convert."""
+"""Chooses which of a Forgather model's checkpoints to convert."""
 
 import logging
 import shlex
@@ -18,7 +18,7 @@ from forgather_convert.weights.formats import OpenWeights, has_weights, open_cor
 logger = logging.getLogger(__name__)
 
 CHECKPOINTS_DIRECTORY = "checkpoints"
-#: How many other checkpoints a message offers.
+#: How many other checkpoints a message suggests.
 _MAX_OFFERED = 5
 
 
@@ -35,21 +35,21 @@ def find_checkpoint(
 ) -> Checkpoint:
     """Finds the weights to convert.
 
-    In this order: what was requested; the highest-numbered ``checkpoint-N``, in the source
-    or in its ``checkpoints``; the source itself. What comes first counts, even if it cannot
-    be read: another one in its place would lose training without a word.
+    In this order: the requested checkpoint; the highest-numbered ``checkpoint-N`` in the source or
+    in its ``checkpoints``; the source itself. If the first of them cannot be read, that is an
+    error: using another one instead would silently lose training.
 
     Raises:
-        SourceError: There are none, two have the same number, or they cannot be read. The
-            message says why, and which others can be.
+        SourceError: There are no weights, two checkpoints have the same number, or the weights
+            cannot be read. The message says why, and which others can be read.
     """
     numbered = numbered_checkpoints(source)
     if requested is not None:
         directory = _requested_directory(source, requested, numbered)
         weights = _weights_of(
-            directory, source, numbered, open_weights, what="the checkpoint asked for"
+            directory, source, numbered, open_weights, what="the requested checkpoint"
         )
-        logger.info("Using the checkpoint %s, as --checkpoint-path asks", directory)
+        logger.info("Using the checkpoint given by --checkpoint-path: %s", directory)
         return weights
     if numbered:
         directory = _newest(numbered)
@@ -66,7 +66,7 @@ def find_checkpoint(
         raise SourceError(
             f"Checkpoint not found: there is no checkpoint-N in {source} or in its "
             f"'{CHECKPOINTS_DIRECTORY}' directory, and the weights of {source} itself cannot be "
-            f"read: {error} Use --checkpoint-path to say where others are."
+            f"read: {error} Use --checkpoint-path to name other weights."
         ) from error
     logger.info("Using the weights of %s itself; it has no checkpoint-N", source)
     return weights
@@ -75,8 +75,7 @@ def find_checkpoint(
 def numbered_checkpoints(source: Path) -> tuple[NumberedCheckpoint, ...]:
     """All ``checkpoint-N`` of a model, the highest number first.
 
-    Links to directories count, also those that lead nowhere: they cannot be read, and that
-    is for the caller to say.
+    Links to directories are included, even broken ones, which the caller reports as unreadable.
 
     Raises:
         SourceError: A directory cannot be listed.
@@ -87,7 +86,7 @@ def numbered_checkpoints(source: Path) -> tuple[NumberedCheckpoint, ...]:
             paths = list(parent.iterdir()) if parent.is_dir() else []
         except OSError as error:
             raise SourceError(
-                f"{parent} cannot be listed: {error.strerror}. Correct its permissions."
+                f"{parent} cannot be listed: {error.strerror}. Fix its permissions."
             ) from error
         for path in paths:
             match = CHECKPOINT_NAME.fullmatch(path.name)
@@ -97,12 +96,12 @@ def numbered_checkpoints(source: Path) -> tuple[NumberedCheckpoint, ...]:
 
 
 def _newest(numbered: tuple[NumberedCheckpoint, ...]) -> Path:
-    """The checkpoint with the highest number; a link to another one is the same one."""
+    """The checkpoint with the highest number; a link and its target count as one."""
     equals = [item.path for item in numbered if item.number == numbered[0].number]
     if len({real_path(path) for path in equals}) > 1:
         raise SourceError(
-            f"{' and '.join(map(str, equals))} have the same number; which of them is newer "
-            f"cannot be told. Choose one with --checkpoint-path: {_choices(equals)}."
+            f"{' and '.join(map(str, equals))} have the same number, so it is unclear which one "
+            f"is newer. Choose one with --checkpoint-path: {_choices(equals)}."
         )
     return equals[0]
 
@@ -125,7 +124,7 @@ def _requested_directory(
 def _is_directory(path: Path) -> bool:
     try:
         return path.is_dir()
-    # Its name is longer than any can be, or it may not be looked at.
+    # Its name is too long, or access is denied.
     except OSError:
         return False
 
@@ -137,7 +136,7 @@ def _weights_of(
     open_weights: OpenWeights,
     what: str,
 ) -> Checkpoint:
-    """The weights of a directory; the error of one without says what else there is."""
+    """Opens the weights of a directory; if there are none, the error suggests alternatives."""
     try:
         if not directory.exists():
             raise SourceError(f"{directory} is a link to a directory that does not exist.")
@@ -150,7 +149,7 @@ def _weights_of(
 
 
 def _others(source: Path, numbered: tuple[NumberedCheckpoint, ...], besides: Path | None) -> str:
-    """A sentence with the other weights of a model that can be read."""
+    """A sentence that suggests other weights of the model that can be read."""
     directories = [item.path for item in numbered if item.path != besides]
     if besides != source:
         directories.append(source)
@@ -159,16 +158,13 @@ def _others(source: Path, numbered: tuple[NumberedCheckpoint, ...], besides: Pat
         try:
             readable_weights(directory)
         except SourceError as error:
-            logger.debug("%s cannot be offered: %s", directory, error)
+            logger.debug("%s cannot be suggested: %s", directory, error)
             continue
         readable.append(directory)
         if len(readable) == _MAX_OFFERED:
             break
     if not readable:
-        return (
-            " There is no other checkpoint here that can be read. "
-            "Use --checkpoint-path to say where another one is."
-        )
+        return " No other checkpoint here can be read. Use --checkpoint-path to name another one."
     return f" Choose other weights with --checkpoint-path: {_choices(readable)}."
 
 
@@ -177,11 +173,11 @@ def _choices(directories: Iterable[Path]) -> str:
 
 
 def _report_newer(chosen: Path, numbered: Iterable[NumberedCheckpoint]) -> None:
-    """Says that another checkpoint is newer than the one with the highest number.
+    """Warns if another checkpoint is newer than the one with the highest number.
 
-    So it is after a training that went back to an earlier step, and in a copy that did not keep
-    the times. The Forgather framework takes the newest directory; files that were removed from one
-    make it newer than its weights.
+    This happens after a training that went back to an earlier step, and in a copy that did not
+    preserve times. The Forgather framework takes the newest directory; removing files from a
+    directory makes it newer than its weights.
     """
     with_weights = [item.path for item in numbered if has_weights(item.path)]
     for time_of in (_time_of_directory, _time_of_weights):
@@ -189,8 +185,8 @@ def _report_newer(chosen: Path, numbered: Iterable[NumberedCheckpoint]) -> None:
         times = [time_of(path) for path in (newest, chosen)]
         if times[0] > times[1]:
             logger.warning(
-                "%s is converted, since its number is the highest, but %s is newer (%s; %s: %s). "
-                "If the newer one is meant, as after a training that went back, use %s",
+                "Converting %s, which has the highest number, but %s is newer (%s; %s: %s). To "
+                "convert the newer one, for example after resuming from an earlier step, use %s",
                 chosen,
                 newest,
                 *map(_shown_time, times[:1]),
@@ -221,11 +217,11 @@ def _shown_time(time: float) -> str:
 def _report_what_else_was_trained(
     source: Path, chosen: Path, numbered: tuple[NumberedCheckpoint, ...]
 ) -> None:
-    """Says which other weights the user may have meant, as far as the trainer has noted it."""
+    """Tells which other weights the user may have meant, according to the trainer's records."""
     own = read_trainer_state(source)
     if own.step is not None and own.step > numbered[0].number and has_weights(source):
         logger.warning(
-            "%s was saved at step %d, after %s. If its own weights are meant, use %s",
+            "%s itself was saved at step %d, after %s. To convert its own weights, use %s",
             source,
             own.step,
             chosen.name,
@@ -235,7 +231,7 @@ def _report_what_else_was_trained(
     path = next((item.path for item in numbered if item.path.name == best), None)
     if path is not None and real_path(path) != real_path(chosen):
         logger.info(
-            "The trainer found %s to be the best, not %s. If it is meant, use %s",
+            "The trainer recorded %s as the best checkpoint, not %s. To convert it, use %s",
             path.name,
             chosen.name,
             _choices([path]),

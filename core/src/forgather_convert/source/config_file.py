@@ -9,18 +9,33 @@ from forgather_convert.files.json_file import parse_json_object, read_json_objec
 from forgather_convert.source.loading_fields import without_loading_fields
 
 CONFIG_FILE = "config.json"
+#: The dtype of the weights: the name of today, and the one of older versions.
+DTYPE_FIELDS = ("dtype", "torch_dtype")
+#: Fields that say who wrote a config, and of which class and dtype its model is; none of them says
+#: what the model computes.
+BOOKKEEPING = frozenset(
+    {
+        *DTYPE_FIELDS,
+        "_attn_implementation_autoset",
+        "_name_or_path",
+        "architectures",
+        "auto_map",
+        "model_type",
+        "transformers_version",
+    }
+)
 
 
 class SourceConfig(Mapping[str, Any]):
     """A config that is read as a mapping or by attributes: ``config.hidden_size``.
 
-    It is what the hooks get: the content of the source's ``config.json``, and for a
-    Hugging Face source the defaults of the family's config class for what the file
-    leaves out. Fields that choose what transformers imports or fetches are never in it.
+    This is what hooks receive: the content of the source's ``config.json`` and, for a Hugging Face
+    source, the config class's defaults for fields missing from the file. Fields that choose what
+    transformers imports or fetches are never included.
 
     Attributes:
         origin: The file, for messages.
-        ignored: Where the file has such fields.
+        ignored: The paths of such fields in the file.
     """
 
     def __init__(self, fields: Mapping[str, Any], origin: str = CONFIG_FILE) -> None:
@@ -48,20 +63,20 @@ class SourceConfig(Mapping[str, Any]):
         return f"SourceConfig({self._fields!r})"
 
     def updated(self, fields: Mapping[str, Any]) -> "SourceConfig":
-        """A copy with other values for the given fields."""
+        """A copy with new values for the given fields."""
         return SourceConfig({**self._fields, **fields}, self.origin)
 
     def to_dict(self) -> dict[str, Any]:
         return dict(self._fields)
 
 
-#: How transformers 5 writes the numbers that JSON has no words for: ``{"__float__": "Infinity"}``.
+#: How transformers 5 writes numbers that JSON cannot express: ``{"__float__": "Infinity"}``.
 _FLOAT_KEY = "__float__"
 _FLOATS = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
 
 
 def _with_floats(value: Any) -> Any:
-    """A value from JSON with the numbers that it writes as objects."""
+    """A value from JSON, with numbers that are written as objects converted."""
     if isinstance(value, dict):
         name = value.get(_FLOAT_KEY)
         if len(value) == 1 and isinstance(name, str) and name in _FLOATS:
@@ -94,5 +109,5 @@ def _config(content: Mapping[str, Any], origin: str) -> SourceConfig:
 
 
 def is_same_value(one: Any, other: Any) -> bool:
-    """Tells whether two values of a config are the same; one NaN is the same as another."""
+    """Whether two config values are the same; NaN is the same as NaN."""
     return bool(one == other) or repr(one) == repr(other)

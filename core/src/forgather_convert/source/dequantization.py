@@ -1,4 +1,4 @@
-"""The tensors that a quantized checkpoint stands for, by the names that its model has for them."""
+"""Dequantizes the tensors of a quantized checkpoint, by the names that the model gives them."""
 
 import logging
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ from forgather_convert.tensors.tensor_ref import TensorRef, format_shape
 logger = logging.getLogger(__name__)
 
 _SCALE = "_scale_inv"
-#: What activations are multiplied by, where that is not found out as the model runs.
+#: Scales of activations that are stored instead of being computed while the model runs.
 _ACTIVATION_SCALE = "activation_scale"
-#: What other formats of FP8 call the scales: compressed-tensors, ModelOpt, FBGEMM.
+#: The names of scales in other FP8 formats: compressed-tensors, ModelOpt, FBGEMM.
 _OTHER_SCALES = ("_scale", "_scale_2", "_inv_scale")
 _BLOCKS, _SCALES = "_blocks", "_scales"
 
@@ -30,12 +30,12 @@ _BLOCKS, _SCALES = "_blocks", "_scales"
 def dequantized_tensors(
     tensors: Mapping[str, TensorRef], quantization: Quantization, dtype: str
 ) -> dict[str, Expression]:
-    """A checkpoint's tensors, the quantized ones as the numbers that they stand for.
+    """A checkpoint's tensors, with the quantized ones dequantized.
 
     Args:
-        tensors: What is stored.
-        quantization: The form of what is quantized.
-        dtype: The dtype that quantized tensors get. The others keep theirs.
+        tensors: The stored tensors.
+        quantization: The format of the quantized ones.
+        dtype: The dtype of dequantized tensors. The others keep theirs.
 
     Raises:
         SourceError: A part of a quantized tensor is missing.
@@ -101,40 +101,40 @@ def _scaled(
 
 
 def _refuse_other_scales(tensors: Mapping[str, TensorRef], ref: TensorRef) -> None:
-    """Refuses 8-bit numbers whose scale is there, but in the form of another format."""
+    """Refuses 8-bit tensors that have the scales of another format."""
     other = next((ref.name + end for end in _OTHER_SCALES if ref.name + end in tensors), None)
     if other is not None:
         raise UnsupportedModelError(
-            f"{ref.file} has '{ref.name}' in 8 bits and '{other}' as its scale: that is another "
-            f"format of FP8 than the one that is read, whose scales are called '...{_SCALE}'. Use "
-            "the model's unquantized weights, or dequantize them with the program that wrote them."
+            f"{ref.file} has '{ref.name}' in 8 bits and '{other}' as its scale. This FP8 format is "
+            f"not supported; in the supported one, scales are named '...{_SCALE}'. Use the model's "
+            "unquantized weights, or dequantize them with the program that wrote them."
         )
 
 
 def _require(tensors: Mapping[str, TensorRef], name: str, other: TensorRef) -> TensorRef:
     if name not in tensors:
         raise SourceError(
-            f"{other.file} has '{other.name}', which is a part of a quantized tensor, but there is "
-            f"no '{name}', which is the other part. Download the model again."
+            f"{other.file} has '{other.name}', one part of a quantized tensor, but the other part, "
+            f"'{name}', is missing. Download the model again."
         )
     return tensors[name]
 
 
 def _report_cut_blocks(tensors: Mapping[str, Expression]) -> None:
-    """Says which tensors transformers' dequantizer would not take, or divide otherwise."""
+    """Warns of tensors that transformers' dequantizer would refuse or divide differently."""
     names = [name for name, value in tensors.items() if not is_read_by_transformers(value)]
     if names:
         logger.warning(
-            "%d quantized tensors do not divide into whole blocks; as the format has it, the last "
-            "blocks are smaller. The dequantizer of transformers refuses such tensors, or takes "
-            "all blocks for smaller, which are other numbers:%s",
+            "%d quantized tensors do not divide into whole blocks; as the format specifies, the "
+            "last blocks are smaller. The dequantizer of transformers refuses such tensors, or "
+            "makes all blocks smaller, which gives other values:%s",
             len(names),
             collapse_names(names),
         )
 
 
 def is_read_by_transformers(value: Expression) -> bool:
-    """Whether the dequantizer of transformers makes the same numbers of a tensor.
+    """Whether the dequantizer of transformers computes the same values of a tensor.
 
     ``Fp8Dequantize`` divides a matrix evenly into as many blocks as there are scales.
     """

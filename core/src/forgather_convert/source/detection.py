@@ -1,6 +1,6 @@
-"""What the source is: which direction, which family, which dtype, which weights.
+"""Detects what the source is: direction, family, dtype and weights.
 
-Reads names, JSON and the headers of weights, and runs nothing that a directory brings.
+Reads file names, JSON and tensor headers, and runs no code from the directory.
 """
 
 import logging
@@ -13,7 +13,12 @@ from forgather_convert.errors import OptionError, SourceError, UnsupportedModelE
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
-from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.config_file import (
+    CONFIG_FILE,
+    DTYPE_FIELDS,
+    SourceConfig,
+    read_config,
+)
 from forgather_convert.source.directory_check import check_entries
 from forgather_convert.source.forgather_signs import (
     DYNAMIC_MODEL_TYPE_PREFIX,
@@ -44,14 +49,14 @@ from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
 logger = logging.getLogger(__name__)
 
-#: Ignored fields that most configs have.
+#: Ignored fields that most configs have, and that are not worth a message.
 _NOTHING_TO_SAY = ("_name_or_path", "_commit_hash", "_attn_implementation_autoset")
 DEFAULT_MODEL_TYPE = "llama"
 DEFAULT_DTYPE = "bfloat16"
 
 
 class Direction(Enum):
-    """Which way a conversion goes; the value is the ``direction`` that hooks get."""
+    """The direction of a conversion; the value is the ``direction`` that hooks receive."""
 
     TO_FORGATHER = "to_forgather"
     FROM_FORGATHER = "from_forgather"
@@ -59,20 +64,20 @@ class Direction(Enum):
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found out about a source.
+    """What was detected about a source.
 
     Attributes:
         source: The model directory.
-        direction: Which way to convert it.
+        direction: The direction to convert it in.
         model_type: The family.
         dtype: The data type of the output.
-        dtype_is_stated: Whether an option or the config says so; otherwise it is the default.
-        config: The content of its ``config.json``, and what a training has changed in it; what
-            it says of quantized weights is left out.
-        metadata_directory: Where config, tokenizer and provenance are: the source; the model
-            that it is a checkpoint of; or the checkpoint, where neither has a config.
+        dtype_is_stated: Whether an option or the config states it; otherwise it is the default.
+        config: The content of its ``config.json`` with the changes of a training, without the
+            fields about quantization.
+        metadata_directory: The directory of config, tokenizer and provenance: the source; the
+            model that it is a checkpoint of; or the checkpoint if neither has a config.
         checkpoint: The weights to convert.
-        quantization: In which form they are quantized, to be dequantized; ``None`` if they are not.
+        quantization: The format of quantized weights; ``None`` if they are not quantized.
     """
 
     source: Path
@@ -91,7 +96,7 @@ class Detection:
         return self.direction is Direction.FROM_FORGATHER
 
 
-#: Whether anybody knows a model type.
+#: Tells whether a model type is known.
 IsFamily = Callable[[str], bool]
 
 
@@ -105,19 +110,19 @@ def detect(
     open_weights: OpenWeights = open_core_weights,
     is_family: IsFamily = _any_is_a_family,
 ) -> Detection:
-    """Finds out what a directory holds, from its names, JSON files and headers of weights.
+    """Detects the content of a directory from file names, JSON files and tensor headers.
 
     Args:
         source: The directory.
-        options: What the user asks for.
-        open_weights: Knows the formats of weights.
-        is_family: Whether a model type is a family's; a Forgather model's may be a name that
-            somebody gave it.
+        options: The options of the conversion.
+        open_weights: Opens weights of all supported formats.
+        is_family: Tells whether a model type is that of a family; the one in a Forgather model's
+            config may be just the model's name.
 
     Raises:
-        SourceError: It is not a model directory, or one without weights.
-        UnsupportedModelError: Its family is not known and not given.
-        OptionError: An option does not fit what was found.
+        SourceError: It is not a model directory, or has no weights.
+        UnsupportedModelError: Its family is unknown and not given.
+        OptionError: An option does not fit the source.
     """
     require_directory(source)
     check_entries(source)
@@ -131,7 +136,7 @@ def detect(
     if quantization is not None and direction is Direction.FROM_FORGATHER:
         raise UnsupportedModelError(
             f"{config.origin} describes quantized weights ({quantization.method}), which a "
-            "Forgather model cannot have. Convert the model that it comes from."
+            "Forgather model cannot have. Convert the model that it was made from."
         )
     model_type = _detect_model_type(config, direction, options, is_family)
     dtype, is_stated = _detect_dtype(config, options)
@@ -164,10 +169,10 @@ def detect(
 
 
 def require_directory(source: Path) -> None:
-    """Refuses what is no directory.
+    """Refuses a source that is not a directory.
 
     Raises:
-        SourceError: It is not.
+        SourceError: It is not a directory.
     """
     if not source.is_dir():
         what = "is not a directory" if source.exists() else "does not exist"
@@ -177,12 +182,12 @@ def require_directory(source: Path) -> None:
 def _find_metadata(
     source: Path, options: ConvertOptions, open_weights: OpenWeights
 ) -> tuple[Path, Checkpoint | None]:
-    """Where the config is, and the weights where they had to be found for that."""
+    """Finds the directory of the config, and the weights if they had to be found first."""
     requested = options.checkpoint_path
     model_directory = find_model_directory(source, options.reverse)
     if model_directory is not None:
         logger.info(
-            "%s is a checkpoint of %s; its config and tokenizer are taken from there",
+            "%s is a checkpoint of %s; using the config and tokenizer from there",
             source,
             model_directory,
         )
@@ -208,19 +213,19 @@ def _find_metadata(
 
 
 def _report_checkpoints(source: Path) -> None:
-    """Says that a Hugging Face model has checkpoints of a training in it."""
+    """Tells that a Hugging Face model contains training checkpoints."""
     numbered = numbered_checkpoints(source)
     if numbered:
         logger.warning(
-            "%s holds checkpoints of a training, the latest is %s. They are not converted: the "
-            "model's own weights are. To convert a checkpoint, give it as the source",
+            "%s contains training checkpoints, the latest of which is %s. They are not converted, "
+            "only the model's own weights. To convert a checkpoint, give it as the source",
             source,
             numbered[0].path,
         )
 
 
 def _refuse_redirections(config: SourceConfig) -> None:
-    """Refuses configs because of which transformers reads other files, or reads them otherwise."""
+    """Refuses configs that make transformers read other files, or fields by other names."""
     for field, effect in REDIRECTIONS.items():
         if config.get(field):
             raise UnsupportedModelError(
@@ -230,7 +235,7 @@ def _refuse_redirections(config: SourceConfig) -> None:
 
 
 def _report_ignored_fields(config: SourceConfig) -> None:
-    """Says which fields are not used, without those that say where a model is from."""
+    """Tells which fields are ignored, except those about the model's origin."""
     named = [name for name in config.ignored if not name.endswith(_NOTHING_TO_SAY)]
     if named:
         logger.info(
@@ -244,13 +249,13 @@ def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Directio
     if is_forgather_config(config):
         return Direction.FROM_FORGATHER
     if options.reverse:
-        logger.info("Converting from Forgather as --reverse asks; the config does not say so")
+        logger.info("Converting from Forgather because of --reverse; the config does not say so")
         return Direction.FROM_FORGATHER
     if model_type_in(config, Direction.TO_FORGATHER) or options.model_type:
         return Direction.TO_FORGATHER
     raise UnsupportedModelError(
         f"Could not auto-detect model type: {config.origin} has neither 'model_type' nor "
-        "'hf_model_type'. Use --model-type to say what it is, and --reverse if it is a "
+        "'hf_model_type'. Name its type with --model-type, and add --reverse if it is a "
         "Forgather model."
     )
 
@@ -263,7 +268,7 @@ def _detect_model_type(
     if options.model_type is not None:
         if found is not None and found != options.model_type:
             logger.warning(
-                "The config says that the model type is '%s'; using '%s' as --model-type asks",
+                "The config states the model type '%s'; using '%s' because of --model-type",
                 found,
                 options.model_type,
             )
@@ -272,10 +277,10 @@ def _detect_model_type(
         model_type = found
     else:
         logger.warning(
-            "Could not auto-detect model type: %s %s; using the default '%s'. If it is another, "
-            "name it with --model-type",
+            "Could not auto-detect model type: %s %s; using the default '%s'. If that is wrong, "
+            "name the type with --model-type",
             config.origin,
-            f"calls it '{one_line(found[:80])}', which is no known type"
+            f"states '{one_line(found[:80])}', which is not a known type"
             if found
             else "does not say",
             DEFAULT_MODEL_TYPE,
@@ -289,23 +294,23 @@ def _detect_model_type(
 
 
 def _is_only_a_name(config: SourceConfig, direction: Direction) -> bool:
-    """Whether what a config has as its family may be the name of one model.
+    """Whether the family stated in a config may be just the name of one model.
 
-    The framework makes the model type of a new model from the short name that its project gives it.
+    The framework derives the model type of a new model from the short name in its project.
     """
     return direction is Direction.FROM_FORGATHER and not config.get("hf_model_type")
 
 
 def model_type_in(config: SourceConfig, direction: Direction) -> str | None:
-    """The family that a config names; ``None`` if it names none.
+    """The family that a config states; ``None`` if it states none.
 
     Raises:
-        UnsupportedModelError: What should name it is no text.
+        UnsupportedModelError: The field is not a string.
     """
     model_type = config.get("model_type")
     if model_type is not None and not isinstance(model_type, str):
         raise UnsupportedModelError(
-            f"In {config.origin}, 'model_type' is {repr(model_type)[:80]}; it must be a text. "
+            f"In {config.origin}, 'model_type' is {repr(model_type)[:80]}; it must be a string. "
             "Correct it."
         )
     if direction is Direction.FROM_FORGATHER:
@@ -327,20 +332,20 @@ def _detect_dtype(config: SourceConfig, options: ConvertOptions) -> tuple[str, b
     if dtype is not None:
         logger.info("Auto-detected dtype from source model: %s", dtype)
         return dtype, True
-    logger.info("The source model does not say its dtype; using the default: %s", DEFAULT_DTYPE)
+    logger.info("The source model states no dtype; using the default: %s", DEFAULT_DTYPE)
     return DEFAULT_DTYPE, False
 
 
 def stated_dtype(config: SourceConfig) -> str | None:
-    """The dtype that a config gives, in its current field or the older one.
+    """The dtype that a config states, in its current field or the deprecated one.
 
     Raises:
-        UnsupportedModelError: It is not one that weights can be converted in.
+        UnsupportedModelError: It is not one that weights can have.
     """
     for dtype in _named_dtypes(config):
         if dtype not in WEIGHT_DTYPES:
             raise UnsupportedModelError(
-                f"{config.origin} gives '{dtype}' as its dtype, which is not a type that weights "
+                f"{config.origin} states the dtype '{dtype}', which is not a type that weights "
                 f"can be converted in. It must be one of {', '.join(WEIGHT_DTYPES)}."
             )
         return dtype
@@ -348,17 +353,17 @@ def stated_dtype(config: SourceConfig) -> str | None:
 
 
 def _named_dtypes(config: SourceConfig) -> list[str]:
-    """What a config's fields for the dtype name, the current field first.
+    """The dtypes in a config's fields, the current field first.
 
     Raises:
-        UnsupportedModelError: It is not the name of a type.
+        UnsupportedModelError: One is not the name of a dtype.
     """
-    values = [config[field] for field in ("dtype", "torch_dtype") if config.get(field) is not None]
+    values = [config[field] for field in DTYPE_FIELDS if config.get(field) is not None]
     for value in values:
         name = config_dtype(value)
         if not isinstance(value, str) or (name is not None and not is_dtype(name)):
             raise UnsupportedModelError(
-                f"{config.origin} gives {value!r} as its dtype, which is not the name of a type. "
+                f"{config.origin} states the dtype {value!r}, which is not the name of a type. "
                 f"It must be one of {', '.join(WEIGHT_DTYPES)}."
             )
     return [name for name in map(config_dtype, values) if name is not None]

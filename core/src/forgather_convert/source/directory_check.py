@@ -1,7 +1,7 @@
-"""Looks at the files of a source before anything opens them.
+"""Checks the files of a source before anything opens them.
 
-transformers opens some of them by itself. What it would choke on, or wait for without end,
-is refused here, with the name of the file.
+transformers opens some of them by itself. Files that would make it crash or hang are refused
+here, by name.
 """
 
 import os
@@ -24,12 +24,12 @@ from forgather_convert.source.tokenizer_directory import (
     TOKENIZER_CONFIG_FILE,
 )
 
-#: No vocabulary is larger: the largest today have some 260,000 tokens.
+#: The maximum size of a vocabulary; the largest today have some 260,000 tokens.
 MAX_VOCABULARY = 1 << 22
 TOKENIZER_FILE = "tokenizer.json"
 _ADDED_TOKENS_FILE = "added_tokens.json"
 _DECODER = "added_tokens_decoder"
-#: JSON files that transformers or this package reads, apart from the config.
+#: JSON files that transformers or this package reads, besides the config.
 _OBJECTS = (
     "generation_config.json",
     TOKENIZER_FILE,
@@ -37,23 +37,24 @@ _OBJECTS = (
     SPECIAL_TOKENS_FILE,
     _ADDED_TOKENS_FILE,
 )
-#: Other files that transformers reads with a tokenizer, and how large they may be, in bytes.
+#: Other files that transformers reads with a tokenizer, with their maximum sizes in bytes.
 _LARGEST = {
     TEMPLATE_FILE: MAX_TEMPLATE_SIZE,
     "merges.txt": MAX_TABLE_SIZE,
     "tokenizer.model": MAX_TABLE_SIZE,
 }
-#: Whatever else a tokenizer consists of is read by transformers only.
+#: Any other tokenizer files are read by transformers only.
 FILES_THAT_ARE_READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", *_LARGEST)
 
 
 def check_entries(directory: Path) -> None:
     """Refuses a directory with files that cannot be read.
 
-    What is neither a file nor a directory, and is not needed, is left to the side files.
+    Entries that are neither files nor directories are left to the side files if not needed.
 
     Raises:
-        SourceError: A link leads to itself; a file that is read is none, or may not be read.
+        SourceError: A link points to itself, or a required file is no regular file or cannot be
+            read.
     """
     try:
         paths = sorted(directory.iterdir())
@@ -78,7 +79,7 @@ def _check_entry(path: Path) -> None:
         return
     except OSError as error:
         raise SourceError(
-            f"{path} cannot be read: {error.strerror or error}. Delete it, or correct where it "
+            f"{path} cannot be read: {error.strerror or error}. Delete it, or fix where it "
             "leads to."
         ) from error
     if is_read and kind is not None:
@@ -91,7 +92,7 @@ def _check_entry(path: Path) -> None:
     if largest is not None and status.st_size > largest:
         raise SourceError(
             f"{path} has {status.st_size >> 20} MiB; files of its kind must be at most "
-            f"{largest >> 20} MiB. Correct it, or download it again."
+            f"{largest >> 20} MiB. Fix it, or download it again."
         )
 
 
@@ -99,11 +100,11 @@ def check_json_files(directory: Path, with_tokenizer: bool = True) -> None:
     """Reads every JSON file of a model that transformers will read, and checks its token ids.
 
     Args:
-        directory: The model.
-        with_tokenizer: Whether ``tokenizer.json`` is read, too, which takes the longest.
+        directory: The directory of the model.
+        with_tokenizer: Whether to read ``tokenizer.json``, too, which takes longest.
 
     Raises:
-        SourceError: One is damaged, too large or nested too deep, or has ids that are too
+        SourceError: A file is damaged, too large or nested too deeply, or has ids that are too
             large for any vocabulary.
     """
     contents: dict[str, dict[str, Any]] = {
@@ -156,7 +157,7 @@ def _check_ids(ids: Any, path: Path) -> None:
         if type(value) is not int or not 0 <= value < MAX_VOCABULARY:
             raise SourceError(
                 f"{path} gives a token the id {str(value)[:40]}; it must be a whole number from 0 "
-                f"to {MAX_VOCABULARY - 1}. Correct it, or download it again."
+                f"to {MAX_VOCABULARY - 1}. Fix it, or download it again."
             )
 
 

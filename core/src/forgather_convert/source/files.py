@@ -1,4 +1,4 @@
-"""Files of the destination that hold no weights."""
+"""Files of the destination other than weights."""
 
 import hashlib
 import json
@@ -8,33 +8,32 @@ from pathlib import Path
 from forgather_convert.errors import SourceError
 from forgather_convert.files.file_state import FileState
 
-#: The limit of Linux's file systems, in bytes.
+#: The maximum length on Linux's file systems, in bytes.
 _MAX_NAME = 255
 
 
 def check_file_name(name: str) -> None:
-    """Refuses a name that is not the plain name of a file.
+    """Refuses a name that is not a plain file name.
 
-    Names come from the source: from its directory, and from what it says of its origin. With
-    this check no value of a plan can hold a path. Odd characters are no harm: they are carried
-    along, and shown as escapes where they are shown.
+    Names come from the source: from its directory and its provenance. With this check, no name in
+    a plan can be a path. Unusual characters are kept, and escaped when they are displayed.
 
     Raises:
-        SourceError: It is a path, or no name that a file can have.
+        SourceError: It is a path, or not a possible file name.
     """
     is_path = name in ("", ".", "..") or any(separator in name for separator in "/\\\0")
-    # Linux allows any bytes in a name; what is no text is a character here, and a byte there.
+    # Linux allows any bytes in a name; one that is not valid text is one character here.
     if is_path or len(name.encode("utf-8", "replace")) > _MAX_NAME:
         raise SourceError(
             f"The source names a file {name[:_MAX_NAME]!r}, which is not a plain file name. "
-            "Nothing outside of the destination is written. Rename the file, or delete the "
-            "source's forgather_conversion.json if the name comes from there."
+            "Nothing is written outside the destination. Rename the file, or delete the source's "
+            "forgather_conversion.json if the name comes from there."
         )
 
 
 @dataclass(frozen=True)
 class WriteFile:
-    """A file whose content the plan holds."""
+    """A file whose content is part of the plan."""
 
     name: str
     content: bytes
@@ -50,7 +49,7 @@ class CopyFile:
     Attributes:
         name: Its name in the destination.
         source: The file.
-        state: What it was when the copy was planned.
+        state: Its state when the copy was planned.
     """
 
     name: str
@@ -62,7 +61,7 @@ class CopyFile:
 
 
 def encode_json(content: object, sort_keys: bool = False) -> bytes:
-    """A JSON file as transformers writes them."""
+    """The content of a JSON file, formatted like those that transformers writes."""
     text = json.dumps(content, indent=2, sort_keys=sort_keys, ensure_ascii=False)
     return (text + "\n").encode("utf-8")
 

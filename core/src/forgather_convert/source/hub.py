@@ -1,8 +1,8 @@
-"""Models by their names on the Hugging Face hub, and in its cache.
+"""Finds models by their names on the Hugging Face Hub, and in its cache.
 
-The cache's layout, from https://huggingface.co/docs/huggingface_hub/guides/manage-cache: a
-directory ``models--org--name`` has a directory in ``snapshots`` for each revision, by its
-commit, and files in ``refs`` with the commits of branches.
+The cache's layout, from https://huggingface.co/docs/huggingface_hub/guides/manage-cache: in
+``models--org--name``, ``snapshots`` has a directory for each revision, named by its commit, and
+``refs`` has files with the commits of branches.
 """
 
 import logging
@@ -23,7 +23,7 @@ _NAME = re.compile(r"(?P<name>[\w.-]+/[\w.-]+)(?:@(?P<revision>[^@\s]+))?", re.A
 CACHED = "models--"
 SNAPSHOTS = "snapshots"
 _MAIN = Path("refs", "main")
-#: What is not downloaded: folders, and weights in formats that are not read.
+#: Files that are not downloaded: folders, and weights in unsupported formats.
 _LEFT_OUT = [
     "*/*",
     "*.gguf",
@@ -37,50 +37,50 @@ _LEFT_OUT = [
     "*.pth",
     "*.ckpt",
 ]
-#: What is downloaded only where there is no safetensors.
+#: Files that are downloaded only if there is no safetensors.
 _PYTORCH = ["*.bin", "*.bin.index.json"]
 
 
 def resolve_source(source: Path) -> Path:
-    """The directory that a source names: itself, or a model's snapshot in the hub's cache.
+    """The directory that a source names: itself, or a model's snapshot in the cache of the Hub.
 
-    A name is ``org/name`` or ``org/name@revision``, where no such path exists. A snapshot that is
-    in the cache with all its weights is taken as it is; the hub is asked for others.
+    A name is ``org/name`` or ``org/name@revision``, if no such path exists. A snapshot that is
+    complete in the cache is used as it is; others are downloaded.
 
     Raises:
-        SourceError: The model is not in the cache and cannot be downloaded, or it cannot be told
+        SourceError: The model is not in the cache and cannot be downloaded, or it is unclear
             which of several snapshots is meant.
     """
     if os.path.lexists(source):
         return _snapshot_in(source)
     match = _NAME.fullmatch(str(source))
     if match is None:
-        # That it does not exist is said where it is opened.
+        # If it does not exist, opening it raises the error.
         return source
     name, revision = match["name"], match["revision"]
     snapshot = _cached(name, revision)
     if snapshot is None:
         snapshot = _downloaded(name, revision)
-    logger.info("Using %s of the hub: %s", source, snapshot)
+    logger.info("Using %s from the Hub: %s", source, snapshot)
     return snapshot
 
 
 def stay_offline() -> None:
-    """Lets nothing be fetched from here on; some libraries ask the hub about local models.
+    """Prevents all downloads from here on; some libraries query the Hub about local models.
 
-    If the user has set ``HF_HUB_OFFLINE``, that counts.
+    If the user has set ``HF_HUB_OFFLINE``, its value is kept.
     """
     if _OFFLINE in os.environ:
         return
     os.environ[_OFFLINE] = "1"
     constants: Any = sys.modules.get("huggingface_hub.constants")
     if constants is not None:
-        # It has read the variable when it was imported.
+        # It read the variable when it was imported.
         constants.HF_HUB_OFFLINE = True
 
 
 def _snapshot_in(directory: Path) -> Path:
-    """The snapshot that is meant by a model's directory in the cache; any other path itself."""
+    """The snapshot of a model's directory in the cache; any other path is returned unchanged."""
     snapshots = directory / SNAPSHOTS
     if not directory.resolve().name.startswith(CACHED) or not snapshots.is_dir():
         return directory
@@ -95,8 +95,8 @@ def _snapshot_in(directory: Path) -> Path:
     if len(chosen) != 1:
         names = ", ".join(map(str, found)) or "none"
         raise SourceError(
-            f"{directory} is a model in the hub's cache, and which of its snapshots is meant "
-            f"cannot be told (there are: {names}). Give the directory of one, or download the "
+            f"{directory} is a model in the cache of the Hub, and it is unclear which of its "
+            f"snapshots is meant (found: {names}). Give the directory of one, or download the "
             "model again."
         )
     return chosen[0]
@@ -122,11 +122,11 @@ def _downloaded(name: str, revision: str | None) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise SourceError(
-            f"{_shown(name, revision)} is neither a directory nor a model that is in the hub's "
-            f"cache ({constants.HF_HUB_CACHE}) with all its weights, and nothing is downloaded, as "
-            f"{_OFFLINE} is set. Download the model, or unset {_OFFLINE}."
+            f"{_shown(name, revision)} is neither a directory nor a complete model in the cache "
+            f"of the Hub ({constants.HF_HUB_CACHE}), and {_OFFLINE} prevents the download. "
+            f"Download the model, or unset {_OFFLINE}."
         )
-    logger.info("Downloading %s from the hub", _shown(name, revision))
+    logger.info("Downloading %s from the Hub", _shown(name, revision))
     try:
         for left_out in ([*_LEFT_OUT, *_PYTORCH], _LEFT_OUT):
             snapshot = Path(snapshot_download(name, revision=revision, ignore_patterns=left_out))
@@ -134,12 +134,12 @@ def _downloaded(name: str, revision: str | None) -> Path:
                 break
     except SourceError:
         raise
-    # Whatever the hub's library and the one it uses for HTTP raise.
+    # The Hub's library, and the one that it uses for HTTP, raise exceptions of many types.
     except Exception as error:
         raise SourceError(
-            f"{_shown(name, revision)} is not a directory, and cannot be downloaded as a model of "
-            f"the hub: {first_line(error)} ({type(error).__name__}). Check the name, your access "
-            "to the model, and the connection."
+            f"{_shown(name, revision)} is not a directory, and cannot be downloaded as a model "
+            f"from the Hub: {first_line(error)} ({type(error).__name__}). Check the name, your "
+            "access to the model, and the connection."
         ) from error
     return snapshot
 

@@ -1,8 +1,8 @@
-"""Reads Forgather models as they exist, by whichever tool and version they were written.
+"""Normalizes Forgather models written by other tools and versions.
 
-Older models leave out of their config what was the default where they were made, and
-call the embedding by another name. transformers, when it saves a model that it trained,
-leaves out what is the default of its base config.
+Older models omit the defaults of the tool that made them from their config, and name the embedding
+differently. When transformers saves a model that it trained, it omits the defaults of its base
+config.
 """
 
 import logging
@@ -20,7 +20,7 @@ _EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
 _HEAD = "lm_head.weight"
 _QUERY = "causal_lm.layer_stack.layers.0.attention.query_linear.weight"
 
-#: What a Forgather config without a field means by its absence.
+#: The meaning of fields that are missing from a Forgather config.
 _ABSENT_FIELDS: Mapping[str, Any] = {
     "tie_word_embeddings": True,
     "bos_token_id": None,
@@ -32,9 +32,9 @@ _ABSENT_FIELDS: Mapping[str, Any] = {
     "mlp_bias": False,
 }
 
-#: What the framework's own converter called its models' class; it is spelt so.
+#: The framework's own converter gave its models this class name, with this spelling.
 _OLD_ARCHITECTURE = "DynamicCasualLM"
-#: Settings of that converter's models that no Hugging Face model has.
+#: Settings of that converter's models that Hugging Face models do not have.
 _SETTINGS = (
     "activation_dropout",
     "embedding_dropout",
@@ -48,34 +48,35 @@ _SETTINGS = (
 )
 
 
-def second_names_of(names: Collection[str]) -> Mapping[str, str]:
+def second_names_of(
+    config: Mapping[str, Any], names: Collection[str], is_tied_by_default: bool = False
+) -> Mapping[str, str]:
     """The second names that a Forgather model with these tensors has for some of them.
 
-    Without a head's weight of its own, the head is the embedding.
+    A head without a weight of its own is the embedding. Where both are stored, the config tells.
+
+    Args:
+        config: The content of ``config.json``.
+        names: The tensors' names in a Forgather model.
+        is_tied_by_default: What a config without the field means.
     """
-    return {_HEAD: _EMBEDDING} if _EMBEDDING in names and _HEAD not in names else {}
-
-
-def without_second_names(
-    config: Mapping[str, Any], tensors: Mapping[str, TensorRef]
-) -> dict[str, TensorRef]:
-    """A Forgather model's tensors, of a pair that its config ties the first only."""
-    is_tied = _EMBEDDING in tensors and config.get("tie_word_embeddings", True)
-    return {name: ref for name, ref in tensors.items() if not (is_tied and name == _HEAD)}
+    is_tied = config.get("tie_word_embeddings", is_tied_by_default)
+    is_stored = _HEAD in names and not is_tied
+    return {_HEAD: _EMBEDDING} if _EMBEDDING in names and not is_stored else {}
 
 
 def normalize_tensor_name(name: str) -> str:
-    """The name that a Forgather tensor has today."""
+    """The current name of a Forgather tensor."""
     return _EMBEDDING if name == _OLD_EMBEDDING else name
 
 
 def normalize_tensors(tensors: Mapping[str, TensorRef]) -> dict[str, TensorRef]:
-    """A Forgather checkpoint's tensors by the names that they have today."""
+    """A Forgather checkpoint's tensors by their current names."""
     return {normalize_tensor_name(name): ref for name, ref in tensors.items()}
 
 
 def _is_of_the_framework(config: SourceConfig) -> bool:
-    """Whether the Forgather framework's own converter wrote a config, and not this tool."""
+    """Whether the Forgather framework's own converter, not this tool, wrote a config."""
     given = config.get("architectures")
     architectures = given if isinstance(given, list) else ()
     if _OLD_ARCHITECTURE in architectures:
@@ -90,7 +91,7 @@ def _without_settings(config: SourceConfig, hyperparameters: Collection[str]) ->
     active = [f"{name} {config[name]}" for name in dropped if "dropout" in name and config[name]]
     if active:
         logger.warning(
-            "%s has %s, which a Hugging Face model of its family has no place for: it is left out",
+            "%s has %s, which Hugging Face models of this family do not support; it is dropped",
             config.origin,
             ", ".join(active),
         )
@@ -102,12 +103,12 @@ def normalize_config(
     tensors: Mapping[str, TensorRef | Expression],
     hyperparameters: Collection[str] = (),
 ) -> SourceConfig:
-    """A Forgather config that states everything that an older one leaves implicit.
+    """A Forgather config with everything stated that older configs leave implicit.
 
     Args:
         config: The content of ``config.json``.
-        tensors: The weights; they tell the size of a head.
-        hyperparameters: The fields that the family has, by their names.
+        tensors: The weights, from which the head size follows.
+        hyperparameters: The names of the family's fields.
     """
     fields = _without_settings(config, hyperparameters)
     for name, value in _ABSENT_FIELDS.items():

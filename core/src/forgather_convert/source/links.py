@@ -1,8 +1,8 @@
-"""Symbolic links of a source that lead out of it.
+"""Finds symbolic links in a source that point outside it.
 
-What such a link leads to is not what somebody who gives the source has given, and might end up
-in a result that is published: ``NOTICE -> ~/.bashrc``. Weights may be anywhere; whatever is a
-model's weights, and nothing else, is read as them.
+Whoever provided the source did not provide the target of such a link, and it might end up in a
+published result: ``NOTICE -> ~/.bashrc``. Weights may be anywhere, since only weights are read
+from weights files.
 """
 
 from collections.abc import Iterable
@@ -16,15 +16,15 @@ _BLOBS = "blobs"
 
 
 def target_outside(path: Path) -> Path | None:
-    """Where a file of a source really is, if that is outside of it.
+    """The target of a link in a source, if it is outside the source.
 
-    A snapshot in the Hub's cache consists of links to ``../../blobs``: that is its own.
+    A snapshot in the cache of the Hub consists of links to ``../../blobs``, which count as inside.
 
     Args:
         path: An entry of the source's directory.
 
     Returns:
-        The file; ``None`` if it is in the source.
+        The target; ``None`` if it is inside the source.
     """
     target, directory = real_path(path), real_path(path.parent)
     places = [directory]
@@ -35,20 +35,20 @@ def target_outside(path: Path) -> Path | None:
 
 
 def refuse_links_out(directory: Path, names: Iterable[str]) -> None:
-    """Refuses a source with a file somewhere else that cannot be left out.
+    """Refuses a source in which a required file is a link to the outside.
 
     Args:
         directory: The source.
-        names: The files that it cannot be converted without.
+        names: The files that are required for a conversion.
 
     Raises:
-        SourceError: It says where the file is.
+        SourceError: A file is such a link; the message names its target.
     """
     for name in sorted(names):
         target = target_outside(directory / name) if (directory / name).exists() else None
         if target is not None:
             raise SourceError(
-                f"{directory / name} is a link to {target}, outside of {directory}, whose content "
-                "would become part of the result. Use --follow-links if that is intended, or put "
-                "the file in the link's place."
+                f"{directory / name} is a link to {target}, outside {directory}, and its content "
+                "would become part of the result. Use --follow-links if that is intended, or "
+                "replace the link with the file."
             )

@@ -1,20 +1,20 @@
-"""Fields of a config that choose which code or files transformers loads, and not the model.
+"""Config fields that do not describe the model, but choose which code or files are loaded.
 
-transformers makes a config object of whatever ``config.json`` holds, and obeys these fields when
+transformers turns any content of ``config.json`` into a config object, and obeys these fields when
 it builds a model: an attention implementation ``"org/name"`` is downloaded from the Hub and
-imported. A source does not decide what is imported here, so they never reach a config object.
-transformers itself does not write them, either, when it saves a model.
+imported. A source must not decide what is imported here, so these fields never reach a config
+object. transformers itself does not write them, either, when it saves a model.
 """
 
 import re
 from collections.abc import Mapping
 from typing import Any
 
-#: Attention, experts and caches: which code computes them, under any of transformers' names.
+#: The code for attention, experts and caches, under all names that transformers uses.
 _IMPLEMENTATION = re.compile(r"_implementation(?:_internal|_autoset)?$")
 _NAMES = frozenset(
     {
-        # How a model is divided among processes, and what replaces or compiles its modules.
+        # How to divide a model among processes, and how to replace or compile its modules.
         "base_model_ep_plan",
         "base_model_fsdp_plan",
         "base_model_pp_plan",
@@ -24,19 +24,19 @@ _NAMES = frozenset(
         "fusion_config",
         "kernel_config",
         "use_kernels",
-        # Where it is from.
+        # Where the model comes from.
         "name_or_path",
     }
 )
-#: Fields with which transformers reads other files, or the other fields as something else.
+#: Fields that make transformers read other files, or change the meaning of other fields.
 REDIRECTIONS: Mapping[str, str] = {
-    "transformers_weights": "read other weights than those of the usual name",
-    "configuration_files": "read other configs than those of the usual name",
-    "extra_files": "read other weights beside those of the usual name",
-    "extra_config_files": "read other configs beside those of the usual name",
-    "attribute_map": "take the other fields for something else",
-    "sub_configs": "take the other fields for something else",
-    "sub_configs_defaults": "take the other fields for something else",
+    "transformers_weights": "read weights from other files than usual",
+    "configuration_files": "read configs from other files than usual",
+    "extra_files": "read weights from additional files",
+    "extra_config_files": "read configs from additional files",
+    "attribute_map": "interpret other fields differently",
+    "sub_configs": "interpret other fields differently",
+    "sub_configs_defaults": "interpret other fields differently",
 }
 
 
@@ -47,7 +47,7 @@ def without_loading_fields(fields: Mapping[str, Any]) -> tuple[dict[str, Any], t
         fields: The content of a ``config.json``.
 
     Returns:
-        The other fields, and where those were that are left out, as ``text_config._name``.
+        The other fields, and the paths of those left out, such as ``text_config._name``.
     """
     ignored: list[str] = []
     return _kept(fields, "", True, ignored), tuple(ignored)
@@ -69,9 +69,9 @@ def _kept(value: Any, place: str, is_config: bool, ignored: list[str]) -> Any:
 
 
 def _chooses_code(name: Any, is_config: bool) -> bool:
-    # The fields of a config object may have numbers for keys, as its labels have.
+    # The keys of an object in a config may be numbers, as in its labels.
     if not isinstance(name, str):
         return False
-    # Only a config's own attributes are private: a label may be called anything.
+    # Only the config's own attributes can be private: a label may have any name.
     is_private = is_config and name.startswith("_")
     return is_private or name in _NAMES or _IMPLEMENTATION.search(name) is not None

@@ -1,8 +1,8 @@
-"""The model that a trainer's checkpoint belongs to, and where the two disagree.
+"""Finds the model that a trainer's checkpoint belongs to, and where the two disagree.
 
-A model that was converted and trained has its ``checkpoint-N`` in it or in its
-``checkpoints``. A trainer writes a new config into a checkpoint, with what transformers saves of
-it, but neither the provenance nor, most often, the tokenizer.
+A converted and trained model has ``checkpoint-N`` in its directory or in ``checkpoints``. A trainer
+writes a new config into a checkpoint, in the form that transformers saves, but no provenance and
+usually no tokenizer.
 """
 
 import filecmp
@@ -17,6 +17,7 @@ from forgather_convert.files.plain_text import one_line
 from forgather_convert.files.real_path import real_path
 from forgather_convert.source.checkpoint_choice import CHECKPOINTS_DIRECTORY
 from forgather_convert.source.config_file import (
+    BOOKKEEPING,
     CONFIG_FILE,
     SourceConfig,
     read_config,
@@ -34,36 +35,27 @@ _MAX_NAMES = 5
 
 #: What saving or training a model changes in its config, though it stays the same model:
 #: transformers' Trainer turns the cache off and aligns the special tokens with its tokenizer's.
-_BOOKKEEPING = frozenset(
-    {
-        "_name_or_path",
-        "architectures",
-        "auto_map",
-        "bos_token_id",
-        "dtype",
-        "eos_token_id",
-        "hf_model_type",
-        "model_type",
-        "pad_token_id",
-        "torch_dtype",
-        "transformers_version",
-        "use_cache",
-    }
-)
+_CHANGED_BY_TRAINING = BOOKKEEPING | {
+    "bos_token_id",
+    "eos_token_id",
+    "hf_model_type",
+    "pad_token_id",
+    "use_cache",
+}
 #: Fields that say the same thing; each version of transformers writes its own of them.
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
 
 
 def find_model_directory(directory: Path, any_config: bool) -> Path | None:
-    """The model that a directory is a checkpoint of; ``None`` if it is none.
+    """The model that a directory is a checkpoint of; ``None`` if it is not a checkpoint.
 
-    It is the one around ``checkpoint-N``, or around ``checkpoints/checkpoint-N``, if it has
-    the config of a Forgather model of the same family. A checkpoint without any config may be
-    one of a Hugging Face model, too.
+    It is the directory that contains ``checkpoint-N`` or ``checkpoints/checkpoint-N``, if it has
+    the config of a Forgather model of the same family. A checkpoint without any config may also
+    be one of a Hugging Face model.
 
     Args:
         directory: A directory, or a link to one.
-        any_config: Whether any config is taken for a Forgather model's.
+        any_config: Whether to treat any config as a Forgather model's.
     """
     for parent in _around(directory):
         if _belong_together(parent, directory, any_config):
@@ -72,9 +64,9 @@ def find_model_directory(directory: Path, any_config: bool) -> Path | None:
 
 
 def _around(directory: Path) -> tuple[Path, ...]:
-    """The directories whose checkpoint a directory is, judging by its name and its place.
+    """The directories that a directory may be a checkpoint of, by its name and location.
 
-    There are two where the directory is a link to another place.
+    There are two if the directory is a link.
     """
     found = []
     for path in (directory.absolute(), real_path(directory)):
@@ -108,10 +100,10 @@ def _family_of(config: SourceConfig) -> str:
 
 
 def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
-    """A model's config with what a training has changed in it.
+    """A model's config with the changes of a training.
 
     Args:
-        config: The model's.
+        config: The model's config.
         checkpoint: The directory of the weights; it may have a config of its own.
 
     Raises:
@@ -123,21 +115,22 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
     trained = read_config(checkpoint)
     if not _is_same_family(config, trained):
         raise SourceError(
-            f"{path} is of the model type {_family_of(trained)}, but {config.origin} is of "
-            f"{_family_of(config)}: the checkpoint is not one of this model. Choose another one "
-            f"with --checkpoint-path, or convert {checkpoint} by itself: give it as the source."
+            f"{path} has the model type {_family_of(trained)}, but {config.origin} has "
+            f"{_family_of(config)}: this is not a checkpoint of this model. Choose another one "
+            f"with --checkpoint-path, or give {checkpoint} as the source to convert it by itself."
         )
     changed = {
         name
         for name, value in trained.items()
-        if name in config and config[name] != value and name not in _BOOKKEEPING
+        if name in config and config[name] != value and name not in _CHANGED_BY_TRAINING
     }
     if changed & {*_ROPE}:
         changed |= {*_ROPE}
     if not changed:
         return config
     logger.warning(
-        "%s gives other values than %s for %s. The weights were trained with them: they are used",
+        "%s has other values than %s for %s. They are used, since the weights were trained with "
+        "them",
         path,
         config.origin,
         ", ".join(sorted(changed)),
@@ -148,9 +141,9 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
 
 
 def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
-    """Refuses a checkpoint whose tokenizer has tokens that the model's does not have.
+    """Refuses a checkpoint whose tokenizer has tokens that the model's tokenizer lacks.
 
-    The result gets the model's tokenizer, and could not use what was trained.
+    The result gets the model's tokenizer, which could not use the trained tokens.
 
     Raises:
         SourceError: There are such tokens, or a tokenizer cannot be read.
@@ -164,25 +157,25 @@ def refuse_other_tokens(model: Path, checkpoint: Path) -> None:
         more = ", ..." if len(new) > _MAX_NAMES else ""
         raise SourceError(
             f"{other} has tokens that {own} does not have ({names}{more}): the checkpoint was "
-            "trained with another tokenizer than the model's. Copy the files of the right one over "
-            "those of the other one."
+            "trained with another tokenizer than the model's. Replace the files of the wrong one "
+            "with those of the right one."
         )
 
 
 def report_lacking_tokenizer(
     config: SourceConfig, metadata_directory: Path, checkpoint: Path
 ) -> None:
-    """Says that the result gets no tokenizer, where there is one nearby or should be one.
+    """Warns that the result gets no tokenizer, if there is one nearby or should be one.
 
-    A trainer that got no tokenizer saves none, nor does ``save_pretrained`` of a model.
+    A trainer without a tokenizer saves none, nor does a model's ``save_pretrained``.
     """
     if has_tokenizer(metadata_directory):
         return
     for directory in (checkpoint, *_around(checkpoint)):
         if has_tokenizer(directory):
             logger.warning(
-                "%s has no tokenizer, so the result has none. %s has one; copy its files to give "
-                "it to the result",
+                "%s has no tokenizer, so the result has none. %s has one; copy its files to the "
+                "source or the result",
                 metadata_directory,
                 directory,
             )
@@ -190,13 +183,13 @@ def report_lacking_tokenizer(
     if is_forgather_config(config) and _was_saved_by_training(config, checkpoint):
         logger.warning(
             "%s has no tokenizer, so the result has none. Copy the files of the tokenizer that it "
-            "was used with into it, or into the result",
+            "was trained with into the source or the result",
             metadata_directory,
         )
 
 
 def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
-    """Whether a trainer wrote a directory, or transformers did and left out what it came from."""
+    """Whether a trainer wrote a directory, or transformers saved it without its origin."""
     if CheckpointKind.TRAINING_STATE in checkpoint_kinds(checkpoint):
         return True
     is_saved = "transformers_version" in config
@@ -204,7 +197,7 @@ def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
 
 
 def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:
-    """The tokens in the content of a ``tokenizer.json``; other content has none."""
+    """The tokens in the content of a ``tokenizer.json``; none for other content."""
     model, added = tokenizer.get("model"), tokenizer.get("added_tokens")
     vocabulary = model.get("vocab") if isinstance(model, dict) else None
     if isinstance(vocabulary, list):

@@ -1,8 +1,8 @@
-"""Refuses to choose between weights of one directory that differ.
+"""Refuses to choose between differing sets of weights in one directory.
 
-Whoever trains a model, links or copies a checkpoint into its directory, or converts it to another
+Training a model, linking or copying a checkpoint into its directory, or converting it to another
 format by hand may leave two sets of weights there. A loader takes the one whose name it tries
-first, which may be the one that is out of date.
+first, which may be outdated.
 """
 
 import logging
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Set:
-    """A set of weights: its first file and its tensors, by the names that they have today."""
+    """A set of weights: its first file, and its tensors by their current names."""
 
     path: Path
     tensors: Mapping[str, TensorRef]
@@ -50,17 +50,17 @@ class _Set:
 def refuse_other_weights(
     checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping
 ) -> None:
-    """Refuses weights beside which the same directory has others that differ.
+    """Refuses weights if the same directory has others that differ.
 
-    Names, shapes and types are compared first, then all values, in pieces. A second name of a tied
-    tensor makes no difference, nor does a tensor that the family has no place for: older files
-    hold masks and tables.
+    Names, shapes and types are compared first, then all values, piece by piece. Second names of
+    tied tensors are ignored, and so are tensors that the family's mapping does not cover, since
+    older files contain masks and tables.
 
     Args:
-        checkpoint: The weights that are chosen.
-        is_forgather: Whether they are a Forgather model's, which may have been trained: then others
-            that cannot be read are refused, too.
-        mapping: The family's, to Forgather.
+        checkpoint: The chosen weights.
+        is_forgather: Whether they belong to a Forgather model, which may have been trained: then
+            others that cannot be read are refused, too.
+        mapping: The family's mapping to Forgather.
 
     Raises:
         SourceError: There are others, and they differ.
@@ -78,7 +78,7 @@ def refuse_other_weights(
 def compare_other_headers(
     checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping | None
 ) -> tuple[str, ...]:
-    """The same by headers alone; says which values were not compared.
+    """Does the same with headers only; returns a remark about values that were not compared.
 
     Raises:
         SourceError: There are others, and they differ.
@@ -112,11 +112,11 @@ def _opened(
                 raise SourceError(
                     f"{checkpoint.files.directory} has weights in {chosen.path.name} and in "
                     f"{other.path.name}, and the latter cannot be read to compare them: {error} "
-                    "Remove those that are out of date, or move them to another directory."
+                    "Remove the outdated ones, or move them to another directory."
                 ) from error
             logger.warning(
                 "%s also has weights in %s, which cannot be read to compare them: %s %s is "
-                "converted, as transformers loads it",
+                "converted, since transformers loads it",
                 checkpoint.files.directory,
                 other.path.name,
                 error,
@@ -125,7 +125,7 @@ def _opened(
 
 
 def _places(mapping: WeightMapping | None, is_forgather: bool) -> Callable[[str], bool]:
-    """Whether a family has a place for a tensor of a name, with or without the base's prefix."""
+    """Whether a family's mapping covers a tensor name, with or without the base's prefix."""
     if mapping is None:
         return lambda _: True
     rules = (mapping.inverted() if is_forgather else mapping).rules
@@ -146,7 +146,7 @@ def _difference_of_headers(one: _Set, other: _Set) -> str | None:
     for each, peer, place in ((one, other, "former"), (other, one, "latter")):
         common = {_form(each.tensors[name]) for name in each.tensors.keys() & peer.tensors.keys()}
         for name in sorted(each.tensors.keys() - peer.tensors.keys()):
-            # It can be a second name of another one, which only its values tell.
+            # It may be a second name of another one, which only its values can tell.
             if _form(each.tensors[name]) not in common:
                 return f"only the {place} has '{name}'"
     return None
@@ -178,8 +178,8 @@ def _differing(one: _Set, other: _Set, difference: str) -> SourceError:
         f"{datetime.fromtimestamp(each.modified):%Y-%m-%d %H:%M:%S}" for each in (newer, older)
     ]
     return SourceError(
-        f"{one.path.parent} has weights in {one.path.name} and in {other.path.name}, and they are "
-        f"not the same: {difference}. Remove those that are out of date, or move them to another "
+        f"{one.path.parent} has weights in {one.path.name} and in {other.path.name}, and they "
+        f"differ: {difference}. Remove the outdated ones, or move them to another "
         f"directory. {newer.path.name} is the newer one (of {times[0]}, and {older.path.name} of "
         f"{times[1]})."
     )

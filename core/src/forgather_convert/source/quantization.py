@@ -1,4 +1,4 @@
-"""How a config says that the weights beside it are quantized, and what can be read of that."""
+"""Reads from a config whether its weights are quantized, and in which format."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,20 +7,20 @@ from typing import Any, Literal
 from forgather_convert.errors import SourceError, UnsupportedModelError
 from forgather_convert.source.config_file import SourceConfig
 
-#: The fields of a config that describe quantized weights.
+#: The config fields that describe quantized weights.
 QUANTIZATION_FIELDS = ("quantization_config", "compression_config")
-#: What ``FineGrainedFP8Config`` of transformers takes where a config does not say.
+#: The default of transformers' ``FineGrainedFP8Config``.
 _DEFAULT_BLOCK = (128, 128)
 
 
 @dataclass(frozen=True)
 class Quantization:
-    """A form of quantized weights that stands for exact numbers.
+    """A supported format of quantized weights.
 
     Attributes:
         method: ``"fp8"``: 8-bit numbers with a scale for each block of a matrix.
             ``"mxfp4"``: 4-bit numbers with a power of two for each group of them.
-        block: The rows and columns of a block; ``None`` where the scales tell.
+        block: The rows and columns of a block; ``None`` if they follow from the scales.
         fields: The content of the field ``quantization_config``.
     """
 
@@ -30,16 +30,16 @@ class Quantization:
 
 
 def read_quantization(config: SourceConfig, dequantizes: bool) -> Quantization | None:
-    """Reads what a config says of its weights; ``None`` if they are not quantized.
+    """Reads the format of quantized weights; ``None`` if they are not quantized.
 
     Args:
         config: The content of ``config.json``.
-        dequantizes: Whether the user asks for the numbers that the weights stand for.
+        dequantizes: Whether the user has requested to dequantize them.
 
     Raises:
-        UnsupportedModelError: They are quantized, and the user does not ask for that, or the
-            method is none whose numbers are known.
-        SourceError: The block size is none.
+        UnsupportedModelError: They are quantized, and the user has not requested to dequantize
+            them, or the format is not supported.
+        SourceError: The block size is invalid.
     """
     described = next((config[name] for name in QUANTIZATION_FIELDS if config.get(name)), None)
     if not described:
@@ -56,7 +56,7 @@ def read_quantization(config: SourceConfig, dequantizes: bool) -> Quantization |
     if not dequantizes:
         raise UnsupportedModelError(
             f"{config.origin} describes quantized weights ({method}). Use --dequantize to convert "
-            "the numbers that they stand for, or use the model's unquantized weights."
+            "their dequantized values, or use the model's unquantized weights."
         )
     if method == "mxfp4":
         return Quantization("mxfp4", None, fields)
@@ -64,12 +64,12 @@ def read_quantization(config: SourceConfig, dequantizes: bool) -> Quantization |
 
 
 def _why_not_read(method: str | None, fields: Mapping[str, Any]) -> str | None:
-    """Why the numbers that weights stand for are not computed; ``None`` if they are."""
+    """Why weights cannot be dequantized; ``None`` if they can."""
     if method not in ("fp8", "mxfp4"):
-        return "of all formats, only 'fp8' in scaled blocks and 'mxfp4' are read"
+        return "the only supported formats are 'fp8' in scaled blocks and 'mxfp4'"
     experts = fields.get("expert_dtype", "fp8")
     if experts != "fp8":
-        return f"its experts are stored as {str(experts)[:40]!r}, a format that is not read"
+        return f"its experts are stored as {str(experts)[:40]!r}, which is not supported"
     return None
 
 
@@ -90,7 +90,7 @@ def _block(fields: Mapping[str, Any], origin: str) -> tuple[int, int] | None:
     block = fields.get("weight_block_size", _DEFAULT_BLOCK)
     if block is None:
         return None
-    # Not isinstance: true is no size.
+    # Not isinstance: True is not a size.
     if (
         not isinstance(block, list | tuple)
         or len(block) != 2
@@ -98,6 +98,6 @@ def _block(fields: Mapping[str, Any], origin: str) -> tuple[int, int] | None:
     ):
         raise SourceError(
             f"In {origin}, 'weight_block_size' must be two positive numbers, not "
-            f"{str(block)[:40]}. Correct the file, or download it again."
+            f"{str(block)[:40]}. Fix the file, or download it again."
         )
     return block[0], block[1]

@@ -1,4 +1,4 @@
-"""The weights of a directory, or why there are none that can be read and what to do."""
+"""Opens the weights of a directory, or explains why they cannot be read and what to do."""
 
 from enum import Enum
 from pathlib import Path
@@ -14,13 +14,13 @@ ADAPTER_PYTORCH_FILE = "adapter_model.bin"
 _ADAPTERS = (ADAPTER_SAFETENSORS_FILE, ADAPTER_PYTORCH_FILE, ADAPTER_CONFIG_FILE)
 _MERGE = (
     "Merge them into the model first, with peft's merge_and_unload() and save_pretrained(), and "
-    "convert what that saves"
+    "convert the merged model"
 )
 _CONVERT = (
-    "To convert the adapter as such, give the model that it was made for with --base DIR, and the "
-    "adapter's own directory as the source"
+    "To convert the adapter itself, give its directory as the source, and its base model with "
+    "--base DIR"
 )
-#: What trainers keep beside a model.
+#: Files that trainers save beside a model.
 _TRAINING_STATE = (
     "optimizer*",
     "scheduler.pt",
@@ -49,11 +49,11 @@ _MAX_NAMES = 5
 
 
 def readable_weights(directory: Path, open_weights: OpenWeights = open_core_weights) -> Checkpoint:
-    """Opens the weights of a directory: reads their headers.
+    """Opens the weights of a directory by reading their headers.
 
     Args:
-        directory: Where they are.
-        open_weights: Knows the formats.
+        directory: The directory.
+        open_weights: Opens weights of all supported formats.
 
     Raises:
         SourceError: There are none, they are damaged, or transformers would load something
@@ -69,7 +69,7 @@ def readable_weights(directory: Path, open_weights: OpenWeights = open_core_weig
     except OSError as error:
         raise SourceError(
             f"{directory} cannot be read: {error.filename or 'a file'}: {error.strerror}. "
-            "Correct its permissions, or copy it anew."
+            "Fix its permissions, or copy it again."
         ) from error
     refuse_adapters(directory)
     return checkpoint
@@ -78,24 +78,24 @@ def readable_weights(directory: Path, open_weights: OpenWeights = open_core_weig
 def refuse_adapters(directory: Path) -> None:
     """Refuses a model with adapters beside its weights.
 
-    With such a file transformers loads the adapters' base model, wherever that is, and the
-    adapters; not the weights beside it. So the file must not be copied, and to leave it out
-    would lose what was trained.
+    From such a directory, transformers loads the adapters and their base model, wherever that is,
+    instead of the weights beside them. So the adapters' config must not be copied, and leaving it
+    out would lose trained weights.
 
     Raises:
         SourceError: There are adapters.
     """
     if (directory / ADAPTER_CONFIG_FILE).is_file():
         raise SourceError(
-            f"{directory} holds adapters (PEFT) beside the model's weights: because of "
-            f"{ADAPTER_CONFIG_FILE} transformers loads the adapters and the model that they were "
-            f"made for. {_MERGE}; or remove {ADAPTER_CONFIG_FILE} to convert the weights without "
+            f"{directory} contains adapters (PEFT) beside the model's weights: because of "
+            f"{ADAPTER_CONFIG_FILE}, transformers loads the adapters and their base model instead. "
+            f"{_MERGE}; or remove {ADAPTER_CONFIG_FILE} to convert the weights without "
             f"the adapters. {_CONVERT}."
         )
 
 
 class CheckpointKind(Enum):
-    """What a directory holds, as far as names of files tell."""
+    """The content of a directory, judging by file names."""
 
     WEIGHTS = "weights"
     ADAPTERS = "adapters (PEFT)"
@@ -106,7 +106,7 @@ class CheckpointKind(Enum):
 
 
 def checkpoint_kinds(directory: Path) -> tuple[CheckpointKind, ...]:
-    """What a directory holds, by the names in it; nothing if none of them is known."""
+    """The content of a directory, judging by file names; empty if none of them is known."""
     found = []
     names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
     if any((directory / name).is_file() for name in names):
@@ -127,41 +127,41 @@ def checkpoint_kinds(directory: Path) -> tuple[CheckpointKind, ...]:
 
 
 def _why_none(directory: Path) -> str:
-    """What a directory without weights holds instead, by the names in it, and what to do."""
+    """What a directory without weights contains instead, judging by file names, and a remedy."""
     contents = checkpoint_kinds(directory)
     if CheckpointKind.ADAPTERS in contents:
-        return f"It holds adapters (PEFT) only. {_CONVERT}. Or: {_MERGE[0].lower()}{_MERGE[1:]}."
+        return f"It only contains adapters (PEFT). {_CONVERT}. Or {_MERGE[0].lower()}{_MERGE[1:]}."
     if CheckpointKind.DEEPSPEED in contents:
         return (
-            "It holds a checkpoint of DeepSpeed, which is not read. Collect its weights with the "
-            "script zero_to_fp32.py that DeepSpeed left in it: "
-            "python zero_to_fp32.py --safe_serialization . merged, there."
+            "It contains a DeepSpeed checkpoint, which is not supported. Collect its weights with "
+            "the script zero_to_fp32.py that DeepSpeed saved there: run "
+            "python zero_to_fp32.py --safe_serialization . merged in that directory."
         )
     if CheckpointKind.DISTRIBUTED in contents:
         return (
-            "It holds shards of a distributed checkpoint (FSDP), but no .metadata beside them, "
-            "which is written last: the training was interrupted while it saved."
+            "It contains shards of a distributed checkpoint (FSDP), but no .metadata, which is "
+            "written last: the training was interrupted while it was saving."
         )
     if CheckpointKind.OTHER_FORMATS in contents:
         others = _others(directory, _matching(directory, _TRAINING_STATE))
         names = ", ".join(repr(name) for name in others[:_MAX_NAMES])
         more = ", ..." if len(others) > _MAX_NAMES else ""
         return (
-            f"Files in other formats or under other names ({names}{more}) are not read: convert "
-            "them to one of these, or rename them."
+            f"Files in other formats or with other names ({names}{more}) are not supported: "
+            "convert them to one of these, or rename them."
         )
     if CheckpointKind.TRAINING_STATE in contents:
         return (
-            "It holds only what a trainer needs to go on (optimizer, schedule): the training was "
-            "interrupted while it saved, or does not save the model."
+            "It contains only a trainer's state (optimizer, schedule): the training was "
+            "interrupted while it was saving, or does not save the model."
         )
     if not any(directory.iterdir()):
-        return "It is empty: perhaps the training was interrupted while it saved."
+        return "It is empty: perhaps the training was interrupted while it was saving."
     return "Download the model's weights in one of these formats."
 
 
 def _others(directory: Path, state: list[str]) -> list[str]:
-    """Files in formats of weights that are not read."""
+    """Files in unsupported formats of weights."""
     return [name for name in _matching(directory, _OTHER_FORMATS) if name not in state]
 
 

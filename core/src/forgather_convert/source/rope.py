@@ -1,11 +1,11 @@
 """Rotary embedding parameters in the schemas that configs use.
 
 transformers 4 writes ``rope_theta`` and ``rope_scaling``; transformers 5 writes
-``rope_parameters``, which version 4 misreads without a word. Both read a config that
-has all three, and this module reads any of them.
+``rope_parameters``, which version 4 silently misreads. Both read a config that has all three, and
+this module reads any of them.
 
-Where sliding layers have another embedding than the others, ``rope_parameters`` has an entry for
-each kind of layers; transformers 4 has the base of the sliding layers in ``rope_local_base_freq``.
+If sliding layers have another embedding than the others, ``rope_parameters`` has an entry for each
+kind of layer; transformers 4 has the base of the sliding layers in ``rope_local_base_freq``.
 """
 
 import logging
@@ -23,13 +23,13 @@ DEFAULT_THETA = 10000.0
 ORIGINAL_LENGTH = "original_max_position_embeddings"
 #: All config fields that RoPE is read from.
 ROPE_FIELDS = ("rope_theta", "rope_scaling", "rope_parameters")
-#: Where transformers 4 has the base of sliding layers, if it is another one.
+#: The field of transformers 4 for the base of sliding layers, if it differs.
 LOCAL_BASE = "rope_local_base_freq"
-#: The kind of layers that the fields for all layers are about, where kinds differ.
+#: The kind of layers that the fields for all layers apply to, if kinds differ.
 MAIN_KIND = "full_attention"
-#: The kind of layers that :data:`LOCAL_BASE` is about.
+#: The kind of layers that :data:`LOCAL_BASE` applies to.
 LOCAL_KIND = "sliding_attention"
-#: The keys without which a type has no meaning.
+#: The required keys of each type.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "default": (),
     "linear": ("factor",),
@@ -43,13 +43,13 @@ _HAS_ORIGINAL_LENGTH = ("yarn", "longrope", "llama3")
 
 @dataclass(frozen=True)
 class RopeParameters:
-    """A rotary embedding, with everything that transformers would derive made explicit.
+    """The parameters of a rotary embedding, including those that transformers would derive.
 
     Attributes:
         rope_type: One of transformers' names: ``"default"``, ``"linear"``, ``"yarn"``...
         theta: The base of the frequencies.
         options: The type's own keys, by transformers' names.
-        by_kind: The embeddings of kinds of layers that have one of their own, by the names in
+        by_kind: The embeddings of kinds of layers that have their own, by the names in
             ``layer_types``.
     """
 
@@ -67,7 +67,7 @@ class RopeParameters:
             "rope_parameters": {**scaling, "rope_theta": self.theta},
         }
         if self.rope_type == "longrope":
-            # transformers 4 takes it from here only, and version 5 from here first.
+            # transformers 4 reads it only here, and version 5 prefers it here.
             fields[ORIGINAL_LENGTH] = self.options[ORIGINAL_LENGTH]
         if self.by_kind:
             own = {kind: rope.to_fields()["rope_parameters"] for kind, rope in self.by_kind.items()}
@@ -85,25 +85,25 @@ def read_rope(
     Args:
         config: The fields of the config.
         origin: The config, for messages.
-        is_complete: Whether the fields are all that there are; else the config's class may have a
-            default for a length that they do not give.
+        is_complete: Whether these are all fields; otherwise the config's class may have a default
+            for a missing length.
 
     Raises:
-        UnsupportedModelError: The type is not known, or lacks a key.
+        UnsupportedModelError: The type is unknown, or a required key is missing.
     """
     scaling, parameters = config.get("rope_scaling"), config.get("rope_parameters")
     for written in (scaling, parameters):
         if written is not None and not isinstance(written, Mapping):
             raise UnsupportedModelError(
-                f"The RoPE parameters in {origin} are {written!r}, not an object. Correct them."
+                f"The RoPE parameters in {origin} are {written!r}, not an object. Fix them."
             )
     kinds = parameters_by_kind(parameters) or parameters_by_kind(scaling)
     if not kinds:
         return _read_one(config, scaling or parameters or {}, origin, is_complete)
     if MAIN_KIND not in kinds:
         raise UnsupportedModelError(
-            f"The RoPE parameters in {origin} are for kinds of layers, and there are none for "
-            f"'{MAIN_KIND}'. Add them."
+            f"The RoPE parameters in {origin} are given by kind of layer, but those for "
+            f"'{MAIN_KIND}' are missing. Add them."
         )
     if scaling and not parameters_by_kind(scaling):
         kinds[MAIN_KIND] = {**kinds[MAIN_KIND], **scaling}
@@ -115,7 +115,7 @@ def read_rope(
 
 
 def parameters_by_kind(written: Any) -> dict[str, Mapping[str, Any]]:
-    """The entries of RoPE parameters for each kind of layers; none if they are for all."""
+    """The RoPE parameters for each kind of layer; empty if they apply to all layers."""
     if not isinstance(written, Mapping):
         return {}
     return {kind: entry for kind, entry in written.items() if isinstance(entry, Mapping)}
@@ -132,8 +132,8 @@ def check_transformers_4_knows(parameters: Mapping[str, Any], origin: str) -> No
         entry = {name: value for name, value in kinds[kind].items() if name != "rope_theta"}
         if kind != LOCAL_KIND or entry not in ({}, {"rope_type": "default"}):
             raise UnsupportedModelError(
-                f"The RoPE parameters for '{kind}' in {origin} are more than the installed "
-                "transformers knows. Install version 5 of transformers."
+                f"The installed transformers does not support the RoPE parameters for '{kind}' in "
+                f"{origin}. Install version 5 of transformers."
             )
 
 
@@ -150,7 +150,7 @@ def _read_one(
     rope_type = options.pop("rope_type", old_type or "default")
     if not isinstance(rope_type, str) or rope_type not in _REQUIRED:
         raise UnsupportedModelError(
-            f"The RoPE type '{rope_type}' in {origin} is not known. Known are: "
+            f"The RoPE type '{rope_type}' in {origin} is unknown. Known types: "
             f"{', '.join(_REQUIRED)}."
         )
     missing = [key for key in _REQUIRED[rope_type] if key not in options]
@@ -173,14 +173,14 @@ def _read_one(
 
 
 def longrope_ambiguous_in_v4(config: Mapping[str, Any], has_field: bool) -> bool:
-    """Whether transformers 4 takes LongRoPE's original length or factor from another field.
+    """Whether transformers 4 reads LongRoPE's original length or factor from another field.
 
-    It knows the length as a field beside the dictionary only, and where there is that field
-    it takes the ratio of the two lengths for the factor.
+    It reads the length only from a field beside the dictionary, and if that field exists, it uses
+    the ratio of the two lengths as the factor.
 
     Args:
         config: The content of a ``config.json``.
-        has_field: Whether the family's config class has the length as a field with a default.
+        has_field: Whether the family's config class has a field with a default for the length.
     """
     rope = config.get("rope_scaling") or config.get("rope_parameters")
     if not isinstance(rope, Mapping) or rope.get("rope_type", rope.get("type")) != "longrope":
@@ -195,7 +195,7 @@ def longrope_ambiguous_in_v4(config: Mapping[str, Any], has_field: bool) -> bool
 
 
 def _make_explicit(rope_type: str, options: dict[str, Any], longest: Any, origin: str) -> None:
-    """Writes down what would otherwise follow from the maximum length, which may change."""
+    """States what would otherwise be derived from the maximum length, which may change."""
     original = options[ORIGINAL_LENGTH]
     if not longest or not original:
         raise UnsupportedModelError(

@@ -1,4 +1,4 @@
-"""A directory's tokenizer: what its files say, and the tokenizer itself."""
+"""Reads a directory's tokenizer: its files, and the tokenizer itself."""
 
 from pathlib import Path
 from typing import Any
@@ -8,13 +8,13 @@ from forgather_convert.files.json_file import read_json_object
 TOKENIZER_CONFIG_FILE = "tokenizer_config.json"
 SPECIAL_TOKENS_FILE = "special_tokens_map.json"
 TEMPLATE_FILE = "chat_template.jinja"
-#: The largest chat template that is read, in bytes. The longest today have some 30 kB.
+#: The maximum size of a chat template, in bytes. The longest today have some 30 kB.
 MAX_TEMPLATE_SIZE = 8 << 20
 _FILES = ("tokenizer.json", "tokenizer.model", TOKENIZER_CONFIG_FILE, "vocab.json")
 
 
 def has_tokenizer(directory: Path) -> bool:
-    """Whether there is any tokenizer."""
+    """Whether there is a tokenizer."""
     return any((directory / name).is_file() for name in _FILES)
 
 
@@ -35,15 +35,15 @@ def names_padding_token(directory: Path) -> bool:
 
 
 def load_tokenizer(directory: Path, hf_config: Any) -> Any:
-    """Loads a tokenizer that works with transformers, without code that the directory may bring.
+    """Loads a tokenizer without running code from its directory, and tries it out.
 
     Args:
-        directory: Where it is.
-        hf_config: The config of the model on its Hugging Face side; it tells the class where
-            the tokenizer's files do not.
+        directory: The directory of the tokenizer.
+        hf_config: The model's Hugging Face config, which names the class if the tokenizer's files
+            do not.
 
     Raises:
-        Exception: Whatever the tokenizer's class raises; the many classes do not agree on one.
+        Exception: Tokenizer classes raise exceptions of many types.
     """
     from transformers import AutoTokenizer
 
@@ -51,10 +51,10 @@ def load_tokenizer(directory: Path, hf_config: Any) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(
             directory, config=hf_config, trust_remote_code=False, local_files_only=True
         )
-        # With some values in its files it loads, and fails on any text.
+        # With some values in its files, it loads but fails on any text.
         tokenizer("a")
     except BaseException as error:
-        # A panic of a library that is written in Rust, which is no Exception.
+        # A panic in a Rust library is not an Exception.
         if type(error).__name__ == "PanicException":
             raise RuntimeError(str(error)) from error
         raise

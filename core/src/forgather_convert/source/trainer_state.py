@@ -1,4 +1,4 @@
-"""What ``trainer_state.json`` says: the step, and which checkpoint was the best."""
+"""Reads ``trainer_state.json``: the step, and the best checkpoint."""
 
 import logging
 import re
@@ -12,18 +12,18 @@ logger = logging.getLogger(__name__)
 
 TRAINER_STATE_FILE = "trainer_state.json"
 CHECKPOINT_NAME = re.compile(r"checkpoint-([0-9]+)")
-#: A history of a million steps stays below this, in bytes.
+#: The maximum size in bytes, enough for a history of a million steps.
 _MAX_SIZE = 256 << 20
 
 
 @dataclass(frozen=True)
 class TrainerState:
-    """The few facts of a training that matter for the choice of a checkpoint.
+    """What matters of a trainer's state for the choice of a checkpoint.
 
     Attributes:
-        step: How far it had come; ``None`` if the file does not say.
-        best_checkpoint: The plain name of the best checkpoint, as ``checkpoint-500``; the
-            file's path may be one of another machine. ``None`` if the file does not say.
+        step: The step; ``None`` if the file does not state it.
+        best_checkpoint: The name of the best checkpoint, such as ``checkpoint-500``, without the
+            path, which may be one on another machine; ``None`` if the file does not state it.
     """
 
     step: int | None = None
@@ -31,13 +31,13 @@ class TrainerState:
 
 
 def read_trainer_state(directory: Path) -> TrainerState:
-    """Reads a directory's trainer state; what is absent or makes no sense is ``None``."""
+    """Reads a directory's trainer state; missing or invalid values are ``None``."""
     path = directory / TRAINER_STATE_FILE
     try:
         if not path.is_file() or path.stat().st_size > _MAX_SIZE:
             return TrainerState()
         content = read_json_object(path)
-    # It is not needed to convert, so a damaged one does not stop the conversion.
+    # A conversion does not need it, so a damaged file does not stop it.
     except (SourceError, OSError, RecursionError) as error:
         logger.debug("Ignoring %s: %s", path, error)
         return TrainerState()

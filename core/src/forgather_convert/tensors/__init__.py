@@ -1,1 +1,1 @@
-"""Tensors as values: what each is made of, and the mappings between the two sides' names."""
+"""Tensors as expressions, and mappings between the names of two models."""

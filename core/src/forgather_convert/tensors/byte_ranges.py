@@ -1,4 +1,4 @@
-"""Where an expression comes down to bytes of files, in the order of the files."""
+"""Finds expressions that can be evaluated by copying bytes from files."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class ByteRange:
     Attributes:
         file: The file.
         offset: Where they begin, in bytes.
-        size: How many there are.
+        size: The number of bytes.
     """
 
     file: Path
@@ -35,7 +35,7 @@ class ByteRange:
 
 
 def byte_ranges(expression: Expression) -> tuple[ByteRange, ...] | None:
-    """The bytes that, one range after the other, are an expression in row-major order.
+    """The byte ranges that, concatenated, are an expression's elements in row-major order.
 
     Returns:
         ``None`` if the expression has to be computed.
@@ -70,7 +70,7 @@ def byte_ranges(expression: Expression) -> tuple[ByteRange, ...] | None:
 
 
 def merged(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
-    """The same bytes, with neighbours in a file as one range."""
+    """The same bytes, with adjacent ranges of a file merged."""
     result: list[ByteRange] = []
     for part in ranges:
         last = result[-1] if result else None
@@ -82,7 +82,7 @@ def merged(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:
 
 
 def _part(ranges: tuple[ByteRange, ...], start: int, size: int) -> tuple[ByteRange, ...]:
-    """Bytes ``start`` to ``start + size`` of ranges that follow each other."""
+    """Bytes ``start`` to ``start + size`` of concatenated ranges."""
     result = []
     position = 0
     for part in ranges:

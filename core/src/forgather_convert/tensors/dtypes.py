@@ -1,6 +1,6 @@
 """Names of tensor element types.
 
-One name is used throughout, torch's without its module: ``"bfloat16"``.
+The same name is used throughout: torch's without its module, ``"bfloat16"``.
 """
 
 import math
@@ -36,13 +36,13 @@ _FROM_SAFETENSORS = {code: name for code, (name, _) in _SAFETENSORS.items()}
 _TO_SAFETENSORS = {name: code for code, (name, _) in _SAFETENSORS.items()}
 _SIZES = dict(_SAFETENSORS.values())
 
-#: What ``--dtype`` accepts.
+#: The types that an output can have.
 OUTPUT_DTYPES = ("bfloat16", "float32", "float16")
-#: What a weight may be stored as; anything else is quantized.
+#: The types that weights can be stored as; anything else is quantized.
 WEIGHT_DTYPES = (*OUTPUT_DTYPES, "float64")
-#: The types all of whose values another one has, too.
+#: For each type, the types whose values it can all represent.
 _HELD = {"float32": ("bfloat16", "float16")}
-#: What the elements of scaled blocks are stored as, and the scales.
+#: The types of the elements of scaled blocks, and of the scales.
 FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2")
 SCALE_DTYPES = ("float32", "bfloat16", "float16", "float8_e8m0fnu", "uint8")
 
@@ -63,14 +63,14 @@ def tensor_bytes(dtype: str, shape: Sequence[int]) -> int:
 
 
 def lossy_cast_from(stored: Collection[str], dtype: str) -> str | None:
-    """The type that holds all values of weights whose cast to another type loses some.
+    """The type that can represent all values of weights, if casting them loses some.
 
     Args:
         stored: The types that the weights are stored as.
-        dtype: What they are cast to.
+        dtype: The type that they are cast to.
 
     Returns:
-        The type; ``None`` if the cast keeps every value.
+        The type; ``None`` if the cast preserves all values.
     """
     if set(stored) <= {dtype, *_HELD.get(dtype, ())}:
         return None

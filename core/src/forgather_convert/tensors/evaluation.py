@@ -1,4 +1,4 @@
-"""Computes expressions in pieces: no more is in memory than a piece and what it is made of."""
+"""Evaluates expressions piece by piece: only one piece and its operands are in memory."""
 
 import math
 import os
@@ -34,19 +34,20 @@ from forgather_convert.tensors.row_init import RowInit
 if TYPE_CHECKING:
     import torch
 
-#: How large a piece may be, in bytes. A piece of a transposed matrix reads all of the matrix:
-#: fewer and larger ones are faster.
+#: The maximum size of a piece, in bytes. A piece of a transposed matrix reads the whole matrix, so
+#: fewer and larger pieces are faster.
 PIECE_BYTES = 64 << 20
-#: What is computed in the order in which it is stored stays in the processor's cache, and in
-#: memory that is used again and again.
+#: If elements are computed in the order in which they are stored, small pieces stay in the
+#: processor's cache and reuse the same memory.
 _SMALL_PIECE_BYTES = 2 << 20
 
 #: How much of a matrix is averaged at once, in bytes; and what the number of columns must be a
-#: multiple of, so that torch adds up each column as it does in the whole matrix.
+#: multiple of, so that torch sums each column as it does in the whole matrix.
 _MEAN_BYTES = 256 << 20
 _MEAN_COLUMNS = 64
 
-#: What an element of a quantized tensor takes beside its outcome: itself and its scale in float32.
+#: The memory for an element of a quantized tensor besides its result: itself and its scale, in
+#: float32.
 _SCALING_BYTES = 8
 
 #: For every dimension, the first index and the one after the last.
@@ -54,14 +55,14 @@ Box = tuple[tuple[int, int], ...]
 
 
 class Evaluator:
-    """Reads ranges of files, and computes with what it has read.
+    """Reads ranges of files and computes with them.
 
-    Nothing is mapped: a file that becomes shorter meanwhile is an error, not a signal that
-    ends the process.
+    Files are not mapped: a file that becomes shorter meanwhile causes an error, instead of a
+    signal that ends the process.
 
     Attributes:
-        num_overflows: How many numbers were too large for the type that they were converted to,
-            and became infinite.
+        num_overflows: How many numbers became infinite because they were too large for the type
+            that they were converted to.
     """
 
     def __init__(self) -> None:
@@ -74,9 +75,9 @@ class Evaluator:
         """The elements of an expression in row-major order, in contiguous tensors.
 
         Args:
-            expression: What to compute.
-            limit: The largest size of a piece in bytes, as far as one element permits; if it is
-                not given, what is fast.
+            expression: The expression.
+            limit: The maximum size of a piece in bytes, unless a single element is larger; by
+                default, a size that is fast.
 
         Raises:
             SourceError: A file cannot be read, or is shorter than it was.
@@ -90,14 +91,14 @@ class Evaluator:
     def pairs(
         self, one: Expression, other: Expression, limit: int = PIECE_BYTES
     ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
-        """The same elements of two expressions of a shape, as :meth:`pieces` gives those of one."""
+        """Pairs of pieces with the same elements of two expressions of the same shape."""
         size = max(_bytes_per_element(one), _bytes_per_element(other))
         for box in _boxes(one.shape, max(1, limit // size)):
             yield self._evaluate(one, box).contiguous(), self._evaluate(other, box).contiguous()
         self._rows.clear()
 
     def value(self, expression: Expression) -> "torch.Tensor":
-        """An expression as a whole."""
+        """The value of a whole expression."""
         return self._evaluate(expression, tuple((0, size) for size in expression.shape))
 
     def _evaluate(self, expression: Expression, box: Box) -> "torch.Tensor":
@@ -155,7 +156,7 @@ class Evaluator:
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
     def _reshaped(self, value: Expression, shape: Shape, box: Box) -> "torch.Tensor":
-        """Computes the rows that a box lies in, which are a range of the elements."""
+        """Computes the rows that contain a box, which are a contiguous range of elements."""
         lead = next((dim for dim, size in enumerate(shape) if size != 1), len(shape) - 1)
         if not shape:
             return self.value(value).reshape(())
@@ -221,7 +222,7 @@ class Evaluator:
         return numbers[..., low - start : high - start]
 
     def _new_rows(self, expression: ResizeRows) -> "dict[int, torch.Tensor]":
-        """The rows that are set, each whole; computed once."""
+        """The complete new rows, which are computed only once."""
         if id(expression) not in self._rows:
             shared: dict[RowInit, torch.Tensor] = {}
             for init in expression.rows.values():
@@ -247,7 +248,7 @@ class Evaluator:
         return torch.stack(chosen).to(torch.float32).mean(dim=0).to(dtype)
 
     def _mean(self, rows: Expression) -> "torch.Tensor":
-        """The mean of rows in float32, with torch's bits; computed by blocks of columns."""
+        """The mean of rows in float32, bit for bit like torch; computed by blocks of columns."""
         import torch
 
         count = max(1, rows.shape[0])
@@ -263,7 +264,7 @@ class Evaluator:
         return torch.cat(means)
 
     def _read(self, expression: Stored, box: Box) -> "torch.Tensor":
-        """Reads the bytes between a box's first and last element, by halves where they are many."""
+        """Reads the bytes between a box's first and last element, in halves if there are many."""
         import torch
 
         ref = expression.ref
@@ -335,7 +336,7 @@ def have_equal_bits(one: Expression, other: Expression) -> bool:
 
 
 def _bytes_per_element(expression: Expression) -> int:
-    """How much memory an element takes at most while it is computed."""
+    """The maximum memory for an element while it is computed."""
     size = dtype_size(expression.dtype)
     if isinstance(expression, BlockScaled | Mxfp4):
         size += _SCALING_BYTES
@@ -347,7 +348,7 @@ def _changes_order(expression: Expression) -> bool:
 
 
 def _boxes(shape: Shape, limit: int) -> Iterator[Box]:
-    """Divides a tensor into boxes of at most so many elements, in row-major order."""
+    """Divides a tensor into boxes of at most ``limit`` elements, in row-major order."""
     if not shape:
         yield ()
         return
@@ -364,7 +365,7 @@ def _boxes(shape: Shape, limit: int) -> Iterator[Box]:
 
 
 def _enclosing(limits: tuple[int, int], step: int) -> tuple[int, int]:
-    """The blocks of a size that a range lies in."""
+    """The numbers of the blocks that contain a range."""
     low, high = limits
     return (low // step, -(-high // step)) if low < high else (0, 0)
 

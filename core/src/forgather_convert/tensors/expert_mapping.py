@@ -1,4 +1,4 @@
-"""The mapping of experts that a checkpoint has apart."""
+"""The mapping of experts that are separate tensors in a checkpoint."""
 
 from typing import Any
 
@@ -11,21 +11,21 @@ _EXPERTS = "feedforward.experts"
 def stacked_experts(
     experts: str, gate: str = "gate_proj", up: str = "up_proj", down: str = "down_proj"
 ) -> dict[Any, MappingValue]:
-    """The part of a weight mapping that stacks a layer's experts, as the component has them.
+    """The part of a weight mapping that stacks a layer's experts, as the component needs them.
 
     Args:
         experts: The Hugging Face name of an expert within the layer, with the placeholder
-            ``{expert}``; or its whole name, with the placeholder ``{layer}``, too, for a whole
-            ``weight_mapping``.
-        gate: What an expert's matrix of this kind is called, as ``up`` and ``down``.
-        up: See ``gate``.
-        down: See ``gate``.
+            ``{expert}``; or, for a complete ``weight_mapping``, its full name, which also has the
+            placeholder ``{layer}``.
+        gate: The name of an expert's gate projection.
+        up: The name of its up projection.
+        down: The name of its down projection.
 
     Example::
 
         layer_tensors = stacked_experts("mlp.experts.{expert}")
     """
-    # Names and tuples of names are both keys; typed so, it would fit into no literal with names.
+    # Keys may be names or tuples of names, but with that type it would not fit into a literal.
     place = f"{FORGATHER_LAYER}.{_EXPERTS}" if "{layer}" in experts else _EXPERTS
     halves = (f"{experts}.{gate}.weight", f"{experts}.{up}.weight")
     return {

@@ -1,8 +1,8 @@
-"""What a tensor is made of: a closed algebra of values that are checked when they are made.
+"""Expressions of tensors: a closed algebra of values that are checked on construction.
 
-An expression tells its dtype and its shape without reading anything. Any composition is
-allowed. :mod:`byte_ranges` finds out where one comes down to a copy, and :mod:`evaluation`
-computes one in pieces.
+An expression knows its dtype and shape without reading anything, and expressions can be composed
+freely. :mod:`byte_ranges` finds those that are mere copies, and :mod:`evaluation` computes them
+piece by piece.
 """
 
 import math
@@ -34,7 +34,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True)
 class Constant:
-    """A tensor that the plan itself holds.
+    """A tensor that is part of the plan itself.
 
     Attributes:
         dtype: Its element type.
@@ -86,14 +86,14 @@ class Slice:
 
 @dataclass(frozen=True, slots=True)
 class Concatenate:
-    """Several tensors, one after the other in one dimension."""
+    """Several tensors, concatenated in one dimension."""
 
     values: tuple["Expression", ...]
     dim: int
 
     def __post_init__(self) -> None:
         if not self.values:
-            raise MappingError("Nothing cannot be concatenated.")
+            raise MappingError("There is nothing to concatenate.")
         first = self.values[0]
         _check_dim(first, self.dim, "joined")
         expected = _with_size(first.shape, self.dim, 0)
@@ -102,15 +102,15 @@ class Concatenate:
             if not fits or _with_size(value.shape, self.dim, 0) != expected:
                 raise MappingError(
                     f"{name_of(first)} {format_shape(first.shape)} and {name_of(value)} "
-                    f"{format_shape(value.shape)} become one tensor, joined in dimension "
+                    f"{format_shape(value.shape)} should be concatenated in dimension "
                     f"{self.dim}, but their other dimensions differ. Check that config and "
                     "weights belong to the same model."
                 )
         dtypes = {value.dtype for value in self.values}
         if len(dtypes) > 1:
             raise MappingError(
-                f"{', '.join(map(name_of, self.values))} become one tensor, but are stored as "
-                f"{' and '.join(sorted(dtypes))}. Use a checkpoint that stores them alike."
+                f"{', '.join(map(name_of, self.values))} should be concatenated, but are stored "
+                f"as {' and '.join(sorted(dtypes))}. Use a checkpoint in which they have one dtype."
             )
 
     @property
@@ -125,11 +125,11 @@ class Concatenate:
 
 @dataclass(frozen=True, slots=True)
 class Permute:
-    """The dimensions in another order.
+    """A tensor with its dimensions in another order.
 
     Attributes:
         value: The tensor.
-        dims: For every dimension of the outcome, the one that it is of the tensor.
+        dims: For every dimension of the result, the corresponding one of the tensor.
     """
 
     value: "Expression"
@@ -153,7 +153,7 @@ class Permute:
 
 @dataclass(frozen=True, slots=True)
 class Reshape:
-    """The same elements, in the same order, with other dimensions."""
+    """The same elements in the same order, with other dimensions."""
 
     value: "Expression"
     shape: Shape
@@ -187,17 +187,17 @@ class Cast:
 
 @dataclass(frozen=True, slots=True)
 class ResizeRows:
-    """A vocabulary matrix with more rows, or with some of its rows set anew.
+    """A vocabulary matrix with more rows, or with some rows initialized again.
 
-    Old rows are the tensor's, rounded to the dtype. Averages are taken in float32, over what is
-    stored, and rounded once.
+    Existing rows are rounded to the dtype. Averages are computed in float32 from the stored values
+    and rounded once.
 
     Attributes:
-        value: The old matrix; the first dimension is that of the tokens.
+        value: The old matrix; its first dimension is that of the tokens.
         size: The new number of rows.
         num_tokens: How many of the old rows belong to tokens.
-        rows: What rows become that are new or set anew; every new one is among them.
-        dtype: The dtype of the outcome.
+        rows: The initialization of new or reset rows, by row; it includes every new one.
+        dtype: The dtype of the result.
     """
 
     value: "Expression"
@@ -219,7 +219,7 @@ class ResizeRows:
         if any(not 0 <= row < self.size for row in self.rows) or any(
             not 0 <= row < old for row in used
         ):
-            raise MappingError(f"{name_of(self.value)} lacks rows that its new rows begin from.")
+            raise MappingError(f"{name_of(self.value)} lacks rows to initialize new ones from.")
 
     @property
     def shape(self) -> Shape:
@@ -228,17 +228,17 @@ class ResizeRows:
 
 @dataclass(frozen=True, slots=True)
 class BlockScaled:
-    """8-bit numbers that are multiplied by a scale which they share with the others of a block.
+    """8-bit numbers, multiplied by one scale per block.
 
-    The product is taken in float32 and rounded once, as ``Fp8Dequantize`` of transformers and
-    ``weight_dequant`` of DeepSeek-V3 do.
+    The product is computed in float32 and rounded once, as in ``Fp8Dequantize`` of transformers
+    and ``weight_dequant`` of DeepSeek-V3.
 
     Attributes:
-        value: The numbers, ``[..., rows, columns]``, in a type of 8 bits.
-        scales: One for each block: ``[..., blocks of rows, blocks of columns]``, as floating
-            point numbers, or as the exponents of powers of two, plus 127, in bytes.
-        block: The rows and columns of a block. The last one of a dimension has what remains.
-        dtype: The dtype of the outcome.
+        value: The numbers, ``[..., rows, columns]``, in an 8-bit type.
+        scales: One for each block: ``[..., blocks of rows, blocks of columns]``, as floating-point
+            numbers, or as the exponents of powers of two, plus 127, in bytes.
+        block: The rows and columns of a block. The last block in a dimension may be smaller.
+        dtype: The dtype of the result.
     """
 
     value: "Expression"
@@ -252,15 +252,15 @@ class BlockScaled:
         tensor_bytes(self.dtype, ())
         if len(self.shape) < 2 or min(self.block) < 1:
             raise MappingError(
-                f"{name_of(self.value)} has the shape {format_shape(self.shape)}; it has no blocks "
-                f"of {format_shape(self.block)}."
+                f"{name_of(self.value)} has the shape {format_shape(self.shape)}, which cannot be "
+                f"divided into blocks of {format_shape(self.block)}."
             )
         counts = (-(-size // step) for size, step in zip(self.shape[-2:], self.block, strict=True))
         expected = (*self.shape[:-2], *counts)
         if self.scales.shape != expected:
             raise MappingError(
                 f"{name_of(self.value)} has the shape {format_shape(self.shape)}. In blocks of "
-                f"{format_shape(self.block)} it takes scales of the shape "
+                f"{format_shape(self.block)} it needs scales of the shape "
                 f"{format_shape(expected)}, but those in {name_of(self.scales)} are "
                 f"{format_shape(self.scales.shape)}. Check that config and weights belong to the "
                 "same model."
@@ -278,16 +278,16 @@ class BlockScaled:
 
 @dataclass(frozen=True, slots=True)
 class Mxfp4:
-    """4-bit numbers, each group of them with a power of two: the format MXFP4.
+    """4-bit numbers with a power of two for each group: the format MXFP4.
 
     The format is that of the OCP Microscaling Formats specification 1.0, sections 5.3.3 and 5.4.1;
     the low half of a byte comes first. The values are those of ``convert_moe_packed_tensors`` of
-    transformers, before it transposes them: the exponent 255 is taken as a number, too.
+    transformers, before it transposes them: the exponent 255 counts as a number, too.
 
     Attributes:
         blocks: Two numbers in each byte, ``[..., groups, bytes of a group]``.
         scales: The exponents of the groups, plus 127, in bytes: ``[..., groups]``.
-        dtype: The dtype of the outcome, ``[..., groups * numbers of a group]``.
+        dtype: The dtype of the result, ``[..., groups * numbers of a group]``.
     """
 
     blocks: "Expression"
@@ -301,7 +301,7 @@ class Mxfp4:
         if len(self.blocks.shape) < 2 or self.scales.shape != self.blocks.shape[:-1]:
             raise MappingError(
                 f"{name_of(self.blocks)} has groups of 4-bit numbers, "
-                f"{format_shape(self.blocks.shape)}. They take scales of the shape "
+                f"{format_shape(self.blocks.shape)}. They need scales of the shape "
                 f"{format_shape(self.blocks.shape[:-1])}, but those in {name_of(self.scales)} are "
                 f"{format_shape(self.scales.shape)}. Check that the files belong to the same model."
             )
@@ -331,9 +331,9 @@ Expression = (
 
 
 def stored(ref: TensorRef) -> Expression:
-    """A tensor of a file, or of several that have parts of it.
+    """A tensor stored in a file, or in parts in several files.
 
-    One that is stored transposed becomes a permutation of what is there.
+    A tensor that is stored transposed becomes a permutation of the stored one.
     """
     if isinstance(ref, JoinedRef):
         return Concatenate(tuple(map(stored, ref.parts)), ref.dim)
@@ -347,7 +347,7 @@ def stored(ref: TensorRef) -> Expression:
 
 
 def stacked(values: Sequence[Expression]) -> Expression:
-    """Several tensors of one shape as one, with a new first dimension."""
+    """Several tensors of the same shape, stacked in a new first dimension."""
     return Concatenate(tuple(Reshape(value, (1, *value.shape)) for value in values), 0)
 
 
@@ -357,7 +357,7 @@ def cast(value: Expression, dtype: str) -> Expression:
 
 
 def operands(expression: Expression) -> tuple[Expression, ...]:
-    """What an expression is made of directly."""
+    """The direct operands of an expression."""
     if isinstance(expression, Stored | Constant):
         return ()
     if isinstance(expression, Concatenate):
@@ -392,7 +392,7 @@ def name_of(expression: Expression) -> str:
 
 
 def describe(expression: Expression) -> str:
-    """What is done to the stored tensors, in words."""
+    """The operations on the stored tensors, in words."""
     match expression:
         case Stored():
             return ""
@@ -401,7 +401,7 @@ def describe(expression: Expression) -> str:
         case Slice(_, dim, start, length):
             words = f"take {start} to {start + length} of dimension {dim}"
         case Concatenate(values, dim):
-            words = f"join {len(values)} in dimension {dim}"
+            words = f"concatenate {len(values)} in dimension {dim}"
         case Permute(_, dims):
             words = f"permute to {format_shape(dims)}"
         case Reshape(_, shape):
@@ -433,7 +433,7 @@ def _check_dim(value: Expression, dim: int, verb: str) -> None:
 def _check_stored_as(value: Expression, dtypes: Sequence[str]) -> None:
     if value.dtype not in dtypes:
         raise MappingError(
-            f"{name_of(value)} is stored as {value.dtype}, and not as {' or '.join(dtypes)}: it is "
+            f"{name_of(value)} is stored as {value.dtype}, not as {' or '.join(dtypes)}: it is "
             "not a part of a quantized tensor. Check that config and weights belong to the same "
             "model."
         )

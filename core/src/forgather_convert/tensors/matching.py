@@ -1,4 +1,4 @@
-"""Finds the source of every destination tensor, or says why there is none."""
+"""Finds the source of every destination tensor, or explains why there is none."""
 
 import logging
 from collections.abc import Iterable, Mapping
@@ -15,7 +15,7 @@ from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import format_shape
 from forgather_convert.tensors.weight_mapping import Rule, WeightMapping
 
-#: Tells the names on both sides, for ``--debug-params``.
+#: Logs the names of both models, for ``--debug-params``.
 logger = logging.getLogger(__name__)
 parameter_logger = logging.getLogger("forgather_convert.parameters")
 
@@ -25,7 +25,7 @@ class TensorMatch:
     """Which source tensors become which destination tensors.
 
     Attributes:
-        expressions: For every destination tensor, what it is made of.
+        expressions: The expression of every destination tensor.
         source_state: The source's tensors, by the names that its model expects.
     """
 
@@ -39,8 +39,8 @@ class _Group:
 
     Attributes:
         rule: The rule.
-        numbers: What its placeholders stand for, except the one of a series.
-        length: How many numbers the series has; 1 for a rule without.
+        numbers: The values of its placeholders, except that of a series.
+        length: The length of the series; 1 for a rule without one.
     """
 
     rule: Rule
@@ -48,7 +48,7 @@ class _Group:
     length: int = 1
 
     def source_names(self) -> list[tuple[str, ...]]:
-        """The names of every group of source tensors that must be there."""
+        """The names of all required source tensors, by number of the series."""
         if self.rule.stacks is None:
             return [_formatted(self.rule.sources, self.numbers)]
         return [
@@ -57,7 +57,7 @@ class _Group:
         ]
 
     def destination_names(self, index: int) -> tuple[str, ...]:
-        """The names of the destination tensors with a number of the series."""
+        """The names of the destination tensors for a number of the series."""
         if self.rule.unstacks is None:
             return _formatted(self.rule.destinations, self.numbers)
         return _formatted(self.rule.destinations, {**self.numbers, self.rule.unstacks: str(index)})
@@ -65,14 +65,13 @@ class _Group:
 
 @dataclass(frozen=True)
 class PartialMatch:
-    """What a mapping makes of tensors, whether or not they fill a model.
+    """The result of applying a mapping to tensors, even if the model is incomplete.
 
     Attributes:
-        expressions: What destination tensors are made of, by their names.
-        places: The names that every source tensor leads to.
-        unmapped: Source tensors that lead to nothing in the destination.
-        missing: What the destination lacks: source tensors that a rule also needs, and destination
-            tensors that nothing leads to.
+        expressions: The expressions of destination tensors, by their names.
+        places: The names of the destination tensors that each source tensor becomes a part of.
+        unmapped: Source tensors that correspond to nothing in the destination.
+        missing: Source tensors that a rule also needs, and destination tensors without a source.
     """
 
     expressions: dict[str, Expression]
@@ -87,7 +86,7 @@ def match_partially(
     parameters: ModelParameters,
     config: Mapping[str, Any],
 ) -> PartialMatch:
-    """Applies a mapping as far as it goes; for the arguments see :func:`match_tensors`.
+    """Applies a mapping as far as possible; see :func:`match_tensors` for the arguments.
 
     Raises:
         MappingError: An operation does not fit the tensors that it is applied to.
@@ -138,17 +137,17 @@ def match_tensors(
     config: Mapping[str, Any],
     origin: str,
 ) -> TensorMatch:
-    """Matches a checkpoint with the model it is to fill.
+    """Matches a checkpoint's tensors with the parameters of a model.
 
     Args:
         source: The source's tensors.
-        mapping: From the source's names to the destination's.
-        parameters: What the destination model expects.
+        mapping: The mapping from the source's names to the destination's.
+        parameters: The destination model's parameters.
         config: The model's config, for operations that depend on it.
         origin: The source, for messages.
 
     Raises:
-        MappingError: Tensors are left over or missing, or have another shape.
+        MappingError: Tensors are unmapped or missing, or have a wrong shape.
         UnsupportedModelError: Tensors are quantized.
     """
     refuse_quantized(source, origin)
@@ -180,7 +179,7 @@ def _check_shapes(expressions: Mapping[str, Expression], parameters: ModelParame
 def _group(
     source: Mapping[str, Expression], mapping: WeightMapping
 ) -> tuple[list[_Group], list[str]]:
-    """Finds the rule for every tensor; gives the groups, and the tensors without a rule."""
+    """Finds the rule for every tensor; returns the groups, and the tensors without a rule."""
     groups: dict[tuple[Any, ...], _Group] = {}
     unmapped = []
     for name in source:
@@ -217,7 +216,7 @@ def _resolve_tied(
     mapping: WeightMapping,
     origin: str,
 ) -> dict[str, Expression]:
-    """Leaves one of every tied pair; gives the source's tensors by their proper names."""
+    """Keeps one of every tied pair; returns the source's tensors by their first names."""
     state = dict(source)
     proper_name = mapping.inverted().renamer()
     for second, first in parameters.tied.items():
@@ -225,7 +224,7 @@ def _resolve_tied(
             continue
         copy = expressions.pop(second)
         if first not in expressions:
-            # Stored under the second name only: transformers 4 would not find it there.
+            # It is only stored under the second name, where transformers 4 would not find it.
             expressions[first] = copy
             second_name, first_name = proper_name(second), proper_name(first)
             if first_name is not None and second_name in state:
@@ -235,23 +234,23 @@ def _resolve_tied(
                 f"The config of {origin} ties {name_of(copy)} to {name_of(expressions[first])}, "
                 "but the two differ. transformers 4 would "
                 "ignore the first and transformers 5 would use it. Set tie_word_embeddings to "
-                "false in config.json to keep both, or delete the tensor that is stale."
+                "false in config.json to keep both, or delete the outdated tensor."
             )
     return state
 
 
 def refuse_quantized(tensors: Mapping[str, Expression], origin: str) -> None:
-    """Refuses tensors whose elements are no numbers by themselves.
+    """Refuses quantized tensors.
 
     Raises:
-        UnsupportedModelError: There are such.
+        UnsupportedModelError: There are quantized tensors.
     """
     quantized = [name for name, value in tensors.items() if value.dtype not in WEIGHT_DTYPES]
     if quantized:
         kinds = ", ".join(sorted({tensors[name].dtype for name in quantized}))
         raise UnsupportedModelError(
-            f"{origin} has weights of the type {kinds}, and its config does not say how they are "
-            f"quantized, so that the numbers they stand for are not known:"
+            f"{origin} has weights of the type {kinds}, and its config does not describe how they "
+            f"are quantized, so they cannot be dequantized:"
             f"{collapse_names(quantized)}\nUse the model's unquantized weights."
         )
 
@@ -261,11 +260,11 @@ def _mismatch_message(
 ) -> str:
     parts = [f"The weights in {origin} do not fit the model that its config describes."]
     if unmapped:
-        parts.append(f"{len(unmapped)} tensors have no place in it:{collapse_names(unmapped)}")
+        parts.append(f"{len(unmapped)} tensors are not part of it:{collapse_names(unmapped)}")
     if missing:
         parts.append(f"{len(missing)} of its tensors are missing:{collapse_names(missing)}")
     stored = ((name, ref) for name, value in source.items() for ref in leaves(value))
     if missing and any(name.endswith(f".{ref.name}") for name, ref in stored):
-        parts.append("This looks like a base model without its language modelling head.")
+        parts.append("This looks like a base model without a language modelling head.")
     parts.append("Use --debug-params to see all names.")
     return "\n".join(parts)

@@ -1,4 +1,4 @@
-"""Names with numbers in them: patterns, and lists for messages."""
+"""Numbered names: patterns, and lists for messages."""
 
 import re
 from collections.abc import Iterable
@@ -6,7 +6,7 @@ from typing import Generic, TypeVar
 
 Value = TypeVar("Value")
 
-#: Tables that older versions stored with every model; they follow from the config.
+#: Tables that older versions stored with every model, although they follow from the config.
 RECOMPUTED = r"\.(?:inv_freq|cos_cached|sin_cached|masked_bias)$"
 _PLACEHOLDER = re.compile(r"\{(\w+)\}")
 
@@ -22,12 +22,12 @@ def strip_placeholders(pattern: str) -> str:
 
 
 def example_name(pattern: str) -> str:
-    """A name of the pattern: the one with zeros in it."""
+    """An example of a pattern's names: the one with zeros."""
     return _PLACEHOLDER.sub("0", pattern)
 
 
 def compile_pattern(pattern: str) -> re.Pattern[str]:
-    """A regular expression with a group for every placeholder, which stands for a number."""
+    """A regular expression with a group for every placeholder, which matches a number."""
     parts = _PLACEHOLDER.split(pattern)
     seen: set[str] = set()
     expression = re.escape(parts[0])
@@ -75,7 +75,7 @@ _NUMBERED = re.compile(r"(?<=\.)\d+(?=\.)")
 
 
 def collapse_names(names: Iterable[str], limit: int = 8) -> str:
-    """Names for a message, where those that differ in a number only become one line.
+    """Names for a message; those that differ only in a number share one line.
 
     ``model.layers.{0..31}.mlp.up_proj.weight``
     """
@@ -85,7 +85,7 @@ def collapse_names(names: Iterable[str], limit: int = 8) -> str:
 
 
 def enumerate_names(names: Iterable[str], limit: int = 8) -> str:
-    """The same on one line."""
+    """The same on a single line."""
     lines = _collapsed(names)
     more = [f"{len(lines) - limit} more"] if len(lines) > limit else []
     return ", ".join([*lines[:limit], *more])

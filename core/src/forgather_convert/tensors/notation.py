@@ -1,7 +1,7 @@
-"""How operations are written as the values of a mapping's dictionary.
+"""The notation for operations in a mapping's dictionary.
 
-A value is a name, an operation, or a list of operations that follow each other; the last of a
-list names the Forgather tensors.
+A value is a name, an operation, or a list of consecutive operations, the last of which names the
+Forgather tensors.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from forgather_convert.tensors.operations import (
     Unstack,
 )
 
-#: The functions below, which are the notation.
+#: The functions that make up the notation.
 OPERATIONS = (
     "split",
     "concatenate",
@@ -36,8 +36,8 @@ class Step:
     """An operation in a mapping's dictionary.
 
     Attributes:
-        names: The Forgather names; none where another operation follows.
-        operation: What is done.
+        names: The Forgather names; empty if another operation follows.
+        operation: The operation.
     """
 
     names: tuple[str, ...]
@@ -45,8 +45,8 @@ class Step:
 
 
 MappingValue: TypeAlias = str | Step | Sequence[Step]
-#: What a converter gives: Hugging Face names, or tuples of them, to Forgather names. (``Mapping``
-#: is invariant in its keys, so that each kind of key is listed.)
+#: A converter's mapping: Hugging Face names, or tuples of them, to Forgather names. (``Mapping``
+#: is invariant in its keys, so each kind of key is listed.)
 WeightMappingDict: TypeAlias = (
     Mapping[str, MappingValue]
     | Mapping[tuple[str, ...], MappingValue]
@@ -55,7 +55,7 @@ WeightMappingDict: TypeAlias = (
 
 
 def split(*names: str, dim: int = 0) -> Step:
-    """One Hugging Face tensor becomes several Forgather tensors; the model tells their sizes.
+    """Splits one Hugging Face tensor into several Forgather tensors of the model's sizes.
 
     Example::
 
@@ -65,7 +65,7 @@ def split(*names: str, dim: int = 0) -> Step:
 
 
 def concatenate(name: str | None = None, dim: int = 0) -> Step:
-    """Several Hugging Face tensors, named by a tuple as the key, become one Forgather tensor.
+    """Concatenates several Hugging Face tensors, named by a tuple, into one Forgather tensor.
 
     Example::
 
@@ -75,7 +75,7 @@ def concatenate(name: str | None = None, dim: int = 0) -> Step:
 
 
 def stack(name: str | None = None, *, over: str) -> Step:
-    """A numbered series of Hugging Face tensors becomes one, with a new first dimension.
+    """Stacks a numbered series of Hugging Face tensors in a new first dimension.
 
     Example::
 
@@ -85,7 +85,7 @@ def stack(name: str | None = None, *, over: str) -> Step:
 
 
 def unstack(name: str | None = None, *, over: str) -> Step:
-    """One Hugging Face tensor becomes a numbered series, without its first dimension.
+    """Splits one Hugging Face tensor along its first dimension into a numbered series.
 
     Example::
 
@@ -95,7 +95,7 @@ def unstack(name: str | None = None, *, over: str) -> Step:
 
 
 def transpose(name: str | None = None, dim0: int = 0, dim1: int = 1) -> Step:
-    """The Forgather tensor has two dimensions exchanged.
+    """Exchanges two dimensions.
 
     Example::
 
@@ -105,7 +105,7 @@ def transpose(name: str | None = None, dim0: int = 0, dim1: int = 1) -> Step:
 
 
 def permute_heads(name: str | None = None, heads: str = "num_attention_heads") -> Step:
-    """The Forgather tensor has each head's rows in interleaved pairs, not in halves.
+    """Reorders each head's rows from halves into interleaved pairs.
 
     Args:
         name: The Forgather name.
@@ -121,11 +121,11 @@ def permute_heads(name: str | None = None, heads: str = "num_attention_heads") -
 def deinterleave(
     name: str | None = None, *, parts: int = 3, groups: str = "num_attention_heads"
 ) -> Step:
-    """The Hugging Face tensor's rows alternate between parts, group by group.
+    """Separates parts whose rows alternate, group by group, in the Hugging Face tensor.
 
     Args:
         name: The Forgather name.
-        parts: How many parts there are.
+        parts: The number of parts.
         groups: The config field with the number of groups.
 
     Example::

@@ -1,8 +1,8 @@
-"""The operations that weight mappings are made of. Each is exact, and knows its inverse.
+"""The operations of weight mappings. Each is exact and knows its inverse.
 
-What flows through a composition of operations is a *series* of *groups*: a group is the tensors
-that a rule names side by side, and a series has a group for every number of a placeholder that
-only one side of the rule has. Without such a placeholder there is one group.
+Operations are applied to a *series* of *groups*: a group consists of the tensors that a rule names
+together, and a series has one group for every number of a placeholder that only one side of the
+rule has. Without such a placeholder there is one group.
 """
 
 import math
@@ -29,7 +29,7 @@ Config = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Transpose:
-    """Two dimensions are exchanged."""
+    """Exchanges two dimensions."""
 
     dim0: int = 0
     dim1: int = 1
@@ -57,14 +57,14 @@ class Transpose:
 
 @dataclass(frozen=True)
 class PermuteHeads:
-    """The rows of each head change between the halves and the interleaved layout of RoPE.
+    """Reorders the rows of each head between the halves and the interleaved layout of RoPE.
 
-    The halves layout, ``[heads, 2, head_dim / 2]``, has first the real and then the imaginary
+    The halves layout, ``[heads, 2, head_dim / 2]``, has first all real and then all imaginary
     parts; the interleaved one, ``[heads, head_dim / 2, 2]``, has them in pairs.
 
     Attributes:
         heads: The config field with the number of heads.
-        to_pairs: Whether the outcome is interleaved.
+        to_pairs: Whether the result is interleaved.
     """
 
     heads: str
@@ -84,13 +84,13 @@ class PermuteHeads:
 
 @dataclass(frozen=True)
 class Deinterleave:
-    """Rows that alternate between parts, group by group, become one part after the other.
+    """Reorders rows that alternate between parts, group by group, into one part after the other.
 
     A fused projection of ``[groups, parts, size]`` rows becomes ``[parts, groups, size]``: with
     three parts and a group for every head, first all queries, then all keys, then all values.
 
     Attributes:
-        parts: How many parts a group has.
+        parts: The number of parts in a group.
         groups: The config field with the number of groups.
         is_inverse: Whether it interleaves instead.
     """
@@ -113,7 +113,7 @@ class Deinterleave:
 
 @dataclass(frozen=True)
 class Split:
-    """Each tensor is cut into several; the model tells their sizes."""
+    """Splits each tensor into several of the model's sizes."""
 
     dim: int = 0
 
@@ -123,7 +123,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Join:
-    """The tensors of each group become one, one after the other."""
+    """Concatenates the tensors of each group."""
 
     dim: int = 0
 
@@ -133,10 +133,10 @@ class Join:
 
 @dataclass(frozen=True)
 class Stack:
-    """A numbered series of tensors becomes one, with a new first dimension.
+    """Stacks a numbered series of tensors in a new first dimension.
 
     Attributes:
-        placeholder: What stands for the number in the names.
+        placeholder: The placeholder for the number in the names.
     """
 
     placeholder: str
@@ -147,10 +147,10 @@ class Stack:
 
 @dataclass(frozen=True)
 class Unstack:
-    """One tensor becomes a numbered series, without its first dimension.
+    """Splits one tensor along its first dimension into a numbered series.
 
     Attributes:
-        placeholder: What stands for the number in the names.
+        placeholder: The placeholder for the number in the names.
     """
 
     placeholder: str
@@ -159,7 +159,7 @@ class Unstack:
         return Stack(self.placeholder)
 
 
-#: Operations that turn one tensor into one.
+#: Operations that turn one tensor into one tensor.
 OneToOne = Transpose | PermuteHeads | Deinterleave
 Operation = OneToOne | Split | Join | Stack | Unstack
 
@@ -168,12 +168,12 @@ def check_composition(operations: Sequence[Operation], sources: int, destination
     """Refuses operations that do not turn the given number of tensors into the given number.
 
     Args:
-        operations: What is done, in order.
-        sources: How many tensors a group has at first.
-        destinations: How many it must have in the end.
+        operations: The operations, in order.
+        sources: The number of tensors in a group before them.
+        destinations: The required number after them.
 
     Raises:
-        ConverterError: With what does not fit.
+        ConverterError: The operations do not fit.
     """
     count, has_split = sources, False
     series = [operation for operation in operations if isinstance(operation, Stack | Unstack)]
@@ -181,7 +181,7 @@ def check_composition(operations: Sequence[Operation], sources: int, destination
         raise ConverterError("a series can be stacked or unstacked only once")
     for operation in operations:
         if has_split and not isinstance(operation, OneToOne):
-            raise ConverterError("after a split the parts can only be changed one by one")
+            raise ConverterError("after a split, operations must apply to each part alone")
         if isinstance(operation, Split | Stack | Unstack) and count != 1:
             raise ConverterError("several tensors must be concatenated first")
         if isinstance(operation, Join):
@@ -200,12 +200,12 @@ def apply_operations(
     shapes: Sequence[Shape],
     config: Config,
 ) -> list[Group]:
-    """Turns the tensors of a rule's one side into those of the other.
+    """Turns the tensors of one side of a rule into those of the other.
 
     Args:
-        operations: What is done, in order.
+        operations: The operations, in order.
         series: The groups of tensors.
-        shapes: The shapes of the tensors of one group in the end, for their sizes.
+        shapes: The shapes of the resulting tensors of one group.
         config: The model's config, for operations that depend on it.
 
     Raises:
@@ -232,13 +232,13 @@ def apply_operations(
 
 
 def _size_before(shape: Shape, operations: Sequence[Operation], dim: int, config: Config) -> int:
-    """The size in a dimension that a tensor must have for operations to give it a shape."""
+    """The size in a dimension that a tensor must have before operations to get a shape."""
     for operation in reversed(operations):
         assert isinstance(operation, OneToOne)
         shape = operation.inverse().shape(shape, config)
     if dim >= len(shape):
         raise MappingError(
-            f"A tensor of the shape {format_shape(shape)} cannot be a part of one that is cut in "
+            f"A tensor of the shape {format_shape(shape)} cannot be a part of one that is split in "
             f"dimension {dim}. Check the weight mapping."
         )
     return shape[dim]
@@ -247,7 +247,7 @@ def _size_before(shape: Shape, operations: Sequence[Operation], dim: int, config
 def _split(value: Expression, dim: int, sizes: Sequence[int]) -> Group:
     if dim >= len(value.shape) or sum(sizes) != value.shape[dim]:
         raise MappingError(
-            f"{name_of(value)} has the shape {format_shape(value.shape)}, but is to be cut into "
+            f"{name_of(value)} has the shape {format_shape(value.shape)}, but should be split into "
             f"{' + '.join(map(str, sizes))} in dimension {dim}. Check that config and weights "
             "belong to the same model."
         )
@@ -257,12 +257,12 @@ def _split(value: Expression, dim: int, sizes: Sequence[int]) -> Group:
 
 def _unstacked(value: Expression) -> list[Expression]:
     if not value.shape:
-        raise MappingError(f"{name_of(value)} has no dimensions, so that it is no series.")
+        raise MappingError(f"{name_of(value)} has no dimensions, so it cannot be a series.")
     return [Reshape(Slice(value, 0, index, 1), value.shape[1:]) for index in range(value.shape[0])]
 
 
 def _count(field: str, config: Config) -> int:
-    """A number of heads or groups in a config."""
+    """A number of heads or groups, from a config."""
     value = config.get(field)
     if type(value) is not int or value < 1:
         raise MappingError(
@@ -275,7 +275,7 @@ def _count(field: str, config: Config) -> int:
 def _swap_row_parts(
     value: Expression, parts: tuple[int, int, int], order: tuple[int, int, int]
 ) -> Expression:
-    """Takes the rows for three dimensions, one of whose sizes follows, and reorders these."""
+    """Views the rows as three dimensions, one of inferred size, and reorders these."""
     rows = value.shape[0] if value.shape else 0
     known = -math.prod(parts)
     if rows == 0 or rows % known:

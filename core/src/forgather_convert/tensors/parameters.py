@@ -1,4 +1,4 @@
-"""The parameters that a model's checkpoint holds, as a value."""
+"""The parameters in a model's checkpoints, as a value."""
 
 import re
 from collections.abc import Mapping
@@ -7,20 +7,20 @@ from dataclasses import dataclass, field, replace
 
 @dataclass(frozen=True)
 class ModelParameters:
-    """The names and shapes of a model's parameters, as its checkpoints have them.
+    """The names and shapes of a model's parameters in its checkpoints.
 
     Attributes:
         shapes: Every parameter that a checkpoint must have.
-        tied: Parameters that are another one under a second name, and the other one.
+        tied: The second names of tied parameters, with the first names.
         vocabulary_tensors: The parameters with a row for every token.
-        base_prefix: What the names have in front in a checkpoint with a head, and not in one of
-            the base model, without the dot; empty if there is no such difference.
-        unread: What is found in the names of tensors that a checkpoint may have beside them, and
-            that the model does not read.
-        loaded_names: What the model in memory calls parameters that checkpoints have by other
-            names, or in several tensors.
+        base_prefix: The prefix, without the dot, that names have in a checkpoint with a head but
+            not in one of the base model; empty if there is no difference.
+        unread: Patterns of the names of additional tensors in a checkpoint that the model does not
+            read.
+        loaded_names: The in-memory names of parameters that have other names in checkpoints, or
+            consist of several tensors there.
         kept_in_float32: For each dtype that a model may be loaded in, the parameters that stay in
-            float32 all the same.
+            float32.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -35,11 +35,11 @@ class ModelParameters:
         return name in self.shapes or name in self.tied
 
     def shape_of(self, name: str) -> tuple[int, ...]:
-        """The shape of a parameter, also by a second name."""
+        """The shape of a parameter, also by its second name."""
         return self.shapes[self.tied.get(name, name)]
 
     def current_name(self, stored: str) -> str:
-        """The parameter that a name in a checkpoint stands for; the name itself if there is none.
+        """The parameter with a name in a checkpoint; the name itself if there is none.
 
         Checkpoints of the base model and of the model with a head name the same parameters
         with and without a prefix; both kinds are loaded into both.
@@ -51,23 +51,23 @@ class ModelParameters:
         return other if other in self else stored
 
     def is_unread(self, stored: str) -> bool:
-        """Whether a tensor in a checkpoint is one that the model does not read."""
+        """Whether the model does not read a tensor in a checkpoint."""
         if self.unread is None or self.current_name(stored) in self:
             return False
         return any(self.unread.search(name) for name in (stored, f"{self.base_prefix}.{stored}"))
 
     def dtype_in_cast(self, name: str, stored: str, dtype: str) -> str:
-        """The dtype that a parameter gets where a model is cast.
+        """The dtype of a parameter when the model is cast.
 
         Args:
             name: The parameter.
-            stored: The dtype that it has.
+            stored: The dtype that it is stored in.
             dtype: The dtype of the model.
         """
         is_kept = stored != dtype and name in self.kept_in_float32.get(dtype, ())
         return "float32" if is_kept else dtype
 
     def with_vocabulary(self, size: int) -> "ModelParameters":
-        """The same model with another number of tokens."""
+        """The parameters of the same model with another number of tokens."""
         resized = {name: (size, *self.shapes[name][1:]) for name in self.vocabulary_tensors}
         return replace(self, shapes={**self.shapes, **resized})

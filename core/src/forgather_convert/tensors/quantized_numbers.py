@@ -1,4 +1,4 @@
-"""The numbers that quantized tensors stand for, computed with torch."""
+"""Dequantizes tensors with torch."""
 
 from typing import TYPE_CHECKING
 
@@ -7,7 +7,7 @@ from forgather_convert.tensors.dtypes import to_torch
 if TYPE_CHECKING:
     import torch
 
-#: The numbers of FP4 E2M1 by their bits.
+#: The numbers of FP4 E2M1, by their bits.
 _FP4_VALUES = (
     0.0,
     0.5,
@@ -26,7 +26,7 @@ _FP4_VALUES = (
     -4.0,
     -6.0,
 )
-#: What is added to the exponent of a power of two that is stored in a byte.
+#: The bias of the exponent of a power of two that is stored in a byte.
 _EXPONENT_BIAS = 127
 
 
@@ -37,14 +37,14 @@ def scale_blocks(
     block: tuple[int, int],
     dtype: str,
 ) -> "torch.Tensor":
-    """A part of a matrix of scaled blocks.
+    """Dequantizes a part of a matrix of scaled blocks.
 
     Args:
         elements: Its elements, ``[..., rows, columns]``.
-        scales: The scales of the blocks that it lies in.
+        scales: The scales of the blocks that contain it.
         start: Its first row and column in the matrix.
         block: The rows and columns of a block.
-        dtype: The dtype of the outcome.
+        dtype: The dtype of the result.
     """
     import torch
 
@@ -58,9 +58,9 @@ def scale_blocks(
 
 
 def _scale_columns(matrix: "torch.Tensor", factors: "torch.Tensor", start: int, step: int) -> None:
-    """Multiplies columns by factors that each hold for a number of them, in place.
+    """Multiplies blocks of columns by one factor each, in place.
 
-    Broadcasting over whole blocks is faster than a factor for every column, and needs no memory.
+    Broadcasting over whole blocks is faster than one factor per column, and needs no memory.
     """
     width = matrix.shape[-1]
     head = min(-start % step, width)
@@ -77,12 +77,12 @@ def _scale_columns(matrix: "torch.Tensor", factors: "torch.Tensor", start: int, 
 
 
 def decode_mxfp4(blocks: "torch.Tensor", scales: "torch.Tensor", dtype: str) -> "torch.Tensor":
-    """The numbers of MXFP4 groups, ``[..., groups * numbers of a group]``.
+    """Dequantizes MXFP4 groups to ``[..., groups * numbers of a group]``.
 
     Args:
         blocks: Two numbers in each byte, ``[..., groups, bytes of a group]``.
         scales: The exponents of the groups, ``[..., groups]``.
-        dtype: The dtype of the outcome; the product is taken in float32 and rounded once.
+        dtype: The dtype of the result; the product is computed in float32 and rounded once.
     """
     import torch
 

@@ -1,4 +1,4 @@
-"""The place of a tensor's bytes in a file."""
+"""References to tensors in files."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,16 +9,16 @@ from forgather_convert.tensors.dtypes import tensor_bytes
 
 @dataclass(frozen=True, slots=True)
 class TensorRef:
-    """A tensor that is not read yet.
+    """A tensor in a file, which has not been read.
 
     Attributes:
         name: Its name in the checkpoint.
-        dtype: Its element type, as ``"bfloat16"``.
+        dtype: Its element type, such as ``"bfloat16"``.
         shape: Its dimensions.
         file: The file it is in.
-        offset: Where its first element lies in the file, in bytes.
-        stride: Steps between elements, in elements, where they are not in row-major
-            order without gaps.
+        offset: The offset of its first element in the file, in bytes.
+        stride: Steps between elements, in elements, if they are not in row-major order without
+            gaps.
     """
 
     name: str
@@ -43,12 +43,12 @@ class TensorRef:
 
 @dataclass(frozen=True, slots=True)
 class JoinedRef(TensorRef):
-    """A tensor that does not lie in one place, but in parts, one after the other in a dimension.
+    """A tensor that is stored in parts, which are concatenated in a dimension.
 
-    Its file and its offset are those of the first part.
+    Its file and offset are those of the first part.
 
     Attributes:
-        parts: The parts; each may itself be joined from others.
+        parts: The parts, each of which may itself consist of parts.
         dim: The dimension.
     """
 

@@ -1,4 +1,4 @@
-"""The mapping of a family as a value: rules, in one direction or the other."""
+"""A family's weight mapping as a value: rules in one direction."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ _MODULES = {
     },
 }
 
-#: The mapping of the standard decoder, with every parameter that one can have.
+#: The mapping of the standard decoder, with all parameters that it can have.
 STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
     "model.embed_tokens.weight": "causal_lm.input_encoder.embedding.word_embedding.weight",
     **{
@@ -51,12 +51,12 @@ STANDARD_WEIGHT_MAPPING: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class Rule:
-    """Tensors that become other tensors.
+    """A rule that turns tensors into other tensors.
 
     Attributes:
         sources: Patterns of their names.
         destinations: Patterns of the new names.
-        operations: How the new ones are made of the old ones; nothing is done in a renaming.
+        operations: The operations from the old to the new tensors; empty if they are only renamed.
     """
 
     sources: tuple[str, ...]
@@ -69,12 +69,12 @@ class Rule:
 
     @property
     def stacks(self) -> str | None:
-        """The placeholder that only the sources have: they are a series."""
+        """The placeholder that only the sources have, which are a series."""
         return next((item.placeholder for item in self.operations if isinstance(item, Stack)), None)
 
     @property
     def unstacks(self) -> str | None:
-        """The placeholder that only the destinations have: they are a series."""
+        """The placeholder that only the destinations have, which are a series."""
         return next(
             (item.placeholder for item in self.operations if isinstance(item, Unstack)), None
         )
@@ -84,15 +84,15 @@ class Rule:
 class WeightMapping:
     """A bijection between tensors, by patterns of their names.
 
-    A placeholder in a pattern, as in ``model.layers.{layer}.mlp.up_proj.weight``, stands
-    for a number.
+    A placeholder in a pattern, such as ``model.layers.{layer}.mlp.up_proj.weight``, matches a
+    number.
     """
 
     rules: tuple[Rule, ...]
 
     @classmethod
     def from_dict(cls, mapping: WeightMappingDict, converter_name: str) -> "WeightMapping":
-        """Checks a dictionary that a converter gave.
+        """Checks a dictionary from a converter.
 
         Args:
             mapping: Hugging Face names, or tuples of them, to Forgather names or operations.
@@ -102,7 +102,7 @@ class WeightMapping:
             ConverterError: It is not a bijection.
         """
         if not isinstance(mapping, Mapping) or not mapping:
-            raise ConverterError(f"{converter_name} gives no weight mapping: {mapping!r}.")
+            raise ConverterError(f"{converter_name} returns no weight mapping: {mapping!r}.")
         rules = tuple(_rule(key, value, converter_name) for key, value in mapping.items())
         for side in ("sources", "destinations"):
             seen: set[str] = set()
@@ -116,7 +116,7 @@ class WeightMapping:
         return cls(rules)
 
     def inverted(self) -> "WeightMapping":
-        """The mapping of the other direction."""
+        """The mapping for the other direction."""
         return WeightMapping(tuple(rule.inverted() for rule in self.rules))
 
     def to_dict(self) -> WeightMappingDict:
@@ -132,11 +132,11 @@ class WeightMapping:
 
     @cached_property
     def source_patterns(self) -> NamePatterns[Rule]:
-        """The names that tensors can have before, each with its rule."""
+        """The names that source tensors can have, each with its rule."""
         return NamePatterns((pattern, rule) for rule in self.rules for pattern in rule.sources)
 
     def renamer(self) -> Callable[[str], str | None]:
-        """A function that maps a name; ``None`` where no rule only renames it."""
+        """A function that maps a name, or returns ``None`` if no rule merely renames it."""
         renames = NamePatterns(
             (rule.sources[0], rule.destinations[0]) for rule in self.rules if not rule.operations
         )
@@ -152,7 +152,7 @@ class WeightMapping:
 
 
 def _rule(key: object, value: object, converter_name: str) -> Rule:
-    """A rule for an entry of a dictionary; it may be of any type, as converters write it."""
+    """The rule for an entry of a converter's dictionary, which may have any type."""
     sources = (key,) if isinstance(key, str) else key
     steps = [value] if isinstance(value, Step) else value
     destinations: object = (value,)
@@ -162,8 +162,8 @@ def _rule(key: object, value: object, converter_name: str) -> Rule:
         operations = tuple(step.operation for step in steps)
     if not (_are_names(sources) and _are_names(destinations)):
         raise ConverterError(
-            f"The weight mapping of {converter_name} maps {key!r} to {value!r}; a name, or a tuple "
-            "of names, must become a name, an operation such as split(...), or a list of "
+            f"The weight mapping of {converter_name} maps {key!r} to {value!r}. A name or a tuple "
+            "of names must be mapped to a name, an operation such as split(...), or a list of "
             "operations, the last of which has the names."
         )
     assert isinstance(sources, tuple)

@@ -1,4 +1,4 @@
-"""The weights of a directory: its files, its index, its tensors."""
+"""The weights of a directory: files, index and tensors."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ from forgather_convert.weights.safetensors_file import SafetensorsHeader, read_h
 
 @dataclass(frozen=True)
 class Shard:
-    """A weights file, and its header where it has one."""
+    """A weights file, with its header if it has one."""
 
     path: Path
     tensors: tuple[TensorRef, ...]
@@ -27,14 +27,14 @@ class Shard:
 
 @dataclass(frozen=True)
 class WeightsFiles:
-    """The weights files of a directory, by name; the tensors are not looked at yet.
+    """The weights files of a directory, before their tensors are read.
 
     Attributes:
-        directory: Where they are.
+        directory: The directory.
         format: :data:`SAFETENSORS`, :data:`PYTORCH`, or the name of another format.
         shards: The files.
-        index: The index, where there is one.
-        states: What the files were when they were found, before anything in them was read.
+        index: The index, if there is one.
+        states: The states of the files when they were found, before anything was read.
     """
 
     directory: Path
@@ -48,18 +48,18 @@ class WeightsFiles:
 
     @property
     def paths(self) -> frozenset[Path]:
-        """All files, the index included."""
+        """All files, including the index."""
         return frozenset(self.shards) | (frozenset() if self.index is None else {self.index})
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All tensors of a model, with their places.
+    """All tensors of a model, with their locations.
 
     Attributes:
-        files: Where they are.
+        files: The weights files.
         shards: Every file with its tensors.
-        index_text: The index, exactly as it is in its file.
+        index_text: The exact content of the index.
     """
 
     files: WeightsFiles
@@ -75,11 +75,11 @@ class Checkpoint:
 def find_weights(
     directory: Path, formats: Iterable[str] = (SAFETENSORS, PYTORCH)
 ) -> WeightsFiles | None:
-    """Finds a directory's weights as transformers does; ``None`` if it has none.
+    """Finds a directory's weights like transformers; ``None`` if there are none.
 
     Args:
-        directory: Where they are.
-        formats: Which formats are looked for, the preferred one first.
+        directory: The directory.
+        formats: The formats to look for, the preferred one first.
 
     Raises:
         SourceError: An index is damaged, or names a file outside the directory or one
@@ -93,7 +93,7 @@ def find_weights(
 
 
 def weights_at(path: Path, weights_format: str) -> WeightsFiles:
-    """The weights that a loader finds by a file: an index, or the only one.
+    """The weights that start with a file: an index, or the only file.
 
     Raises:
         SourceError: An index is damaged, or names a file outside the directory or one
@@ -106,7 +106,7 @@ def weights_at(path: Path, weights_format: str) -> WeightsFiles:
 
 
 def indexed_file_names(index: Path) -> list[str]:
-    """The names of the files that an index lists, whether or not they exist.
+    """The names of all files in an index, even if they do not exist.
 
     Raises:
         SourceError: It is damaged.
@@ -118,7 +118,7 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
     """Reads the headers of all files and checks them against the index.
 
     Raises:
-        SourceError: A file is damaged, or the index does not say what the files hold.
+        SourceError: A file is damaged, or the index does not match the files.
     """
     shards = tuple(_open_shard(path, files.format) for path in files.shards)
     places: dict[str, Path] = {}
@@ -141,7 +141,7 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
         if name not in places or places[name].name != file_name:
             raise SourceError(
                 f"{files.index} says that '{name}' is in {file_name}, but it is not. "
-                "The files are incomplete or of two models. Download them again."
+                "The files are incomplete or from two models. Download them again."
             )
     return Checkpoint(files, shards, read_text(files.index))
 
@@ -174,8 +174,8 @@ def _read_weight_map(index: Path) -> Mapping[str, str]:
 def _shard_path(index: Path, name: str) -> Path:
     if Path(name).name != name or name in (".", ".."):
         raise SourceError(
-            f"{index} names {name!r}, which is outside of its directory. "
-            "Correct the index, or download it again."
+            f"{index} names {name!r}, which is outside its directory. "
+            "Fix the index, or download it again."
         )
     path = index.parent / name
     if not path.is_file():

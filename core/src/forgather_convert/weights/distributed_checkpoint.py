@@ -1,8 +1,9 @@
-"""Checkpoints that several processes have written, each its own parts of the tensors.
+"""Distributed checkpoints: several processes each wrote their own parts of the tensors.
 
-They are directories with ``.metadata`` and files ``*.distcp``, as torch.distributed.checkpoint
-writes them. Each part is an archive of ``torch.save``, one after the other in a file. Nothing is
-merged on the disk: a tensor is known as the ranges of the files that its parts are.
+They are directories with ``.metadata`` and ``*.distcp`` files, written by
+torch.distributed.checkpoint. A file contains parts one after the other, each an archive of
+``torch.save``. Nothing is merged on the disk: a tensor is represented by the file ranges of its
+parts.
 """
 
 import io
@@ -28,17 +29,17 @@ from forgather_convert.weights.torch_archive import Description, describe, locat
 
 DISTRIBUTED = "distributed"
 _FILES = "*.distcp"
-#: Where accelerate and transformers' Trainer put a model's parts in their checkpoint.
+#: The subdirectory in which accelerate and transformers' Trainer save a model's parts.
 _ACCELERATE_DIRECTORY = "pytorch_model_fsdp_*"
 #: The key under which a model is saved beside its optimizer.
 _MODEL_KEY = "model"
-#: What is read at once: an archive has little beside its tensor's bytes.
+#: How much is read at once: an archive contains little besides its tensor's bytes.
 _BUFFER = 4096
 _MAX_NAMES = 5
 
 
 def find_distributed(directory: Path) -> WeightsFiles | None:
-    """Finds a distributed checkpoint in a directory, or where accelerate puts it in there.
+    """Finds a distributed checkpoint in a directory, or in accelerate's subdirectory.
 
     Raises:
         SourceError: There are several.
@@ -58,11 +59,11 @@ def find_distributed(directory: Path) -> WeightsFiles | None:
 
 
 def open_distributed(files: WeightsFiles) -> Checkpoint:
-    """Finds the places of all parts of a model's tensors.
+    """Locates all parts of a model's tensors.
 
     Raises:
-        SourceError: Something is damaged or missing, the parts of a tensor are not the whole of
-            it, or it cannot be told which of the tensors are the model's.
+        SourceError: Something is damaged or missing, the parts of a tensor are incomplete, or it
+            is unclear which of the tensors belong to the model.
     """
     path = files.directory / METADATA_FILE if files.index is None else files.index
     tensors = _model_tensors(read_metadata(path), path)
@@ -89,7 +90,7 @@ def _files(directory: Path) -> tuple[Path, ...]:
 def _model_tensors(saved: Iterable[SavedTensor], path: Path) -> Mapping[str, SavedTensor]:
     """The model's tensors by their names, without the keys that lead to the model.
 
-    What is saved may hold an optimizer, too; then the model is what ``model`` leads to.
+    The checkpoint may also contain an optimizer; then the model is under the key ``model``.
     """
     models: dict[tuple[str, ...], dict[str, SavedTensor]] = defaultdict(dict)
     for tensor in saved:
@@ -98,8 +99,8 @@ def _model_tensors(saved: Iterable[SavedTensor], path: Path) -> Mapping[str, Sav
     if len(models) > 1 and len(chosen) != 1:
         names = ", ".join(repr(".".join(keys)) for keys in [*models][:_MAX_NAMES])
         raise SourceError(
-            f"{path} has tensors under several keys ({names}); which are the model's cannot be "
-            f"told. Save the model alone, or as '{_MODEL_KEY}'."
+            f"{path} has tensors under several keys ({names}); it is unclear which belong to the "
+            f"model. Save the model alone, or under the key '{_MODEL_KEY}'."
         )
     if not models:
         raise SourceError(f"{path} has no tensors. Save the model's state_dict().")
@@ -118,8 +119,8 @@ def _locate_tiles(tensors: Mapping[str, SavedTensor], directory: Path) -> Mappin
         path = directory / file_name
         if not path.is_file():
             raise SourceError(
-                f"{directory / METADATA_FILE} names {file_name}, which does not exist: not all "
-                "processes had saved their parts, or a file was not copied. Copy all of the "
+                f"{directory / METADATA_FILE} names {file_name}, which does not exist: some "
+                "process had not saved its parts yet, or a file was not copied. Copy all of the "
                 "checkpoint's files."
             )
         refuse_lfs_pointer(path)
@@ -128,16 +129,16 @@ def _locate_tiles(tensors: Mapping[str, SavedTensor], directory: Path) -> Mappin
                 ref = reader.read(path, file, name, chunk)
                 if (ref.dtype, ref.shape) != (tensor.dtype, chunk.shape):
                     raise SourceError(
-                        f"{path} is not of the same checkpoint as {directory / METADATA_FILE}: a "
-                        f"part of '{name}' is {ref.dtype} {format_shape(ref.shape)} and not "
-                        f"{tensor.dtype} {format_shape(chunk.shape)}. Copy the checkpoint anew."
+                        f"{path} belongs to another checkpoint than {directory / METADATA_FILE}: a "
+                        f"part of '{name}' is {ref.dtype} {format_shape(ref.shape)} instead of "
+                        f"{tensor.dtype} {format_shape(chunk.shape)}. Copy the checkpoint again."
                     )
                 tiles[name].append(Tile(chunk.origin, ref))
     return tiles
 
 
 class _PartReader:
-    """Reads where the bytes of parts are; what equal pickles describe is found out once."""
+    """Locates the bytes of parts; identical pickles are interpreted only once."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[bytes, bytes, tuple[str, ...]], Description] = {}
@@ -149,8 +150,8 @@ class _PartReader:
         size = path.stat().st_size
         if end > size:
             raise SourceError(
-                f"{path} is truncated: a part of '{name}' would end at byte {end}, the file has "
-                f"{size}. Copy the checkpoint anew."
+                f"{path} is truncated: a part of '{name}' would end at byte {end}, but the file "
+                f"has {size}. Copy the checkpoint again."
             )
         archive = open_archive(
             path,
@@ -161,5 +162,5 @@ class _PartReader:
             self._known[key] = describe(path, archive)
         description = self._known[key]
         if not isinstance(description.content, torch.Tensor):
-            raise SourceError(f"{path} holds no tensor where a part of '{name}' should be.")
+            raise SourceError(f"{path} has no tensor where a part of '{name}' should be.")
         return locate(path, name, description.content, description.keys, archive, chunk.start)

@@ -1,9 +1,9 @@
-"""What ``.metadata`` of a distributed checkpoint says: which parts of which tensors lie where.
+"""Reads the ``.metadata`` of a distributed checkpoint, which locates the parts of its tensors.
 
 The format is that of torch.distributed.checkpoint (``metadata.py`` and ``filesystem.py``
-there): a pickle of ``Metadata``. torch's own reader would run whatever the pickle asks for.
+there): a pickle of ``Metadata``. torch's own reader would run any code that the pickle names.
 Here everything that it can name is replaced by something inert: torch's classes by classes
-that only keep what they are given, and that are made anew for each file.
+that only store their arguments, and that are created anew for each file.
 """
 
 import io
@@ -19,10 +19,10 @@ from forgather_convert.files.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.files.plain_text import is_plain, one_line
 
 METADATA_FILE = ".metadata"
-#: As large as that of 3 million parts, in bytes.
+#: The maximum size in bytes, enough for 3 million parts.
 _MAX_SIZE = 1 << 30
 _MODULE = "torch.distributed.checkpoint."
-#: What a pickle of torch's names: classes, and functions that make values which are not read.
+#: The names in a pickle of torch: classes, and functions that make values that are not used.
 _RECORDS = {
     (_MODULE + "metadata", "Metadata"),
     (_MODULE + "metadata", "TensorStorageMetadata"),
@@ -44,7 +44,7 @@ _RECORDS = {
 }
 _SAVE_AGAIN = "Save the checkpoint again with torch.distributed.checkpoint.save."
 
-#: How much of somebody else's message is shown.
+#: The maximum length of a foreign message that is quoted.
 _LONGEST = 200
 
 Sizes = tuple[int, ...]
@@ -52,14 +52,14 @@ Sizes = tuple[int, ...]
 
 @dataclass(frozen=True)
 class SavedChunk:
-    """A part of a tensor, which one process has written.
+    """A part of a tensor, written by one process.
 
     Attributes:
         origin: Where it begins in the tensor.
         shape: Its dimensions.
-        file_name: The file that it is in.
+        file_name: The file that contains it.
         start: Where it begins in the file, in bytes.
-        size: How many bytes it takes there.
+        size: The number of bytes that it takes in the file.
     """
 
     origin: Sizes
@@ -74,10 +74,10 @@ class SavedTensor:
     """A tensor of a distributed checkpoint.
 
     Attributes:
-        path: The keys that lead to it in what was saved: ``("model", "lm_head.weight")``.
+        path: The keys that lead to it in the saved dictionary: ``("model", "lm_head.weight")``.
         dtype: Its element type.
         shape: Its dimensions.
-        chunks: Its parts; those without elements are left out, unless it has none itself.
+        chunks: Its parts; empty parts are left out, unless the tensor itself is empty.
     """
 
     path: tuple[str, ...]
@@ -87,10 +87,10 @@ class SavedTensor:
 
 
 def read_metadata(path: Path) -> tuple[SavedTensor, ...]:
-    """Reads a ``.metadata`` file; what it has beside tensors is left out.
+    """Reads the tensors from a ``.metadata`` file.
 
     Raises:
-        SourceError: It is damaged, or asks for anything that torch does not write there.
+        SourceError: It is damaged, or names anything that torch does not write there.
     """
     refuse_lfs_pointer(path)
     size = path.stat().st_size
@@ -104,10 +104,10 @@ def read_metadata(path: Path) -> tuple[SavedTensor, ...]:
     except _NotAllowedError as error:
         asked_for = one_line(str(error))[:_LONGEST]
         raise SourceError(
-            f"{path} was not read: it asks for {asked_for!r}, which is not a part of a distributed "
+            f"{path} was not read: it names {asked_for!r}, which is not a part of a distributed "
             f"checkpoint's metadata. {_SAVE_AGAIN}"
         ) from error
-    # What a damaged pickle makes the unpickler raise is not documented.
+    # The unpickler's exceptions for damaged pickles are not documented.
     except Exception as error:
         problem = one_line(str(error))[:_LONGEST]
         raise _damaged(path, f"{type(error).__name__}: {problem}") from error
@@ -131,9 +131,9 @@ class _Record:
         self.state = state
 
 
-# In Python, not in C: that one takes memory for whatever place in its memo a file names.
+# The Python version: the C one allocates memory for any memo index that a file names.
 class _Unpickler(pickle._Unpickler):
-    """Makes inert values only: containers, numbers, texts and records."""
+    """Creates only inert values: containers, numbers, strings and records."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -185,7 +185,7 @@ def _tensors(metadata: Any) -> Iterator[SavedTensor]:
             _require(_is(chunk, "ChunkStorageMetadata"), f"{name!r} has no parts")
             origin = _sizes(chunk.state["offsets"], name)
             sizes = _sizes(chunk.state["sizes"], name)
-            # Where there are more processes than rows, the last ones have none.
+            # If there are more processes than rows, the last ones have no rows.
             if has_elements and 0 in sizes:
                 continue
             place = places.get((name, origin))
@@ -218,7 +218,7 @@ def _places(storage: Any) -> Mapping[tuple[str, Sizes], tuple[str, int, int]]:
             f"{name!r} has no place in {file_name}",
         )
         if info.state.get("transform_descriptors"):
-            raise ValueError(f"{name!r} is compressed or encoded, which is not read")
+            raise ValueError(f"{name!r} is compressed or encoded, which is not supported")
         places[name, _sizes(offset, name)] = (file_name, start, size)
     return places
 

@@ -6,12 +6,12 @@ from typing import BinaryIO
 
 
 class FileRange(io.RawIOBase):
-    """Consecutive bytes of a file that is open for reading; the file's position stays as it is.
+    """Consecutive bytes of a file that is open for reading; does not move the file's position.
 
     Args:
         file: The file.
         start: Where the part begins in it, in bytes.
-        size: How many bytes it has.
+        size: The number of bytes in the part.
     """
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:

@@ -1,4 +1,4 @@
-"""The formats of weights that core reads."""
+"""The weights formats that core reads."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -26,7 +26,7 @@ def _open_distributed(directory: Path) -> Checkpoint | None:
     return None if weights is None else open_distributed(weights)
 
 
-#: What opens each format, the last first, as in transformers.
+#: The functions that open each format; the last one has precedence, as in transformers.
 FORMATS: Mapping[str, OpenWeights] = {
     DISTRIBUTED: _open_distributed,
     PYTORCH: partial(_open_whole_tensors, PYTORCH),
@@ -35,12 +35,12 @@ FORMATS: Mapping[str, OpenWeights] = {
 
 
 def open_core_weights(directory: Path) -> Checkpoint | None:
-    """Opens weights of one of core's formats."""
+    """Opens weights in one of core's formats."""
     opened = (open_format(directory) for open_format in reversed([*FORMATS.values()]))
     return next((checkpoint for checkpoint in opened if checkpoint is not None), None)
 
 
 def has_weights(directory: Path) -> bool:
-    """Whether a directory has weights by the names of its files; they may be damaged."""
+    """Whether a directory has weights, judging by file names; they may be damaged."""
     names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
     return any((directory / name).is_file() for name in names) or bool(find_distributed(directory))

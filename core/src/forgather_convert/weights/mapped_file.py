@@ -1,4 +1,4 @@
-"""Tensors that are views of a file: the kernel reads pages when they are touched."""
+"""Tensors that are memory-mapped from a file: the kernel reads pages when they are accessed."""
 
 import mmap
 import sys
@@ -13,18 +13,17 @@ from forgather_convert.tensors.tensor_ref import TensorRef
 if TYPE_CHECKING:
     import torch
 
-#: Linux reserves memory for every page of a private map that could be written to, and so
-#: refuses the map of a file that is larger than memory. With this flag it reserves none.
-#: Python has its name since 3.13; the number holds on x86, ARM, RISC-V and s390.
+#: Linux reserves memory for every page of a private map that could be written to, so it refuses to
+#: map a file that is larger than memory. With this flag it reserves none. Python defines its name
+#: since 3.13; the number is valid on x86, ARM, RISC-V and s390.
 _MAP_NORESERVE: int = getattr(mmap, "MAP_NORESERVE", 0x4000)
 
 
 class TensorReader:
-    """Gives the tensors of any number of files, each mapped once.
+    """Reads the tensors of any number of files, each of which is mapped once.
 
-    The maps are private: a write to a tensor never reaches its file. Pages belong to
-    the page cache, not to the process, until they are written to; so a file may be larger
-    than memory.
+    The maps are private: a write to a tensor never reaches its file. Until they are written to,
+    pages belong to the page cache, not to the process, so a file may be larger than memory.
     """
 
     def __init__(self) -> None:
@@ -60,8 +59,8 @@ class TensorReader:
             except OSError as error:
                 raise SourceError(
                     f"{path} cannot be mapped into memory: {error.strerror}. Raise the limit of "
-                    "this process's address space (ulimit -v), and allow overcommitment of memory "
-                    "where it is forbidden (vm.overcommit_memory=2)."
+                    "this process's address space (ulimit -v), and allow memory overcommitment "
+                    "if it is disabled (vm.overcommit_memory=2)."
                 ) from error
         return self._maps[path]
 

@@ -1,4 +1,4 @@
-"""The other sets of weights in a directory: a loader may take each of them for the model's."""
+"""Finds other sets of weights in a directory, any of which a loader may take for the model's."""
 
 import os
 from collections.abc import Iterator
@@ -26,10 +26,10 @@ _FORMATS = (SAFETENSORS, PYTORCH)
 
 @dataclass(frozen=True)
 class OtherSet:
-    """Weights beside the chosen ones that are not opened yet.
+    """Weights beside the chosen ones, not opened yet.
 
     Attributes:
-        path: The file that a loader begins with: the only one, or the index.
+        path: The file that a loader starts with: the only one, or the index.
         format: The format.
     """
 
@@ -50,19 +50,18 @@ class OtherSet:
 
 
 def first_file(files: WeightsFiles) -> Path:
-    """The file that a loader begins with: the index, or the only file."""
+    """The file that a loader starts with: the index, or the only file."""
     return files.shards[0] if files.index is None else files.index
 
 
 def other_sets(chosen: WeightsFiles) -> tuple[OtherSet, ...]:
-    """All other weights in the directory of those that were chosen.
+    """All other weights in the directory of the chosen ones.
 
-    What has nothing to load does not count: an index that was downloaded without its files, and
-    pointers that Git LFS left in place of files. A link that leads nowhere does: what it led to
-    may have been meant.
+    Sets with nothing to load are left out: an index that was downloaded without its files, and Git
+    LFS pointers. A broken link is included, since its target may have been meant.
     """
     if chosen.format not in (*_FORMATS, DISTRIBUTED):
-        # An extension's; only it knows what else belongs to them.
+        # The weights of an extension; only it knows which files belong to them.
         return ()
     return tuple(_others(chosen))
 
@@ -83,7 +82,7 @@ def _others(chosen: WeightsFiles) -> Iterator[OtherSet]:
 
 
 def _files_of(path: Path) -> set[Path]:
-    """The files that hold the tensors; of an index that cannot be read, itself."""
+    """The files with the tensors; for an index that cannot be read, the index itself."""
     if path.name not in INDEX_FILE.values():
         return {path}
     try:

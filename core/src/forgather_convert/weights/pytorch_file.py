@@ -1,4 +1,4 @@
-"""The tensors of a PyTorch ``.bin`` file."""
+"""Locates the tensors of a PyTorch ``.bin`` file."""
 
 from pathlib import Path
 
@@ -11,13 +11,12 @@ from forgather_convert.weights.torch_archive import describe, locate, open_archi
 def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
     """Lists the tensors of a file, without reading their bytes.
 
-    The pickle is read by torch's restricted unpickler, which runs nothing that the
-    file brings.
+    The pickle is read by torch's restricted unpickler, which runs no code from the file.
 
     Raises:
-        SourceError: The file is damaged or compressed, is not one that ``torch.save`` of
-            version 1.6 or later wrote on a little-endian machine, or holds anything but a
-            dictionary of plain tensors.
+        SourceError: The file is damaged or compressed, was not written by ``torch.save`` of
+            version 1.6 or later on a little-endian machine, or contains anything but a dictionary
+            of plain tensors.
     """
     import torch
 
@@ -27,14 +26,14 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
     content = description.content
     if not isinstance(content, dict) or not content:
         raise SourceError(
-            f"{path} does not hold a dictionary of tensors. Save the model's state_dict()."
+            f"{path} does not contain a dictionary of tensors. Save the model's state_dict()."
         )
     refs = []
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
             raise SourceError(
-                f"{path} holds {type(tensor).__name__} {name!r} beside tensors. A checkpoint "
-                "that also has optimizer state or nested parts is not a model's weights."
+                f"{path} contains {type(tensor).__name__} {name!r} besides tensors. A checkpoint "
+                "with optimizer state or nested parts is not a model's weights."
             )
         refs.append(locate(path, name, tensor, description.keys, archive))
     return tuple(refs)

@@ -5,8 +5,8 @@ little-endian length, that many bytes of JSON, padded with spaces, then the tens
 bytes without gaps. The JSON maps names to ``dtype``, ``shape`` and ``data_offsets``,
 which count from the end of the JSON, and ``__metadata__`` to strings.
 
-The package ``safetensors`` reads tensors, but does not tell where in the file they
-lie, which is what copying them by range needs.
+The package ``safetensors`` reads tensors, but does not tell their positions in the file, which are
+needed to copy byte ranges.
 """
 
 import json
@@ -33,22 +33,22 @@ _LENGTH = struct.Struct("<Q")
 #: The limit of the reference implementation, in bytes.
 _MAX_HEADER = 100_000_000
 METADATA_KEY = "__metadata__"
-#: The fields of a tensor, in the order in which the reference takes them from a list.
+#: The fields of a tensor, in the order in which the reference accepts them as a list.
 _FIELDS = ("dtype", "shape", "data_offsets")
-#: The reference counts in 64 bits.
+#: The reference uses 64-bit numbers.
 _LIMIT = 1 << 64
-#: Dtype, shape, and where its bytes begin and end.
+#: Dtype, shape, and where the bytes begin and end.
 _Entry = tuple[str, tuple[int, ...], int, int]
 
 
 @dataclass(frozen=True)
 class SafetensorsHeader:
-    """What a file says of its tensors.
+    """The header of a file.
 
     Attributes:
-        text: The JSON, exactly as it is in the file, with its padding.
-        tensors: Where every tensor lies, in the order of their bytes.
-        metadata: The strings that the file carries.
+        text: The exact JSON in the file, including its padding.
+        tensors: The tensors with their positions, in the order of their bytes.
+        metadata: The strings stored in the file.
     """
 
     text: str
@@ -65,7 +65,7 @@ def read_header(path: Path) -> SafetensorsHeader:
     """Reads and checks a header.
 
     Raises:
-        SourceError: The file is not safetensors, is cut short, or contradicts itself.
+        SourceError: The file is not safetensors, is truncated, or is inconsistent.
     """
     size = path.stat().st_size
     with with_filename(path), path.open("rb") as file:
@@ -78,7 +78,7 @@ def read_header(path: Path) -> SafetensorsHeader:
         if length > min(_MAX_HEADER, size - _LENGTH.size):
             raise SourceError(
                 f"{path} is not a safetensors file or is truncated: its header would take "
-                f"{length} bytes, the file has {size}. Download it again."
+                f"{length} bytes, but the file has {size}. Download it again."
             )
         raw = file.read(length)
     return parse_header(raw, path, size)
@@ -93,9 +93,9 @@ def parse_header(raw: bytes, path: Path, file_size: int) -> SafetensorsHeader:
     header = parse_header_text(text, str(path))
     end = header.data_start + sum(ref.num_bytes for ref in header.tensors)
     if file_size != end:
-        problem = "is truncated" if file_size < end else "has bytes behind its tensors"
+        problem = "is truncated" if file_size < end else "has bytes after its tensors"
         raise SourceError(
-            f"{path} {problem}: its header describes {end} bytes, the file has {file_size}. "
+            f"{path} {problem}: its header describes {end} bytes, but the file has {file_size}. "
             "Download it again."
         )
     return header
@@ -135,7 +135,7 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
 
 
 class _Object(dict[str, Any]):
-    """A JSON object that knows all its pairs: a key may be given twice."""
+    """A JSON object that also knows whether a key occurs twice."""
 
     def __init__(self, pairs: list[tuple[str, Any]]) -> None:
         super().__init__(pairs)
@@ -148,7 +148,7 @@ class _Object(dict[str, Any]):
 
 
 def _whole_number(text: str) -> int | float:
-    # The reference has 64 bits; what is larger, or -0, is a floating point number for it.
+    # The reference uses 64 bits; larger numbers, and -0, are floating-point numbers there.
     number = int(text)
     return number if abs(number) < _LIMIT and text != "-0" else _number(text)
 
@@ -175,13 +175,13 @@ _DECODER = json.JSONDecoder(
 def _read_metadata(header: _Object, file_name: str) -> dict[str, str]:
     metadata = header.get(METADATA_KEY)
     if header.has_duplicate_key(METADATA_KEY):
-        raise _damaged(file_name, f"{METADATA_KEY} is there twice")
+        raise _damaged(file_name, f"{METADATA_KEY} occurs twice")
     if metadata is None:
         return {}
     if not isinstance(metadata, _Object) or not all(
         isinstance(value, str) for _, value in metadata.pairs
     ):
-        raise _damaged(file_name, f"{METADATA_KEY} does not hold strings")
+        raise _damaged(file_name, f"{METADATA_KEY} contains other values than strings")
     return dict(metadata)
 
 
@@ -191,18 +191,18 @@ def _read_entry(name: str, entry: Any, file_name: str) -> _Entry:
     try:
         if isinstance(entry, _Object):
             if entry.has_duplicate_key(*_FIELDS):
-                raise ValueError("a field is there twice")
+                raise ValueError("a field occurs twice")
             entry = [entry[field] for field in _FIELDS]
-        # The reference takes a list of the three, too.
+        # The reference also accepts a list of the three.
         code, shape, (begin, end) = entry
         shape = tuple(shape) if isinstance(shape, list) else None
     except (ValueError, KeyError, TypeError) as error:
-        raise _damaged(file_name, f"'{name}' lacks its dtype, shape or place") from error
-    # Not isinstance: true and false are no sizes.
+        raise _damaged(file_name, f"'{name}' lacks its dtype, shape or offsets") from error
+    # Not isinstance: True and False are not sizes.
     if shape is None or not all(
         type(number) is int and number >= 0 for number in (*shape, begin, end)
     ):
-        raise _damaged(file_name, f"'{name}' has a shape or a place that is no whole number")
+        raise _damaged(file_name, f"'{name}' has a shape or offsets that are not whole numbers")
     dtype = from_safetensors(code) if isinstance(code, str) else None
     if dtype is None:
         raise _damaged(file_name, f"'{name}' has the unknown dtype {code!r}")
@@ -232,14 +232,14 @@ def build_header(
     metadata: Mapping[str, str],
     align_to: int | None = None,
 ) -> str:
-    """The JSON for tensors that follow each other in the given order.
+    """The JSON for consecutive tensors in the given order.
 
     Args:
         tensors: Name, dtype and shape of each.
-        metadata: The strings that the file is to carry.
-        align_to: Where, modulo 4096, the tensors' bytes should begin in the file. With
-            the same remainder as in the file they come from, a file system can share
-            the blocks instead of copying them.
+        metadata: The strings to store in the file.
+        align_to: Where, modulo 4096, the tensors' bytes should begin in the file. If the remainder
+            is the same as in the source file, a file system can share the blocks instead of
+            copying them.
 
     Returns:
         The JSON, padded with spaces so that the bytes begin at a multiple of 8.
@@ -262,6 +262,6 @@ def build_header(
 
 
 def encode_header(text: str) -> bytes:
-    """The bytes in front of the tensors: the length and the JSON."""
+    """The bytes before the tensors: the length and the JSON."""
     raw = text.encode("utf-8")
     return _LENGTH.pack(len(raw)) + raw

@@ -1,4 +1,4 @@
-"""Puts the parts of a tensor together, however it was divided in any of its dimensions."""
+"""Joins the parts of a tensor that was divided in any of its dimensions."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from forgather_convert.tensors.tensor_ref import JoinedRef, TensorRef
 
 
 class TilingError(Exception):
-    """The parts are not the tensor."""
+    """The parts do not make up the tensor."""
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Tile:
 
     Attributes:
         origin: Where it begins in the tensor.
-        ref: Where its bytes are.
+        ref: The location of its bytes.
     """
 
     origin: tuple[int, ...]
@@ -28,14 +28,14 @@ class Tile:
 
 
 def join(tiles: Sequence[Tile], shape: tuple[int, ...]) -> TensorRef:
-    """The tensor that parts are of: the one part, or parts that are joined, or joined again.
+    """Joins parts into a tensor, in one dimension or in several in turn.
 
     Args:
         tiles: The parts.
         shape: The tensor's dimensions.
 
     Raises:
-        TilingError: Parts overlap, there are holes, or no straight cut goes between them.
+        TilingError: Parts overlap, there are holes, or no straight cut separates them.
     """
     if any(len(tile.origin) != len(shape) or len(tile.ref.shape) != len(shape) for tile in tiles):
         raise TilingError("a part has another number of dimensions")
@@ -46,7 +46,7 @@ def _join(tiles: Sequence[Tile], origin: tuple[int, ...], shape: tuple[int, ...]
     if len(tiles) == 1:
         (tile,) = tiles
         if (tile.origin, tile.ref.shape) != (origin, shape):
-            raise TilingError(f"a part of it, in {tile.ref.file}, does not fill its place")
+            raise TilingError(f"a part of it, in {tile.ref.file}, has the wrong size")
         return tile.ref
     for dim in range(len(shape)):
         groups = _divided(tiles, dim)
@@ -66,11 +66,11 @@ def _join(tiles: Sequence[Tile], origin: tuple[int, ...], shape: tuple[int, ...]
         return JoinedRef(
             first.name, first.dtype, shape, first.file, first.offset, parts=tuple(parts), dim=dim
         )
-    raise TilingError("parts of it overlap, or no straight cut goes between them")
+    raise TilingError("parts of it overlap, or no straight cut separates them")
 
 
 def _divided(tiles: Sequence[Tile], dim: int) -> list[list[Tile]]:
-    """Groups of parts that do not reach into each other in a dimension, in its order."""
+    """Groups of parts that do not overlap in a dimension, in order."""
     groups: list[list[Tile]] = []
     end = -1
     for tile in sorted(tiles, key=lambda tile: (tile.origin[dim], tile.end(dim))):

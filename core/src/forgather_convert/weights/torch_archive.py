@@ -1,8 +1,8 @@
-"""What ``torch.save`` writes, and where the tensors in it lie.
+"""Locates the tensors in a file written by ``torch.save``.
 
-It is an uncompressed zip archive: a pickle that describes the tensors, and one entry with
-the bytes of each storage, ``data/<key>``. The pickle tells which part of which storage a
-tensor is; the archive's directory tells where a storage lies.
+The file is an uncompressed zip archive with a pickle that describes the tensors, and one entry
+with the bytes of each storage, ``data/<key>``. The pickle tells which part of which storage a
+tensor is; the archive's directory tells where the storages are.
 """
 
 import io
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     import torch
 
 _ZIP_SIGNATURE = b"PK\x03\x04"
-#: A bare pickle begins so, and torch before 1.6 wrote several in a row.
+#: The start of a bare pickle; torch before 1.6 wrote several in a row.
 _PICKLE_SIGNATURE = b"\x80"
-#: As much as the header of a safetensors file may have, in bytes.
+#: The same limit as for the header of a safetensors file, in bytes.
 _MAX_PICKLE = 100_000_000
 _PICKLE = "data.pkl"
 _VERSION = "version"
 _STORAGES = "data/"
-#: What torch notes beside the tensors: a number, and an identity in digits.
+#: Additional entries that torch writes: a number, and an id in digits.
 _NOTES: Mapping[str, Callable[[bytes], object]] = {
     ".storage_alignment": int,
     ".data/serialization_id": bytes.decode,
 }
 _MAX_NOTE = 1000
-#: What a pickle calls to make tensors whose values are not their bytes, by name in torch._utils.
+#: Functions of torch._utils that a pickle calls for tensors whose values are not their bytes.
 _UNUSUAL = {
     "_rebuild_sparse_tensor": "sparse tensors",
     "_rebuild_qtensor": "quantized tensors",
     "_rebuild_nested_tensor": "nested tensors",
     "_rebuild_meta_tensor_no_storage": "tensors without values (of the device 'meta')",
-    "_rebuild_wrapper_subclass": "tensors of a class of their own",
+    "_rebuild_wrapper_subclass": "tensors of a custom class",
 }
-_SAVE_AGAIN = "Load it with torch where you trust it, and save it again as safetensors."
+_SAVE_AGAIN = "If you trust it, load it with torch and save it again as safetensors."
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Archive:
 
     Attributes:
         pickled: The pickle.
-        version: The version of the format; torch refuses those that it does not know.
-        storages: The place of every storage by its key.
+        version: The version of the format; torch refuses unknown ones.
+        storages: The entry of every storage, by its key.
     """
 
     pickled: bytes
@@ -64,11 +64,11 @@ class Archive:
 
 @dataclass(frozen=True)
 class Description:
-    """What an archive's pickle describes.
+    """The tensors that an archive's pickle describes.
 
     Attributes:
         content: The content; its tensors have no bytes.
-        keys: The keys of storages, by what the tensors' storages have noted.
+        keys: The keys of storages, by the offsets recorded in the tensors' storages.
     """
 
     content: Any
@@ -83,17 +83,17 @@ def open_archive(path: Path, file: BinaryIO) -> Archive:
         file: The archive: a file, or a part of one.
 
     Raises:
-        SourceError: It is damaged or compressed, or is not one that ``torch.save`` of version
-            1.6 or later wrote on a little-endian machine.
+        SourceError: It is damaged or compressed, or was not written by ``torch.save`` of version
+            1.6 or later on a little-endian machine.
     """
     head = file.read(len(_ZIP_SIGNATURE))
     if head[:1] == _PICKLE_SIGNATURE or (head != _ZIP_SIGNATURE and _is_tar(file)):
         raise SourceError(
-            f"{path} is in the format of torch before 1.6, or a bare pickle: that cannot be read "
+            f"{path} is in the format of torch before 1.6, or a bare pickle, which cannot be read "
             f"in parts. {_SAVE_AGAIN}"
         )
     if head != _ZIP_SIGNATURE:
-        raise _not_a_checkpoint(path, "it is no zip archive")
+        raise _not_a_checkpoint(path, "it is not a zip archive")
     try:
         entries = read_zip_entries(file)
     except (zipfile.BadZipFile, NotImplementedError, ValueError, EOFError) as error:
@@ -132,19 +132,18 @@ def open_archive(path: Path, file: BinaryIO) -> Archive:
 
 
 def _refuse_foreign_byte_order(path: Path, file: BinaryIO, entry: ZipEntry | None) -> None:
-    """Refuses what is not little-endian; files of torch before 2.1 do not say, and are."""
+    """Refuses archives that are not little-endian; torch before 2.1 did not record the order."""
     if entry is None:
         return
     order = _read(file, entry) if entry.is_stored and entry.size < 16 else b"?"
     if order != b"little":
         raise SourceError(
-            f"{path} was written on a machine with another order of bytes ({order!r}). "
-            f"{_SAVE_AGAIN}"
+            f"{path} was written on a machine with another byte order ({order!r}). {_SAVE_AGAIN}"
         )
 
 
 def _refuse_damaged_notes(path: Path, file: BinaryIO, entries: Mapping[str, ZipEntry]) -> None:
-    """Refuses what torch refuses, though it is not needed to find tensors."""
+    """Refuses damaged entries that torch refuses, although locating tensors does not need them."""
     for name, parse in _NOTES.items():
         if name not in entries:
             continue
@@ -157,20 +156,21 @@ def _refuse_damaged_notes(path: Path, file: BinaryIO, entries: Mapping[str, ZipE
 
 
 def _refuse_unusual_kinds(path: Path, pickled: bytes) -> None:
-    """Looks through the pickle without running it."""
+    """Scans the pickle without running it."""
     try:
         codes = [(code.name, arg) for code, arg, _ in pickletools.genops(pickled)]
-    # What it raises for a damaged pickle is not documented.
+    # The exceptions for damaged pickles are not documented.
     except Exception as error:
         raise _not_a_checkpoint(path, f"its {_PICKLE} is damaged") from error
-    # No size, step or place is negative; in tensors without bytes torch takes others instead.
+    # Sizes, steps and offsets are never negative; for tensors without bytes torch ignores that.
     if any(isinstance(arg, int) and arg < 0 for _, arg in codes):
         raise _not_a_checkpoint(path, f"its {_PICKLE} has negative numbers")
     names = {arg for name, arg in codes if name == "GLOBAL"}
     for function, kind in _UNUSUAL.items():
         if f"torch._utils {function}" in names:
             raise SourceError(
-                f"{path} holds {kind}; their values are not plain bytes in the file. {_SAVE_AGAIN}"
+                f"{path} contains {kind}, whose values are not plain bytes in the file. "
+                f"{_SAVE_AGAIN}"
             )
 
 
@@ -185,12 +185,12 @@ def _is_tar(file: BinaryIO) -> bool:
 
 
 def describe(path: Path, archive: Archive) -> Description:
-    """Loads what an archive's pickle describes, as tensors without bytes.
+    """Loads the tensors that an archive's pickle describes, without bytes.
 
-    The pickle is read by torch's restricted unpickler, which runs nothing that the file
-    brings. torch notes in the storages of such tensors where in the file their bytes lie. It
-    gets an archive with the same entries, but empty ones: the place in there tells which
-    storage it is, and the real archive's directory tells where that lies.
+    The pickle is read by torch's restricted unpickler, which runs no code from the file. For
+    tensors without bytes, torch records the offsets of their storages in the file. It is given an
+    archive with the same entries, all empty: an offset in there identifies the storage, and the
+    real archive's directory tells where that is.
 
     Raises:
         SourceError: It describes anything but plain tensors, or is damaged.
@@ -210,15 +210,14 @@ def describe(path: Path, archive: Archive) -> Description:
     try:
         with FakeTensorMode():
             content = torch.load(stand_in, map_location="cpu", weights_only=True, mmap=False)
-    # Whatever a file makes the unpickler raise; there is no end to what a damaged or a
-    # hostile one can ask for.
+    # A damaged or hostile file can make the unpickler raise anything.
     except Exception as error:
         asked_for = re.search(r"GLOBAL (\S+)", str(error))
         reason = repr(asked_for[1]) if asked_for else type(error).__name__
         raise SourceError(
-            f"{path} is not a plain dictionary of tensors and was not opened: its pickle asks for "
-            f"code to be run, for something else than tensors, or is damaged ({reason}). "
-            "Convert it to safetensors where you trust it."
+            f"{path} is not a plain dictionary of tensors and was not opened: its pickle requests "
+            f"code to be run or contains other objects than tensors, or is damaged ({reason}). "
+            "If you trust it, convert it to safetensors."
         ) from error
     places = read_zip_entries(stand_in)
     prefix = f"archive/{_STORAGES}"
@@ -233,13 +232,13 @@ def locate(
     archive: Archive,
     start: int = 0,
 ) -> TensorRef:
-    """Finds the bytes of a tensor.
+    """Locates the bytes of a tensor.
 
     Args:
         path: The file.
         name: The tensor's name.
-        tensor: The tensor, as :func:`describe` gives it.
-        keys: The keys of storages, likewise.
+        tensor: The tensor, from :func:`describe`.
+        keys: The keys of storages, from :func:`describe`.
         archive: The archive.
         start: Where the archive begins in the file, in bytes.
 
@@ -254,7 +253,7 @@ def locate(
     if entry is None:
         raise SourceError(f"{path} has no values for '{name}'. {_SAVE_AGAIN}")
     size = torch.Tensor.untyped_storage(tensor).nbytes()
-    # Not larger either: torch refuses a record that is not of the size that its pickle says.
+    # Nor larger: torch refuses a record whose size is not the one in its pickle.
     if size != entry.size:
         raise SourceError(
             f"{path} is truncated or damaged: '{name}' would need {size} bytes of its storage, "
@@ -265,10 +264,10 @@ def locate(
         item_size = dtype_size(dtype)
     except KeyError:
         raise SourceError(
-            f"{path} holds '{name}' as {dtype}, which is not supported. Convert the tensor to "
+            f"{path} has '{name}' as {dtype}, which is not supported. Convert the tensor to "
             "another type with torch, and save the file again."
         ) from None
-    # A pickle can give a tensor attributes, and hide methods behind them.
+    # A pickle can set attributes of a tensor that hide its methods.
     shape, stride = tuple(tensor.shape), torch.Tensor.stride(tensor)
     first = int(torch.Tensor.storage_offset(tensor))
     steps = [(size - 1) * step for size, step in zip(shape, stride, strict=True)]
@@ -289,7 +288,7 @@ def locate(
 
 
 def _refuse_unresolved_bits(path: Path, name: str, tensor: "torch.Tensor") -> None:
-    """Refuses tensors whose values torch computes from their bytes when they are used."""
+    """Refuses tensors whose values torch computes from their bytes on access."""
     import torch
 
     bits = {
@@ -298,7 +297,7 @@ def _refuse_unresolved_bits(path: Path, name: str, tensor: "torch.Tensor") -> No
     }
     for what, is_set in bits.items():
         if is_set:
-            raise SourceError(f"{path} holds '{name}' as a view that {what}. {_SAVE_AGAIN}")
+            raise SourceError(f"{path} has '{name}' as a view that {what}. {_SAVE_AGAIN}")
 
 
 def _not_a_checkpoint(path: Path, reason: str) -> SourceError:

@@ -1,4 +1,4 @@
-"""Where the entries of a zip file lie in it, by its own directory."""
+"""Locates the entries of a zip file by its directory."""
 
 import errno
 import os
@@ -8,19 +8,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import BinaryIO
 
-#: The fixed part of the header in front of an entry; the lengths of name and extra field
-#: are its last numbers. The directory's own extra field may have another length.
+#: The fixed part of the header before an entry, which ends with the lengths of name and extra
+#: field. The extra field in the directory may have another length.
 _LOCAL_HEADER = struct.Struct("<4s22xHH")
-#: The fixed part of an entry of the directory; the lengths of what follows are in its middle.
+#: The fixed part of a directory entry, with the lengths of what follows in its middle.
 _DIRECTORY_HEADER = struct.Struct("<28xHHH12x")
-#: What follows the directory: the records of its end, for files over 4 GB and for all.
+#: The records that end the directory, for files over 4 GB and for all files.
 _DIRECTORY_ENDS = (b"PK\x06\x06", b"PK\x05\x06")
 _SIGNATURE = b"PK\x03\x04"
 #: Flags of an entry: encrypted, patched, strongly encrypted.
 _NOT_PLAIN = 0x1 | 0x20 | 0x40
 _UTF_8 = 0x800
-#: The attribute of MS-DOS by which an entry is a folder, whatever its name; torch reads no bytes of
-#: one.
+#: The MS-DOS attribute that makes an entry a folder, whatever its name; torch reads no bytes of
+#: folders.
 _FOLDER = 0x10
 
 
@@ -31,8 +31,8 @@ class ZipEntry:
     Attributes:
         name: Its name, with folders.
         start: Where its bytes begin in the zip file.
-        size: How many bytes it has when it is unpacked.
-        is_stored: Whether its bytes are there as they are, neither compressed nor encrypted.
+        size: Its unpacked size in bytes.
+        is_stored: Whether its bytes are stored verbatim, neither compressed nor encrypted.
     """
 
     name: str
@@ -47,17 +47,17 @@ class ZipEntry:
 
 
 def open_zip(file: BinaryIO) -> zipfile.ZipFile:
-    """Opens a zip file; Python would call one that cannot be read none at all.
+    """Opens a zip file; unlike Python, distinguishes unreadable files from other files.
 
     Raises:
-        zipfile.BadZipFile: It is not a zip file, or is cut short.
+        zipfile.BadZipFile: It is not a zip file, or is truncated.
         OSError: It cannot be read.
     """
     try:
         return zipfile.ZipFile(file)
     except zipfile.BadZipFile as error:
         cause = error.__context__
-        # A damaged file may make it look for a place before the beginning.
+        # A damaged file may make it seek to before the beginning.
         if isinstance(cause, OSError) and cause.errno != errno.EINVAL:
             raise cause from None
         raise
@@ -67,8 +67,8 @@ def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
     """Lists the entries of a zip file by their names, without reading them.
 
     Raises:
-        zipfile.BadZipFile: The file is not a zip file, is cut short, or contradicts itself:
-            entries overlap, or two have the same name.
+        zipfile.BadZipFile: The file is not a zip file, is truncated, or is inconsistent: entries
+            overlap, or two have the same name.
         OSError: It cannot be read.
     """
     entries: dict[str, ZipEntry] = {}
@@ -96,11 +96,11 @@ def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
 
 
 def directory_positions(file: BinaryIO, archive: zipfile.ZipFile) -> Iterator[int]:
-    """Where a zip file's directory has each entry of ``infolist()``, and where it ends.
+    """The position of each entry of ``infolist()`` in the directory, and the directory's end.
 
     Args:
         file: The zip file; its position changes.
-        archive: What :func:`open_zip` gave for it; it may be closed.
+        archive: The result of :func:`open_zip` for it; it may be closed.
     """
     position = archive.start_dir
     yield position
@@ -112,7 +112,7 @@ def directory_positions(file: BinaryIO, archive: zipfile.ZipFile) -> Iterator[in
 
 
 def _check_directory(file: BinaryIO, archive: zipfile.ZipFile) -> None:
-    """Refuses a directory whose last entry reaches beyond it; Python cuts that short."""
+    """Refuses a directory whose last entry extends beyond it, which Python would truncate."""
     *_, end = directory_positions(file, archive)
     file.seek(end, os.SEEK_SET)
     if file.read(len(_SIGNATURE)) not in _DIRECTORY_ENDS:
@@ -133,5 +133,5 @@ def _data_start(file: BinaryIO, info: zipfile.ZipInfo) -> int:
 
 
 def _encoding(info: zipfile.ZipInfo) -> str:
-    """How the name of an entry is written in the file."""
+    """The encoding of an entry's name in the file."""
     return "utf-8" if info.flag_bits & _UTF_8 else "cp437"

@@ -1,28 +1,23 @@
-"""What happens to every tensor, and the files that they go to."""
+"""What happens to every tensor."""
 
 import logging
 
-from forgather_convert.models.model import TargetModel
-from forgather_convert.options import ConvertOptions
-from forgather_convert.planning.layout import Layout, mirror_layout, mirrors_source, packed_layout
-from forgather_convert.planning.plan import TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.tensors.expressions import ResizeRows, cast
+from forgather_convert.tensors.expressions import Expression, ResizeRows, cast
 from forgather_convert.tensors.matching import TensorMatch
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.vocabulary.change import VocabularyChange
-from forgather_convert.weights.file_names import SAFETENSORS
 
 logger = logging.getLogger(__name__)
 
 
-def tensor_plans(
+def target_tensors(
     request: PlanRequest,
     match: TensorMatch,
     parameters: ModelParameters,
     vocabulary: VocabularyChange | None,
-) -> tuple[TensorPlan, ...]:
-    """A plan for every tensor that is stored; bytes change only if a dtype was asked for.
+) -> dict[str, Expression]:
+    """What every tensor of the target is made of; bytes change only if a dtype was asked for.
 
     What transformers does not round when it loads the model in that dtype is not rounded here.
 
@@ -50,7 +45,7 @@ def tensor_plans(
                 stored,
             )
     resizes = vocabulary is not None and vocabulary.changes_matrices
-    plans = []
+    planned = {}
     for name, value in match.expressions.items():
         dtype = value.dtype
         if is_cast:
@@ -59,25 +54,5 @@ def tensor_plans(
             value = ResizeRows(
                 value, vocabulary.size, vocabulary.num_tokens_before, vocabulary.rows, dtype
             )
-        plans.append(TensorPlan(name, cast(value, dtype)))
-    return tuple(plans)
-
-
-def choose_layout(
-    request: PlanRequest, tensors: tuple[TensorPlan, ...], destination: TargetModel
-) -> Layout:
-    """Keeps the source's division into files where that is possible, else makes a new one."""
-    checkpoint, options = request.checkpoint, request.options
-    is_strict = destination.is_loaded_strictly
-    second_names = destination.parameters.tied if is_strict else {}
-    keeps_division = options.max_shard_size is None
-    if keeps_division and mirrors_source(tensors, checkpoint, options.weights_format):
-        return mirror_layout(tensors, checkpoint, second_names)
-    return packed_layout(
-        tensors, options.weights_format, options.max_shard_size, second_names, has_index=is_strict
-    )
-
-
-def overrides_sharding(options: ConvertOptions) -> bool:
-    """Whether the user asks for another format or division of the weights."""
-    return options.max_shard_size is not None or options.weights_format != SAFETENSORS
+        planned[name] = cast(value, dtype)
+    return planned
