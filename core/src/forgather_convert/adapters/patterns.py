@@ -31,7 +31,7 @@ def compiled(expression: str) -> re.Pattern[str]:
     except (re.error, RecursionError, OverflowError) as error:
         raise SourceError(
             f"The adapter's config has {expression[:100]!r} for a pattern of names, which is no "
-            f"regular expression: {error}. Correct adapter_config.json."
+            f"regular expression: {error}. Fix adapter_config.json."
         ) from error
     if pattern is None or not is_quick:
         raise SourceError(

@@ -41,7 +41,7 @@ def load_generated_code(code: GeneratedCode) -> DynamicModelClasses:
     except Exception as error:
         raise ConverterError(
             f"The generated model {code.model_module}.py cannot be imported: "
-            f"{type(error).__name__}: {error}. Correct the component that says so."
+            f"{type(error).__name__}: {error}. Fix the component that says so."
         ) from error
     return DynamicModelClasses(module.DynamicCausalLMConfig, module.DynamicCausalLM)
 

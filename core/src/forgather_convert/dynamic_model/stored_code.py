@@ -146,7 +146,7 @@ def load_stored_code(stored: StoredCode) -> DynamicModelClasses:
     except (Exception, SystemExit) as error:
         raise SourceError(
             f"The model code {stored.model_module}.py cannot be imported: "
-            f"{type(error).__name__}: {error}. Correct it, or leave out --trust-remote-code to "
+            f"{type(error).__name__}: {error}. Fix it, or leave out --trust-remote-code to "
             "compare with the family's standard code."
         ) from error
 

@@ -1,7 +1,7 @@
-"""The one way in: from a directory to a model.
+"""Opens the model in a directory, for ``convert``, ``inspect`` and ``verify``.
 
-``convert``, ``inspect`` and ``verify`` all come through here. What is quickly refused comes first;
-neither torch nor transformers is imported until :meth:`OpenedModel.read`.
+Quick checks come first; neither torch nor transformers is imported until
+:meth:`OpenedModel.read`.
 """
 
 from collections.abc import Sequence
@@ -32,8 +32,8 @@ class ModelRequest:
 
     Attributes:
         path: Its directory.
-        options: What a conversion of it is asked.
-        converter: The converter of its family; without it, one is looked up.
+        options: The options of its conversion.
+        converter: The converter of its family; by default, it is looked up.
     """
 
     path: Path
@@ -43,10 +43,10 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class Opening:
-    """The steps that open a model, one by one.
+    """The individual steps of opening a model.
 
-    :func:`open_model` takes all of them, and the first failure ends it. An inspection attempts each
-    by itself.
+    :func:`open_model` runs all of them and stops at the first failure; an inspection attempts each
+    one separately.
 
     Attributes:
         request: The model to open.
@@ -70,7 +70,7 @@ class Opening:
         return ExtensionCalls(CORE_FORMATS, self.extensions)
 
     def detect(self) -> Detection:
-        """Finds out what the directory holds; see :func:`source.detection.detect`."""
+        """Detects the content of the directory; see :func:`source.detection.detect`."""
         request = self.request
         return detect(
             request.path,
@@ -88,12 +88,12 @@ class Opening:
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model whose kind, family and weights are known, from names, JSON and headers.
+    """A model whose kind, family and weights are known from names, JSON and headers.
 
     Attributes:
-        detection: What the directory holds.
-        hooks: The family.
-        options: What a conversion of it is asked.
+        detection: What was detected about the directory.
+        hooks: The converter of the family.
+        options: The options of its conversion.
         extension_calls: The installed extensions.
     """
 
@@ -124,7 +124,7 @@ def open_model(request: ModelRequest) -> OpenedModel:
     """Opens a model directory of either kind.
 
     Raises:
-        ForgatherConvertError: It cannot be converted, as far as names and headers tell.
+        ForgatherConvertError: It cannot be converted, judging by names and headers.
     """
     opening = Opening.start(request)
     detection = opening.detect()

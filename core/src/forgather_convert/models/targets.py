@@ -113,7 +113,7 @@ def _forgather_target(
     except Exception as error:
         raise ConverterError(
             f"The Forgather config that {hooks.name} makes of {config.origin} is refused by "
-            f"transformers: {first_line(error).rstrip('.:')}. Correct create_project_config."
+            f"transformers: {first_line(error).rstrip('.:')}. Fix create_project_config."
         ) from error
     return ForgatherTarget(
         hooks=hooks,
@@ -121,7 +121,7 @@ def _forgather_target(
             lambda: classes.model_class(config_object),
             lambda error: ConverterError(
                 f"The Forgather model that {hooks.name} makes of {config.origin} does not run: "
-                f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Correct its components."
+                f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix its components."
             ),
         ),
         mapping=hooks.weight_mapping(),

@@ -191,7 +191,7 @@ def report_lacking_tokenizer(
     if is_forgather_config(config) and _was_saved_by_training(config, checkpoint):
         logger.warning(
             "%s has no tokenizer, so the result has none. Copy the files of the tokenizer that it "
-            "was trained with into the source or the result",
+            "was used with into the source or the result",
             metadata_directory,
         )
 
