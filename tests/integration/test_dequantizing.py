@@ -198,7 +198,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert "Logits are identical" in there.stderr
     back = forgather("convert", tmp_path / "fg", tmp_path / "back")
     assert back.returncode == 0, back.stderr
-    assert "what comes back is the dequantized model" in back.stderr
+    assert "the result is the dequantized model" in back.stderr
     again = forgather("convert", tmp_path / "back", tmp_path / "again")
     assert again.returncode == 0, again.stderr
 

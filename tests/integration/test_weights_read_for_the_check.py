@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from forgather_convert.reporting.certificate import describe_certificate
 
 from forgather_convert import convert
+from forgather_convert.reporting.certificate import describe_certificate
 from support.command import run_convert
 from support.models import random_state, write_hf_model
 from support.sharded_checkpoints import save_alone

@@ -20,8 +20,8 @@ LLAMA = variant("llama-default")
 #: must be, as the choices that there are, or as the one thing that is lacking.
 ADVICE = re.compile(
     r"(?:[.:;] |\n *)(?:Add|Check|Choose|Convert|Copy|Create|Delete|Download|Fix|Give|Install|Load"
-    r"|Move|Name|Remove|Rename|Replace|Run|Save|Set|Uninstall|Upgrade|Use|Write|try 'pip install|[Ii]t must be"
-    r"|it must divide|Known types:)[ ]"
+    r"|Move|Name|Remove|Rename|Replace|Run|Save|Set|Uninstall|Upgrade|Use|Write"
+    r"|try 'pip install|[Ii]t must be|it must divide|Known types:)[ ]"
     r"|needs '\w+', which \S+ does not give\.$|needs a tokenizer, but \S+ has none\.$"
 )
 

@@ -222,16 +222,16 @@ def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
     """Warns if transformers 4 loads another model than version 5."""
     if longrope_ambiguous_in_v4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
         logger.warning(
-            "transformers 4 takes the original context length of %s from another field than "
-            "version 5, and computes other logits; it is read as version 5 reads it",
+            "transformers 4 reads the original context length of %s from another field than "
+            "version 5, and computes different logits; this conversion follows version 5",
             config.origin,
         )
 
 
 def with_max_length(hf_config: Any, max_length: int | None, origin: str) -> Any:
-    """A config object for another maximum length, where one is asked for.
+    """A config object with another maximum length, if one is requested.
 
-    RoPE stays as it is: what would follow from the maximum length is written down first.
+    RoPE does not change: parameters derived from the maximum length are stated first.
     """
     if max_length is None:
         return hf_config
@@ -261,7 +261,7 @@ def _knows_rope_parameters() -> bool:
 
 
 def _normalize_rope_for_v4(config: Any, origin: str) -> None:
-    """Makes transformers 4 compute RoPE as version 5 does, where they read different fields."""
+    """Makes transformers 4 compute RoPE like version 5 if they read different fields."""
     if not _knows_rope_parameters() and getattr(config, "rope_scaling", None):
         _write_rope(config, rope_of(config, origin))
 

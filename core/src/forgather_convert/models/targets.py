@@ -45,13 +45,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SourceContext:
-    """A source that is read, and what makes the target model.
+    """A source that has been read, from which the target model is built.
 
     Attributes:
-        detection: What the source is.
-        hooks: The family.
-        options: What the user asks for.
-        model: The source as a model.
+        detection: What was detected about the source.
+        hooks: The converter of the family.
+        options: The options of the conversion.
+        model: The source model.
     """
 
     detection: Detection
@@ -60,10 +60,10 @@ class SourceContext:
     model: SourceModel
 
     def build_target(self, config: SourceConfig) -> TargetModel:
-        """The model to write.
+        """Builds the model to write.
 
         Args:
-            config: The source's complete config, with the changes that its vocabulary gets.
+            config: The source's complete config, with the changes of the vocabulary.
 
         Raises:
             UnsupportedModelError: The family cannot express it.
@@ -109,10 +109,10 @@ def _forgather_target(
     classes = load_generated_code(code)
     try:
         config_object = classes.config_class(**fields)
-    # transformers' own checks of a config have errors of their own.
+    # transformers' checks of a config raise their own exceptions.
     except Exception as error:
         raise ConverterError(
-            f"The Forgather config that {hooks.name} makes of {config.origin} is refused by "
+            f"The Forgather config that {hooks.name} makes from {config.origin} is refused by "
             f"transformers: {first_line(error).rstrip('.:')}. Fix create_project_config."
         ) from error
     return ForgatherTarget(
@@ -120,7 +120,7 @@ def _forgather_target(
         parameters=parameters_of(
             lambda: classes.model_class(config_object),
             lambda error: ConverterError(
-                f"The Forgather model that {hooks.name} makes of {config.origin} does not run: "
+                f"The Forgather model that {hooks.name} makes from {config.origin} does not run: "
                 f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix its components."
             ),
         ),
@@ -142,9 +142,9 @@ def _forgather_target(
 def _carried_along(
     model: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
 ) -> CarriedTensors:
-    """What the model does not use, apart from what is kept in the provenance.
+    """The tensors that the model does not use, except those kept in the provenance.
 
-    Tables that follow from the config need not come back where the files do not.
+    Tables that follow from the config need not be restored if the files are not.
     """
     kept: set[str] = set()
     if weights is not None:
@@ -185,7 +185,7 @@ def _hugging_face_target(
         original_config = read_original_config(provenance, hooks, model.directory / PROVENANCE_FILE)
     if provenance is not None and provenance.options.get("dequantize"):
         logger.info(
-            "The original of %s was quantized; what comes back is the dequantized model",
+            "The original of %s was quantized; the result is the dequantized model",
             model.directory,
         )
     keeps_layout = options.max_shard_size is None and options.weights_format == SAFETENSORS
@@ -218,24 +218,24 @@ def written_fields(
     dtype: str,
     original: OriginalConfig | None,
 ) -> dict[str, Any]:
-    """The fields of the Hugging Face config that a Forgather model stands for.
+    """The fields of the Hugging Face config that correspond to a Forgather model.
 
     Args:
-        hooks: The family.
+        hooks: The converter of the family.
         config_object: The Hugging Face config object.
         config: The Forgather model's config, complete.
         dtype: The dtype to state.
-        original: The config that the model once had.
+        original: The original config of the model.
     """
     fields = hf_config_fields(hooks, config_object, config, dtype)
     if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
-        # It was stated for the Forgather model only.
+        # It was only stated for the Forgather model.
         fields.pop("tokenizer_class", None)
     return fields
 
 
 def _original_config_text(detection: Detection, directory: Path) -> str:
-    """The config that the way back gives: of a quantized model, that of the dequantized one."""
+    """The config to restore; for a quantized model, that of the dequantized one."""
     if detection.quantization is None:
         return read_text(directory / CONFIG_FILE)
     return json.dumps(detection.config.to_dict(), indent=2, ensure_ascii=False) + "\n"
