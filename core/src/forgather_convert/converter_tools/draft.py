@@ -1,4 +1,4 @@
-"""A proposal as the source text of a converter."""
+"""Writes a proposal as the source text of a converter."""
 
 import re
 from collections.abc import Mapping
@@ -14,13 +14,13 @@ _ATTRIBUTE_INDENT = 4
 
 @dataclass(frozen=True)
 class ComponentFile:
-    """A component that is to be written.
+    """A component that has to be written.
 
     Attributes:
-        skeleton: What is known of it.
-        class_name: Its class.
+        skeleton: What is known about it.
+        class_name: The name of its class.
         norms: The arguments for the norms of a layer.
-        steps: In which order the parts of a layer run.
+        steps: The order in which the parts of a layer run.
     """
 
     skeleton: Skeleton
@@ -34,14 +34,14 @@ class Draft:
     """The texts of a converter's attributes, and its further files.
 
     Attributes:
-        mapping: The text of ``weight_mapping``, as of the next four.
+        mapping: The text of ``weight_mapping``; likewise for the next four.
         hyperparameters: See ``mapping``.
-        field_names: See ``mapping``; empty if it is not needed, as the next two.
+        field_names: See ``mapping``; empty if it is not needed, like the next two.
         fixed: See ``mapping``.
         components: See ``mapping``.
         tiny_configs: The text of the tiny configs.
-        component_files: The components that are to be written, by the names of their modules.
-        open_points: What is not known, in sentences.
+        component_files: The components that have to be written, by the names of their modules.
+        open_points: Open questions, in sentences.
     """
 
     mapping: str
@@ -55,7 +55,7 @@ class Draft:
 
 
 def draft_converter(survey: FamilySurvey) -> Draft:
-    """Writes down what is proposed for a family."""
+    """Writes the proposal for a family as source text."""
     proposal = propose(survey)
     words = re.findall(r"[A-Za-z0-9]+", survey.model_type)
     stem = "".join(word[0].upper() + word[1:] for word in words)
@@ -80,7 +80,7 @@ def draft_converter(survey: FamilySurvey) -> Draft:
 
 
 def _text(target: str, value: Mapping[str, Any]) -> str:
-    """The value's source behind ``target =``."""
+    """The value's source after ``target =``."""
     if not value:
         return ""
     prefix = _ATTRIBUTE_INDENT + len(f"{target} = ")

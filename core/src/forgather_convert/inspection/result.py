@@ -85,7 +85,7 @@ class CheckpointContents:
 
 
 @dataclass(frozen=True)
-class Origin:
+class ProvenanceSummary:
     """The provenance of a Forgather model.
 
     Attributes:
@@ -157,7 +157,7 @@ class Inspection:
     components: tuple[ComponentSize, ...]
     files: tuple[File, ...]
     checkpoints: tuple[CheckpointContents, ...]
-    origin: Origin | None
+    origin: ProvenanceSummary | None
     converter: UsedConverter | None
     problems: tuple[str, ...]
     remarks: tuple[str, ...]

@@ -59,18 +59,18 @@ _CUSTOM = {"custom_field": {"deep": [1, 2.5, None]}, "eos_token_id": [3, 2]}
 Made = TypeVar("Made")
 
 
-# The libraries' own deprecations are not the converter's: they must not fail a suite that
-# turns warnings into errors.
+# Deprecations in libraries are not the converter's fault: they must not fail a suite that turns
+# warnings into errors.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:(?!forgather)")
 @pytest.mark.filterwarnings("ignore::FutureWarning:(?!forgather)")
 class ConverterConformance:
     """The tests that every converter should pass; subclass it in a test file.
 
-    Every test runs for every config, and none has a tolerance: a converted model computes
-    the same bits. A subclass adds tests of its own as it likes. It cannot leave out or change
-    the standard ones, except by :func:`~forgather_convert.testing.expected_failure`.
+    Every test runs for every config, and none has a tolerance: a converted model computes the
+    same bits. A subclass may add tests. It cannot leave out or change the standard ones, except by
+    :func:`~forgather_convert.testing.expected_failure`.
 
-    What several tests look at is made once: models that are converted and loaded, for example.
+    Converted and loaded models are shared between tests.
 
     Attributes:
         converter_class: The converter under test.
