@@ -106,6 +106,8 @@ def lists(root: Path = ROOT) -> dict[Path, str]:
     )
     rows = "".join(f"{_row(family, line)}\n" for family, line in families)
     table = f"\n| `model_type` | plugin | models |\n|---|---|---|\n{rows}\n"
+    summary = "".join(f"{_summary(line)}\n" for line in lines)
+    overview = f"\n| plugin | `model_type` |\n|---|---|\n{summary}\n"
     installed = "".join(f"-e plugins/{line.name}\n" for line in lines)
     return {
         path: _with_list(path, text)
@@ -115,6 +117,7 @@ def lists(root: Path = ROOT) -> dict[Path, str]:
             root / "core/pyproject.toml": f"{extras}all = [\n{together}]\n",
             root / "core/src/forgather_convert/discovery/published.py": published,
             root / "docs/families.md": table,
+            root / "README.md": overview,
         }.items()
     }
 
@@ -125,6 +128,11 @@ def _row(family: Family, line: Line) -> str:
         description = f"The same architecture as `{family.main_type}`."
     plugin = f"[{line.extra}](../plugins/{line.name}/README.md)"
     return f"| `{family.model_type}` | {plugin} | {description} |"
+
+
+def _summary(line: Line) -> str:
+    model_types = ", ".join(f"`{family.model_type}`" for family in line.families)
+    return f"| [{line.extra}](plugins/{line.name}/README.md) | {model_types} |"
 
 
 _LIST = re.compile(

@@ -10,7 +10,7 @@ import pytest
 
 from forgather_convert import ConvertOptions, DestinationError, api, convert
 from forgather_convert.execution import free_space
-from forgather_convert.planning import draft
+from forgather_convert.planning import early_weights
 from support.command import forgather
 from support.directories import differences, snapshot
 from support.file_systems import forbid_writing, image, mounted
@@ -168,7 +168,7 @@ def test_limit_of_the_size_of_files(
 
     monkeypatch.setattr(api, "execute", execute_within_limit)
     # Nothing is written before that.
-    monkeypatch.setattr(draft, "draft_shards", lambda request: ())
+    monkeypatch.setattr(early_weights, "plan_early_weights", lambda request: None)
     try:
         ended = forgather("convert", "--no-logit-check", "--overwrite", source, place)
     finally:

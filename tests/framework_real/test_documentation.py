@@ -19,7 +19,7 @@ from support.real_framework import (
 )
 from support.workspace import ROOT
 
-PAGE = ROOT / "docs" / "beside-forgather.md"
+PAGE = ROOT / "docs" / "forgather-framework.md"
 CHAPTER = PAGE.read_text().partition("\n## Training in Forgather\n")[2]
 
 

@@ -53,7 +53,7 @@ def any_family(tmp_path_factory: pytest.TempPathFactory) -> Any:
     @cache
     def make(family: str) -> Path:
         hooks = resolve_converter(family)
-        fields = next(iter(hooks.tiny_configs().values()))
+        fields = next(iter(hooks.get_tiny_configs().values()))
         return write_model(tmp_path_factory.mktemp(family) / "model", hooks, fields)
 
     return make

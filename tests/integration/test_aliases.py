@@ -43,7 +43,7 @@ def test_an_alias_is_the_same_architecture(model_type: str, is_tied: bool, tmp_p
     """By the check, against the class that transformers has for the alias, where it has one."""
     converter = ALIASES[model_type]()
     hooks = FamilyHooks(as_alias(converter, model_type), "under test")
-    config_class = hooks.hf_config_class()
+    config_class = hooks.get_hf_config_class()
     sizes = {name: size for name, size in TINY_SIZES.items() if hasattr(config_class(), name)}
     config = config_class(**sizes, **TINY_TOKENS, tie_word_embeddings=is_tied)
     write_tiny_model(tmp_path / "hf", hooks, config)

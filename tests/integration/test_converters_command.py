@@ -183,7 +183,7 @@ def checked(*arguments: str | Path, code: int, **variables: str) -> dict[str, An
 def test_check_passes_for_the_families(family: str) -> None:
     """With each of its own tiny models."""
     steps = checked(family, code=0)
-    names = resolve_converter(family).tiny_configs()
+    names = resolve_converter(family).get_tiny_configs()
     assert {outcome for outcome, _ in steps.values()} == {"ok"}
     for name in names:
         _, detail = steps[f"a tiny model converts both ways, config '{name}'"]
@@ -288,7 +288,9 @@ FILES = {
     "README.md",
     "pyproject.toml",
     "src/forgather_convert_my_llama/__init__.py",
+    "src/forgather_convert_my_llama/my_llama.py",
     "src/forgather_convert_my_llama/py.typed",
+    "src/forgather_convert_my_llama/tiny_configs.py",
     "tests/test_conformance.py",
     "tox.ini",
 }
@@ -310,7 +312,7 @@ def test_new_writes_a_distribution(created: Path) -> None:
     assert files == FILES
     project = (created / "pyproject.toml").read_text()
     assert '[project.entry-points."forgather.converters"]' in project
-    assert '"my_llama" = "forgather_convert_my_llama:MyLlamaConverter"' in project
+    assert '"my_llama" = "forgather_convert_my_llama.my_llama:MyLlama"' in project
     assert "forgather-convert>=0.1,<1" in project
     text = "".join((created / name).read_text() for name in FILES)
     assert "{%" not in text
@@ -336,8 +338,10 @@ def test_new_names(name: str, tmp_path: Path) -> None:
         assert result.returncode == 1
         return
     assert result.returncode == 0, result.stderr
-    (module,) = tmp_path.glob("*/src/*/__init__.py")
-    compile(module.read_text(), str(module), "exec")
+    modules = list(tmp_path.rglob("*.py"))
+    assert len(modules) == 4
+    for module in modules:
+        compile(module.read_text(), str(module), "exec")
 
 
 @pytest.mark.version_independent
@@ -368,6 +372,6 @@ def test_new_converter_passes_the_check(created: Path) -> None:
     site = created / "src"
     install(site, "forgather-convert-my-llama", "my_llama", code=None)
     entry = site / "forgather_convert_my_llama-1.0.dist-info" / "entry_points.txt"
-    entry.write_text(entry.read_text().replace(":Converter", ":MyLlamaConverter"))
+    entry.write_text(entry.read_text().replace(":Converter", ".my_llama:MyLlama"))
     steps = checked("my_llama", code=0, **environment(site))
     assert {outcome for outcome, _ in steps.values()} == {"ok"}

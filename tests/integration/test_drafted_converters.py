@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from forgather_convert import STANDARD_WEIGHT_MAPPING
 from forgather_convert.converter_tools.family_survey import survey_family
 from forgather_convert.converter_tools.mapping_proposal import propose
+from forgather_convert.tensors.family_mapping import family_mapping, own_weights
 from support.command import forgather
 
 #: The drafts of families that are standard components throughout need no hand.
@@ -38,11 +40,12 @@ def test_a_draft_of_a_standard_decoder_converts(model_type: str, tmp_path: Path)
     root = draft(tmp_path, model_type)
     code = (
         "import sys; sys.path.insert(0, 'src')\n"
-        "import forgather_convert_mine as mine\n"
+        "from forgather_convert import HFConverter\n"
+        f"from forgather_convert_mine import {model_type} as mine\n"
         "from forgather_convert.converter_tools.check import Outcome, check_converter\n"
         "from forgather_convert.families.hook_calls import FamilyHooks\n"
-        "(found,) = [value for name, value in vars(mine).items()\n"
-        "            if name.endswith('Converter') and name != 'HFConverter']\n"
+        "(found,) = [value for value in vars(mine).values()\n"
+        "            if isinstance(value, type) and value is not HFConverter]\n"
         "for step in check_converter(FamilyHooks(found(), 'test')):\n"
         "    assert step.outcome is Outcome.OK, step\n"
         "    print(step.name)\n"
@@ -102,3 +105,21 @@ def test_a_type_that_transformers_does_not_have(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "no causal language model of the type 'no_such_type'" in result.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("model_type", ["arcee", "glm4", "gpt2", "gpt_neox", "olmo2", "phi"])
+def test_what_a_draft_says_of_weights_is_the_proposed_mapping(model_type: str) -> None:
+    """Relative names, and only what differs from the standard decoder's."""
+    survey = survey_family(model_type)
+    mapping = propose(survey).mapping
+    own = own_weights(mapping, survey.layer.removesuffix(".{layer}."))
+    assert own.others == {}
+    whole = family_mapping(
+        STANDARD_WEIGHT_MAPPING,
+        own.hf_layers,
+        own.model_weights,
+        own.layer_weights,
+        own.layer_tensors,
+    )
+    assert mapping.items() <= whole.items()
+    assert len(own.layer_weights) < len(mapping) / 2

@@ -12,9 +12,8 @@ from forgather_convert import ConvertOptions, convert
 from forgather_convert.dynamic_model.stored_code import differs_from_generated
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.models.forgather import ForgatherSource
+from forgather_convert.models.opening import ModelRequest, open_model
 from forgather_convert.models.saved_state import saved_state
-from forgather_convert.models.targets import read_source
-from forgather_convert.source.detection import detect
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.running import load_forgather, logits, prompt
 from forgather_convert_deepseek.deepseek_v3 import DeepseekV3
@@ -108,8 +107,8 @@ def test_a_cast_keeps_what_transformers_keeps(
 
 def differing(converted: ConvertedModel) -> tuple[str, ...]:
     """The files of the dynamic model that the generator would not write."""
-    options = ConvertOptions()
-    model = read_source(detect(converted.fg, options), converted.family.hooks, options).model
+    request = ModelRequest(converted.fg, ConvertOptions(), converted.family.hooks.converter)
+    model = open_model(request).read().model
     assert isinstance(model, ForgatherSource)
     assert model.stored_code is not None
     return differs_from_generated(model.stored_code, model.standard_project)

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from forgather_convert import ConvertOptions, Inspection, SourceError, inspect
 from forgather_convert.inspection.tensor_groups import group_tensors
@@ -280,6 +282,56 @@ def test_damaged_tokenizer_is_a_problem(tmp_path: Path, text: str) -> None:
     found = inspect(directory)
     assert found.vocabulary.tokens is None
     assert (found.problems != ()) == (text != "{")
+
+
+def test_carried_tensors_are_named(fg: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(fg, tmp_path / "fg"))
+    for number, name in enumerate(("model.layers.3.eh_proj.weight", "mtp.scale"), 1):
+        save_file(
+            {name: torch.ones(number, 4)},
+            directory / f"forgather_carried-0000{number}-of-00002.tensors",
+        )
+    result = forgather("inspect", directory)
+    assert (
+        "2 tensors that the model itself does not use (48 B): model.layers.3.eh_proj.weight, "
+        "mtp.scale" in result.stdout
+    )
+    first, second = json.loads(forgather("inspect", "--json", directory).stdout)["carried"]
+    assert first["name"] == "model.layers.3.eh_proj.weight"
+    assert second == {
+        "name": "mtp.scale",
+        "dtype": "float32",
+        "shape": [2, 4],
+        "file": "forgather_carried-00002-of-00002.tensors",
+        "bytes": 32,
+    }
+    assert json.loads(forgather("inspect", "--json", fg).stdout)["carried"] == []
+
+
+def test_missing_carried_tensors_are_a_problem(fg: Path, tmp_path: Path) -> None:
+    directory = Path(shutil.copytree(fg, tmp_path / "fg"))
+    provenance = json.loads((directory / "forgather_conversion.json").read_text())
+    provenance["carried_tensors"] = ["forgather_carried.tensors"]
+    (directory / "forgather_conversion.json").write_text(json.dumps(provenance))
+    (problem,) = inspect(directory).problems
+    assert "lacks forgather_carried.tensors" in problem
+    assert "--drop-unused" in problem
+
+
+def test_files_that_are_links_to_elsewhere_are_named(tmp_path: Path) -> None:
+    directory = write_sparse_llama(tmp_path / "hf", num_layers=1)
+    (tmp_path / "secret").write_text("password")
+    (directory / "NOTICE").symlink_to("../secret")
+    (directory / "README.md").write_text("Of its own.")
+    (directory / "model.safetensors").rename(tmp_path / "weights")
+    (directory / "model.safetensors").symlink_to(tmp_path / "weights")
+    found = inspect(directory)
+    assert found.links_out == {"NOTICE": tmp_path / "secret"}
+    assert found.problems == ()
+    result = forgather("inspect", directory)
+    assert f"NOTICE: a link to {tmp_path / 'secret'} (copied with --follow-links)" in result.stdout
+    content = json.loads(forgather("inspect", "--json", directory).stdout)
+    assert content["links_out"] == {"NOTICE": str(tmp_path / "secret")}
 
 
 # Tensors

@@ -12,7 +12,13 @@ import torch
 
 from forgather_convert import ConvertOptions, ValidationError, api, convert
 from forgather_convert.logit_check import prompts
-from forgather_convert.logit_check.logits import CheckedModel, LogitComparison, check_logits
+from forgather_convert.logit_check.logits import (
+    CheckedModel,
+    CheckSettings,
+    LogitComparison,
+    check_logits,
+)
+from forgather_convert.tensors.expressions import stored
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from support.log import logged
 from support.models import hf_classes, load_hf, random_state, write_hf_model, write_weights
@@ -41,13 +47,11 @@ def check(
     """Compares two Hugging Face directories."""
     files = find_weights(source)
     assert files is not None
+    weights = {name: stored(ref) for name, ref in open_checkpoint(files).tensors.items()}
     return check_logits(
-        side("source", source, family),
+        replace(side("source", source, family), weights=weights),
         side("result", result, family),
-        mapping=None,
-        weights=open_checkpoint(files).tensors.values(),
-        dtype=dtype,
-        **{"vocabulary": None, "prompt": "The old bridge", "device": "cpu", **kwargs},
+        CheckSettings(dtype, **{"prompt": "The old bridge", **kwargs}),
     )
 
 
@@ -383,10 +387,5 @@ def test_model_that_does_not_run_is_an_error(tmp_path: Path) -> None:
         check_logits(
             side("source", source, "llama"),
             replace(broken, load=load),
-            mapping=None,
-            weights={},
-            vocabulary=None,
-            prompt="x",
-            dtype="float32",
-            device="cpu",
+            CheckSettings("float32", "x"),
         )

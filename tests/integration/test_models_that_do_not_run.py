@@ -17,7 +17,9 @@ from support.refusals import assert_refused
 
 def model_of(family: str, directory: Path, **fields: Any) -> Path:
     hooks = resolve_converter(family)
-    return write_model(directory, hooks, {**next(iter(hooks.tiny_configs().values())), **fields})
+    return write_model(
+        directory, hooks, {**next(iter(hooks.get_tiny_configs().values())), **fields}
+    )
 
 
 @pytest.mark.parametrize(
@@ -46,10 +48,17 @@ def test_an_odd_number_of_rotated_dimensions(tmp_path: Path) -> None:
     assert_refused(source, SourceError, "PhiForCausalLM", "must match", logit_check=False)
 
 
-def test_a_single_rotated_dimension(tmp_path: Path) -> None:
-    """It becomes two in Phi's own code, which runs: the result computes the same."""
-    source = model_of("phi", tmp_path / "hf", partial_rotary_factor=0.1)
-    logits = convert(source, tmp_path / "fg").logits
+@pytest.mark.parametrize(
+    ("family", "fields"),
+    [
+        ("phi", {"partial_rotary_factor": 0.1}),
+        ("llama", {"hidden_size": 4, "head_dim": 1}),
+        ("phi3", {"hidden_size": 4}),
+    ],
+)
+def test_a_single_rotated_dimension(family: str, fields: dict[str, Any], tmp_path: Path) -> None:
+    """It becomes two in transformers' code, which runs: the result computes the same."""
+    logits = convert(model_of(family, tmp_path / "hf", **fields), tmp_path / "fg").logits
     assert logits is not None
     assert logits.are_equal
 

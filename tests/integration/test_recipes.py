@@ -52,9 +52,12 @@ class Recipes:
 
 
 @pytest.fixture(scope="module")
-def before(tmp_path_factory: pytest.TempPathFactory) -> Recipes:
-    """A model with a tokenizer, and what the page's first section makes of it."""
-    recipes = Recipes(tmp_path_factory.mktemp("before"))
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Recipes:
+    """A directory with a model, and what the page's first section makes of it.
+
+    All tests share it, in the order of the page: whoever reads it from top to bottom does, too.
+    """
+    recipes = Recipes(tmp_path_factory.mktemp("recipes"))
     fields = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 48, "vocab_size": 400}
     hf = write_hf_model(recipes / "hf_llama", Variant("llama", "small", {**BASE, **fields}))
     assert write_byte_level_bpe(hf) <= 400
@@ -62,18 +65,9 @@ def before(tmp_path_factory: pytest.TempPathFactory) -> Recipes:
     return recipes
 
 
-@pytest.fixture
-def recipes(before: Recipes, tmp_path: Path) -> Recipes:
-    """The same, for one recipe alone."""
-    own = Recipes(tmp_path)
-    shutil.copytree(before.directory, tmp_path, dirs_exist_ok=True)
-    own.names.update(before.names)
-    return own
-
-
-def assert_trained(recipes: Recipes, checkpoint: str) -> None:
+def assert_trained(recipes: Recipes, name: str, checkpoint: str) -> None:
     """What came back is not what was there before, and is the checkpoint, bit for bit."""
-    back = load_hf(recipes / "hf_trained", "llama")
+    back = load_hf(recipes / name, "llama")
     before = load_hf(recipes / "hf_llama", "llama")
     assert not torch.equal(back.lm_head.weight[:400], before.lm_head.weight)
     assert torch.equal(logits_of(back), logits_of(load_forgather(recipes / checkpoint)))
@@ -81,20 +75,19 @@ def assert_trained(recipes: Recipes, checkpoint: str) -> None:
 
 def test_trainer(recipes: Recipes) -> None:
     recipes.follow("Trainer")
-    assert_trained(recipes, "fg_llama/checkpoint-4")
+    assert_trained(recipes, "hf_trained", "fg_llama/checkpoint-4")
 
 
 def test_resume(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
     recipes.follow("Resume")
-    assert_trained(recipes, "fg_llama/checkpoint-4")
-    resumed = load_forgather(recipes / "fg_llama" / "checkpoint-4").state_dict()
-    shutil.rmtree(recipes / "fg_llama" / "checkpoint-4")
-    shutil.rmtree(recipes / "fg_llama" / "checkpoint-2")
+    assert_trained(recipes, "hf_resumed", "resumed/checkpoint-4")
+    resumed = load_forgather(recipes / "resumed" / "checkpoint-4").state_dict()
+    shutil.rmtree(recipes / "resumed")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         monkeypatch.chdir(recipes.directory)
         recipes.names["make_trainer"](max_steps=4).train()
-    at_once = load_forgather(recipes / "fg_llama" / "checkpoint-4").state_dict()
+    at_once = load_forgather(recipes / "resumed" / "checkpoint-4").state_dict()
     assert [name for name in resumed if not torch.equal(resumed[name], at_once[name])] == []
 
 
@@ -103,7 +96,8 @@ def test_trl(recipes: Recipes, method: str) -> None:
     """Not among the test dependencies: see the environment trl of tox."""
     pytest.importorskip("trl")
     recipes.follow(f"{method} with TRL")
-    assert_trained(recipes, "fg_llama/checkpoint-2")
+    name = method.lower()
+    assert_trained(recipes, f"hf_{name}", f"{name}/checkpoint-2")
 
 
 def test_peft(recipes: Recipes) -> None:
@@ -120,7 +114,7 @@ def test_fsdp2(recipes: Recipes, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("MASTER_PORT", "0")
     recipes.follow("FSDP2")
-    back = transformers.AutoModelForCausalLM.from_pretrained(recipes / "hf_trained")
+    back = transformers.AutoModelForCausalLM.from_pretrained(recipes / "hf_fsdp2")
     before = load_hf(recipes / "hf_llama", "llama")
     expected = recipes.names["model"].state_dict()
     head = expected["lm_head.weight"].full_tensor()

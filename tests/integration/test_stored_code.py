@@ -9,16 +9,14 @@ import pytest
 import torch
 
 from forgather_convert import ConvertOptions, ValidationError, convert
-from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.dynamic_model.stored_code import (
     differs_from_generated,
     load_stored_code,
     read_stored_code,
 )
 from forgather_convert.models.forgather import ForgatherSource
-from forgather_convert.models.targets import read_source
+from forgather_convert.models.opening import ModelRequest, open_model
 from forgather_convert.source.config_file import read_config
-from forgather_convert.source.detection import detect
 from support.directories import differences
 from support.models import load_forgather, load_hf, prompt, write_hf_model
 from support.pairs import Pair, every_family, every_variant
@@ -29,9 +27,7 @@ float32 = pytest.mark.parametrize("dtype", ["float32"])
 
 
 def source_model(directory: Path) -> ForgatherSource:
-    detection = detect(directory, ConvertOptions())
-    hooks = resolve_converter(detection.model_type)
-    model = read_source(detection, hooks, ConvertOptions()).model
+    model = open_model(ModelRequest(directory, ConvertOptions())).read().model
     assert isinstance(model, ForgatherSource)
     return model
 

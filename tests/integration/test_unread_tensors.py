@@ -2,6 +2,7 @@
 
 import json
 import logging
+import lzma
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +22,13 @@ from forgather_convert import (
     plan,
 )
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.original_weights import MAX_STORED_BYTES
 from forgather_convert.planning import layout
 from forgather_convert.tensors.expressions import Stored
 from forgather_convert.testing import TINY_DECODER
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.models import read_weights, write_model, write_weights
+from support.early_planning import planned_early
 from support.log import logged
 from support.models import load_forgather
 
@@ -112,7 +115,7 @@ def test_causal_masks_come_back(shards: int, tmp_path: Path) -> None:
 def with_predictor(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Weights that are too large for the provenance, and a mask that is not."""
     generator = torch.Generator().manual_seed(1)
-    predictor = torch.randn(64, 512, generator=generator).bfloat16()
+    predictor = torch.randn(64, 1024, generator=generator).bfloat16()
     mask = torch.ones(1, 1, 64, 64, dtype=torch.bool).tril()
     return {
         **state,
@@ -279,3 +282,59 @@ def test_what_no_class_passes_over_is_an_error(tmp_path: Path) -> None:
     source = source_with(tmp_path / "hf", TINY_DECODER, with_more)
     with pytest.raises(MappingError, match="eh_proj"):
         convert(source, tmp_path / "fg", converter=OldConverter())
+
+
+@pytest.mark.parametrize("change", [without_prefix, with_predictor])
+def test_they_are_planned_before_the_class_is_known(
+    change: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By names and headers alone, and the class confirms it."""
+    source = source_with(tmp_path / "hf", TINY_DECODER, change, shards=2)
+    for one, other in (("hf", "fg"), ("fg", "back")):
+        places = tmp_path / one, tmp_path / other
+        early, planned = planned_early(
+            monkeypatch, *places, ConvertOptions(), converter=OldConverter()
+        )
+        assert early is not None
+        assert early.shards == planned.shards
+    assert differences(source, tmp_path / "back") == []
+
+
+def test_a_layer_that_looks_like_the_models_is_carried_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only the class knows that it does not read it: what was written early goes away."""
+    norm = "model.layers.9.input_layernorm.weight"
+
+    def with_layer(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(2)
+        return {**state, norm: torch.randn(100_000, generator=generator)}
+
+    source = source_with(tmp_path / "hf", TINY_DECODER, with_layer, shards=2)
+    early, planned = planned_early(
+        monkeypatch, source, tmp_path / "fg", ConvertOptions(), converter=OldConverter()
+    )
+    assert early is not None
+    assert early.shards != planned.shards
+    assert {path.name for path in (tmp_path / "fg").iterdir()} == {*planned.file_names}
+    assert load_file(tmp_path / "fg" / CARRIED).keys() == {norm}
+    to_hugging_face(tmp_path / "fg")
+    assert differences(source, tmp_path / "back") == []
+
+
+def test_no_layer_is_compressed_to_see_whether_it_fits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That takes minutes for one of common size; what is kept is small."""
+    source = source_with(tmp_path / "hf", TINY_DECODER, with_predictor)
+    sizes: list[int] = []
+    compress = lzma.compress
+
+    def note(data: bytes, container: int) -> bytes:
+        packed = compress(data, container)
+        sizes.append(len(data) if len(packed) > MAX_STORED_BYTES else 0)
+        return packed
+
+    monkeypatch.setattr(lzma, "compress", note)
+    to_forgather(source, logit_check=False)
+    assert 0 < max(sizes) <= 4 * MAX_STORED_BYTES

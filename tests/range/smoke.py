@@ -94,7 +94,7 @@ def test_router_logits(model_type: str, tmp_path: Path) -> None:
     write_tiny_model(tmp_path / "hf", hooks, next(iter(tiny_cases(hooks).values()))())
     fg = convert_unchecked(tmp_path / "hf", tmp_path / "fg")
     options = {"dtype": torch.bfloat16, "output_router_logits": True}
-    classes = (hooks.hf_model_class(), transformers.AutoModelForCausalLM)
+    classes = (hooks.get_hf_model_class(), transformers.AutoModelForCausalLM)
     expected, actual = (
         model_class.from_pretrained(directory, trust_remote_code=True, **options)(prompt() % 64)
         for model_class, directory in zip(classes, (tmp_path / "hf", fg), strict=True)

@@ -31,7 +31,7 @@ def cases(family: str, head_dim: int) -> Iterator[Mapping[str, Any]]:
     pair of dimensions in some of them; they do not change how heads lie in memory.
     """
     hooks = resolve_converter(family)
-    for fields in hooks.tiny_configs().values():
+    for fields in hooks.get_tiny_configs().values():
         sized = {**copy.deepcopy(dict(fields)), "model_type": family}
         if family == "gpt2":
             yield {**sized, "n_embd": HEADS * head_dim, "n_head": HEADS, "n_inner": 16}
@@ -39,11 +39,11 @@ def cases(family: str, head_dim: int) -> Iterator[Mapping[str, Any]]:
         sized |= {"hidden_size": HEADS * head_dim, "num_attention_heads": HEADS}
         sized |= {"intermediate_size": 16, "max_position_embeddings": 2 * LENGTH}
         for name in ("head_dim", "qk_nope_head_dim", "qk_rope_head_dim", "v_head_dim"):
-            if name in sized or name in hooks.hyperparameters():
+            if name in sized or name in hooks.get_hyperparameters():
                 sized[name] = head_dim
         for name in _ROPE:
             sized.pop(name, None)
-        if "partial_rotary_factor" not in hooks.hyperparameters():
+        if "partial_rotary_factor" not in hooks.get_hyperparameters():
             yield sized
             continue
         for part in (1.0, sized.pop("partial_rotary_factor", 0.5)):
@@ -71,7 +71,7 @@ def both_models(fields: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any
 
 
 def _fill(result: Any, source: Any, hooks: FamilyHooks, completed: Any, config: Any) -> None:
-    expected = parameters_of(lambda: hooks.hf_model_class()(copy.deepcopy(config)))
+    expected = parameters_of(lambda: hooks.get_hf_model_class()(copy.deepcopy(config)))
     state = {
         name: Constant(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), _data(tensor))
         for name, tensor in saved_tensors(source).items()

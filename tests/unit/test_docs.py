@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -10,14 +11,13 @@ import pytest
 
 import forgather_convert
 from forgather_convert.cli.main import forgather
-from forgather_convert.converter_tools.hook_signatures import hook_arguments
 from forgather_convert.discovery.converter_files import ROOT_VARIABLE
 from forgather_convert.discovery.found import Status
 from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
 from forgather_convert.dynamic_model import project
 from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
 from forgather_convert.dynamic_model.project import LAYER_TYPE_FIELDS, STANDARD_COMPONENTS
-from forgather_convert.families.hook_calls import HOOK_NAMES
+from forgather_convert.families.derived_calls import HOOK_ARGUMENTS, HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors import notation as mapping_notation
 from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
@@ -57,9 +57,9 @@ OPTIONS = [
 @pytest.mark.parametrize("name", HOOK_NAMES)
 def test_every_hook_is_documented_with_its_arguments_and_an_example(name: str) -> None:
     section = sections(HOOKS)[name]
-    heading = f"### `{name}({', '.join(hook_arguments(name))})`"
+    heading = f"### `{name}({', '.join(HOOK_ARGUMENTS[name])})`"
     assert heading in HOOKS
-    for argument in hook_arguments(name):
+    for argument in HOOK_ARGUMENTS[name]:
         assert f"| `{argument}` |" in section
     assert re.search(rf"```python\n[^`]*def {name}\(self", section)
 
@@ -69,7 +69,7 @@ def test_every_hook_has_an_example_where_it_is_specified(name: str) -> None:
     text = inspect.getdoc(getattr(ConverterHooks, name)) or ""
     assert "Example::" in text
     assert f"def {name}(self" in text
-    for argument in hook_arguments(name):
+    for argument in HOOK_ARGUMENTS[name]:
         assert f"{argument}: " in text
 
 
@@ -108,14 +108,28 @@ def test_every_status_is_documented(status: Status) -> None:
     assert f"| `{status.value}` |" in COMMAND_LINE
 
 
-@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.name)
+PAGES = sorted([*DOCS.parent.glob("*.md"), *DOCS.glob("*.md"), *DOCS.parent.glob("plugins/*/*.md")])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: f"{page.parent.name}/{page.name}")
 def test_links_lead_somewhere(page: Path) -> None:
-    text = page.read_text()
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", text):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)#?([^)]*)\)", page.read_text()):
         if "://" not in target:
-            assert (page.parent / target).exists(), target
-    if page.name != "README.md":
-        assert f"({page.name})" in (DOCS / "README.md").read_text()
+            linked = page.parent / target if target else page
+            assert linked.exists(), target
+            assert not anchor or anchor in anchors(linked.read_text()), f"{target}#{anchor}"
+
+
+def anchors(text: str) -> set[str]:
+    """What can follow a # in a link to a page: its headings, as GitHub writes them."""
+    outside = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", outside, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", sorted(DOCS.glob("[a-z]*.md")), ids=lambda page: page.name)
+def test_every_page_is_in_the_table_of_contents(page: Path) -> None:
+    assert f"({page.name})" in (DOCS / "README.md").read_text()
 
 
 def test_what_is_known_of_tools_says_from_where() -> None:
@@ -132,6 +146,31 @@ def test_what_is_known_of_tools_says_from_where() -> None:
             assert match[1] in environments, row
         else:
             assert re.match(r"once: 20\d\d-\d\d-\d\d\b", row), row
+
+
+def test_messages_are_quoted_as_they_are() -> None:
+    """In the page on what to do about them, but for those of other programs."""
+    page = (DOCS / "troubleshooting.md").read_text().partition("## Loading the result")[0]
+    quoted = re.findall(r'"([^"]+)"\*\*', " ".join(page.split()))
+    assert len(quoted) > 40
+    known = "\n".join(texts(Path(forgather_convert.__file__).parent))
+    unknown = [
+        text for text in quoted if not all(part.strip(" .") in known for part in text.split("..."))
+    ]
+    assert unknown == []
+
+
+def texts(directory: Path) -> Iterator[str]:
+    """All texts in the code below a directory, with dots for what is put into them."""
+    for path in directory.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.JoinedStr):
+                parts = [
+                    part.value if isinstance(part, ast.Constant) else "..." for part in node.values
+                ]
+                yield "".join(map(str, parts))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def test_examples_import_what_there_is() -> None:

@@ -18,6 +18,7 @@ from forgather_convert.dynamic_model.components.gated_experts import (
 )
 from forgather_convert.dynamic_model.components.group_limited_router import GroupLimitedRouter
 from forgather_convert.dynamic_model.components.mixture_of_experts import (
+    GatedSharedMixtureOfExperts,
     MixtureOfExperts,
     SharedMixtureOfExperts,
 )
@@ -81,6 +82,13 @@ FAMILIES = {
     "qwen3_moe, not normalised": _Family(
         {"model_type": "qwen3_moe", **_QWEN3_MOE, "norm_topk_prob": False},
         MixtureOfExperts,
+        SoftmaxRouter,
+        GatedExperts,
+        count="num_experts",
+    ),
+    "qwen2_moe": _Family(
+        {"model_type": "qwen2_moe", **_QWEN3_MOE, "shared_expert_intermediate_size": 40},
+        GatedSharedMixtureOfExperts,
         SoftmaxRouter,
         GatedExperts,
         count="num_experts",

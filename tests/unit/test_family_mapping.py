@@ -120,12 +120,12 @@ class Missing(HFConverter):
 
 def test_a_class_that_transformers_does_not_have() -> None:
     with pytest.raises(ConverterError, match=r"transformers [\d.]+ has no class 'NoSuchModelFor"):
-        FamilyHooks(Missing(), "here").hf_model_class()
+        FamilyHooks(Missing(), "here").get_hf_model_class()
 
 
 def test_a_converter_that_names_no_class() -> None:
     with pytest.raises(ConverterError, match="HFConverter must set hf_model"):
-        FamilyHooks(HFConverter(), "here").hf_model_class()
+        FamilyHooks(HFConverter(), "here").get_hf_model_class()
 
 
 def test_a_field_that_must_not_be_set() -> None:

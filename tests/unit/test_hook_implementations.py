@@ -1,7 +1,7 @@
 """What a converter's methods may look like: pluggy's versions differ in what they pass."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,13 @@ from forgather_convert import (
     HFConverter,
     SourceConfig,
     UnsupportedModelError,
+    hookimpl,
 )
 from forgather_convert.converter_tools.hook_signatures import signature_problems
 from forgather_convert.discovery.choice import resolve_converter
-from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks, _Implementations
+from forgather_convert.families.derived_calls import HOOK_NAMES, Implementations
+from forgather_convert.families.extensions import Extension
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from support.distributions import SPECIFICATION, write
@@ -72,7 +75,7 @@ def test_implementations_with_fewer_arguments() -> None:
     config = SourceConfig({"size": 1})
     assert hooks.weight_mapping() == WeightMapping.from_dict({"a.{layer}": "b.{layer}"}, "x")
     assert hooks.project(config, 8).config == {"size": 1}
-    assert hooks.hf_config(config, 8) == "a config"
+    assert hooks.create_hf_config(config, 8) == "a config"
     with pytest.raises(UnsupportedModelError, match=r"^to_forgather$"):
         hooks.validate_source_config(config, "to_forgather")
     assert signature_problems(OldStyle) == []
@@ -83,7 +86,7 @@ def test_implementations_with_defaults_get_the_arguments() -> None:
     config = SourceConfig({})
     assert hooks.weight_mapping().rules[0].sources == ("to_forgather.3",)
     assert hooks.project(config, 8).config == {"length": 8}
-    assert hooks.hf_config(config, 8) == 8
+    assert hooks.create_hf_config(config, 8) == 8
     with pytest.raises(UnsupportedModelError, match=r"^direction,src_config$"):
         hooks.validate_source_config(config, "to_forgather")
     assert signature_problems(WithDefaults) == []
@@ -92,8 +95,12 @@ def test_implementations_with_defaults_get_the_arguments() -> None:
 def test_a_hook_can_get_a_new_argument() -> None:
     """An implementation of today is not called with an argument that it does not know."""
 
+    class Specifications:
+        def hook(self, old: int, new: int) -> None: ...
+
     def call(method: Callable[..., Any]) -> Any:
-        return _Implementations({"hook": method})._answer("hook", old=1, new=2)
+        made: Any = Implementations({"hook": method}, Specifications)
+        return made.hook(1, 2)
 
     assert call(lambda old: old) == 1
     assert call(lambda old, **rest: rest) == {"new": 2}
@@ -104,6 +111,54 @@ def test_every_hook_has_an_implementation_in_the_base_class() -> None:
     for name in HOOK_NAMES:
         specified = inspect.signature(getattr(ConverterHooks, name)).parameters
         assert list(inspect.signature(getattr(HFConverter, name)).parameters) == list(specified)
+
+
+def test_a_hook_is_declared_once() -> None:
+    """What calls it, and what answers it, has the specification's signature and documentation."""
+    made = Implementations({name: getattr(OldStyle(), name) for name in HOOK_NAMES})
+    for name in HOOK_NAMES:
+        specification = getattr(ConverterHooks, name)
+        call = getattr(FamilyHooks, name)
+        assert inspect.signature(call) == inspect.signature(specification)
+        assert call.__doc__ == specification.__doc__
+        assert inspect.signature(getattr(made, name)) == inspect.signature(specification)
+
+
+def test_what_core_reads_of_a_converter_can_be_wrapped() -> None:
+    """Whether it has rotary embeddings, too."""
+
+    class Plugin:
+        @hookimpl(wrapper=True)
+        def uses_rope(self) -> Generator[None, bool, bool]:
+            return not (yield)
+
+    hooks = FamilyHooks(WithDefaults(), "here")
+    assert hooks.uses_rope() is True
+    wrapped = hooks.with_extensions([Extension("other 1.0", Plugin())])
+    assert wrapped.uses_rope() is False
+
+
+class ByMethods(HFConverter):
+    """Says by methods what most families say by attributes."""
+
+    model_type = "methods"
+
+    def get_hyperparameters(self) -> Any:
+        return ("width", "depth")
+
+    def get_field_names(self) -> Any:
+        return {"width": "hidden_size"}
+
+    def uses_rope(self) -> bool:
+        return False
+
+
+def test_the_base_class_heeds_what_methods_say() -> None:
+    config = SourceConfig({"width": 8, "depth": 2, "other": 3, "head_dim": 4})
+    project: Any = ByMethods().create_project_config(config)
+    assert project["config"].items() >= {"hidden_size": 8, "depth": 2}.items()
+    assert "other" not in project["config"]
+    assert "rope_theta" not in project["config"]
 
 
 class WrongArguments(HFConverter):
@@ -134,4 +189,4 @@ def test_the_specifications_example_is_loaded_as_it_is(tmp_path: Path) -> None:
     assert hooks.weight_mapping() == expected
     assert signature_problems(type(hooks.converter)) == []
     with pytest.raises(ConverterError, match="MyModelForCausalLM"):
-        hooks.hf_model_class()
+        hooks.get_hf_model_class()

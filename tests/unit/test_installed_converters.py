@@ -131,7 +131,7 @@ def test_the_allow_list(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resolve_converter("shared_type").origin == "vendor-e 1.0"
     with pytest.raises(UnsupportedModelError, match="FORGATHER_CONVERTERS does not list"):
         resolve_converter("llama")
-    with pytest.raises(ConverterError, match="switched off"):
+    with pytest.raises(ConverterError, match="is disabled"):
         resolve_converter("shared_type", converter="vendor-d")
     monkeypatch.setenv("FORGATHER_CONVERTERS", "")
     with pytest.raises(UnsupportedModelError, match="Installed converters: none"):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from forgather_convert.converter_tools.tiny_models import build_forgather, project_of, tiny_cases
+from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.dynamic_model.loading import import_modules
 
 _FILES = {
@@ -57,3 +59,15 @@ def test_nothing_is_left_when_the_process_ends(tmp_path: Path) -> None:
     )
     assert Path(result.stdout).is_relative_to(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3_moe"])
+def test_the_attention_implementation_can_be_set(family: str) -> None:
+    """Some versions look into the source of the model's module for whether it may be."""
+    hooks = resolve_converter(family)
+    make_config, *_ = tiny_cases(hooks).values()
+    _, project = project_of(hooks, make_config())
+    model = build_forgather(project)
+    for implementation in ("sdpa", "eager"):
+        model.set_attn_implementation(implementation)
+        assert model.causal_lm.config._attn_implementation == implementation

@@ -65,6 +65,7 @@ def test_a_new_family_is_in_every_list(tmp_path: Path) -> None:
         "| `moon2` | [moons](../plugins/moons/README.md) | Moon 2. |" in written["docs/families.md"]
     )
     assert "| The same architecture as `moon2`. |" in written["docs/families.md"]
+    assert "| [moons](plugins/moons/README.md) | `moon2`, `luna` |" in written["README.md"]
     assert 'moons = ["forgather-convert-moons>=1.2,<2"]' in written["core/pyproject.toml"]
     assert '"plugins/moons/src",' in written["pyproject.toml"]
 
@@ -75,6 +76,8 @@ def test_a_plugin_is_complete(name: str) -> None:
     directory = ROOT / "plugins" / name
     content = project(directory)["project"]
     assert content["dependencies"] == ["forgather-convert>=0.1,<1"]
+    assert {"readme", "license", "keywords", "classifiers", "urls"} <= content.keys()
+    assert {*content["entry-points"]["forgather.converters"]} <= {*content["keywords"]}
     (package,) = (directory / "src").iterdir()
     assert (directory / "README.md").is_file()
     assert (package / "py.typed").is_file()

@@ -29,7 +29,7 @@ from forgather_convert.testing.tokenizer import write_tokenizer
 MODELS = [
     (found.model_type, name)
     for found in find_converters()
-    for name in resolve_converter(str(found.model_type)).tiny_configs()
+    for name in resolve_converter(str(found.model_type)).get_tiny_configs()
 ]
 IDS = [f"{model_type}-{config}" for model_type, config in MODELS]
 GENERATE = Path(__file__).with_name("generate.py")
@@ -45,7 +45,7 @@ def write_pair(directory: Path, model_type: str, config: str, **fields: Any) -> 
     source, destination = directory / "hf", directory / "fg"
     source.mkdir()
     size = write_tokenizer(source)
-    fields = {**hooks.tiny_configs()[config], "vocab_size": size, "pad_token_id": 3, **fields}
+    fields = {**hooks.get_tiny_configs()[config], "vocab_size": size, "pad_token_id": 3, **fields}
     write_model(source, hooks, fields)
     convert(source, destination, ConvertOptions(logit_check=False))
     return source, destination

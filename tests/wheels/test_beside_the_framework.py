@@ -1,7 +1,7 @@
 """Installed, upgraded and removed beside the framework, which has a script of the same name.
 
 The framework is a stand-in with its names. They run in the order of this file, and torch is not
-installed: nothing here needs it. What pip does is written down in docs/beside-forgather.md.
+installed: nothing here needs it. What pip does is written down in docs/forgather-framework.md.
 """
 
 import json

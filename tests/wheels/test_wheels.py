@@ -7,6 +7,7 @@ They run in the order of this file, in which the environment grows: the core; th
 beside it; then the plugins in the place of the vendor's wheel.
 """
 
+import re
 import tarfile
 from pathlib import Path
 
@@ -190,6 +191,19 @@ def test_without_a_plugin_an_error_says_so(core: WheelEnvironment) -> None:
     assert result.returncode == 1
     assert "No converter registered for model type 'llama'" in result.stderr
     assert not destination.exists()
+
+
+def test_the_advice_of_the_error_works_with_a_directory_of_wheels(core: WheelEnvironment) -> None:
+    """With no index, so that nothing else can have been installed."""
+    source, destination = core.work / "mistral", core.work / "advised"
+    error = core.forgather("convert", source, destination, fails=True).stderr
+    advice = re.search(
+        r"'pip (install [\w-]+)', with '(--find-links) DIR'", " ".join(error.split())
+    )
+    assert advice, error
+    core.pip(*advice[1].split(), "--no-index", advice[2], core.dist)
+    core.forgather("convert", source, destination)
+    core.pip("uninstall", "--yes", "forgather-convert-mistral")
 
 
 def test_the_import_path_of_converters(core: WheelEnvironment) -> None:

@@ -117,6 +117,11 @@ class ConvertOptions:
                 raise OptionError(f"{name} must be from 1 to {most}, not {value}.")
         _check_prompt(self.prompt)
 
+    @property
+    def keeps_division(self) -> bool:
+        """Whether weights may stay in the files and the format that they are in."""
+        return self.max_shard_size is None and self.weights_format == SAFETENSORS
+
 
 def _check_tolerance(tolerance: float, logit_check: bool) -> None:
     if not 0.0 < tolerance < math.inf:

@@ -42,7 +42,7 @@ class ForgatherGroup(click.Group):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        ExtensionCalls({"core": CoreCommands()}, ()).add_commands(self)
+        ExtensionCalls({"core": CoreCommands()}, ()).forgather_commands(self)
         self._has_extensions = False
 
     def owns(self, arguments: Sequence[str]) -> bool:
@@ -93,6 +93,6 @@ class ForgatherGroup(click.Group):
 
     def _add(self, found: PluginCandidate) -> None:
         try:
-            ExtensionCalls({}, [load_extension(found)]).add_commands(self)
+            ExtensionCalls({}, [load_extension(found)]).forgather_commands(self)
         except ConverterError as error:
             logger.warning("The commands of %s are not available. %s", found.place, error)

@@ -1,6 +1,6 @@
 """``forgather inspect``."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import to_safetensors
+from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.tensors.tensor_ref import format_shape
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         ProvenanceSummary,
     )
     from forgather_convert.inspection.tensor_groups import TensorGroup
+    from forgather_convert.tensors.tensor_ref import TensorRef
 
 _MAX_FILES = 12
 
@@ -162,6 +164,8 @@ def inspection_object(inspection: "Inspection") -> dict[str, Any]:
             }
             for checkpoint in inspection.checkpoints
         ],
+        "carried": [_tensor_object(ref) for ref in inspection.carried],
+        "links_out": {name: str(target) for name, target in inspection.links_out.items()},
         "provenance": None
         if origin is None
         else {
@@ -192,6 +196,12 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
     label = "Checkpoints"
     for checkpoint in inspection.checkpoints:
         yield label, _checkpoint_text(checkpoint)
+        label = ""
+    if inspection.carried:
+        yield "Carried", _carried_text(inspection.carried)
+    label = "Not copied"
+    for name, target in inspection.links_out.items():
+        yield label, f"{name}: a link to {target} (copied with --follow-links)"
         label = ""
     if inspection.origin is not None:
         yield "Provenance", _origin_text(inspection.origin)
@@ -316,6 +326,13 @@ def _files_text(inspection: "Inspection") -> str:
     return ", ".join(parts) or "none"
 
 
+def _carried_text(carried: Sequence["TensorRef"]) -> str:
+    size = _bytes(sum(ref.num_bytes for ref in carried))
+    count = "1 tensor" if len(carried) == 1 else f"{len(carried)} tensors"
+    names = enumerate_names(ref.name for ref in carried)
+    return f"{count} that the model itself does not use ({size}): {names}"
+
+
 def _checkpoint_text(checkpoint: "CheckpointContents") -> str:
     unknown = "unknown content" if checkpoint.num_bytes else "empty"
     contents = ", ".join(contents.value for contents in checkpoint.contents) or unknown
@@ -353,6 +370,16 @@ def _conversion_rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
 def _group_line(group: "TensorGroup") -> str:
     """``model.layers.{0..31}.self_attn.q_proj.weight bf16 [4096, 4096]``."""
     return f"{group.name} {to_safetensors(group.dtype).lower()} {format_shape(group.shape)}"
+
+
+def _tensor_object(ref: "TensorRef") -> dict[str, Any]:
+    return {
+        "name": ref.name,
+        "dtype": ref.dtype,
+        "shape": list(ref.shape),
+        "file": ref.file.name,
+        "bytes": ref.num_bytes,
+    }
 
 
 def _group_object(group: "TensorGroup") -> dict[str, Any]:

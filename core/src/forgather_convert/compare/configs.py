@@ -6,24 +6,11 @@ from typing import Any
 
 from forgather_convert.compare.result import FieldDifference
 from forgather_convert.models.reference import rope_of
-from forgather_convert.source.config_file import is_same_value
+from forgather_convert.source.config_file import BOOKKEEPING, is_same_value
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS
 
-#: Fields that tell who wrote a config, not what the model is.
-BOOKKEEPING = frozenset(
-    {
-        "_attn_implementation_autoset",
-        "_name_or_path",
-        "architectures",
-        "auto_map",
-        "dtype",
-        "model_type",
-        # Tokenizers are compared separately.
-        "tokenizer_class",
-        "torch_dtype",
-        "transformers_version",
-    }
-)
+#: Fields that are not compared here. Tokenizers are compared separately.
+NOT_COMPARED = BOOKKEEPING | {"tokenizer_class"}
 
 #: Fields that make transformers read other files, run other code or build other modules,
 #: whatever the class of the config.
@@ -94,7 +81,7 @@ def compare_across(
 def known_fields(config: Any) -> frozenset[str]:
     """The fields of a config class that define a model, without those of RoPE."""
     known: Iterable[str] = type(config)().to_dict().keys()
-    return frozenset(known) - BOOKKEEPING - {*ROPE_FIELDS, LOCAL_BASE}
+    return frozenset(known) - NOT_COMPARED - {*ROPE_FIELDS, LOCAL_BASE}
 
 
 def inherited_fields() -> frozenset[str]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.compare.configs import (
-    BOOKKEEPING,
+    NOT_COMPARED,
     READ_BY_TRANSFORMERS,
     compare_across,
     compare_configs,
@@ -105,7 +105,7 @@ def _lost_towards_forgather(
     yield from _across(planned, hf, forgather)
     # With the source's length: some classes derive the scaling of RoPE from it.
     is_longer = getattr(before, _LONGEST, None) != getattr(hf, _LONGEST, None)
-    read_back = planned.destination.hooks.hf_config(
+    read_back = planned.destination.hooks.create_hf_config(
         fields, getattr(before, _LONGEST) if is_longer else None
     )
     yield from compare_configs(before, read_back)
@@ -127,7 +127,7 @@ def _lost_from_forgather(
     ):
         yield FieldDifference(difference.name, difference.b, difference.a)
     # A field that no class knows must have been in the source.
-    names = {own_name: name for name, own_name in destination.hooks.field_names().items()}
+    names = {own_name: name for name, own_name in destination.hooks.get_field_names().items()}
     before = {
         names.get(name, name): value
         for name, value in planned.source_config.items()
@@ -136,7 +136,7 @@ def _lost_from_forgather(
     }
     if destination.original_config is not None:
         before.update(parse_config(destination.original_config.text, CONFIG_FILE))
-    known = {*type(hf)().to_dict(), *hf.attribute_map, *BOOKKEEPING} - READ_BY_TRANSFORMERS
+    known = {*type(hf)().to_dict(), *hf.attribute_map, *NOT_COMPARED} - READ_BY_TRANSFORMERS
     known |= {*rope_fields_of(hf, destination.hooks, fields.origin)}
     for name, value in fields.items():
         if name not in known and not (name in before and is_same_value(before[name], value)):
@@ -146,7 +146,7 @@ def _lost_from_forgather(
 def _across(planned: PlannedModel, hf: Any, forgather: Any) -> tuple[FieldDifference, ...]:
     hooks = planned.destination.hooks
     rope_fields = rope_fields_of(hf, hooks, "the config")
-    return compare_across(hf, forgather, hooks.field_names(), tuple(rope_fields))
+    return compare_across(hf, forgather, hooks.get_field_names(), tuple(rope_fields))
 
 
 def _message(planned: PlannedModel, differences: Mapping[str, FieldDifference]) -> str:

@@ -56,6 +56,7 @@ class ComparedModel:
             hf_config=self.source.config_object,
             code=self.source.code_owner,
             is_own_code=self.source.is_own_code,
+            weights=self.state,
         )
 
 

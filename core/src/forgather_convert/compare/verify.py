@@ -11,7 +11,7 @@ from forgather_convert.compare.tokenizers import compare_tokenizers
 from forgather_convert.errors import ValidationError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.logit_check.device import check_device
-from forgather_convert.logit_check.logits import LogitComparison, compare_logits
+from forgather_convert.logit_check.logits import CheckSettings, LogitComparison, compare_logits
 from forgather_convert.models.opening import ModelRequest
 from forgather_convert.models.reference import rope_fields_of
 from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
@@ -143,7 +143,10 @@ def _compare_configs(a: ComparedModel, b: ComparedModel) -> tuple[FieldDifferenc
         hf, forgather = (b, a) if a.is_forgather else (a, b)
         rope_fields = tuple(rope_fields_of(hf.source.own_config, hf.hooks, "the config"))
         across = compare_across(
-            hf.source.own_config, forgather.source.own_config, hf.hooks.field_names(), rope_fields
+            hf.source.own_config,
+            forgather.source.own_config,
+            hf.hooks.get_field_names(),
+            rope_fields,
         )
         if a.is_forgather:
             across = tuple(FieldDifference(one.name, one.b, one.a) for one in across)
@@ -166,12 +169,12 @@ def _compare_logits(
         comparison = compare_logits(
             a.checked("model A"),
             b.checked("model B"),
-            mapping=mapping,
-            weights=a.state,
-            tokens=None,
-            prompt=options.prompt,
-            dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
-            device=options.device,
+            CheckSettings(
+                dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
+                prompt=options.prompt,
+                device=options.device,
+                mapping=mapping,
+            ),
             progress=progress,
         )
     except ValidationError as error:

@@ -1,6 +1,7 @@
 """The conversion of a model."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,12 @@ from forgather_convert.conversion.conversion import (
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.logit_check.device import check_device
 from forgather_convert.logit_check.generation import generate
-from forgather_convert.logit_check.logits import CheckedModel, LogitComparison, check_logits
+from forgather_convert.logit_check.logits import (
+    CheckedModel,
+    CheckSettings,
+    LogitComparison,
+    check_logits,
+)
 from forgather_convert.models.opening import ModelRequest, open_model
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
@@ -25,6 +31,7 @@ from forgather_convert.vocabulary.requests import TokenRequest
 
 if TYPE_CHECKING:
     from forgather_convert.compare.conversion_configs import ConfigComparison
+    from forgather_convert.planning.weights import WeightsPlan
 
 
 @dataclass(frozen=True)
@@ -47,10 +54,14 @@ class ModelConversion(Conversion):
             return "Converting HuggingFace model to Forgather format"
         return f"Converting Forgather model to HuggingFace {self.request.hooks.display_name}"
 
-    def early_shards(self) -> tuple[ShardPlan, ...]:
-        from forgather_convert.planning.draft import draft_shards
+    @cached_property
+    def _early_weights(self) -> "WeightsPlan | None":
+        from forgather_convert.planning.early_weights import plan_early_weights
 
-        return draft_shards(self.request)
+        return plan_early_weights(self.request)
+
+    def early_shards(self) -> tuple[ShardPlan, ...]:
+        return () if self._early_weights is None else self._early_weights.shards
 
     def plan(self) -> PlannedConversion:
         options = self.request.options
@@ -59,7 +70,7 @@ class ModelConversion(Conversion):
         from forgather_convert.compare.conversion_configs import check_configs
         from forgather_convert.planning.planner import plan_conversion
 
-        planned = plan_conversion(self.request)
+        planned = plan_conversion(self.request, self._early_weights)
         return _PlannedModelConversion(planned, check_configs(planned, options), options)
 
 
@@ -123,6 +134,7 @@ class _PlannedModelConversion(PlannedConversion):
                 code=source.code_owner,
                 is_own_code=source.is_own_code,
                 notes=notes,
+                weights=planned.source_state,
             ),
             CheckedModel(
                 name="result",
@@ -131,15 +143,16 @@ class _PlannedModelConversion(PlannedConversion):
                 hf_config=destination.config_object,
                 code=destination.code_owner,
             ),
-            mapping=destination.mapping,
-            weights=planned.source_state,
-            vocabulary=planned.plan.vocabulary,
-            prompt=options.prompt,
-            dtype=planned.plan.dtype,
-            device=options.device,
-            cast_from=self._cast_from,
-            tolerance=options.logit_tolerance,
-            progress=progress,
+            CheckSettings(
+                dtype=planned.plan.dtype,
+                prompt=options.prompt,
+                device=options.device,
+                mapping=destination.mapping,
+                cast_from=self._cast_from,
+                tolerance=options.logit_tolerance,
+            ),
+            planned.plan.vocabulary,
+            progress,
         )
 
     @property

@@ -107,7 +107,7 @@ def _check_signatures(hooks: FamilyHooks) -> str:
 
 
 def _check_classes(hooks: FamilyHooks) -> str:
-    model_class, config_class = hooks.hf_model_class(), hooks.hf_config_class()
+    model_class, config_class = hooks.get_hf_model_class(), hooks.get_hf_config_class()
     for hook, value in {
         "get_hf_model_class": model_class,
         "get_hf_config_class": config_class,
@@ -136,7 +136,7 @@ def _check_bijection(hooks: FamilyHooks) -> str:
 def _check_coverage(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:
     hf_config = make_config()
     config, project = project_of(hooks, hf_config)
-    model_class = hooks.hf_model_class()
+    model_class = hooks.get_hf_model_class()
     theirs = parameters_of(lambda: model_class(hf_config))
     ours = parameters_of(lambda: build_forgather(project))
     mapping = hooks.weight_mapping()

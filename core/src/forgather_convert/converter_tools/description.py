@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from forgather_convert.converter_tools.hook_signatures import overridden_hooks
 from forgather_convert.converter_tools.tiny_models import project_of, tiny_cases
 from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS
-from forgather_convert.families.hook_calls import HOOK_NAMES, FamilyHooks
+from forgather_convert.families.derived_calls import HOOK_NAMES
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
@@ -68,8 +69,8 @@ def describe(hooks: FamilyHooks) -> ConverterDescription:
         model_type=hooks.model_type,
         origin=hooks.origin,
         converter_class=_path_of(type(hooks.converter)),
-        hf_model_class=_path_of(hooks.hf_model_class()),
-        hf_config_class=_path_of(hooks.hf_config_class()),
+        hf_model_class=_path_of(hooks.get_hf_model_class()),
+        hf_config_class=_path_of(hooks.get_hf_config_class()),
         hooks={name: name in own for name in HOOK_NAMES},
         components=_components(hooks),
         to_forgather=_rows(mapping),

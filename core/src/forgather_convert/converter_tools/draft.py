@@ -1,5 +1,6 @@
 """Writes a proposal as the source text of a converter."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,8 +9,14 @@ from typing import Any
 from forgather_convert.converter_tools.family_survey import FamilySurvey
 from forgather_convert.converter_tools.mapping_proposal import Skeleton, propose
 from forgather_convert.dynamic_model.literals import literal
+from forgather_convert.families.hyperparameters import STANDARD, WINDOWS
+from forgather_convert.tensors.family_mapping import own_weights
+from forgather_convert.tensors.weight_mapping import HF_LAYERS
 
-_ATTRIBUTE_INDENT = 4
+#: The indentation of a class's attributes.
+_INDENT = 4
+#: Where a value begins that is never on one line.
+_LONG = 100
 
 
 @dataclass(frozen=True)
@@ -34,21 +41,15 @@ class Draft:
     """The texts of a converter's attributes, and its further files.
 
     Attributes:
-        mapping: The text of ``weight_mapping``; likewise for the next four.
-        hyperparameters: See ``mapping``.
-        field_names: See ``mapping``; empty if it is not needed, like the next two.
-        fixed: See ``mapping``.
-        components: See ``mapping``.
+        attributes: The text of every attribute that the converter sets, by its name.
+        imports: The names that the texts take from this library.
         tiny_configs: The text of the tiny configs.
         component_files: The components that have to be written, by the names of their modules.
         open_points: Open questions, in sentences.
     """
 
-    mapping: str
-    hyperparameters: str
-    field_names: str
-    fixed: str
-    components: str
+    attributes: Mapping[str, str]
+    imports: tuple[str, ...]
     tiny_configs: str
     component_files: Mapping[str, ComponentFile]
     open_points: tuple[str, ...]
@@ -66,27 +67,60 @@ def draft_converter(survey: FamilySurvey) -> Draft:
         )
         for skeleton in proposal.skeletons
     }
-    own = {file.skeleton.role: f"{module}:{file.class_name}" for module, file in files.items()}
+    components = {file.skeleton.role: f"{name}:{file.class_name}" for name, file in files.items()}
+    hf_layers = survey.layer.removesuffix(".{layer}.") or HF_LAYERS
+    weights = own_weights(proposal.mapping, hf_layers)
+    hyperparameters, imports = _hyperparameters(proposal.hyperparameters)
+    values: dict[str, Mapping[str, Any]] = {
+        "field_names": proposal.field_names,
+        "fixed_hyperparameters": proposal.fixed,
+        "layer_weights": weights.layer_weights,
+        "layer_tensors": weights.layer_tensors,
+        "model_weights": weights.model_weights,
+        "components": {**proposal.components, **components},
+    }
+    attributes = {"hyperparameters": hyperparameters}
+    if hf_layers != HF_LAYERS:
+        attributes["hf_layers"] = literal(hf_layers, _INDENT, 0)
+    for name, value in values.items():
+        if value:
+            prefix = _INDENT + len(f"{name} = ")
+            attributes[name] = literal(dict(value), indent=_INDENT, prefix=prefix)
     return Draft(
-        mapping=_text("weight_mapping: ClassVar[WeightMappingDict]", dict(proposal.mapping)),
-        hyperparameters=_tuple(proposal.hyperparameters),
-        field_names=_text("field_names: ClassVar[Mapping[str, str]]", dict(proposal.field_names)),
-        fixed=_text("fixed_hyperparameters: ClassVar[Mapping[str, Any]]", dict(proposal.fixed)),
-        components=_text("components: ClassVar[Mapping[str, str]]", {**proposal.components, **own}),
-        tiny_configs=literal(dict(survey.tiny_configs), indent=0, prefix=53),
+        attributes=attributes,
+        imports=imports,
+        tiny_configs=literal(dict(survey.tiny_configs), indent=0, prefix=_LONG),
         component_files=files,
-        open_points=proposal.open_points,
+        open_points=(
+            *proposal.open_points,
+            *(f"`{name}` has no place in the mapping." for name in weights.others),
+        ),
     )
 
 
-def _text(target: str, value: Mapping[str, Any]) -> str:
-    """The value's source after ``target =``."""
-    if not value:
-        return ""
-    prefix = _ATTRIBUTE_INDENT + len(f"{target} = ")
-    return literal(dict(value), indent=_ATTRIBUTE_INDENT, prefix=prefix)
+def _hyperparameters(names: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """The source of a tuple, and the names that it takes from this library."""
+    missing = [name for name in STANDARD if name not in names]
+    if len(missing) > len(STANDARD) // 2:
+        return _tuple(names), ()
+    imports, terms, known = ["STANDARD"], ["STANDARD"], {*STANDARD}
+    if missing:
+        terms = [f"without(STANDARD, {', '.join(map(json.dumps, missing))})"]
+    if {*WINDOWS} <= {*names}:
+        imports.append("WINDOWS")
+        terms.append("WINDOWS")
+        known |= {*WINDOWS}
+    others = tuple(name for name in names if name not in known)
+    if others:
+        terms.append(_tuple(others))
+    if missing:
+        imports.append("without")
+    return " + ".join(terms), tuple(imports)
 
 
 def _tuple(names: tuple[str, ...]) -> str:
-    lines = "".join(f'        "{name}",\n' for name in names)
-    return f"(\n{lines}    )"
+    if len(names) == 1:
+        return f"({json.dumps(names[0])},)"
+    inner = " " * (_INDENT + 4)
+    lines = "".join(f"{inner}{json.dumps(name)},\n" for name in names)
+    return f"(\n{lines}{' ' * _INDENT})"

@@ -5,18 +5,11 @@ import inspect
 from collections.abc import Iterator
 
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.hook_calls import HOOK_NAMES
-from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.families.derived_calls import HOOK_ARGUMENTS, HOOK_NAMES
 
 #: How similar a misspelt name is to the right one.
 _SIMILARITY = 0.85
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
-
-
-def hook_arguments(name: str) -> tuple[str, ...]:
-    """The arguments that a hook is called with, by name."""
-    parameters = inspect.signature(getattr(ConverterHooks, name)).parameters
-    return tuple(parameter for parameter in parameters if parameter != "self")
 
 
 def overridden_hooks(converter_class: type[HFConverter]) -> list[str]:
@@ -42,7 +35,7 @@ def signature_problems(converter_class: type[HFConverter]) -> list[str]:
 
 
 def _problems_of(converter_class: type[HFConverter], name: str) -> Iterator[str]:
-    known = hook_arguments(name)
+    known = HOOK_ARGUMENTS[name]
     static = inspect.getattr_static(converter_class, name)
     method = getattr(converter_class, name)
     if not callable(method):

@@ -15,17 +15,21 @@ from forgather_convert.converter_tools.draft import Draft, draft_converter
 from forgather_convert.converter_tools.family_survey import survey_family
 from forgather_convert.discovery.installed import CORE, ENTRY_POINT_GROUP
 from forgather_convert.errors import OptionError
+from forgather_convert.families.beside import constant_name
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
-_MODEL_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_MODEL_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 _WORD = re.compile(r"[A-Za-z0-9]+")
 _CLASS_END = "ForCausalLM"
+_OTHER_MODULES = ("tiny_configs", "components")
 
-#: The template of every file; ``PACKAGE`` stands for the package's name.
+#: The template of every file; ``PACKAGE`` and ``MODULE`` stand for the names of these.
 _FILES: Mapping[str, str] = {
     "pyproject.toml": "pyproject.toml.j2",
-    "src/PACKAGE/__init__.py": "converter.py.j2",
+    "src/PACKAGE/__init__.py": "package.py.j2",
+    "src/PACKAGE/MODULE.py": "converter.py.j2",
+    "src/PACKAGE/tiny_configs.py": "tiny_configs.py.j2",
     "src/PACKAGE/py.typed": "py.typed.j2",
     "tests/test_conformance.py": "test_conformance.py.j2",
     "README.md": "README.md.j2",
@@ -33,7 +37,6 @@ _FILES: Mapping[str, str] = {
     ".github/workflows/ci.yml": "ci.yml.j2",
     ".gitignore": "gitignore.j2",
 }
-_TINY_CONFIGS = "src/PACKAGE/tiny_configs.py"
 
 
 @dataclass(frozen=True)
@@ -43,16 +46,20 @@ class _Names:
     Attributes:
         distribution: Such as ``forgather-convert-my-model``.
         package: Such as ``forgather_convert_my_model``.
+        module: The module of the converter, as ``my_model``.
         model_type: Such as ``my_model``.
+        tiny_configs_name: The constant with its tiny configs, as ``MY_MODEL``.
         hf_class: Such as ``MyModelForCausalLM``.
-        converter_class: Such as ``MyModelConverter``.
+        converter_class: As ``MyModel``.
         entry_point_group: The group of converters.
         core_requirement: The compatible versions of core.
     """
 
     distribution: str
     package: str
+    module: str
     model_type: str
+    tiny_configs_name: str
     hf_class: str
     converter_class: str
     entry_point_group: str
@@ -102,18 +109,23 @@ def create_distribution(
     )
 
     def write(place: str, template: str, **values: Any) -> None:
-        path = root / place.replace("PACKAGE", names.package)
+        path = root / place.replace("PACKAGE", names.package).replace("MODULE", names.module)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = environment.get_template(template).render({**vars(names), "draft": draft, **values})
         path.write_text(text, encoding="utf-8")
 
+    # As import statements are sorted: constants, classes, functions.
+    names_in_use = sorted(("HFConverter", *(draft.imports if draft else ())), key=_import_order)
     for place, template in _FILES.items():
-        write(place, template)
+        write(place, template, imports=names_in_use)
     if draft is not None:
-        write(_TINY_CONFIGS, "tiny_configs.py.j2")
         for module, component in draft.component_files.items():
             write(f"src/PACKAGE/components/{module}.py", "component.py.j2", **vars(component))
     return root
+
+
+def _import_order(name: str) -> tuple[bool, bool]:
+    return not name.isupper(), name.islower()
 
 
 def _names(name: str, model_type: str, hf_class: str | None) -> _Names:
@@ -133,15 +145,18 @@ def _names(name: str, model_type: str, hf_class: str | None) -> _Names:
         raise OptionError(
             f"'{hf_class}' is not the name of a class. Give one of transformers with --hf-class."
         )
-    if not stem.isidentifier():
-        stem = f"Model{stem}"
+    module = constant_name(model_type).lower()
+    if keyword.iskeyword(module) or module in _OTHER_MODULES:
+        module += "_model"
     release = Version(version(CORE))
     return _Names(
         distribution=f"{CORE}-{name.replace('_', '-')}",
         package=f"{CORE}-{name}".replace("-", "_"),
+        module=module,
         model_type=model_type,
+        tiny_configs_name=constant_name(model_type),
         hf_class=hf_class,
-        converter_class=f"{stem}Converter",
+        converter_class=stem,
         entry_point_group=ENTRY_POINT_GROUP,
         core_requirement=(f"{CORE}>={release.major}.{release.minor},<{release.major + 1}"),
     )

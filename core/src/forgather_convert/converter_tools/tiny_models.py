@@ -41,8 +41,8 @@ def tiny_cases(hooks: FamilyHooks) -> dict[str, Callable[[], Any]]:
     with small sizes.
     """
     # The family's configs may have fields that the class of an alias names differently.
-    is_alias = hooks.model_type in hooks.converter.aliases
-    own = {} if is_alias else hooks.tiny_configs()
+    is_alias = hooks.is_alias
+    own = {} if is_alias else hooks.get_tiny_configs()
     if own:
         return {
             f"config '{name}'": partial(_read_config, hooks, name, fields)
@@ -57,16 +57,16 @@ def tiny_cases(hooks: FamilyHooks) -> dict[str, Callable[[], Any]]:
 def _read_config(hooks: FamilyHooks, name: str, fields: Mapping[str, Any]) -> Any:
     content = {**copy.deepcopy(dict(fields)), "model_type": hooks.model_type}
     config = ReferenceClasses.of(hooks).read(content, f"the tiny config '{name}'")
-    config.architectures = [hooks.hf_model_class().__name__]
+    config.architectures = [hooks.get_hf_model_class().__name__]
     return config
 
 
 def _default_config(hooks: FamilyHooks, is_tied: bool) -> Any:
-    config_class = hooks.hf_config_class()
+    config_class = hooks.get_hf_config_class()
     defaults = config_class()
     sizes = {name: size for name, size in TINY_SIZES.items() if hasattr(defaults, name)}
     config = config_class(**sizes, **TINY_TOKENS, tie_word_embeddings=is_tied)
-    config.architectures = [hooks.hf_model_class().__name__]
+    config.architectures = [hooks.get_hf_model_class().__name__]
     return config
 
 
@@ -91,7 +91,7 @@ def write_tiny_model(directory: Path, hooks: FamilyHooks, config: Any) -> None:
     import torch
     from safetensors.torch import save_file
 
-    model_class = hooks.hf_model_class()
+    model_class = hooks.get_hf_model_class()
     generator = torch.Generator().manual_seed(_SEED)
     weights = {}
     for name, shape in parameters_of(lambda: model_class(config)).shapes.items():

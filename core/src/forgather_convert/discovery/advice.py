@@ -37,7 +37,10 @@ def no_converter_message(
         if converter.model_type == model_type:
             return f"{message}{converter.place} has one, but {converter.problem}"
     if model_type in PUBLISHED_DISTRIBUTIONS:
-        return f"{message}Install its plugin: 'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}'."
+        return (
+            f"{message}Install its plugin: 'pip install {PUBLISHED_DISTRIBUTIONS[model_type]}', "
+            "with '--find-links DIR' if its wheel is in a directory of yours."
+        )
     message += (
         "Install a plugin for the family that you trust, or give the directory of a converter "
         "with --converter-path."

@@ -22,12 +22,17 @@ def tiny_configs_beside(converter_class: Any) -> Mapping[str, Mapping[str, Any]]
     for one, module in _with_modules(converter_class):
         package = module.__package__
         if package and find_spec(f"{package}.{_TINY_CONFIGS}") is not None:
-            constant = re.sub(r"\W", "_", one.model_type).upper()
             beside = import_module(f"{package}.{_TINY_CONFIGS}")
-            found: Mapping[str, Mapping[str, Any]] = getattr(beside, constant, {})
+            name = constant_name(one.model_type)
+            found: Mapping[str, Mapping[str, Any]] = getattr(beside, name, {})
             if found:
                 return found
     return {}
+
+
+def constant_name(model_type: str) -> str:
+    """What the tiny configs of a model type are called, as ``"QWEN3_MOE"``."""
+    return re.sub(r"\W", "_", model_type).upper()
 
 
 def components_beside(converter_class: Any) -> list[Path]:

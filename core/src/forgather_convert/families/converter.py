@@ -8,9 +8,10 @@ from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.beside import components_beside, tiny_configs_beside
 from forgather_convert.families.config_checks import check_dimensions
+from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.families.hyperparameters import OPTIONAL_HYPERPARAMETERS, STANDARD
 from forgather_convert.families.transformers_classes import model_class
-from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.config_file import BOOKKEEPING, SourceConfig
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.family_mapping import family_mapping
 from forgather_convert.tensors.notation import WeightMappingDict
@@ -23,19 +24,11 @@ from forgather_convert.tensors.weight_mapping import (
 _LONGEST = "max_position_embeddings"
 _PARTIAL = "partial_rotary_factor"
 
-#: Fields of a Forgather config that have no meaning in a Hugging Face one.
-FORGATHER_FIELDS: tuple[str, ...] = (
-    "architectures",
-    "auto_map",
-    "model_type",
-    "hf_model_type",
-    "transformers_version",
-    "torch_dtype",
-    "dtype",
-)
+#: Fields of a Forgather config that mean nothing in a Hugging Face one.
+FORGATHER_FIELDS = BOOKKEEPING | {"hf_model_type"}
 
 
-class HFConverter:
+class HFConverter(ConverterHooks):
     """Converts a family of standard decoders; families override what differs.
 
     Each public method answers the hook of the same name, which
@@ -126,9 +119,12 @@ class HFConverter:
     def get_tokenizer_class(self) -> str | None:
         return self.tokenizer_class
 
+    def uses_rope(self) -> bool:
+        return self.has_rope
+
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
         fields = rope.to_fields()
-        if _PARTIAL in self.hyperparameters:
+        if _PARTIAL in self._hyperparameters():
             # transformers 4 reads it beside the dictionaries only.
             fields[_PARTIAL] = rope.options.get(_PARTIAL, 1.0)
         return fields
@@ -139,16 +135,17 @@ class HFConverter:
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None = None
     ) -> Project | Mapping[str, Any]:
+        names = self._field_names()
         config = {
-            self.field_names.get(name, name): src_config[name]
-            for name in self.hyperparameters
+            names.get(name, name): src_config[name]
+            for name in self._hyperparameters()
             if name in src_config
         }
         for name in ("attention_bias", "mlp_bias", "sliding_window"):
             config.setdefault(name, OPTIONAL_HYPERPARAMETERS[name])
         config["head_dim"] = self._head_dim(src_config)
         config.update(self.own_hyperparameters(src_config))
-        if self.has_rope:
+        if self.uses_rope():
             config.update(read_rope(src_config, src_config.origin).to_fields())
         if max_length is not None:
             config[_LONGEST] = max_length
@@ -157,7 +154,7 @@ class HFConverter:
             "config": config,
             "components": self.components,
             "component_paths": [*self.component_paths, *components_beside(type(self))],
-            "has_rope": self.has_rope,
+            "has_rope": self.uses_rope(),
         }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
@@ -170,28 +167,28 @@ class HFConverter:
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
         fields = {name: value for name, value in src_config.items() if name not in not_hf}
-        names = {own_name: name for name, own_name in self.field_names.items()}
+        names = {own_name: name for name, own_name in self._field_names().items()}
         # All at once: one field may have the other name of another.
         renamed = {names[name]: value for name, value in fields.items() if name in names}
         fields = {**renamed, **{name: fields[name] for name in fields if name not in names}}
         if max_length is not None:
             fields[names.get(_LONGEST, _LONGEST)] = max_length
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
-            if name not in self.hyperparameters and fields.get(name) == absent:
+            if name not in self._hyperparameters() and fields.get(name) == absent:
                 fields.pop(name, None)
-        if "head_dim" not in self.hyperparameters:
+        if "head_dim" not in self._hyperparameters():
             fields.pop("head_dim", None)
-        if self.has_rope:
+        if self.uses_rope():
             fields.update(self.get_rope_fields(read_rope(src_config, src_config.origin)))
         config = self.get_hf_config_class()(**fields)
-        if "head_dim" in self.hyperparameters and getattr(config, "head_dim", None) is None:
+        if "head_dim" in self._hyperparameters() and getattr(config, "head_dim", None) is None:
             # transformers 4 computes with it for some RoPE types even where it is null, and
             # a class that does not know it still reads it.
             config.head_dim = self._head_dim(src_config)
         return config
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
-        check_dimensions(src_config, self.field_names)
+        check_dimensions(src_config, self._field_names())
         for name, reason in self.unsupported.items():
             if src_config.get(name):
                 raise UnsupportedModelError(
@@ -205,9 +202,10 @@ class HFConverter:
                     f"In {src_config.origin}, '{name}' is {src_config[name]!r}; with the rest of "
                     f"this config, in the family '{self.model_type}', it is always {fixed!r}."
                 )
-        known = set(self.hyperparameters)
+        known = set(self._hyperparameters())
         if direction == "from_forgather":
-            known = {self.field_names.get(name, name) for name in known}
+            names = self._field_names()
+            known = {names.get(name, name) for name in known}
         for name, absent in OPTIONAL_HYPERPARAMETERS.items():
             if name in own:
                 continue
@@ -218,19 +216,28 @@ class HFConverter:
                     f"({value!r} in {src_config.origin}). Use a converter of a family that can "
                     "(--converter-path)."
                 )
-        if self.has_rope:
+        if self.uses_rope():
             self._validate_rope(src_config, is_complete=direction == "from_forgather")
+
+    def _hyperparameters(self) -> tuple[str, ...]:
+        # A family's method may leave the answer to this class.
+        answer: tuple[str, ...] | None = self.get_hyperparameters()
+        return self.hyperparameters if answer is None else answer
+
+    def _field_names(self) -> Mapping[str, str]:
+        answer: Mapping[str, str] | None = self.get_field_names()
+        return self.field_names if answer is None else answer
 
     def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
         rope = read_rope(src_config, src_config.origin, is_complete)
-        if rope.by_kind and LOCAL_BASE not in self.hyperparameters:
+        if rope.by_kind and LOCAL_BASE not in self._hyperparameters():
             raise UnsupportedModelError(
                 f"{src_config.origin} has different RoPE parameters for different kinds of layers. "
                 "Use a converter of a family that has them (--converter-path)."
             )
         for embedding in (rope, *rope.by_kind.values()):
             partial = embedding.options.get(_PARTIAL, 1.0)
-            if partial != 1.0 and _PARTIAL not in self.hyperparameters:
+            if partial != 1.0 and _PARTIAL not in self._hyperparameters():
                 raise UnsupportedModelError(
                     f"The family '{self.model_type}' cannot express '{_PARTIAL}' "
                     f"({partial!r} in {src_config.origin}). Use a converter of a family that can "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pluggy
 
 from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.families.derived_calls import calls_hooks
 from forgather_convert.families.hookspecs import (
     PROJECT_NAME,
     ConverterHooks,
@@ -21,8 +22,6 @@ from forgather_convert.families.hookspecs import (
 from forgather_convert.weights.formats import FORMATS, OpenWeights
 
 if TYPE_CHECKING:
-    import click
-
     from forgather_convert.weights.checkpoint import Checkpoint
 
 
@@ -82,8 +81,9 @@ def plugin_manager(
     return manager
 
 
-class ExtensionCalls:
-    """The hooks that both extensions and parts of core implement.
+@calls_hooks
+class ExtensionCalls(ExtensionHooks):
+    """The hooks that extensions and core's own parts answer side by side, each as a method.
 
     Args:
         parts: The parts of core, each with a name.
@@ -92,19 +92,6 @@ class ExtensionCalls:
 
     def __init__(self, parts: Mapping[str, Any], extensions: Iterable[Extension]) -> None:
         self._manager = plugin_manager(parts, extensions)
-
-    def open_weights(self, directory: Path) -> "Checkpoint | None":
-        """The weights of a directory in any known format; ``None`` if there are none."""
-        found: Checkpoint | None = self._call("open_weights", directory=directory)
-        return found
-
-    def add_commands(self, group: "click.Group") -> None:
-        """Adds all commands to a group."""
-        self._call("forgather_commands", group=group)
-
-    def conversion_finished(self, result: Any) -> None:
-        """Announces that a conversion is finished."""
-        self._call("conversion_finished", result=result)
 
     def _call(self, name: str, **arguments: Any) -> Any:
         try:

@@ -4,8 +4,7 @@ Every conversion has its own plugin manager, on which the base converter and one
 registered, so that no other family can answer.
 """
 
-import inspect
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -13,82 +12,18 @@ from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.converter import HFConverter
+from forgather_convert.families.derived_calls import HOOK_NAMES, Implementations, calls_hooks
 from forgather_convert.families.extensions import Extension, plugin_manager
-from forgather_convert.families.hookspecs import ConverterHooks, hookimpl
+from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.source.rope import RopeParameters
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 
-class _Implementations:
-    """The hooks of a converter, in a form that all versions of pluggy call in the same way.
+@calls_hooks
+class FamilyHooks(ConverterHooks):
+    """The hooks of one converter, with errors that name the converter.
 
-    pluggy before 1.7 does not pass arguments that have a default in the implementation,
-    and a converter's methods may have defaults or fewer arguments than the hook.
-    """
-
-    def __init__(self, methods: Mapping[str, Callable[..., Any]]) -> None:
-        self._methods = methods
-
-    def _answer(self, name: str, **arguments: Any) -> Any:
-        method = self._methods.get(name)
-        if method is None:
-            return None
-        parameters = inspect.signature(method).parameters
-        if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
-            arguments = {key: value for key, value in arguments.items() if key in parameters}
-        return method(**arguments)
-
-    @hookimpl
-    def get_weight_mapping(self, direction: str) -> Any:
-        return self._answer("get_weight_mapping", direction=direction)
-
-    @hookimpl
-    def create_project_config(self, src_config: Any, max_length: Any) -> Any:
-        return self._answer("create_project_config", src_config=src_config, max_length=max_length)
-
-    @hookimpl
-    def create_hf_config(self, src_config: Any, max_length: Any) -> Any:
-        return self._answer("create_hf_config", src_config=src_config, max_length=max_length)
-
-    @hookimpl
-    def get_hf_model_class(self) -> Any:
-        return self._answer("get_hf_model_class")
-
-    @hookimpl
-    def get_hf_config_class(self) -> Any:
-        return self._answer("get_hf_config_class")
-
-    @hookimpl
-    def get_hyperparameters(self) -> Any:
-        return self._answer("get_hyperparameters")
-
-    @hookimpl
-    def get_field_names(self) -> Any:
-        return self._answer("get_field_names")
-
-    @hookimpl
-    def get_tokenizer_class(self) -> Any:
-        return self._answer("get_tokenizer_class")
-
-    @hookimpl
-    def get_rope_fields(self, rope: Any) -> Any:
-        return self._answer("get_rope_fields", rope=rope)
-
-    @hookimpl
-    def get_tiny_configs(self) -> Any:
-        return self._answer("get_tiny_configs")
-
-    @hookimpl
-    def validate_source_config(self, src_config: Any, direction: str) -> Any:
-        return self._answer("validate_source_config", src_config=src_config, direction=direction)
-
-
-HOOK_NAMES = tuple(name for name in vars(ConverterHooks) if not name.startswith("_"))
-
-
-class FamilyHooks:
-    """Typed calls of one converter's hooks, with errors that name the converter.
+    Each hook is a method; those that are written out make more of an answer.
 
     Args:
         converter: The converter.
@@ -110,7 +45,7 @@ class FamilyHooks:
         }
         # The last one registered is called first and wraps the others.
         self._manager = plugin_manager(
-            {"base": _Implementations(inherited), "family": _Implementations(own)}, extensions
+            {"base": Implementations(inherited), "family": Implementations(own)}, extensions
         )
 
     def with_extensions(self, extensions: Iterable[Extension]) -> "FamilyHooks":
@@ -122,44 +57,22 @@ class FamilyHooks:
         return self.converter.model_type
 
     @property
-    def has_rope(self) -> bool:
-        """Whether the family has rotary embeddings."""
-        return self.converter.has_rope
+    def is_alias(self) -> bool:
+        """Whether the model type is another name of its architecture."""
+        return self.model_type in self.converter.aliases
 
     def weight_mapping(self, direction: str = "to_forgather") -> WeightMapping:
-        """The mapping of Hugging Face names to Forgather names, or its inverse."""
-        mapping = self._call("get_weight_mapping", direction=direction)
-        return WeightMapping.from_dict(mapping, self.name)
-
-    def hyperparameters(self) -> tuple[str, ...]:
-        """The config fields that the family's model needs, by their Hugging Face names."""
-        return tuple(self._call("get_hyperparameters"))
-
-    def field_names(self) -> Mapping[str, str]:
-        """The Forgather names of config fields that have another name there."""
-        return dict(self._call("get_field_names"))
-
-    def tokenizer_class(self) -> str | None:
-        """The class of tokenizers whose files do not name one."""
-        answer: str | None = self._call("get_tokenizer_class")
-        return answer
-
-    def rope_fields(self, rope: RopeParameters) -> dict[str, Any]:
-        """The fields of a Hugging Face config that describe a rotary embedding."""
-        return dict(self._call("get_rope_fields", rope=rope))
-
-    def tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
-        """Config fields of tiny models of the family, each with a name."""
-        return dict(self._call("get_tiny_configs"))
+        """The mapping of Hugging Face names to Forgather names, or as the direction says."""
+        return WeightMapping.from_dict(self.get_weight_mapping(direction), self.name)
 
     def project(self, src_config: SourceConfig, max_length: int | None) -> Project:
         """The dynamic model for a Hugging Face config."""
-        answer = self._call("create_project_config", src_config=src_config, max_length=max_length)
+        answer = self.create_project_config(src_config, max_length)
         project = answer if isinstance(answer, Project) else self._project_from(answer)
-        if self.model_type in self.converter.aliases:
+        if self.is_alias:
             project = replace(project, model_type=self.model_type)
         if project.capabilities is None:
-            capabilities = Capabilities.of(self.hf_model_class(), self.weight_mapping())
+            capabilities = Capabilities.of(self.get_hf_model_class(), self.weight_mapping())
             return replace(project, capabilities=capabilities)
         return project
 
@@ -172,26 +85,10 @@ class FamilyHooks:
                 "a dictionary with the arguments of one."
             ) from error
 
-    def hf_config(self, src_config: SourceConfig, max_length: int | None) -> Any:
-        """The Hugging Face config object."""
-        return self._call("create_hf_config", src_config=src_config, max_length=max_length)
-
-    def hf_model_class(self) -> Any:
-        """The Hugging Face model class."""
-        return self._call("get_hf_model_class")
-
-    def hf_config_class(self) -> Any:
-        """The Hugging Face config class."""
-        return self._call("get_hf_config_class")
-
-    def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
-        """Raises for what the family cannot express."""
-        self._call("validate_source_config", src_config=src_config, direction=direction)
-
     @property
     def display_name(self) -> str:
-        """The family's name in messages, such as ``"Llama"``."""
-        name = str(self.hf_model_class().__name__)
+        """The family's name in messages, as ``"Llama"``."""
+        name = str(self.get_hf_model_class().__name__)
         return name.removesuffix("ForCausalLM").removesuffix("LMHeadModel")
 
     def _call(self, name: str, **arguments: Any) -> Any:

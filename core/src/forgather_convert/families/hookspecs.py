@@ -156,6 +156,19 @@ class ConverterHooks:
         raise NotImplementedError
 
     @hookspec(firstresult=True)
+    def uses_rope(self) -> bool:
+        """Whether the family has rotary embeddings, and its configs fields that describe them.
+
+        By default the class attribute ``has_rope``.
+
+        Example::
+
+            def uses_rope(self):
+                return False
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
     def get_rope_fields(self, rope: "RopeParameters") -> Mapping[str, Any]:
         """The fields of a Hugging Face config that describe a rotary embedding.
 

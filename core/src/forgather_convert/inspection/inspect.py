@@ -32,22 +32,20 @@ from forgather_convert.source.directory_check import (
 from forgather_convert.source.files import sha256
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.legacy import normalize_config, normalize_tensors
-from forgather_convert.source.links import refuse_links_out
+from forgather_convert.source.links import refuse_links_out, target_outside
 from forgather_convert.source.other_weights import compare_other_headers
 from forgather_convert.source.plausible_size import check_against_tensors
 from forgather_convert.source.readable_weights import checkpoint_kinds
 from forgather_convert.source.rope import ROPE_FIELDS, RopeParameters, read_rope
-from forgather_convert.tensors.expressions import stored
+from forgather_convert.tensors.expressions import leaves, stored
 from forgather_convert.tensors.matching import refuse_quantized
 from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
+from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
 
 Value = TypeVar("Value")
-
-#: The prefix that names lack in checkpoints of a base model.
-_BASE = "model."
 
 
 @dataclass
@@ -185,7 +183,9 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
 
     def validate() -> None:
         completed = complete_with_stored_defaults(config, read_stored_code(found.metadata, config))
-        current = normalize_config(completed, normalize_tensors(tensors), hooks.hyperparameters())
+        current = normalize_config(
+            completed, normalize_tensors(tensors), hooks.get_hyperparameters()
+        )
         hooks.validate_source_config(current, "from_forgather")
 
     problems.attempt(validate)
@@ -205,6 +205,8 @@ def _describe(
     others = problems.attempt(lambda: _compare_other_weights(found, mapping)) or ()
     weights = None if checkpoint is None else checkpoint.files.directory
     embeddings = components.get(EMBEDDING, ())
+    origin = problems.attempt(lambda: _origin(found.metadata)) if found.is_forgather else None
+    carried = problems.attempt(lambda: _carried(found.metadata)) if found.is_forgather else None
     is_tied = None if config is None else config.get("tie_word_embeddings")
     return Inspection(
         path=path,
@@ -223,7 +225,9 @@ def _describe(
         components=component_sizes(components),
         files=files_of(path),
         checkpoints=problems.attempt(lambda: checkpoints_of(path, weights)) or (),
-        origin=problems.attempt(lambda: _origin(found.metadata)) if found.is_forgather else None,
+        carried=carried or (),
+        links_out=problems.attempt(lambda: _links_out(found)) or {},
+        origin=origin,
         converter=None
         if hooks is None
         else UsedConverter(hooks.origin, type(hooks.converter).__name__),
@@ -234,7 +238,7 @@ def _describe(
 
 
 def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | None:
-    check_dimensions(config, {} if hooks is None else hooks.field_names())
+    check_dimensions(config, {} if hooks is None else hooks.get_field_names())
     if not any(map(config.get, ROPE_FIELDS)):
         return None
     return read_rope(config, config.origin, is_complete=False)
@@ -258,6 +262,28 @@ def _origin(directory: Path) -> ProvenanceSummary | None:
     )
 
 
+def _carried(directory: Path) -> tuple[TensorRef, ...]:
+    from forgather_convert.models.carried_tensors import read_carried
+    from forgather_convert.models.provenance import read_provenance
+
+    provenance = read_provenance(directory)
+    found = read_carried(directory, () if provenance is None else provenance.carried_tensors)
+    return tuple(ref for value in found.tensors.values() for ref in leaves(value))
+
+
+def _links_out(found: _Found) -> dict[str, Path]:
+    """The files beside config and weights that links of the directory lead to."""
+    paths = [found.metadata / file.name for file in files_of(found.metadata) if not file.is_weights]
+    weights = () if found.checkpoint is None else found.checkpoint.files.paths
+    targets = {
+        path.name: target_outside(path)
+        for path in paths
+        # Without the others there is no conversion.
+        if path not in weights and path.name not in FILES_THAT_ARE_READ
+    }
+    return {name: target for name, target in targets.items() if target is not None}
+
+
 def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     if found.checkpoint is None or not found.is_complete:
         return ()
@@ -271,13 +297,8 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     tensors = found.tensors
     if found.is_forgather:
         mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
-    patterns = mapping.source_patterns
     unmapped = [
-        name
-        for name in tensors
-        if not re.search(RECOMPUTED, name)
-        and name not in patterns
-        and f"{_BASE}{name}" not in patterns
+        name for name in find_places(tensors, mapping).unplaced if not re.search(RECOMPUTED, name)
     ]
     if not unmapped:
         return ()

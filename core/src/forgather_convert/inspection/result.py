@@ -135,6 +135,9 @@ class Inspection:
         components: The parameters by component.
         files: The files in the directory, without subdirectories.
         checkpoints: The ``checkpoint-N``, the highest number first.
+        carried: The original's tensors that the model does not use, in files of their own.
+        links_out: The links that lead out of the directory, which a conversion does not copy by
+            default, and their targets.
         origin: Its provenance, if it was converted.
         converter: The converter that would be used.
         problems: What would prevent a conversion, judging by names, configs and headers.
@@ -157,6 +160,8 @@ class Inspection:
     components: tuple[ComponentSize, ...]
     files: tuple[File, ...]
     checkpoints: tuple[CheckpointContents, ...]
+    carried: tuple[TensorRef, ...]
+    links_out: Mapping[str, Path]
     origin: ProvenanceSummary | None
     converter: UsedConverter | None
     problems: tuple[str, ...]

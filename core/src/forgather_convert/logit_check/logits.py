@@ -22,6 +22,7 @@ from forgather_convert.logit_check.positions import (
 )
 from forgather_convert.logit_check.prompts import choose_ids, tokenize
 from forgather_convert.models.trial_run import most_positions
+from forgather_convert.options import DEFAULT_PROMPT
 from forgather_convert.progress import Phase, Progress
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.weight_mapping import WeightMapping
@@ -51,6 +52,7 @@ class CheckedModel:
         code: The code that runs, for the certificate.
         is_own_code: Whether that is the code that users of the model run.
         notes: Where loading it differed from what its users do, for the certificate.
+        weights: Its tensors by their names; the source's are read if logits are undefined.
     """
 
     name: str
@@ -60,6 +62,28 @@ class CheckedModel:
     code: str = ""
     is_own_code: bool = True
     notes: list[str] = field(default_factory=list)
+    weights: Mapping[str, Expression] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CheckSettings:
+    """How two models are run and compared.
+
+    Attributes:
+        dtype: The dtype to run in, such as ``"bfloat16"``.
+        prompt: A text.
+        device: The device to run on.
+        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
+        cast_from: The dtype of the source's values, if the conversion rounds them.
+        tolerance: How much logits may differ; ``None`` if not at all.
+    """
+
+    dtype: str
+    prompt: str = DEFAULT_PROMPT
+    device: str = "cpu"
+    mapping: WeightMapping | None = None
+    cast_from: str | None = None
+    tolerance: float | None = None
 
 
 @dataclass(frozen=True)
@@ -109,15 +133,8 @@ class LogitComparison:
 def check_logits(
     source: CheckedModel,
     result: CheckedModel,
-    *,
-    mapping: WeightMapping | None,
-    weights: Mapping[str, Expression],
-    vocabulary: VocabularyChange | None,
-    prompt: str,
-    dtype: str,
-    device: str,
-    cast_from: str | None = None,
-    tolerance: float | None = None,
+    settings: CheckSettings,
+    vocabulary: VocabularyChange | None = None,
     progress: Progress | None = None,
 ) -> LogitComparison:
     """Compares the logits of a conversion's source and result; see :func:`compare_logits`.
@@ -128,32 +145,14 @@ def check_logits(
     Args:
         source: The model that was converted.
         result: The converted model.
-        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
-        weights: The source's tensors by their names; read only if logits are undefined.
+        settings: How they are run and compared.
         vocabulary: The changes of the vocabulary.
-        prompt: A text.
-        dtype: The dtype to run in, such as ``"bfloat16"``.
-        device: The device to run on.
-        cast_from: The dtype of the source's values, if the conversion rounds them.
-        tolerance: How much logits may differ; ``None`` if not at all.
         progress: Receives the bytes of parameters read, in the phase ``CHECK``.
 
     Raises:
         ValidationError: The logits differ, or are undefined, or a model does not run.
     """
-    comparison = compare_logits(
-        source,
-        result,
-        mapping=mapping,
-        weights=weights,
-        tokens=_shared_tokens(vocabulary),
-        prompt=prompt,
-        dtype=dtype,
-        device=device,
-        cast_from=cast_from,
-        tolerance=tolerance,
-        progress=progress,
-    )
+    comparison = compare_logits(source, result, settings, _shared_tokens(vocabulary), progress)
     if not comparison.is_accepted:
         raise ValidationError(
             "Model logits are dissimilar: the result does not compute what the source computes "
@@ -196,15 +195,8 @@ def check_logits(
 def compare_logits(
     source: CheckedModel,
     result: CheckedModel,
-    *,
-    mapping: WeightMapping | None,
-    weights: Mapping[str, Expression],
-    tokens: Sequence[int] | None,
-    prompt: str,
-    dtype: str,
-    device: str,
-    cast_from: str | None = None,
-    tolerance: float | None = None,
+    settings: CheckSettings,
+    tokens: Sequence[int] | None = None,
     progress: Progress | None = None,
 ) -> LogitComparison:
     """Runs the same tokens through both models and compares their logits.
@@ -215,23 +207,17 @@ def compare_logits(
     Args:
         source: One model.
         result: The other.
-        mapping: From the source's tensor names to the result's; ``None`` if they have the same.
-        weights: The source's tensors by their names; read only if logits are undefined.
+        settings: How they are run and compared.
         tokens: The ids whose logits are compared; ``None`` for all.
-        prompt: A text.
-        dtype: The dtype to run in, such as ``"bfloat16"``.
-        device: The device to run on.
-        cast_from: The dtype of the source's values, if the conversion rounds them.
-        tolerance: How much logits may differ; ``None`` if not at all.
         progress: Receives the bytes of parameters read, in the phase ``CHECK``.
 
     Raises:
         ValidationError: The logits are undefined, or a model does not run.
     """
-    in_source = tokenize(source.tokenizer_directory, source.hf_config, prompt)
+    in_source = tokenize(source.tokenizer_directory, source.hf_config, settings.prompt)
     in_result = None
     if in_source is not None:
-        in_result = tokenize(result.tokenizer_directory, result.hf_config, prompt)
+        in_result = tokenize(result.tokenizer_directory, result.hf_config, settings.prompt)
 
     models = source.load(), result.load()
     for model in models:
@@ -245,16 +231,17 @@ def compare_logits(
         ids,
         limits[0] | limits[1],
         size_of(models[0]),
-        device,
+        settings.device,
         usable,
         most_positions(model_config),
     )
     passes = _Passes(progress or Progress())
-    settings = _Settings(dtype, device, tokens, passes.progress.advance)
+    how = _Settings(settings.dtype, settings.device, tokens, passes.progress.advance)
+    dtype, cast_from = settings.dtype, settings.cast_from
     passes.expect(*models)
     cast = None
     if cast_from is None:
-        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
+        expected, actual = _logits_of_both((source, result), models, planned.runs, how)
     else:
         from forgather_convert.logit_check.layer_outputs import layer_outputs, relative_differences
 
@@ -262,34 +249,34 @@ def compare_logits(
         passes.expect(models[0], models[0])
         with_prompt = [replace(planned.runs[0], steps=())]
         with layer_outputs(models[0]) as outputs_stored:
-            stored = _logits(source, models[0], with_prompt, replace(settings, dtype=cast_from))
+            stored = _logits(source, models[0], with_prompt, replace(how, dtype=cast_from))
         with layer_outputs(models[0]) as outputs:
-            _logits(source, models[0], with_prompt, settings)
+            _logits(source, models[0], with_prompt, how)
         layers = relative_differences(outputs_stored, outputs)
         del outputs_stored, outputs
-        expected, actual = _logits_of_both((source, result), models, planned.runs, settings)
+        expected, actual = _logits_of_both((source, result), models, planned.runs, how)
         count = stored[0].shape[1]
         plain, converted = ([logits[0][:, :count]] for logits in (expected, actual))
         cast = _cast_cost(stored, plain, converted, layers, cast_from, dtype)
     del models
     gc.collect()
 
-    comparison, wrong = _summarize(expected, actual, planned, weights, dtype)
+    comparison, wrong = _summarize(expected, actual, planned, source.weights, dtype)
     comparison = replace(
         comparison,
         cast=cast,
         codes=(source.code, result.code),
         is_own_code=source.is_own_code and result.is_own_code,
-        tolerance=tolerance,
+        tolerance=settings.tolerance,
         notes=(*source.notes, *result.notes),
     )
     if wrong is None or comparison.is_accepted:
         return comparison
     from forgather_convert.logit_check.first_difference import find_first_difference
 
-    quiet = replace(settings, advance=_ignore)
+    quiet = replace(how, advance=_ignore)
     first = find_first_difference(
-        source.load(), result.load(), mapping, lambda model: _run(model, wrong, quiet)
+        source.load(), result.load(), settings.mapping, lambda model: _run(model, wrong, quiet)
     )
     return replace(comparison, first_difference=first)
 

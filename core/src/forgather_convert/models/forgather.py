@@ -198,7 +198,7 @@ def forgather_source(
         UnsupportedModelError: The family cannot express it.
     """
     completed = normalize_config(
-        complete_with_stored_defaults(config, stored_code), tensors, hooks.hyperparameters()
+        complete_with_stored_defaults(config, stored_code), tensors, hooks.get_hyperparameters()
     )
     hooks.validate_source_config(completed, "from_forgather")
     if config.get(_GROUPS, 0) is None:
@@ -209,7 +209,7 @@ def forgather_source(
         config=completed,
         tensors=tensors,
         unread=unread or {},
-        config_object=hooks.hf_config(completed, max_length),
+        config_object=hooks.create_hf_config(completed, max_length),
         directory=directory,
         weights_directory=weights_directory,
         written_config=config,
@@ -217,7 +217,7 @@ def forgather_source(
         trusts_code=trusts_code,
         max_length=max_length,
     )
-    check_windows(completed, hooks.hyperparameters())
+    check_windows(completed, hooks.get_hyperparameters())
     check_kinds(config, source.standard_project.config)
     source.check_readable()
     return source
@@ -240,10 +240,6 @@ class ForgatherTarget(TargetModel):
     weights: OriginalWeights | None
     original_config_text: str
     options: Mapping[str, Any]
-
-    @property
-    def is_loaded_strictly(self) -> bool:
-        return True
 
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}

@@ -7,9 +7,6 @@ from forgather_convert.dynamic_model.code_generator import GeneratedCode
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.converter import FORGATHER_FIELDS
 
-#: Fields of a source config that describe the file or its format, not the model.
-_NOT_CARRIED = ("_name_or_path", "architectures", "auto_map", "model_type", "torch_dtype", "dtype")
-
 
 def forgather_config_fields(
     original: Mapping[str, Any],
@@ -32,7 +29,7 @@ def forgather_config_fields(
     carried = {
         name: value
         for name, value in original.items()
-        if name not in (*rope_fields, *_NOT_CARRIED, *FORGATHER_FIELDS, *field_names)
+        if name not in (*rope_fields, *FORGATHER_FIELDS, *field_names)
     }
     return {
         **carried,

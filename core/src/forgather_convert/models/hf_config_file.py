@@ -8,6 +8,7 @@ from typing import Any
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
+from forgather_convert.source.config_file import DTYPE_FIELDS
 from forgather_convert.source.rope import ROPE_FIELDS
 
 
@@ -26,14 +27,14 @@ def hf_config_fields(
         dtype: The dtype to state.
     """
     everything = config_object.to_dict()
-    names = {*config_object.to_diff_dict(), *hooks.hyperparameters()}
+    names = {*config_object.to_diff_dict(), *hooks.get_hyperparameters()}
     names |= {name for name in config if name in everything}
     fields = {
         name: everything[name]
         for name in names
         if name in everything and not name.startswith("_") and name != "transformers_version"
     }
-    if hooks.has_rope:
+    if hooks.uses_rope():
         for name in ROPE_FIELDS:
             fields.pop(name, None)
     fields.update(rope_fields_of(config_object, hooks, "the config"))
@@ -73,7 +74,7 @@ def restored_config(
     updated = dict(content)
     for name, value in changed.items():
         if name == "dtype":
-            stated = [field for field in ("dtype", "torch_dtype") if field in content]
+            stated = [field for field in DTYPE_FIELDS if field in content]
             updated.update(dict.fromkeys(stated or ["dtype"], value))
         elif name in current:
             updated[name] = value

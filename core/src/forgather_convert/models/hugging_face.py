@@ -114,7 +114,7 @@ def read_hugging_face(
         config_object = classes.read(config, config.origin)
     except UnreadableConfigError as error:
         try:
-            config_object = hooks.hf_config(config, None)
+            config_object = hooks.create_hf_config(config, None)
         except ConverterError:
             # The converter's reading is the same, so there is nothing more to report.
             raise error from error.__cause__
@@ -127,7 +127,7 @@ def read_hugging_face(
     else:
         warn_of_other_reading(config, classes.config_class)
     completed = complete_config(config, config_object, hooks)
-    check_windows(completed, hooks.hyperparameters())
+    check_windows(completed, hooks.get_hyperparameters())
     parameters = _parameters(classes, config_object, config.origin)
     _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
     tensors = _stored_tensors(detection)

@@ -66,15 +66,6 @@ class TargetModel(ABC):
     side_files: "SideFileRules"
     carried: "CarriedTensors"
 
-    @property
-    def is_loaded_strictly(self) -> bool:
-        """Whether its files are also read by loaders that do not know tied weights.
-
-        The Forgather framework's loader requires every name of the model's ``state_dict()`` in an
-        index and in the files that the index lists, and always an index for ``.bin`` files.
-        """
-        return False
-
     @abstractmethod
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         """The files that describe the model; ``config.json`` is last."""

@@ -4,8 +4,8 @@ Quick checks come first; neither torch nor transformers is imported until
 :meth:`OpenedModel.read`.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,14 +15,18 @@ from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.carried_tensors import CarriedTensors, read_carried
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.detection import Detection, detect
 from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.source.plausible_size import check_against_tensors
+from forgather_convert.tensors.expressions import Expression
 from forgather_convert.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from forgather_convert.models.original_weights import OriginalWeights
+    from forgather_convert.models.provenance import Provenance
     from forgather_convert.models.targets import SourceContext
 
 
@@ -101,11 +105,59 @@ class OpenedModel:
     hooks: FamilyHooks
     options: ConvertOptions
     extension_calls: ExtensionCalls
+    _descriptions: "dict[frozenset[str], OriginalWeights | None]" = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     @property
     def checkpoint(self) -> Checkpoint:
         """Its weights."""
         return self.detection.checkpoint
+
+    @cached_property
+    def provenance(self) -> "Provenance | None":
+        """Where a Forgather model comes from; ``None`` if it does not say.
+
+        Raises:
+            SourceError: The file is damaged.
+        """
+        from forgather_convert.models.provenance import read_provenance
+
+        return read_provenance(self.detection.metadata_directory)
+
+    @cached_property
+    def _carried(self) -> CarriedTensors:
+        expected = () if self.provenance is None else self.provenance.carried_tensors
+        return read_carried(self.detection.metadata_directory, expected)
+
+    def unused_tensors(self, gives_layout_back: bool) -> CarriedTensors:
+        """The tensors of a Forgather model's original that the model itself does not use.
+
+        Args:
+            gives_layout_back: Whether the weights are divided as they were.
+
+        Raises:
+            SourceError: A file with them is missing or damaged.
+        """
+        from forgather_convert.models.provenance import unused_tensors
+
+        return unused_tensors(self._carried, self.provenance, gives_layout_back)
+
+    def describe_weights(self, unread: Mapping[str, Expression]) -> "OriginalWeights | None":
+        """Notes how a Hugging Face model's weights are divided among files, for the way back.
+
+        Args:
+            unread: What the model does not use.
+
+        Returns:
+            ``None`` if it cannot be given back.
+        """
+        from forgather_convert.models.original_weights import describe_weights
+
+        names = frozenset(unread)
+        if names not in self._descriptions:
+            self._descriptions[names] = describe_weights(self.checkpoint, unread)
+        return self._descriptions[names]
 
     def read(self) -> "SourceContext":
         """Reads it with the classes of its family, which takes seconds to import.
@@ -117,7 +169,7 @@ class OpenedModel:
         check_json_files(self.detection.metadata_directory)
         from forgather_convert.models.targets import read_source
 
-        return read_source(self.detection, self.hooks, self.options)
+        return read_source(self)
 
 
 def open_model(request: ModelRequest) -> OpenedModel:

@@ -122,10 +122,10 @@ def original_config_of(
         config_object = ReferenceClasses.of(hooks).read(config, config.origin)
     except UnreadableConfigError:
         # The conversion to Forgather used the converter's reading; so does the reverse one.
-        config_object = hooks.hf_config(config, None)
+        config_object = hooks.create_hf_config(config, None)
     complete = complete_config(config, config_object, hooks)
     stated = stated_dtype(config)
-    written = hooks.hf_config(complete, None)
+    written = hooks.create_hf_config(complete, None)
     fields = hf_config_fields(hooks, written, config, stated or DEFAULT_DTYPE)
     rope_fields = frozenset(rope_fields_of(written, hooks, config.origin))
     return OriginalConfig(text, fields, stated is not None, dtypes, rope_fields)

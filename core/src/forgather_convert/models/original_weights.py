@@ -4,6 +4,7 @@ import base64
 import hashlib
 import logging
 import lzma
+import re
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -15,6 +16,7 @@ from forgather_convert.files.file_errors import with_filename
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
 from forgather_convert.tensors.expressions import Constant, Expression, leaves
+from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS, SINGLE_FILE
@@ -26,6 +28,9 @@ logger = logging.getLogger(__name__)
 MAX_STORED_BYTES = 16_384
 #: The maximum unpacked size, in bytes: a causal mask for 4096 positions in float32.
 MAX_UNPACKED_BYTES = 64 << 20
+#: How much of a tensor is compressed first, in bytes. If that is too large already, so is the rest,
+#: and to find out would take minutes for the weights of a layer.
+_PROBED_BYTES = 4 * MAX_STORED_BYTES
 #: The maximum memory for unpacking, in bytes; xz takes 9 MB for the default preset.
 _UNPACKING_MEMORY = 32 << 20
 _MAX_BASE64 = 4 * -(-MAX_STORED_BYTES // 3)
@@ -218,6 +223,23 @@ def describe_weights(
     return _described(checkpoint, tuple(ref for value in unread.values() for ref in leaves(value)))
 
 
+def without_kept(
+    unread: Mapping[str, Expression], weights: OriginalWeights | None
+) -> dict[str, Expression]:
+    """The tensors that a model does not use and the provenance does not keep.
+
+    Tables that follow from the config need not come back where the files do not.
+
+    Args:
+        unread: What the model does not use.
+        weights: How the provenance describes the weights; ``None`` if it does not.
+    """
+    if weights is None:
+        return {name: value for name, value in unread.items() if not re.search(RECOMPUTED, name)}
+    kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
+    return {name: value for name, value in unread.items() if name not in kept}
+
+
 def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> OriginalWeights | None:
     if checkpoint.files.format != SAFETENSORS:
         return None
@@ -260,7 +282,10 @@ def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
             continue
         with with_filename(ref.file), ref.file.open("rb") as file:
             file.seek(ref.offset)
-            content = file.read(ref.num_bytes)
+            content = file.read(min(ref.num_bytes, _PROBED_BYTES))
+            if len(lzma.compress(content, lzma.FORMAT_XZ)) > MAX_STORED_BYTES:
+                continue
+            content += file.read(ref.num_bytes - len(content))
         key = hashlib.sha256(repr((ref.dtype, ref.shape)).encode() + content).digest()
         if key not in packed:
             data = lzma.compress(content, lzma.FORMAT_XZ)

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 import pydantic
 
 from forgather_convert.errors import SourceError
-from forgather_convert.models.carried_tensors import CarriedTensors, is_carried_file, read_carried
+from forgather_convert.models.carried_tensors import CarriedTensors, is_carried_file
 from forgather_convert.models.original_weights import (
     OriginalWeights,
     PlainName,
@@ -133,28 +133,24 @@ def read_provenance(directory: Path) -> Provenance | None:
 
 
 def unused_tensors(
-    directory: Path, provenance: Provenance | None, gives_layout_back: bool
+    carried: CarriedTensors, provenance: Provenance | None, gives_layout_back: bool
 ) -> CarriedTensors:
     """The tensors of the original that its model does not use.
 
     Args:
-        directory: The Forgather model's directory.
+        carried: What the Forgather model carries along in files.
         provenance: Its provenance; ``None`` if it has none.
         gives_layout_back: Whether the original division is restored. Only then are tables that
             follow from the config restored, too.
-
-    Raises:
-        SourceError: A file with them is missing or damaged.
     """
-    found = read_carried(directory, () if provenance is None else provenance.carried_tensors)
     if provenance is None or provenance.weights is None:
-        return found
+        return carried
     kept = {
         name: tensors.expression
         for name, tensors in provenance.weights.unread_by_name.items()
         if tensors.data is not None and (gives_layout_back or not re.search(RECOMPUTED, name))
     }
-    return replace(found, tensors={**kept, **found.tensors})
+    return replace(carried, tensors={**kept, **carried.tensors})
 
 
 def damaged(path: Path, key: str, problem: str) -> SourceError:

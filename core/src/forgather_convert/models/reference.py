@@ -15,7 +15,7 @@ from typing import Any
 from forgather_convert.errors import SourceError, UnsupportedModelError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
-from forgather_convert.source.config_file import SourceConfig
+from forgather_convert.source.config_file import DTYPE_FIELDS, SourceConfig
 from forgather_convert.source.rope import (
     LOCAL_BASE,
     LOCAL_KIND,
@@ -75,7 +75,7 @@ class ReferenceClasses:
                 "to compare the result with. Use a converter for its own type."
             )
         # A family that borrows another family's classes, or has its own package.
-        return cls(hooks, hooks.hf_config_class(), hooks.hf_model_class(), model_type)
+        return cls(hooks, hooks.get_hf_config_class(), hooks.get_hf_model_class(), model_type)
 
     def describe(self) -> str:
         """The code that runs: ``"LlamaForCausalLM of transformers"``."""
@@ -116,7 +116,7 @@ class ReferenceClasses:
             if getattr(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even if it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
-            if self.hooks.has_rope:
+            if self.hooks.uses_rope():
                 _normalize_rope_for_v4(config, origin)
         return config
 
@@ -124,7 +124,7 @@ class ReferenceClasses:
         """The fields, with RoPE in a schema that the installed transformers knows."""
         known = without_dtype(fields)
         parameters = known.get("rope_parameters")
-        if _knows_rope_parameters() or not self.hooks.has_rope:
+        if _knows_rope_parameters() or not self.hooks.uses_rope():
             return known
         if not isinstance(parameters, Mapping):
             return known
@@ -132,7 +132,7 @@ class ReferenceClasses:
         defaults = self.config_class()
         names = [name for name in _ROPE_DEFAULTS if hasattr(defaults, name)]
         rope = read_rope({**{name: getattr(defaults, name) for name in names}, **known}, origin)
-        own = self.hooks.rope_fields(rope)
+        own = self.hooks.get_rope_fields(rope)
         if known.get("rope_scaling"):
             # It has the word where both are given, for all that it is about.
             own = {name: value for name, value in own.items() if name == LOCAL_BASE}
@@ -184,7 +184,7 @@ def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) ->
     Args:
         config: The content of the file.
         hf_config: The config object.
-        hooks: The family.
+        hooks: The converter of the family.
     """
     from transformers import PretrainedConfig
 
@@ -194,10 +194,10 @@ def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) ->
     # Alternative names of its fields, which another version of transformers may write.
     others = (*_BASE_FIELDS, *hf_config.attribute_map)
     own |= {name: getattr(hf_config, name) for name in others if hasattr(hf_config, name)}
-    if hooks.has_rope:
+    if hooks.uses_rope():
         # Also by the family's own names, so that the result does not depend on the file's schema.
         rope = rope_of(hf_config, config.origin)
-        own |= {**hooks.rope_fields(rope), **rope.to_fields()}
+        own |= {**hooks.get_rope_fields(rope), **rope.to_fields()}
     return config.updated(own)
 
 
@@ -213,9 +213,9 @@ def rope_of(hf_config: Any, origin: str) -> RopeParameters:
     return rope
 
 
-def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> dict[str, Any]:
+def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> Mapping[str, Any]:
     """The RoPE fields in configs of a family that correspond to a config object."""
-    return hooks.rope_fields(rope_of(hf_config, origin)) if hooks.has_rope else {}
+    return hooks.get_rope_fields(rope_of(hf_config, origin)) if hooks.uses_rope() else {}
 
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
@@ -247,9 +247,7 @@ def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
     The copy is deep, because config classes modify what they are given.
     """
     return {
-        name: copy.deepcopy(value)
-        for name, value in fields.items()
-        if name not in ("dtype", "torch_dtype")
+        name: copy.deepcopy(value) for name, value in fields.items() if name not in DTYPE_FIELDS
     }
 
 

@@ -2,7 +2,6 @@
 
 import json
 import logging
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +23,11 @@ from forgather_convert.models.hugging_face import (
     with_changes,
 )
 from forgather_convert.models.model import SourceModel, TargetModel
+from forgather_convert.models.opening import OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
-from forgather_convert.models.original_weights import OriginalWeights, describe_weights
+from forgather_convert.models.original_weights import OriginalWeights, without_kept
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.models.provenance import PROVENANCE_FILE, read_provenance, unused_tensors
+from forgather_convert.models.provenance import PROVENANCE_FILE
 from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
 from forgather_convert.models.side_file_rules import SideFileRules, forgather_files
 from forgather_convert.options import ConvertOptions
@@ -37,8 +37,7 @@ from forgather_convert.source.detection import (
     Direction,
 )
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
-from forgather_convert.tensors.names import RECOMPUTED, enumerate_names
-from forgather_convert.weights.file_names import SAFETENSORS
+from forgather_convert.tensors.names import enumerate_names
 
 logger = logging.getLogger(__name__)
 
@@ -48,15 +47,11 @@ class SourceContext:
     """A source that has been read, from which the target model is built.
 
     Attributes:
-        detection: What was detected about the source.
-        hooks: The converter of the family.
-        options: The options of the conversion.
+        opened: What the source is, and who converts it.
         model: The source model.
     """
 
-    detection: Detection
-    hooks: FamilyHooks
-    options: ConvertOptions
+    opened: OpenedModel
     model: SourceModel
 
     def build_target(self, config: SourceConfig) -> TargetModel:
@@ -70,42 +65,47 @@ class SourceContext:
             ConverterError: A hook fails.
         """
         if isinstance(self.model, ForgatherSource):
-            return _hugging_face_target(self, self.model, config)
+            return _hugging_face_target(self.opened, self.model, config)
         assert isinstance(self.model, HuggingFaceSource)
-        return _forgather_target(self, self.model, config)
+        return _forgather_target(self.opened, self.model, config)
 
 
-def read_source(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> SourceContext:
+def read_source(opened: OpenedModel) -> SourceContext:
     """Reads a source, of either kind.
 
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
+    detection, hooks, options = opened.detection, opened.hooks, opened.options
     model: SourceModel
     if detection.direction is Direction.TO_FORGATHER:
         model = read_hugging_face(detection, hooks, options.max_length)
     else:
         model = read_forgather(detection, hooks, options.max_length, options.trust_remote_code)
-    return SourceContext(detection, hooks, options, model)
+    return SourceContext(opened, model)
 
 
 def _forgather_target(
-    source: SourceContext, model: HuggingFaceSource, config: SourceConfig
+    opened: OpenedModel, model: HuggingFaceSource, config: SourceConfig
 ) -> ForgatherTarget:
-    detection, hooks, options = source.detection, source.hooks, source.options
+    detection, hooks, options = opened.detection, opened.hooks, opened.options
     project = hooks.project(config, options.max_length)
     code = generate_code(project)
     rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
     fields = forgather_config_fields(
-        detection.config, detection.dtype, project, code, hooks.field_names(), tuple(rope_fields)
+        detection.config,
+        detection.dtype,
+        project,
+        code,
+        hooks.get_field_names(),
+        tuple(rope_fields),
     )
-    tokenizer_class = hooks.tokenizer_class()
+    tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
         fields.setdefault("tokenizer_class", tokenizer_class)
     weights = None
     if detection.quantization is None:
-        unread = {} if options.drop_unused else model.unread
-        weights = describe_weights(detection.checkpoint, unread)
+        weights = opened.describe_weights({} if options.drop_unused else model.unread)
     classes = load_generated_code(code)
     try:
         config_object = classes.config_class(**fields)
@@ -142,18 +142,8 @@ def _forgather_target(
 def _carried_along(
     model: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
 ) -> CarriedTensors:
-    """The tensors that the model does not use, except those kept in the provenance.
-
-    Tables that follow from the config need not be restored if the files are not.
-    """
-    kept: set[str] = set()
-    if weights is not None:
-        kept = {name for name, tensors in weights.unread_by_name.items() if tensors.data}
-    carried = {
-        name: value
-        for name, value in model.unread.items()
-        if name not in kept and not (weights is None and re.search(RECOMPUTED, name))
-    }
+    """What the model does not use, apart from what is kept in the provenance."""
+    carried = without_kept(model.unread, weights)
     if carried and drops_unused:
         logger.warning(
             "Dropped (--drop-unused): %d tensors of %s that the model does not use: %s",
@@ -174,11 +164,11 @@ def _carried_along(
 
 
 def _hugging_face_target(
-    source: SourceContext, model: ForgatherSource, config: SourceConfig
+    opened: OpenedModel, model: ForgatherSource, config: SourceConfig
 ) -> HuggingFaceTarget:
-    detection, hooks, options = source.detection, source.hooks, source.options
+    detection, hooks, options = opened.detection, opened.hooks, opened.options
     config_object = with_changes(model.config_object, model.config, config)
-    provenance = read_provenance(model.directory)
+    provenance = opened.provenance
     original_config: OriginalConfig | None = None
     original: OriginalWeights | None = None
     if provenance is not None:
@@ -188,13 +178,12 @@ def _hugging_face_target(
             "The original of %s was quantized; the result is the dequantized model",
             model.directory,
         )
-    keeps_layout = options.max_shard_size is None and options.weights_format == SAFETENSORS
-    if provenance is not None and original_config is not None and keeps_layout:
+    if provenance is not None and original_config is not None and options.keeps_division:
         original = provenance.weights
     return HuggingFaceTarget(
         hooks=hooks,
         parameters=parameters_of(
-            lambda: hooks.hf_model_class()(config_object),
+            lambda: hooks.get_hf_model_class()(config_object),
             lambda error: ReferenceClasses.of(hooks).cannot_run(config.origin, error),
         ),
         mapping=hooks.weight_mapping().inverted(),
@@ -204,7 +193,7 @@ def _hugging_face_target(
         carried=(
             CarriedTensors()
             if options.drop_unused
-            else unused_tensors(model.directory, provenance, original is not None)
+            else opened.unused_tensors(gives_layout_back=original is not None)
         ),
         config=written_fields(hooks, config_object, config, detection.dtype, original_config),
         original_config=original_config,

@@ -5,9 +5,8 @@ from collections.abc import Collection, Mapping
 from forgather_convert.models.original_weights import OriginalWeights
 from forgather_convert.planning.layout import Layout, rebuilt_index
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
+from forgather_convert.planning.weights_content import WeightsContent, tensor_plans
 from forgather_convert.source.files import WriteFile
-from forgather_convert.tensors.expressions import Expression
-from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.weights.safetensors_file import (
     SafetensorsHeader,
     build_header,
@@ -15,40 +14,30 @@ from forgather_convert.weights.safetensors_file import (
 )
 
 
-def original_layout(
-    tensors: tuple[TensorPlan, ...],
-    original: OriginalWeights,
-    parameters: ModelParameters,
-    unused: Mapping[str, Expression],
-) -> Layout | None:
-    """Divides tensors as in the original; ``None`` if they are not the same tensors.
+def original_layout(content: WeightsContent, original: OriginalWeights) -> Layout | None:
+    """Divides tensors as they were divided; ``None`` if they are not the same tensors.
 
-    An original header is reused byte for byte if all of its tensors exist with the same size and
-    dtype.
-
-    Args:
-        tensors: The model's tensors.
-        original: The original division.
-        parameters: The model's parameters.
-        unused: The original's additional tensors, which the model does not use.
+    A header is used as it was, to the byte, if all of its tensors are there, and none has changed
+    in size or type.
     """
-    available = {name: TensorPlan(name, value) for name, value in unused.items()}
-    available |= {tensor.name: tensor for tensor in tensors}
-    for second, first in parameters.tied.items():
+    available = {plan.name: plan for plan in tensor_plans({**content.unused, **content.tensors})}
+    for second, first in content.tied.items():
         if first in available:
             available[second] = available[first].renamed(second)
     shards = []
     covered: set[str] = set()
+    may_be_absent = {*original.unread_by_name}
     for name, header in original.parsed_headers.items():
-        current = {ref.name: parameters.current_name(ref.name) for ref in header.tensors}
-        shard = _shard(name, header, available, current, {*original.unread_by_name})
+        shard = _shard(name, header, available, content.other_names, may_be_absent)
         if shard is None:
             return None
         if shard.tensors:
             shards.append(shard)
-        covered.update(current[tensor.name] for tensor in shard.tensors)
-    tied = {**parameters.tied, **{first: second for second, first in parameters.tied.items()}}
-    wanted = (*parameters.shapes, *unused)
+        covered.update(
+            content.other_names.get(tensor.name, tensor.name) for tensor in shard.tensors
+        )
+    tied = {**content.tied, **{first: second for second, first in content.tied.items()}}
+    wanted = (*content.tensors, *content.unused)
     if any(name not in covered and tied.get(name) not in covered for name in wanted):
         return None
     return Layout(tuple(shards), _index(shards, original))
@@ -58,14 +47,15 @@ def _shard(
     file_name: str,
     header: SafetensorsHeader,
     available: Mapping[str, TensorPlan],
-    current: Mapping[str, str],
+    other_names: Mapping[str, str],
     may_be_absent: Collection[str],
 ) -> ShardPlan | None:
     tensors = []
     is_unchanged = True
     for ref in header.tensors:
-        if current[ref.name] in available:
-            tensor = available[current[ref.name]].renamed(ref.name)
+        tensor = available.get(other_names.get(ref.name, ref.name))
+        if tensor is not None:
+            tensor = tensor.renamed(ref.name)
             tensors.append(tensor)
             is_unchanged &= (tensor.dtype, tensor.shape) == (ref.dtype, ref.shape)
         elif ref.name in may_be_absent:

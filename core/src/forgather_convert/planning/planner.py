@@ -8,14 +8,15 @@ from forgather_convert.errors import SourceError
 from forgather_convert.models.forgather import ForgatherTarget
 from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.planning.config_fields import match_config_fields
-from forgather_convert.planning.layout import Layout, carried_layout
-from forgather_convert.planning.original_layout import original_layout
-from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
+from forgather_convert.planning.layout import Layout
+from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.request import PlannedModel, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
 from forgather_convert.planning.rope_length import report_rope_length
 from forgather_convert.planning.side_files import plan_side_files
-from forgather_convert.planning.tensor_plans import choose_layout, tensor_plans
+from forgather_convert.planning.target_tensors import target_tensors
+from forgather_convert.planning.weights import WeightsPlan, plan_weights
+from forgather_convert.planning.weights_content import WeightsContent
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Expression, leaves
@@ -27,8 +28,13 @@ from forgather_convert.vocabulary.length import report_tokenizer_length
 from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
 
 
-def plan_conversion(request: PlanRequest) -> PlannedModel:
+def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> PlannedModel:
     """Plans a conversion completely; nothing is written.
+
+    Args:
+        request: What it is made from.
+        early: The weights files as far as names and headers tell. They stay as they are if the
+            models confirm them.
 
     Raises:
         ForgatherConvertError: The conversion is not possible.
@@ -49,14 +55,16 @@ def plan_conversion(request: PlanRequest) -> PlannedModel:
         source.config,
         str(source.weights_directory),
     )
-    tensors = tensor_plans(request, match, destination.parameters, vocabulary)
-    unused = _unused_tensors(destination, detection.metadata_directory)
-    layout = None
-    if destination.original is not None:
-        layout = original_layout(tensors, destination.original, destination.parameters, unused)
-    apart: tuple[ShardPlan, ...] = ()
-    if layout is None:
-        layout, apart = _new_layout(request, tensors, unused, destination)
+    content = WeightsContent(
+        is_forgather=isinstance(destination, ForgatherTarget),
+        tensors=target_tensors(request, match, destination.parameters, vocabulary),
+        unused=_unused_tensors(destination, detection.metadata_directory),
+        tied=destination.parameters.tied,
+        original=destination.original,
+        other_names=_other_names(destination),
+    )
+    is_confirmed = early is not None and early.content == content
+    weights = early if early is not None and is_confirmed else plan_weights(request, content)
     files = plan_side_files(
         detection.source,
         source.directory,
@@ -67,10 +75,10 @@ def plan_conversion(request: PlanRequest) -> PlannedModel:
         writes=_vocabulary_writes(source, vocabulary),
     )
     written = PlanFacts(
-        tensor_files=tuple(shard.file_name for shard in apart),
+        tensor_files=tuple(shard.file_name for shard in weights.apart),
         carried=tuple(copy.name for copy in files.copies),
         source_dtypes=frozenset(ref.dtype for ref in match.source_state.values()),
-        dtypes=frozenset(tensor.dtype for tensor in tensors),
+        dtypes=frozenset(value.dtype for value in content.tensors.values()),
     )
     own_files = destination.files(written)
     if isinstance(destination, ForgatherTarget):
@@ -82,9 +90,9 @@ def plan_conversion(request: PlanRequest) -> PlannedModel:
         direction=detection.direction,
         model_type=detection.model_type,
         dtype=detection.dtype,
-        shards=(*layout.shards, *apart),
-        # The config is last: a directory without one is not mistaken for a model.
-        writes=(*_index(layout), *files.writes, *own_files),
+        shards=weights.shards,
+        # The config comes last: a directory without one is not mistaken for a model.
+        writes=(*_index(weights.layout), *files.writes, *own_files),
         copies=files.copies,
         left_out=files.left_out,
         checkpoint=request.checkpoint.files.directory,
@@ -96,22 +104,6 @@ def plan_conversion(request: PlanRequest) -> PlannedModel:
         weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
     return PlannedModel(plan, source, destination, config, match.source_state)
-
-
-def _new_layout(
-    request: PlanRequest,
-    tensors: tuple[TensorPlan, ...],
-    unused: Mapping[str, Expression],
-    destination: TargetModel,
-) -> tuple[Layout, tuple[ShardPlan, ...]]:
-    """The weights files, and separate files for tensors that the model does not use.
-
-    In a Hugging Face model, unused tensors are among the weights.
-    """
-    carried = tuple(TensorPlan(name, value) for name, value in unused.items())
-    if isinstance(destination, ForgatherTarget):
-        return choose_layout(request, tensors, destination), carried_layout(carried)
-    return choose_layout(request, (*tensors, *carried), destination), ()
 
 
 def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:
@@ -132,6 +124,19 @@ def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expr
             f"the model's own: {enumerate_names(stored)}. Use --drop-unused to ignore these files."
         )
     return {name: value for name, value in carried.items() if name not in own}
+
+
+def _other_names(destination: TargetModel) -> dict[str, str]:
+    """The model's names for tensors that its original, a base model, calls otherwise."""
+    if destination.original is None:
+        return {}
+    current_name = destination.parameters.current_name
+    return {
+        ref.name: current_name(ref.name)
+        for header in destination.original.parsed_headers.values()
+        for ref in header.tensors
+        if current_name(ref.name) != ref.name
+    }
 
 
 def _planned_vocabulary(request: PlanRequest, source: SourceModel) -> VocabularyChange | None:
@@ -158,8 +163,8 @@ def _vocabulary_writes(
 
 
 def _field_names(request: PlanRequest) -> Mapping[str, str]:
-    """The destination's names of config fields, by the source's, if they differ."""
-    names = request.hooks.field_names()
+    """From the source's names of fields to the destination's, where they differ."""
+    names = request.hooks.get_field_names()
     if request.detection.direction is Direction.TO_FORGATHER:
         return names
     return {own_name: name for name, own_name in names.items()}

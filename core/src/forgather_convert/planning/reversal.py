@@ -20,16 +20,19 @@ from forgather_convert.models.original_config import original_config_of
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.targets import written_fields
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.source.config_file import SourceConfig, is_same_value, parse_config
+from forgather_convert.source.config_file import (
+    BOOKKEEPING,
+    DTYPE_FIELDS,
+    SourceConfig,
+    is_same_value,
+    parse_config,
+)
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 
 _LONGEST = "max_position_embeddings"
-_DTYPES = ("dtype", "torch_dtype")
-#: Attributes of a config object besides the fields that a model is built from.
-_BOOKKEEPING = (*_DTYPES, "architectures", "auto_map", "model_type", "transformers_version")
 
 
 def check_reversible(
@@ -103,13 +106,13 @@ def _parameters(
     before, after = _fields(source.config_object), _fields(back.config_object)
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
-    model_class = request.hooks.hf_model_class()
+    model_class = request.hooks.get_hf_model_class()
     return parameters_of(lambda: model_class(back.config_object))
 
 
 def _fields(config_object: Any) -> dict[str, Any]:
     fields = config_object.to_dict()
-    return {name: fields[name] for name in fields if name not in _BOOKKEEPING}
+    return {name: fields[name] for name in fields if name not in BOOKKEEPING}
 
 
 def _lost_fields(
@@ -134,11 +137,11 @@ def _lost_fields(
         return []
     changed = {name for name in config if config[name] != source.config.get(name)}
     if request.options.max_length is not None:
-        names = {**source.config_object.attribute_map, **hooks.field_names()}
+        names = {**source.config_object.attribute_map, **hooks.get_field_names()}
         changed |= {_LONGEST, *names.keys(), *names.values()}
     if changed or written.dtypes != written.source_dtypes or not original.states_dtype:
-        # The other fields written then mean the same to both versions of transformers.
-        changed |= {*original.rope_fields, *_DTYPES}
+        # What else is written then says the same for both versions of transformers.
+        changed |= {*original.rope_fields, *DTYPE_FIELDS}
     before, after = parse_config(text, ""), parse_config(restored, "")
     return [
         (name, before.get(name), after.get(name))

@@ -21,7 +21,7 @@ def report_rope_length(config: SourceConfig, hooks: FamilyHooks, max_length: int
         max_length: The new maximum length.
     """
     longest = config.get(_LONGEST)
-    if not hooks.has_rope or longest is None or longest == max_length:
+    if not hooks.uses_rope() or longest is None or longest == max_length:
         return
     for rope in {rope.rope_type: rope for rope in _each(config)}.values():
         if rope.rope_type == "dynamic":

@@ -9,6 +9,21 @@ from forgather_convert.files.json_file import parse_json_object, read_json_objec
 from forgather_convert.source.loading_fields import without_loading_fields
 
 CONFIG_FILE = "config.json"
+#: The dtype of the weights: the name of today, and the one of older versions.
+DTYPE_FIELDS = ("dtype", "torch_dtype")
+#: Fields that say who wrote a config, and of which class and dtype its model is; none of them says
+#: what the model computes.
+BOOKKEEPING = frozenset(
+    {
+        *DTYPE_FIELDS,
+        "_attn_implementation_autoset",
+        "_name_or_path",
+        "architectures",
+        "auto_map",
+        "model_type",
+        "transformers_version",
+    }
+)
 
 
 class SourceConfig(Mapping[str, Any]):

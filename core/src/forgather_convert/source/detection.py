@@ -13,7 +13,12 @@ from forgather_convert.errors import OptionError, SourceError, UnsupportedModelE
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
-from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
+from forgather_convert.source.config_file import (
+    CONFIG_FILE,
+    DTYPE_FIELDS,
+    SourceConfig,
+    read_config,
+)
 from forgather_convert.source.directory_check import check_entries
 from forgather_convert.source.forgather_signs import (
     DYNAMIC_MODEL_TYPE_PREFIX,
@@ -353,7 +358,7 @@ def _named_dtypes(config: SourceConfig) -> list[str]:
     Raises:
         UnsupportedModelError: One is not the name of a dtype.
     """
-    values = [config[field] for field in ("dtype", "torch_dtype") if config.get(field) is not None]
+    values = [config[field] for field in DTYPE_FIELDS if config.get(field) is not None]
     for value in values:
         name = config_dtype(value)
         if not isinstance(value, str) or (name is not None and not is_dtype(name)):

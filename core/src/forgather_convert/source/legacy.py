@@ -48,20 +48,21 @@ _SETTINGS = (
 )
 
 
-def second_names_of(names: Collection[str]) -> Mapping[str, str]:
+def second_names_of(
+    config: Mapping[str, Any], names: Collection[str], is_tied_by_default: bool = False
+) -> Mapping[str, str]:
     """The second names of tensors in a Forgather model with these tensors.
 
-    If the head has no weight of its own, it is tied to the embedding.
+    A head without a weight of its own is the embedding. Where both are stored, the config tells.
+
+    Args:
+        config: The content of ``config.json``.
+        names: The tensors' names in a Forgather model.
+        is_tied_by_default: What a config without the field means.
     """
-    return {_HEAD: _EMBEDDING} if _EMBEDDING in names and _HEAD not in names else {}
-
-
-def without_second_names(
-    config: Mapping[str, Any], tensors: Mapping[str, TensorRef]
-) -> dict[str, TensorRef]:
-    """A Forgather model's tensors; of a pair tied by its config, only the first."""
-    is_tied = _EMBEDDING in tensors and config.get("tie_word_embeddings", True)
-    return {name: ref for name, ref in tensors.items() if not (is_tied and name == _HEAD)}
+    is_tied = config.get("tie_word_embeddings", is_tied_by_default)
+    is_stored = _HEAD in names and not is_tied
+    return {_HEAD: _EMBEDDING} if _EMBEDDING in names and not is_stored else {}
 
 
 def normalize_tensor_name(name: str) -> str:

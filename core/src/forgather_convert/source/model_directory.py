@@ -17,6 +17,7 @@ from forgather_convert.files.plain_text import one_line
 from forgather_convert.files.real_path import real_path
 from forgather_convert.source.checkpoint_choice import CHECKPOINTS_DIRECTORY
 from forgather_convert.source.config_file import (
+    BOOKKEEPING,
     CONFIG_FILE,
     SourceConfig,
     read_config,
@@ -34,22 +35,13 @@ _MAX_NAMES = 5
 
 #: Fields that saving or training changes although the model stays the same: transformers' Trainer
 #: turns off the cache and aligns the special tokens with its tokenizer's.
-_BOOKKEEPING = frozenset(
-    {
-        "_name_or_path",
-        "architectures",
-        "auto_map",
-        "bos_token_id",
-        "dtype",
-        "eos_token_id",
-        "hf_model_type",
-        "model_type",
-        "pad_token_id",
-        "torch_dtype",
-        "transformers_version",
-        "use_cache",
-    }
-)
+_CHANGED_BY_TRAINING = BOOKKEEPING | {
+    "bos_token_id",
+    "eos_token_id",
+    "hf_model_type",
+    "pad_token_id",
+    "use_cache",
+}
 #: Fields with the same meaning; each version of transformers writes another one.
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
 
@@ -130,7 +122,7 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
     changed = {
         name
         for name, value in trained.items()
-        if name in config and config[name] != value and name not in _BOOKKEEPING
+        if name in config and config[name] != value and name not in _CHANGED_BY_TRAINING
     }
     if changed & {*_ROPE}:
         changed |= {*_ROPE}

@@ -1,12 +1,16 @@
 """The weight mapping of a family, from what differs from the standard decoder's."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from forgather_convert.errors import ConverterError
 from forgather_convert.tensors.notation import MappingValue, Step, WeightMappingDict
-from forgather_convert.tensors.weight_mapping import FORGATHER_LAYER, HF_LAYERS
+from forgather_convert.tensors.weight_mapping import (
+    FORGATHER_LAYER,
+    HF_LAYERS,
+    STANDARD_WEIGHT_MAPPING,
+)
 
 _KINDS = ("weight", "bias")
 
@@ -49,6 +53,57 @@ def family_mapping(
     }
     kept = {key: value for key, value in others.items() if not sources.intersection(_names(key))}
     return {**kept, **own}
+
+
+@dataclass(frozen=True)
+class OwnWeights:
+    """What a family has to say of its weights, as :func:`family_mapping` has it.
+
+    Attributes:
+        hf_layers: The Hugging Face name of the list of layers.
+        model_weights: Modules outside the layers.
+        layer_weights: Modules of a layer.
+        layer_tensors: Tensors of a layer that are not a module's weight or bias.
+        others: Tensors outside the layers that are not a module's weight or bias.
+    """
+
+    hf_layers: str
+    model_weights: Mapping[str, str]
+    layer_weights: Mapping[str, str]
+    layer_tensors: Mapping[str, str]
+    others: Mapping[str, str]
+
+
+def own_weights(mapping: Mapping[str, str], hf_layers: str = HF_LAYERS) -> OwnWeights:
+    """What of a mapping the standard decoder does not have.
+
+    Args:
+        mapping: Names of tensors, Hugging Face to Forgather.
+        hf_layers: The Hugging Face name of the list of layers.
+    """
+    standard = {_moved(hf, hf_layers): fg for hf, fg in STANDARD_WEIGHT_MAPPING.items()}
+    layer = (f"{hf_layers}.{{layer}}.", f"{FORGATHER_LAYER}.")
+    parts: dict[tuple[bool, bool], dict[str, str]] = {
+        (in_layer, of_module): {} for in_layer in (True, False) for of_module in (True, False)
+    }
+    for hf, fg in mapping.items():
+        if standard.get(hf) == fg:
+            continue
+        in_layer = hf.startswith(layer[0]) and fg.startswith(layer[1])
+        if in_layer:
+            hf, fg = hf.removeprefix(layer[0]), fg.removeprefix(layer[1])
+        module, _, kind = hf.rpartition(".")
+        of_module = kind in _KINDS and fg.endswith(f".{kind}")
+        if of_module:
+            hf, fg = module, fg.removesuffix(f".{kind}")
+        parts[in_layer, of_module][hf] = fg
+    return OwnWeights(
+        hf_layers=hf_layers,
+        model_weights=parts[False, True],
+        layer_weights=parts[True, True],
+        layer_tensors=parts[True, False],
+        others=parts[False, False],
+    )
 
 
 def _tensors(modules: Mapping[str, str]) -> dict[Any, MappingValue]:

@@ -88,7 +88,7 @@ class ConverterConformance:
         super().__init_subclass__(**kwargs)
         converter_class = getattr(cls, "converter_class", None)
         if not hasattr(cls, "configs") and isinstance(converter_class, type):
-            cls.configs = Family(converter_class()).hooks.tiny_configs()
+            cls.configs = Family(converter_class()).hooks.get_tiny_configs()
         check_suite(ConverterConformance, cls)
         cls._made = {}
 
@@ -300,8 +300,8 @@ class ConverterConformance:
         for config in (read_json(written_anew.fg / "config.json"), back):
             assert {name: config.get(name) for name in _CUSTOM} == _CUSTOM
             written = [name for name in ROPE_FIELDS if name in config]
-            assert written == (list(ROPE_FIELDS) if family.hooks.has_rope else [])
-        config_class = family.hooks.hf_config_class()
+            assert written == (list(ROPE_FIELDS) if family.hooks.uses_rope() else [])
+        config_class = family.hooks.get_hf_config_class()
         before, after = (
             config_class.from_pretrained(directory).to_dict()
             for directory in (source, written_anew.back)
@@ -311,7 +311,7 @@ class ConverterConformance:
             # It follows from other fields, and is written down.
             compared.discard("head_dim")
         assert [name for name in compared if before.get(name) != after.get(name)] == []
-        known = {*before, *original, *family.hooks.hyperparameters(), *ROPE_FIELDS}
+        known = {*before, *original, *family.hooks.get_hyperparameters(), *ROPE_FIELDS}
         assert sorted(set(back) - known) == []
 
     def test_config_with_sizes_only(
@@ -515,5 +515,5 @@ def _needs_servers() -> None:
 
 
 def _needs_rope(family: Family) -> None:
-    if not family.hooks.has_rope:
+    if not family.hooks.uses_rope():
         pytest.skip(f"{family.hooks.display_name} has no rotary embedding")

@@ -43,7 +43,7 @@ def config_content(
     rope_type = scaling.get("rope_type", scaling.get("type", "default"))
     for name in ROPE_FIELDS:
         content.pop(name, None)
-    if not hooks.has_rope:
+    if not hooks.uses_rope():
         schema = "none"
     parameters = {**scaling, "rope_type": rope_type, "rope_theta": theta}
     if kinds:
@@ -62,7 +62,7 @@ def config_content(
         # transformers 4 reads it from here only.
         content[_ORIGINAL_LENGTH] = scaling[_ORIGINAL_LENGTH]
     return {
-        "architectures": [hooks.hf_model_class().__name__],
+        "architectures": [hooks.get_hf_model_class().__name__],
         "model_type": hooks.model_type,
         **copy.deepcopy(content),
     }

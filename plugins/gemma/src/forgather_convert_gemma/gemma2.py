@@ -29,7 +29,7 @@ class Gemma2(HFConverter):
     components = {
         "embedding": "token_embedding:ScaledTokenEmbedding",
         "layer": "sandwich_norm_layer:SandwichNormLayer",
-        "attention": "gemma2_attention:Gemma2Attention",
+        "attention": "softcapped_attention:SoftcappedAttention",
         "norm": "rms_norm:ZeroCenteredRMSNorm",
         "head": "softcapped_head:SoftcappedHead",
     }

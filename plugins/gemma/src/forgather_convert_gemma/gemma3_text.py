@@ -30,7 +30,7 @@ class Gemma3Text(HFConverter):
     components = {
         "embedding": "token_embedding:ScaledTokenEmbedding",
         "layer": "sandwich_norm_layer:SandwichNormLayer",
-        "attention": "gemma3_attention:Gemma3Attention",
+        "attention": "qk_norm_attention:QKNormAttention",
         "norm": "rms_norm:ZeroCenteredRMSNorm",
         "head": "softcapped_head:SoftcappedHead",
     }

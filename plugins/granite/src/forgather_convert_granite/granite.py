@@ -17,7 +17,4 @@ class Granite(HFConverter):
         "residual_multiplier",
         "logits_scaling",
     )
-    components = {
-        "attention": "scaled_attention:ScaledAttention",
-        "head": "scaled_head:ScaledHead",
-    }
+    components = {"head": "scaled_head:ScaledHead"}

@@ -21,7 +21,7 @@ class Olmo2(HFConverter):
         "attention": "projection_norm_attention:ProjectionNormAttention",
         "layer": "post_norm_layer:PostNormLayer",
         "norm": "rms_norm:WideRMSNorm",
-        "positional_encoding": "wide_rotary_embedding:WideRotaryEmbedding",
+        "positional_encoding": "rotary_embedding:WideRotaryEmbedding",
     }
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:

@@ -52,12 +52,27 @@ def eager_attention_forward(
     return output, weights
 
 
+def score_scaling(config: Any) -> float:
+    """The factor of the scores.
+
+    It is the config's ``attention_multiplier``; without one, one over the square root of
+    ``query_pre_attn_scalar``, and without that, of the size of a head.
+    """
+    multiplier = getattr(config, "attention_multiplier", None)
+    if multiplier is not None:
+        return float(multiplier)
+    scalar = getattr(config, "query_pre_attn_scalar", None)
+    return float((config.head_dim if scalar is None else scalar) ** -0.5)
+
+
 class CausalAttention(nn.Module):
     """Causal attention, with the implementation that the config selects.
 
     Its steps are methods that subclasses can override: ``build_projections``,
     ``project``, ``rotate``, ``update_cache``, ``attention_options`` and ``merge_heads``. The call
     of the attention function itself must stay in ``forward``, where vLLM looks for it.
+
+    Scores are scaled as :func:`score_scaling` says.
 
     A config may specify the layers with rotary positions in ``no_rope_layers``: 1 for a layer with
     them, 0 for one without positions, as in transformers. It may have
@@ -82,7 +97,7 @@ class CausalAttention(nn.Module):
         self.layer_idx = layer_idx
         self.head_dim = config.head_dim
         self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
-        self.scaling = self.head_dim**-0.5
+        self.scaling = score_scaling(config)
         self.attention_dropout = config.attention_dropout
         self.is_causal = True
         is_sliding = attention_types(config)[layer_idx] == "sliding_attention"

@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .experts_implementation import HAS_STACKED_EXPERTS
 from .gated_feedforward import GatedFeedforward
 
 
@@ -48,3 +49,30 @@ class SharedMixtureOfExperts(MixtureOfExperts):
         routed = super().forward(hidden_states)
         shared: torch.Tensor = self.shared_experts(hidden_states)
         return routed + shared
+
+
+class GatedSharedMixtureOfExperts(MixtureOfExperts):
+    """A mixture of experts, and one more that every token passes, by a factor of its own.
+
+    The shared expert has the size ``shared_expert_intermediate_size``.
+
+    Qwen Team, "Qwen1.5-MoE", 2024.
+    """
+
+    def __init__(self, config: Any, router: nn.Module, experts: nn.Module) -> None:
+        super().__init__(config, router, experts)
+        self.shared_expert = GatedFeedforward(config, config.shared_expert_intermediate_size)
+        self.shared_expert_gate = nn.Linear(config.hidden_size, 1, bias=False)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
+        # transformers 5 begins with the shared expert, and version 4 with the router. Gradients
+        # are added in that order.
+        shared = self.shared_expert(tokens) if HAS_STACKED_EXPERTS else None
+        _, chosen, weights = self.router(tokens)
+        routed: torch.Tensor = self.experts(tokens, chosen, weights)
+        if shared is None:
+            shared = self.shared_expert(tokens)
+        shared = torch.sigmoid(self.shared_expert_gate(tokens)) * shared
+        result: torch.Tensor = (routed + shared).reshape(hidden_states.shape)
+        return result

@@ -251,6 +251,15 @@ class InterleavedRotaryEmbedding(RotaryEmbedding):
         return angles.repeat_interleave(2, dim=-1)
 
 
+class WideRotaryEmbedding(RotaryEmbedding):
+    """Where cosines and sines are not rounded: float32, whatever the hidden states are."""
+
+    def forward(
+        self, hidden_states: torch.Tensor, position_ids: torch.Tensor
+    ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+        return super().forward(hidden_states.new_empty(0, dtype=torch.float32), position_ids)
+
+
 def rotate_half(heads: torch.Tensor) -> torch.Tensor:
     """Turns ``(a, b)`` into ``(-b, a)``, with ``a`` and ``b`` the halves of the last dimension."""
     middle = heads.shape[-1] // 2
@@ -272,10 +281,11 @@ def apply_rotary(
 
     ``turn`` is the rotation by a right angle: :func:`rotate_pairs` for interleaved angles. The
     result has the memory layout of ``heads``. If there are angles for the first dimensions only,
-    it is that of :func:`apply_partial_rotary`.
+    it is that of :func:`apply_partial_rotary`. A head of one dimension gets two, for it has two
+    angles.
     """
     cos, sin = position_embeddings
-    if cos.shape[-1] != heads.shape[-1]:
+    if cos.shape[-1] < heads.shape[-1]:
         return apply_partial_rotary(heads, position_embeddings, turn)
     return (heads * cos) + (turn(heads) * sin)
 

@@ -7,7 +7,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 
-class PostNormLayer(GradientCheckpointingLayer):
+class PostNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     """``x + norm1(attention(x))``, then ``x + norm2(feedforward(x))``.
 
     Liu et al., "Swin Transformer V2", 2022; OLMo Team, "2 OLMo 2 Furious", 2024.

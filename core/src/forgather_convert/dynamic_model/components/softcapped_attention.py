@@ -1,0 +1,15 @@
+"""Attention whose scores are bounded."""
+
+from typing import Any
+
+from .causal_attention import CausalAttention
+
+
+class SoftcappedAttention(CausalAttention):
+    """Causal attention with scores within the config's ``attn_logit_softcapping``.
+
+    Gemma Team, "Gemma 2", 2024.
+    """
+
+    def attention_options(self) -> dict[str, Any]:
+        return {**super().attention_options(), "softcap": self.config.attn_logit_softcapping}

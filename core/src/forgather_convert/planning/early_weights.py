@@ -1,0 +1,144 @@
+"""The weights files of a target as far as names and headers tell, before its models are known.
+
+Importing torch and transformers takes longer than to copy a small model, so that its files are
+written meanwhile. Which tensors are parameters, tied or unused, only the models' classes know: they
+confirm what is planned here, or the weights are planned from what they say.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from forgather_convert.models.original_weights import OriginalWeights, without_kept
+from forgather_convert.planning.request import PlanRequest
+from forgather_convert.planning.weights import WeightsPlan, plan_weights
+from forgather_convert.planning.weights_content import WeightsContent
+from forgather_convert.source.detection import Direction
+from forgather_convert.source.legacy import normalize_tensors, second_names_of
+from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
+from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.names import RECOMPUTED
+from forgather_convert.tensors.placing import find_places
+from forgather_convert.tensors.tensor_ref import TensorRef
+from forgather_convert.tensors.weight_mapping import WeightMapping
+
+
+def plan_early_weights(request: PlanRequest) -> WeightsPlan | None:
+    """Plans the weights files, where tensors are only renamed; imports no torch.
+
+    Returns:
+        ``None`` where names and headers do not tell.
+
+    Raises:
+        SourceError: The provenance is damaged.
+    """
+    if not _keeps_bytes(request):
+        return None
+    if request.detection.direction is Direction.TO_FORGATHER:
+        content = _to_forgather(request)
+    else:
+        content = _from_forgather(request)
+    if content is None:
+        return None
+    plan = plan_weights(request, content)
+    # The order of a model's tensors is that of its parameters.
+    return None if plan.is_packed else plan
+
+
+def _keeps_bytes(request: PlanRequest) -> bool:
+    """Whether bytes stay as they are, as far as options and the names of files tell."""
+    detection, options = request.detection, request.options
+    directory = detection.metadata_directory
+    is_given_padding = (
+        detection.direction is Direction.TO_FORGATHER
+        and request.tokens is None
+        and not options.skip_default_tokens
+        and has_tokenizer(directory)
+        and not names_padding_token(directory)
+    )
+    return (
+        options.keeps_division
+        and detection.quantization is None
+        and detection.dtype_is_stated
+        and options.dtype is None
+        and not request.tokens
+        and options.pad_vocab_to_multiple_of == 1
+        and not is_given_padding
+    )
+
+
+def _to_forgather(request: PlanRequest) -> WeightsContent | None:
+    config, model = request.detection.config, request.model
+    named = _named(model.checkpoint.tensors, request.hooks.weight_mapping())
+    if named is None:
+        return None
+    unused: Mapping[str, Expression] = {}
+    if named.others and not request.options.drop_unused:
+        unused = without_kept(named.others, model.describe_weights(named.others))
+    tied = second_names_of(config, named.tensors)
+    tensors = {name: value for name, value in named.tensors.items() if name not in tied}
+    return WeightsContent(is_forgather=True, tensors=tensors, unused=unused, tied=tied)
+
+
+def _from_forgather(request: PlanRequest) -> WeightsContent | None:
+    config, model = request.detection.config, request.model
+    mapping = request.hooks.weight_mapping().inverted()
+    refs = normalize_tensors(model.checkpoint.tensors)
+    second_names = second_names_of(config, refs, is_tied_by_default=True)
+    named = _named({name: refs[name] for name in refs if name not in second_names}, mapping)
+    if named is None or not all(re.search(RECOMPUTED, name) for name in named.others):
+        return None
+    rename = mapping.renamer()
+    renamed = {rename(second): rename(first) for second, first in second_names.items()}
+    tied = {second: first for second, first in renamed.items() if second and first}
+    original = None if model.provenance is None else model.provenance.weights
+    unused: Mapping[str, Expression] = {}
+    if not request.options.drop_unused:
+        unused = model.unused_tensors(gives_layout_back=original is not None).tensors
+    return WeightsContent(
+        is_forgather=False,
+        tensors=named.tensors,
+        unused=unused,
+        tied=tied,
+        original=original,
+        other_names=_other_names(original, {*named.tensors, *tied, *unused}),
+    )
+
+
+@dataclass(frozen=True)
+class _Named:
+    """A checkpoint's tensors.
+
+    Attributes:
+        tensors: Those that a mapping has a place for, by their new names.
+        others: The rest, by their own.
+    """
+
+    tensors: Mapping[str, Expression]
+    others: Mapping[str, Expression]
+
+
+def _named(refs: Mapping[str, TensorRef], mapping: WeightMapping) -> _Named | None:
+    """Renames tensors; ``None`` where one is not only renamed, or two get the same name."""
+    places = find_places(refs, mapping)
+    if places.computed or len({*places.renamed.values()}) < len(places.renamed):
+        return None
+    return _Named(
+        {new_name: stored(refs[name]) for name, new_name in places.renamed.items()},
+        {name: stored(refs[name]) for name in places.unplaced},
+    )
+
+
+def _other_names(original: OriginalWeights | None, known: Collection[str]) -> dict[str, str]:
+    """The names of tensors that the original, a checkpoint of the base model, calls otherwise."""
+    if original is None:
+        return {}
+    bases = {name.partition(".")[0] for name in known}
+    return {
+        ref.name: f"{base}.{ref.name}"
+        for header in original.parsed_headers.values()
+        for ref in header.tensors
+        if ref.name not in known
+        for base in bases
+        if f"{base}.{ref.name}" in known
+    }

@@ -1,0 +1,37 @@
+"""What the weights files of a target hold, apart from how it is divided among them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from forgather_convert.models.original_weights import OriginalWeights
+from forgather_convert.planning.plan import TensorPlan
+from forgather_convert.tensors.expressions import Expression
+
+
+@dataclass(frozen=True)
+class WeightsContent:
+    """The tensors of a target, and all else that decides on its weights files.
+
+    Attributes:
+        is_forgather: Whether it is a Forgather model. Loaders that know no tied weights read its
+            files, too: the framework wants every name of the model's ``state_dict()`` in an index
+            and in the files that the index lists, and always an index for ``.bin`` files. What it
+            does not use is in files of their own.
+        tensors: The model's tensors, by their names.
+        unused: Tensors that come along though the model does not use them.
+        tied: Second names of the model's tensors, each with the first.
+        original: The division into files that the tensors once had, to be given back.
+        other_names: The model's names for tensors that ``original`` calls otherwise.
+    """
+
+    is_forgather: bool
+    tensors: Mapping[str, Expression]
+    unused: Mapping[str, Expression] = field(default_factory=dict)
+    tied: Mapping[str, str] = field(default_factory=dict)
+    original: OriginalWeights | None = None
+    other_names: Mapping[str, str] = field(default_factory=dict)
+
+
+def tensor_plans(tensors: Mapping[str, Expression]) -> tuple[TensorPlan, ...]:
+    """A plan for each of some tensors, in their order."""
+    return tuple(TensorPlan(name, value) for name, value in tensors.items())
