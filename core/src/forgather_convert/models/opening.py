@@ -116,7 +116,7 @@ class OpenedModel:
 
     @cached_property
     def provenance(self) -> "Provenance | None":
-        """Where a Forgather model comes from; ``None`` if it does not say.
+        """The provenance of a Forgather model; ``None`` if it has none.
 
         Raises:
             SourceError: The file is damaged.
@@ -134,7 +134,7 @@ class OpenedModel:
         """The tensors of a Forgather model's original that the model itself does not use.
 
         Args:
-            gives_layout_back: Whether the weights are divided as they were.
+            gives_layout_back: Whether the original division of the weights is restored.
 
         Raises:
             SourceError: A file with them is missing or damaged.
@@ -144,13 +144,13 @@ class OpenedModel:
         return unused_tensors(self._carried, self.provenance, gives_layout_back)
 
     def describe_weights(self, unread: Mapping[str, Expression]) -> "OriginalWeights | None":
-        """Notes how a Hugging Face model's weights are divided among files, for the way back.
+        """Describes the division of a Hugging Face model's weights, for the reverse conversion.
 
         Args:
-            unread: What the model does not use.
+            unread: The tensors that the model does not use.
 
         Returns:
-            ``None`` if it cannot be given back.
+            ``None`` if it cannot be restored.
         """
         from forgather_convert.models.original_weights import describe_weights
 
