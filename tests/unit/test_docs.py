@@ -17,7 +17,7 @@ from forgather_convert.discovery.found import Status
 from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
 from forgather_convert.dynamic_model import project
 from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
-from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS
+from forgather_convert.dynamic_model.project import LAYER_TYPE_FIELDS, STANDARD_COMPONENTS
 from forgather_convert.families.derived_calls import HOOK_ARGUMENTS, HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.tensors import notation as mapping_notation
@@ -258,7 +258,7 @@ def test_every_role_and_component_is_documented() -> None:
     }
     documented = set(re.findall(r"^\| `([a-z_]+:[A-Za-z]+)` \|", page, re.M))
     assert documented == classes
-    for name in (*KINDS_OF_LAYERS.values(), *NORM_EPSILONS, MAKE_NORM):
+    for name in (*LAYER_TYPE_FIELDS.values(), *NORM_EPSILONS, MAKE_NORM):
         assert f"`{name}" in page
 
 
