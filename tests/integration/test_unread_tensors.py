@@ -246,7 +246,7 @@ def test_a_file_that_is_none_of_the_models_is_refused(predicting: Path) -> None:
         to_hugging_face(fg)
     save_file(carried, fg / CARRIED)
     save_file(carried, fg / "forgather_carried-00002-of-00002.tensors")
-    with pytest.raises(SourceError, match="another file beside it has, too"):
+    with pytest.raises(SourceError, match="another such file also has"):
         to_hugging_face(fg)
     (fg / CARRIED).write_bytes(b"\0" * 16)
     with pytest.raises(SourceError):

@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[dict[Any, Any], dict[str, Any], State, str]] = {
         {"h.a.weight": split("l.a.weight", "l.b.weight", dim=1)},
         {"l.a.weight": (4, 2), "l.b.weight": (4, 3)},
         adapter("h.a", 4),
-        "Only what happens to the outputs",
+        "Only operations on the outputs",
     ),
     "experts": (
         {"h.{e}.weight": stack("l.weight", over="e")},
