@@ -63,8 +63,9 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         original=destination.original,
         other_names=_other_names(destination),
     )
-    is_confirmed = early is not None and early.content == content
-    weights = early if early is not None and is_confirmed else plan_weights(request, content)
+    weights = early
+    if weights is None or weights.content != content:
+        weights = plan_weights(request, content)
     files = plan_side_files(
         detection.source,
         source.directory,
