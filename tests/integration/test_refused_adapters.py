@@ -93,11 +93,15 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
         r"does not target modules .*\n.*layers\.{0..2}\.self_attn\.q_proj",
     ),
     "excluded": ({"exclude_modules": r".*\.0\..*"}, MappingError, r"layers\.0\.self_attn\.q_proj"),
-    "no pattern": ({"target_modules": "(q_proj"}, SourceError, "'\\(q_proj' .* no regular"),
+    "no pattern": (
+        {"target_modules": "(q_proj"},
+        SourceError,
+        "'\\(q_proj', which is not a valid regular",
+    ),
     "a pattern without end": (
         {"target_modules": r"(\w+)+!"},
         SourceError,
-        "could take exponential time: .* Write the names in a list",
+        "could take exponential time to match: .* Write the names in a list",
     ),
     "many repetitions": ({"target_modules": ".*" * 20}, SourceError, "could take exponential time"),
     "no names": ({"target_modules": [1]}, SourceError, "'target_modules' must be a list of names"),
@@ -111,7 +115,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "unsaved": (
         {"modules_to_save": ["lm_head", "input_layernorm"]},
         MappingError,
-        "'model.layers.0.input_layernorm' is a module to save",
+        "lists 'model.layers.0.input_layernorm' as a module to save",
     ),
 }
 FILES: dict[str, tuple[Damage, type[Exception], str]] = {

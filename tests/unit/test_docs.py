@@ -20,6 +20,7 @@ from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
 from forgather_convert.dynamic_model.project import LAYER_TYPE_FIELDS, STANDARD_COMPONENTS
 from forgather_convert.families.derived_calls import HOOK_ARGUMENTS, HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.reporting import objects
 from forgather_convert.tensors import notation as mapping_notation
 from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
 
@@ -97,6 +98,19 @@ def test_every_command_is_documented() -> None:
 @pytest.mark.parametrize("option", re.findall(r"^\| [^|]*?`(--[\w-]+)", COMMAND_LINE, re.MULTILINE))
 def test_no_option_is_documented_that_does_not_exist(option: str) -> None:
     assert option in {known for _, known in OPTIONS}
+
+
+def test_every_field_of_json_is_documented() -> None:
+    tree = ast.parse(Path(objects.__file__).read_text())
+    keys = {
+        key.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    }
+    assert {"certificate", "own_code", "tokens_per_second"} <= keys
+    assert [key for key in keys if f"`{key}`" not in COMMAND_LINE] == []
 
 
 @pytest.mark.parametrize("variable", [ALLOW_VARIABLE, ROOT_VARIABLE])

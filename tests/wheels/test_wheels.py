@@ -251,7 +251,7 @@ def test_help_imports_no_large_library(plugins: WheelEnvironment, arguments: lis
 
 def test_help_lists_the_families(plugins: WheelEnvironment) -> None:
     words = " ".join(plugins.forgather("convert", "--help").stdout.split())
-    assert f"Installed: {', '.join(model_types())}." in words
+    assert f"Installed converters: {', '.join(model_types())}." in words
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -7,7 +7,7 @@ from .rotary_embedding import apply_partial_rotary, rotate_pairs
 
 
 class InterleavedAttention(CausalAttention):
-    """Causal attention with the angles of ``InterleavedRotaryEmbedding``, for all or some."""
+    """Causal attention with the angles of ``InterleavedRotaryEmbedding``, for all or some pairs."""
 
     def rotate(
         self,
