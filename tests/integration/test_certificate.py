@@ -67,7 +67,7 @@ def write_model(directory: Path, model_type: str, **fields: Any) -> Path:
 
 @pytest.mark.parametrize(
     ("model_type", "fields"),
-    [("gemma", {}), ("helium", {}), ("granite", {"residual_multiplier": 0.5})],
+    [("gemma", {}), ("helium", {}), ("granite", {"logits_scaling": 4.0})],
 )
 def test_an_override_does_not_choose_the_reference(
     model_type: str, fields: dict[str, Any], tmp_path: Path
