@@ -160,7 +160,7 @@ class NewNorm:
     """A norm that was built from its size alone.
 
     Attributes:
-        weights: Its weights, from which a server tells whether a factor is one more than its weight.
+        weights: Its weights; they tell a server whether a factor is one more than its weight.
         eps: What it adds to the variance.
     """
 
