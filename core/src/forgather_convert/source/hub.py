@@ -122,8 +122,8 @@ def _downloaded(name: str, revision: str | None) -> Path:
 
     if constants.HF_HUB_OFFLINE:
         raise SourceError(
-            f"{_shown(name, revision)} is neither a directory nor a complete model in the cache "
-            f"of the Hub ({constants.HF_HUB_CACHE}), and {_OFFLINE} prevents the download. "
+            f"{_shown(name, revision)} is neither a directory nor a complete model in the Hub "
+            f"cache ({constants.HF_HUB_CACHE}), and {_OFFLINE} prevents the download. "
             f"Download the model, or unset {_OFFLINE}."
         )
     logger.info("Downloading %s from the Hub", _shown(name, revision))
