@@ -57,7 +57,7 @@ def test_the_default_padding_token_sets_a_spare_row(name: str, tmp_path: Path) -
     assert config(tmp_path / "fg")["pad_token_id"] == size
     (line,) = [text for text in messages if "'[PAD]' gets the id" in text]
     assert str(size) in line
-    assert "becomes zeros" in line
+    assert "set to zeros" in line
     assert result.plan.vocabulary is not None
     (change,) = result.plan.vocabulary.tokens
     assert (change.action.value, change.init) == ("added", "zero (spare row)")

@@ -274,7 +274,7 @@ def test_replacing_by_a_new_token_hints_at_what_the_old_one_has_learnt(tmp_path:
         add_tokens(source, tmp_path / "fg", "bos_token: <|begin|>\n", logit_check=False)
     (line,) = [message for message in messages if "init: {copy" in message]
     assert "<|begin|>" in line
-    assert "'init: {copy: \"<s>\"}'" in line
+    assert 'init: {copy: "<s>"}' in line
     with logged() as messages:
         add_tokens(source, tmp_path / "moved", "bos_token: <unk>\n", logit_check=False)
     assert not [message for message in messages if "copy" in message]

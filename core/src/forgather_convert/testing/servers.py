@@ -1,9 +1,9 @@
-"""What inference servers ask of a model's code, written again from what they were seen to do.
+"""The requirements of inference servers on a model's code, reimplemented from their behaviour.
 
 The rules are those of vLLM 0.33.0 (its transformers backend, ``--model-impl transformers``), which
 needs transformers 5.16.1 or later, and for norms those of SGLang 0.5.23. vLLM reads the source of
-every module's ``forward`` for the attention function that it calls, puts its own in the place of
-that function, and calls the model without its head.
+every module's ``forward`` for the attention function that it calls, replaces that function with
+its own, and calls the model without its head.
 """
 
 import ast
@@ -20,9 +20,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 #: Whether the rules apply to the installed transformers.
 IS_SERVED = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 16)
-#: An attention implementation that stands for a server's: it returns joined heads.
+#: A stand-in for a server's attention implementation, which returns joined heads.
 SERVER_ATTENTION = "forgather_conformance_server"
-#: The same computation with a result as transformers' own attention functions return it.
+#: The same computation with a result in the form of transformers' own attention functions.
 REFERENCE_ATTENTION = "forgather_conformance_reference"
 
 _REGISTRY = "ALL_ATTENTION_FUNCTIONS"
@@ -30,11 +30,11 @@ _REGISTRY = "ALL_ATTENTION_FUNCTIONS"
 
 @dataclass(frozen=True)
 class ServedLayer:
-    """What a server finds out about the attention of a layer.
+    """What a server detects about the attention of a layer.
 
     Attributes:
         scale: The factor of the scores.
-        is_causal: Whether it takes the model for a decoder.
+        is_causal: Whether it considers the model a decoder.
     """
 
     scale: float
@@ -93,7 +93,7 @@ def _is_lookup(node: ast.expr | None) -> bool:
 
 
 def _scale(call: ast.Call, module: Any) -> float | None:
-    """The value of the argument ``scaling``; ``None`` where a server cannot find it out."""
+    """The value of the argument ``scaling``; ``None`` where a server cannot determine it."""
     given = [keyword.value for keyword in call.keywords if keyword.arg == "scaling"]
     value: Any = None
     if not given:
@@ -138,7 +138,7 @@ ALL_ATTENTION_FUNCTIONS.register(REFERENCE_ATTENTION, _attend)
 
 
 def served_hidden_states(model: Any, ids: torch.Tensor) -> torch.Tensor:
-    """What the model without its head gives for the rows of ``ids``, as a server calls it.
+    """The output of the model without its head for the rows of ``ids``, as a server calls it.
 
     The requests are one sequence, whose positions begin again with each of them. The model must
     have been loaded with one of the attention implementations of this module.
@@ -160,7 +160,7 @@ class NewNorm:
     """A norm that was built from its size alone.
 
     Attributes:
-        weights: Its weights: a server knows by them whether a factor is one more than its weight.
+        weights: Its weights; they tell a server whether a factor is one more than its weight.
         eps: What it adds to the variance.
     """
 

@@ -34,7 +34,7 @@ def expected_failure(test: Test, reason: str) -> Test:
     if not reason.strip():
         raise ValueError("expected_failure needs a reason: reports show it.")
     original = cast("FunctionType", test)
-    # A mark on the test itself would be there for all converters.
+    # A mark on the test itself would apply to all converters.
     copy = FunctionType(
         original.__code__,
         original.__globals__,

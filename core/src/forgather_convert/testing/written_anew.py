@@ -1,4 +1,4 @@
-"""A conversion both ways that has no memory of the original config."""
+"""A conversion in both directions without the stored original config."""
 
 import shutil
 from collections.abc import Mapping

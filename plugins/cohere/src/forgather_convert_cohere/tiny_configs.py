@@ -1,4 +1,4 @@
-"""Tiny Cohere models: as their classes derive them, and with all options flipped."""
+"""Tiny Cohere models: as their classes derive them, and with all options inverted."""
 
 from forgather_convert import TINY_DECODER
 

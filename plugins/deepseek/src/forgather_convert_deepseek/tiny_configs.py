@@ -1,4 +1,4 @@
-"""Tiny DeepSeek-V3s: as published but for biases, and with every option changed."""
+"""Tiny DeepSeek-V3s: as published except for biases, and with every option changed."""
 
 from forgather_convert import TINY_DECODER
 

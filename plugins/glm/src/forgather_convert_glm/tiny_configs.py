@@ -1,4 +1,4 @@
-"""Tiny GLMs: half of each head is rotated, or another part or all, with biases or without."""
+"""Tiny GLMs: half, another part or all of each head rotated, with and without biases."""
 
 from forgather_convert import TINY_DECODER
 

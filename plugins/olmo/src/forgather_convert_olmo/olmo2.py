@@ -1,4 +1,4 @@
-"""OLMo 2: norms behind the blocks and over whole projections, in float32 like the rotation."""
+"""OLMo 2: norms after the blocks and over whole projections, in float32 like the rotation."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -6,7 +6,7 @@ from forgather_convert import RopeParameters
 
 
 def two_key_rope_fields(rope: RopeParameters) -> dict[str, Any]:
-    """Gives exactly two keys to transformers 4, which knows two types only."""
+    """Returns exactly two keys for transformers 4, which knows only two types."""
     if rope.rope_type not in ("linear", "dynamic"):
         return rope.to_fields()
     return {

@@ -1,4 +1,4 @@
-"""Tiny Qwen2s, with windows as their class reads them."""
+"""Tiny Qwen2s, with windows as their class interprets them."""
 
 from forgather_convert import TINY_DECODER
 

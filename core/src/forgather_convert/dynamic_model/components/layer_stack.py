@@ -1,4 +1,4 @@
-"""The stack of layers and the norm behind the last."""
+"""The stack of layers and the final norm."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -11,19 +11,19 @@ from .attention_masks import attention_types
 
 
 class _Layers(nn.ModuleList):
-    """The layers by their numbers, some of which may be missing.
+    """The layers by number, some of which may be missing.
 
     Tools divide a model among devices in two ways. The Forgather framework deletes layers by
-    their names, as from an ``nn.ModuleDict``, and the others keep theirs. vLLM looks for an
+    name, as from an ``nn.ModuleDict``, and the others keep their names. vLLM looks for an
     ``nn.ModuleList`` and replaces layers in it.
     """
 
     def keys(self) -> Iterable[str]:
-        """The numbers of the layers, as text."""
+        """The numbers of the layers, as strings."""
         return self._modules.keys()
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """Each layer with its number, as text."""
+        """Each layer with its number, as a string."""
         return self._modules.items()
 
     def __delitem__(self, index: int | slice | str) -> None:
@@ -36,9 +36,9 @@ class _Layers(nn.ModuleList):
 class LayerStack(nn.Module):
     """Runs the layers in order, each with the mask and the positions of its kind of attention.
 
-    As in transformers, the config may be changed to have fewer layers than there are
-    (``assistant_early_exit`` does that): the others are left out. A stage of a pipeline has some
-    of the layers only, and the norm only where it has the last.
+    As in transformers, the config may be changed to fewer layers than there are
+    (``assistant_early_exit`` does that); the others are skipped. A stage of a pipeline has only
+    some of the layers, and the norm only if it has the last one.
     """
 
     def __init__(self, config: Any, layers: Iterable[nn.Module], layer_norm: nn.Module) -> None:
@@ -57,7 +57,7 @@ class LayerStack(nn.Module):
         output_attentions: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[Any, ...] | None, tuple[Any, ...] | None]:
-        """Returns the normalised output, all hidden states and all attention weights, if asked for.
+        """Returns the normalised output, and if requested all hidden states and attention weights.
 
         The hidden states are the input of every layer and the normalised output:
         one more than there are layers.
