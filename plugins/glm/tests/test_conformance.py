@@ -1,8 +1,13 @@
-"""GLM-4 passes the standard tests."""
+"""Every model type of this line passes the standard tests."""
 
 from forgather_convert.testing import ConverterConformance
 from forgather_convert_glm.glm4 import Glm4
+from forgather_convert_glm.glm4_moe import Glm4Moe
 
 
 class TestGlm4(ConverterConformance):
     converter_class = Glm4
+
+
+class TestGlm4Moe(ConverterConformance):
+    converter_class = Glm4Moe
