@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from .attention_masks import attention_types
+from .experts_implementation import HAS_STACKED_EXPERTS
 
 
 class _Layers(nn.ModuleList):
@@ -81,3 +82,36 @@ class LayerStack(nn.Module):
             all_hidden_states += (hidden_states,)
         attentions = None if all_attentions is None else tuple(all_attentions)
         return hidden_states, all_hidden_states, attentions
+
+
+class AdditiveMaskLayerStack(LayerStack):
+    """Where masks are numbers to add to the scores, as in the older classes of transformers 4.
+
+    Others give booleans to PyTorch's attention. What differs are the positions of padding: one
+    that may attend to nothing attends to everything alike if a large number is subtracted.
+    """
+
+    def forward(
+        self,
+        hidden_states: torch.Tensor,
+        attention_masks: dict[str, Any],
+        *args: Any,
+        **kwargs: Any,
+    ) -> tuple[torch.Tensor, tuple[Any, ...] | None, tuple[Any, ...] | None]:
+        if not HAS_STACKED_EXPERTS:
+            attention_masks = {
+                kind: as_additive(mask, hidden_states.dtype)
+                for kind, mask in attention_masks.items()
+            }
+        return super().forward(hidden_states, attention_masks, *args, **kwargs)
+
+
+def as_additive(mask: Any, dtype: torch.dtype) -> Any:
+    """A mask of booleans as numbers: the least one in the place of ``False``. Others are kept."""
+    if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
+        return mask
+    zero, least = (
+        torch.tensor(value, dtype=dtype, device=mask.device)
+        for value in (0.0, torch.finfo(dtype).min)
+    )
+    return torch.where(mask, zero, least)
