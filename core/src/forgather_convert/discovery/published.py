@@ -28,6 +28,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "phi": "forgather-convert-phi",
     "phi3": "forgather-convert-phi",
     "qwen2": "forgather-convert-qwen2",
+    "qwen2_moe": "forgather-convert-qwen2",
     "qwen3": "forgather-convert-qwen3",
     "qwen3_moe": "forgather-convert-qwen3",
     "seed_oss": "forgather-convert-seed-oss",

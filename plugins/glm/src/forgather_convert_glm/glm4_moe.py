@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import STANDARD, HFConverter, Project, SourceConfig, stacked_experts
+from forgather_convert import STANDARD, HFConverter, SourceConfig, stacked_experts
 
 
 class Glm4Moe(HFConverter):
@@ -52,9 +52,7 @@ class Glm4Moe(HFConverter):
         kinds = ["dense" if layer < dense else "sparse" for layer in range(layers)]
         return {"mlp_layer_types": kinds, "attention_output_bias": False}
 
-    def create_project_config(
-        self, src_config: SourceConfig, max_length: int | None = None
-    ) -> Project | Mapping[str, Any]:
+    def create_project_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         """Has no norms in attention unless the config says so."""
         project: Any = super().create_project_config(src_config, max_length)
         if src_config.get("use_qk_norm"):

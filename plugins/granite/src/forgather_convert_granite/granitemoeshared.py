@@ -1,9 +1,8 @@
 """Granite with experts, and one more in each layer that every token passes."""
 
-from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import Project, SourceConfig
+from forgather_convert import SourceConfig
 
 from .granitemoe import GraniteMoe
 
@@ -24,9 +23,7 @@ class GraniteMoeShared(GraniteMoe):
         "feedforward": "shared_granite_experts:SharedGraniteExperts",
     }
 
-    def create_project_config(
-        self, src_config: SourceConfig, max_length: int | None = None
-    ) -> Project | Mapping[str, Any]:
+    def create_project_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         """Has no shared experts if they are of size 0."""
         project: Any = super().create_project_config(src_config, max_length)
         if src_config.get("shared_intermediate_size"):
