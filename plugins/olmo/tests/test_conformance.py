@@ -1,8 +1,13 @@
-"""OLMo 2 passes the standard tests."""
+"""Every model type of this line passes the standard tests."""
 
 from forgather_convert.testing import ConverterConformance
 from forgather_convert_olmo.olmo2 import Olmo2
+from forgather_convert_olmo.olmoe import Olmoe
 
 
 class TestOlmo2(ConverterConformance):
     converter_class = Olmo2
+
+
+class TestOlmoe(ConverterConformance):
+    converter_class = Olmoe

@@ -25,6 +25,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "mistral": "forgather-convert-mistral",
     "mixtral": "forgather-convert-mistral",
     "olmo2": "forgather-convert-olmo",
+    "olmoe": "forgather-convert-olmo",
     "phi": "forgather-convert-phi",
     "phi3": "forgather-convert-phi",
     "qwen2": "forgather-convert-qwen2",
