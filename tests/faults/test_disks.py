@@ -46,7 +46,7 @@ def test_too_little_room_is_found_before_anything_is_written(
         if overwrite:
             write_model(disk / "out", OLD)
         options = ConvertOptions(logit_check=False, overwrite=overwrite)
-        with pytest.raises(DestinationError, match=r"needs \d+ bytes, and \d+ are free") as caught:
+        with pytest.raises(DestinationError, match=r"needs \d+ bytes, but only \d+") as caught:
             convert(big, disk / "out", options)
         assert str(disk / "out") in str(caught.value)
         assert "Nothing was written" in str(caught.value)

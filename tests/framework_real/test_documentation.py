@@ -20,7 +20,7 @@ from support.real_framework import (
 from support.workspace import ROOT
 
 PAGE = ROOT / "docs" / "forgather-framework.md"
-CHAPTER = PAGE.read_text().partition("\n## Training in Forgather\n")[2]
+CHAPTER = PAGE.read_text().partition("\n## Training in Forgather\n")[2].partition("\n## ")[0]
 
 
 def run(block: str, directory: Path) -> str:

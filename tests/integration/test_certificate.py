@@ -66,16 +66,16 @@ def write_model(directory: Path, model_type: str, **fields: Any) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("model_type", "override"),
-    [("gemma", "llama"), ("helium", "llama"), ("granite", "llama")],
+    ("model_type", "fields"),
+    [("gemma", {}), ("helium", {}), ("granite", {"residual_multiplier": 0.5})],
 )
 def test_an_override_does_not_choose_the_reference(
-    model_type: str, override: str, tmp_path: Path
+    model_type: str, fields: dict[str, Any], tmp_path: Path
 ) -> None:
-    """The tensors have the names of the other family, and it computes something else."""
-    source = write_model(tmp_path / "hf", model_type)
+    """The tensors have the names of a Llama's, and the model computes something else."""
+    source = write_model(tmp_path / "hf", model_type, **fields)
     with pytest.raises(ForgatherConvertError):
-        convert(source, tmp_path / "fg", ConvertOptions(model_type=override))
+        convert(source, tmp_path / "fg", ConvertOptions(model_type="llama"))
     assert not (tmp_path / "fg").exists()
 
 

@@ -61,7 +61,7 @@ def test_a_newer_checkpoint_is_named(what: str, checkpoints: Checkpoints) -> Non
         os.utime(directory, (0, time if what == "directory" else same))
     (message,) = (text for text in _log_of_planning(checkpoints, 30).splitlines())
     older, newer = (checkpoints.fg / name for name in times)
-    assert f"{older} is converted" in message
+    assert f"Converting {older}, which has the highest number" in message
     assert f"{newer} is newer" in message
     assert f"-c {newer}" in message
 

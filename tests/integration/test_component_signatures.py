@@ -148,7 +148,7 @@ def test_roles_differ_by_layer(tmp_path: Path) -> None:
     [
         ({"layer": "my_layers:Greedy"}, {}, "asks for 'weather'"),
         ({"layer": "my_layers:Circular"}, {}, "asks for it in turn: layer"),
-        ({"norm": "my_norms:Sizeless"}, {}, "the first must be its size"),
+        ({"norm": "my_norms:Sizeless"}, {}, "the first one must be its size"),
         ({"norm": "my_norms:Greedy"}, {}, "asks for 'weather'"),
         ({"head": {"a": "linear_head:LinearHead"}}, {}, "Only layer, attention, feedforward"),
         ({"feedforward": {}}, {"mlp_layer_types": ["a"]}, "at least one kind"),

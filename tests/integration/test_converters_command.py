@@ -143,8 +143,8 @@ def test_show() -> None:
     assert content["hf_config_class"].endswith(":Qwen3Config")
     assert content["components"]["attention"] == "qk_norm_attention:QKNormAttention"
     assert content["components"]["norm"] == "rms_norm:RMSNorm"
-    assert content["hooks"]["get_hf_model_class"] is True
-    assert content["hooks"]["create_hf_config"] is False
+    # It says what it needs by attributes.
+    assert set(content["hooks"].values()) == {False}
     to_forgather = {tuple(row["sources"]): row for row in content["to_forgather"]}
     row = to_forgather[("lm_head.weight",)]
     assert (row["destinations"], row["operation"]) == (["lm_head.weight"], None)
@@ -160,6 +160,11 @@ def test_show() -> None:
         "model.layers.{layer}.self_attn.q_norm.weight",
     ):
         assert word in text
+
+
+def test_show_says_which_hooks_a_converter_answers() -> None:
+    hooks = json.loads(forgather("converters", "show", "smollm3", "--json").stdout)["hooks"]
+    assert [name for name, is_own in hooks.items() if is_own] == ["validate_source_config"]
 
 
 def test_show_without_a_converter() -> None:

@@ -133,7 +133,7 @@ def test_numbers_that_become_infinite_are_counted(tmp_path: Path) -> None:
     with logged(logging.WARNING) as warnings:
         convert(source, tmp_path / "fg", ConvertOptions(dtype="float16", logit_check=False))
     assert [message for message in warnings if "infinite" in message] == [
-        "5 numbers of causal_lm.layer_stack.layer_norm.weight are too large for float16, and "
+        "5 values of causal_lm.layer_stack.layer_norm.weight are too large for float16 and "
         "became infinite"
     ]
 
@@ -150,5 +150,5 @@ def test_the_length_of_the_tokenizer_stays(source: Path, tmp_path: Path) -> None
         said.append([text for text in messages if "model_max_length" in text])
     assert said[:2] == [[], []]
     (text,) = said[2]
-    assert "'model_max_length', 32" in text
+    assert "'model_max_length' of 32" in text
     assert "tokenizer_config.json" in text

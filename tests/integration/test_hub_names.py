@@ -79,8 +79,8 @@ def test_snapshots_are_not_chosen_from(source: Path, cache: Path, tmp_path: Path
 def test_a_name_that_is_not_in_the_cache(cache: Path, tmp_path: Path) -> None:
     result = forgather("convert", "org/tiny", tmp_path / "fg")
     assert result.returncode == 1
-    assert "org/tiny is neither a directory nor a model" in result.stderr
-    assert "HF_HUB_OFFLINE is set" in result.stderr
+    assert "org/tiny is neither a directory nor a complete model" in result.stderr
+    assert "HF_HUB_OFFLINE prevents the download" in result.stderr
 
 
 def test_a_snapshot_without_a_shard_is_not_taken(source: Path, cache: Path, tmp_path: Path) -> None:

@@ -257,7 +257,7 @@ def test_a_mapping_is_what_its_dictionary_says(name: str) -> None:
         ({"h.0.p": numbers(10, 3)}, {"l.0.p": (10, 3)}, "divided by 8"),
         ({"h.0.p": torch.ones(())}, {"l.0.p": ()}, "divided by 8"),
         ({"h.0.w": W}, {"l.0.w": (12, 5)}, "'no_such_field'"),
-        ({"h.0.u": torch.ones(())}, {"l.0.u.0": ()}, "no series"),
+        ({"h.0.u": torch.ones(())}, {"l.0.u.0": ()}, "cannot be a series"),
         ({"h.0.t": W}, {"l.0.t": (12, 5)}, "[5, 12]"),
     ],
 )

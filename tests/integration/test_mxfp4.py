@@ -146,7 +146,7 @@ def test_there_and_back(
     assert again.logits is not None
     assert again.logits.are_equal
     # Where transformers dequantizes one tensor at a time, the check takes its numbers.
-    assert ("it compares names and code" in caplog.text) is (TRANSFORMERS_MAJOR < 5)
+    assert ("the check compares names and code" in caplog.text) is (TRANSFORMERS_MAJOR < 5)
     # Of what transformers gives, in bfloat16 whatever it is asked for.
     model = transformers.GptOssForCausalLM.from_pretrained(
         source, quantization_config=transformers.Mxfp4Config(dequantize=True), dtype="bfloat16"
@@ -169,7 +169,7 @@ def test_a_missing_part_is_named(tmp_path: Path, missing: str, other: str) -> No
     state = gpt_oss_state()
     del state[f"{GATE_UP}_{missing}"]
     detection = detected(write_gpt_oss(tmp_path / "hf", state))
-    with pytest.raises(SourceError, match=f"{GATE_UP}_{other}.*no '{GATE_UP}_{missing}'"):
+    with pytest.raises(SourceError, match=f"{GATE_UP}_{other}.*'{GATE_UP}_{missing}', is missing"):
         expressions(detection)
 
 

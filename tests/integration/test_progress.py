@@ -13,12 +13,12 @@ from forgather_convert import (
     Phase,
     Progress,
     VerifyOptions,
-    api,
     convert,
     plan,
     verify,
 )
 from forgather_convert.execution.weights_writer import WeightsWriter
+from forgather_convert.planning import planner
 from forgather_convert.progress import TimedProgress
 from support.models import write_hf_model
 from support.variants import Variant, variant
@@ -114,14 +114,14 @@ def test_writing_beside_the_plan_counts_as_writing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its time is that of the phase, whether it ends before the phase begins or not."""
-    planned = api._plan
+    make = planner.plan_conversion
 
     def plan_later(*arguments: Any) -> Any:
         # Some of the plan's time, in which weights are written.
         threading.Event().wait(0.2)
-        return planned(*arguments)
+        return make(*arguments)
 
-    monkeypatch.setattr(api, "_plan", plan_later)
+    monkeypatch.setattr(planner, "plan_conversion", plan_later)
     model = write_hf_model(tmp_path / "hf", LLAMA, dtype="bfloat16")
     progress = Counted()
     result = convert(model, tmp_path / "fg", ConvertOptions(logit_check=False), progress=progress)

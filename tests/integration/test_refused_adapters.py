@@ -90,28 +90,32 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "other targets": (
         {"target_modules": ["up_proj"]},
         MappingError,
-        r"does not name modules .*\n.*layers\.{0..2}\.self_attn\.q_proj",
+        r"does not target modules .*\n.*layers\.{0..2}\.self_attn\.q_proj",
     ),
     "excluded": ({"exclude_modules": r".*\.0\..*"}, MappingError, r"layers\.0\.self_attn\.q_proj"),
-    "no pattern": ({"target_modules": "(q_proj"}, SourceError, "'\\(q_proj' .* no regular"),
+    "no pattern": (
+        {"target_modules": "(q_proj"},
+        SourceError,
+        "'\\(q_proj', which is not a valid regular",
+    ),
     "a pattern without end": (
         {"target_modules": r"(\w+)+!"},
         SourceError,
-        "may take without end: .* Write the names in a list",
+        "could take exponential time to match: .* Write the names in a list",
     ),
-    "many repetitions": ({"target_modules": ".*" * 20}, SourceError, "may take without end"),
+    "many repetitions": ({"target_modules": ".*" * 20}, SourceError, "could take exponential time"),
     "no names": ({"target_modules": [1]}, SourceError, "'target_modules' must be a list of names"),
     "a pattern without a number": (
         {"layers_pattern": ["|"], "layers_to_transform": [0]},
         MappingError,
-        "does not name modules",
+        "does not target modules",
     ),
     "no numbers": ({"layers_to_transform": "1"}, SourceError, "must be a list of numbers"),
     "no object": ({"rank_pattern": [3]}, SourceError, "'rank_pattern' must be an object"),
     "unsaved": (
         {"modules_to_save": ["lm_head", "input_layernorm"]},
         MappingError,
-        "'model.layers.0.input_layernorm' is a module to save",
+        "lists 'model.layers.0.input_layernorm' as a module to save",
     ),
 }
 FILES: dict[str, tuple[Damage, type[Exception], str]] = {
@@ -138,7 +142,7 @@ FILES: dict[str, tuple[Damage, type[Exception], str]] = {
     "no config": (
         lambda adapter: (adapter / "adapter_config.json").unlink(),
         SourceError,
-        "holds no adapter .* Leave it out to convert a model",
+        "contains no adapter .* Leave it out to convert a model",
     ),
     "beside a model": (
         lambda adapter: save_file({}, adapter / "model.safetensors"),
@@ -186,7 +190,7 @@ def test_a_base_of_the_other_format(adapter: Path, base: Path) -> None:
     """The names tell: an adapter of the original is none of the converted model."""
     fg = adapter.parent / "base"
     convert(base, fg, ConvertOptions(logit_check=False))
-    message = r"have no place in .*\n.*in the format that it was made for"
+    message = r"do not belong to .*\n.*in the same format"
     assert_refused(adapter, fg, MappingError, f"(?s){message}")
 
 

@@ -86,7 +86,7 @@ def test_a_directory_that_is_no_model(tmp_path: Path) -> None:
 def test_model_type_that_is_no_text(source: Path) -> None:
     edit_config(source, model_type=5)
     assert_refused(
-        source, UnsupportedModelError, source / "config.json", "'model_type' is 5", "Correct it"
+        source, UnsupportedModelError, source / "config.json", "'model_type' is 5", "Fix it"
     )
 
 

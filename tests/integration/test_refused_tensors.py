@@ -26,7 +26,12 @@ def test_unmapped_tensors_are_named(tmp_path: Path) -> None:
 
     source = write_state(tmp_path / "hf", add)
     assert_refused(
-        source, MappingError, source, "3 tensors", "model.layers.{0..2}.self_attn.sinks", "no place"
+        source,
+        MappingError,
+        source,
+        "3 tensors",
+        "model.layers.{0..2}.self_attn.sinks",
+        "not part of it",
     )
 
 

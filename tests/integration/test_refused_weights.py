@@ -80,7 +80,7 @@ def test_safetensors_file_that_is_cut_short(source: Path, size: int) -> None:
 def test_safetensors_file_with_bytes_behind_its_tensors(source: Path) -> None:
     weights = source / "model.safetensors"
     weights.write_bytes(weights.read_bytes() + b"\0")
-    assert_refused(source, SourceError, weights, "behind")
+    assert_refused(source, SourceError, weights, "bytes after its tensors")
 
 
 @pytest.mark.parametrize("size", [0, 100, 100_000, -1])

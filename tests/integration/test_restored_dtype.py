@@ -15,7 +15,7 @@ from support.models import random_state, write_hf_model
 from support.variants import variant
 
 LLAMA = variant("llama-default")
-LOST = "what was rounded away does not come back"
+LOST = "rounding cannot be undone"
 
 
 def _write(

@@ -152,7 +152,7 @@ def test_edited_code_does_not_run_and_is_said_not_to_be_checked(
     assert not marker.exists()
     assert "was edited" in caplog.text
     assert norm.name in caplog.text
-    assert "not checked" in caplog.text
+    assert "neither run nor checked" in caplog.text
     assert "--trust-remote-code" in caplog.text
     assert differences(tmp_path / "hf", tmp_path / "back") == []
 

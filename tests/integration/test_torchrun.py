@@ -12,7 +12,7 @@ import pytest
 
 from forgather_convert import ConvertOptions, convert
 from forgather_convert.cli.main import main
-from forgather_convert.execution import executor, team
+from forgather_convert.execution import executor, shard_writers
 from support.command import forgather
 from support.directories import snapshot
 from support.models import write_hf_model
@@ -99,7 +99,7 @@ class _Trouble:
                 progress(0)
                 time.sleep(0.01)
 
-        team.write_shards = write_and_wait
+        shard_writers.write_shards = write_and_wait
         _convert("--no-logit-check", source, destination)
 
 
@@ -157,4 +157,4 @@ def test_variables_that_torchrun_does_not_set(source: Path, tmp_path: Path) -> N
     environment = {"RANK": "2", "WORLD_SIZE": "2", "MASTER_ADDR": "x", "MASTER_PORT": "1"}
     result = forgather("convert", source, tmp_path / "fg", **environment)
     assert result.returncode == 1
-    assert "RANK is '2'" in result.stderr
+    assert "RANK='2'" in result.stderr

@@ -66,10 +66,10 @@ def _finalize(fg: Path, checkpoint: Path) -> None:
 def test_trained_weights_that_were_copied_beside_the_old_ones(fg: Path, tmp_path: Path) -> None:
     _finalize(fg, _train(fg))
     newer = f"{INDEX} is the newer one"
-    assert_refused(fg, SourceError, fg, SINGLE, INDEX, NORM, "not the same", newer)
+    assert_refused(fg, SourceError, fg, SINGLE, INDEX, NORM, "they differ", newer)
     words = (fg, SINGLE, INDEX)
     assert_command_refuses(tmp_path, fg, tmp_path / "out", words=words)
-    with pytest.raises(SourceError, match="not the same"):
+    with pytest.raises(SourceError, match="they differ"):
         verify(fg, fg, VerifyOptions(logit_check=False))
     (fg / SINGLE).unlink()
     assert _norm(convert_unchecked(fg, tmp_path / "back")) == TRAINED

@@ -94,7 +94,7 @@ def test_the_same_tensor_by_two_names_is_one_too_many(tmp_path: Path) -> None:
         return {**state, "norm.weight": state["model.norm.weight"] + 1}
 
     source = source_with(tmp_path / "hf", TIED, twice)
-    with pytest.raises(MappingError, match=r"1 tensors have no place in it:\n  norm\.weight"):
+    with pytest.raises(MappingError, match=r"1 tensors are not part of it:\n  norm\.weight"):
         convert(source, tmp_path / "fg", converter=OldConverter())
 
 
@@ -246,7 +246,7 @@ def test_a_file_that_is_none_of_the_models_is_refused(predicting: Path) -> None:
         to_hugging_face(fg)
     save_file(carried, fg / CARRIED)
     save_file(carried, fg / "forgather_carried-00002-of-00002.tensors")
-    with pytest.raises(SourceError, match="another file beside it has, too"):
+    with pytest.raises(SourceError, match="another such file also has"):
         to_hugging_face(fg)
     (fg / CARRIED).write_bytes(b"\0" * 16)
     with pytest.raises(SourceError):

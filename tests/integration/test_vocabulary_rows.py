@@ -213,7 +213,7 @@ def test_a_tokenizer_with_more_tokens_than_rows(tmp_path: Path) -> None:
     size = len(load_tokenizer(source))
     with logged(level=30) as messages:
         result = add_tokens(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
-    assert f"has {size} tokens, but the model has only {size - 2} rows" in str(messages)
+    assert f"has {size} tokens, but the model has only {size - 2} vocabulary rows" in str(messages)
     old, new = weights(source)[HF_EMBEDDING], weights(result)[EMBEDDING]
     assert len(new) == size + 1
     assert all(torch.equal(row, old.mean(dim=0)) for row in new[size - 2 :])

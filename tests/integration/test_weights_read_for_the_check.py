@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from forgather_convert.reporting.proof import describe_proof
 
 from forgather_convert import convert
+from forgather_convert.reporting.certificate import describe_certificate
 from support.command import run_convert
 from support.models import random_state, write_hf_model
 from support.sharded_checkpoints import save_alone
@@ -28,17 +28,17 @@ def test_a_directory_that_transformers_does_not_load(source: Path, tmp_path: Pat
     ended = run_convert("--json", "--report", report, source, tmp_path / "fg")
     result = json.loads(ended.stdout)
     (note,) = result["logits"]["notes"]
-    assert "does not load the source by itself (ValueError: it would run the code" in note
+    assert "cannot load the source by itself (ValueError: it would run the code" in note
     assert note in result["certificate"]
     assert note in ended.stderr.replace("\n", " ")
-    assert "does not load the source by itself" in report.read_text(encoding="utf-8")
+    assert "cannot load the source by itself" in report.read_text(encoding="utf-8")
 
 
 def test_a_distributed_checkpoint(source: Path, tmp_path: Path) -> None:
     save_alone(source, random_state(_LLAMA, torch.float32))
     (source / "model.safetensors").unlink()
-    certificate = describe_proof(convert(source, tmp_path / "fg"))
-    assert "does not read weights like the source's by itself; they were read" in certificate
+    certificate = describe_certificate(convert(source, tmp_path / "fg"))
+    assert "cannot read weights like the source's; this tool read them" in certificate
 
 
 def test_nothing_is_said_of_an_ordinary_directory(source: Path, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ LLAMA = variant("llama-default")
 #: Every message says what to do: in a sentence of its own that begins with a verb, as what a value
 #: must be, as the choices that there are, or as the one thing that is lacking.
 ADVICE = re.compile(
-    r"(?:[.:;] |\n *)(?:Add|Check|Choose|Convert|Correct|Create|Delete|Download|Give|Install|Load"
-    r"|Name|Remove|Run|Save|Set|Uninstall|Upgrade|Use|Write|try 'pip install|[Ii]t must be"
-    r"|it must divide|Known are:)[ ]"
+    r"(?:[.:;] |\n *)(?:Add|Check|Choose|Convert|Copy|Create|Delete|Download|Fix|Give|Install|Load"
+    r"|Move|Name|Remove|Rename|Replace|Run|Save|Set|Uninstall|Upgrade|Use|Write"
+    r"|try 'pip install|[Ii]t must be|it must divide|Known types:)[ ]"
     r"|needs '\w+', which \S+ does not give\.$|needs a tokenizer, but \S+ has none\.$"
 )
 

@@ -168,7 +168,7 @@ REFUSED: dict[str, tuple[dict[Any, Any], dict[str, Any], State, str]] = {
         {"h.a.weight": split("l.a.weight", "l.b.weight", dim=1)},
         {"l.a.weight": (4, 2), "l.b.weight": (4, 3)},
         adapter("h.a", 4),
-        "Only what happens to the outputs",
+        "Only operations on the outputs",
     ),
     "experts": (
         {"h.{e}.weight": stack("l.weight", over="e")},
@@ -190,9 +190,9 @@ RENAMED = {"h.a.weight": "l.a.weight"}
 WRONG: dict[str, tuple[State, str]] = {
     "a module that the base has not": (
         adapter("h.x", 4),
-        r"4 of the.* no place in base:\n  .*h\.x",
+        r"4 of the.* do not belong to base:\n  .*h\.x",
     ),
-    "a name that PEFT does not give": ({"h.a.lora_A.weight": BOTH[A]}, "no place in base"),
+    "a name that PEFT does not give": ({"h.a.lora_A.weight": BOTH[A]}, "do not belong to base"),
     "half an adapter": ({A: BOTH[A]}, "has 'h.a.lora_A.weight', but not 'h.a.lora_B.weight'"),
     "another base": (adapter("h.a", 6), r"has the shape \[6, 3\].* fit 'l.a.weight', \[4, 5\]"),
 }
@@ -238,5 +238,5 @@ def test_inits_that_look_at_the_weights_need_the_same_weights() -> None:
     fused, renamed = counterpart(FUSED, FUSED_SHAPES), counterpart(RENAMED, {"l.a.weight": (4, 4)})
     config = {**LORA, "init_lora_weights": "pissa"}
     assert convert_config(config, [A], renamed.links, "config")["init_lora_weights"] == "pissa"
-    with pytest.raises(UnsupportedModelError, match="'pissa' for 'init_lora_weights'"):
+    with pytest.raises(UnsupportedModelError, match="sets 'init_lora_weights' to 'pissa'"):
         convert_config(config, [A, B], fused.links, "config")

@@ -314,7 +314,7 @@ def test_where_the_old_model_lies_is_said_if_the_disk_stays_broken(
         write_result(place, overwrite=True)
     (kept,) = place.parent.glob(".out.partial-*/replaced/out")
     assert snapshot(kept) == OLD
-    assert f"The model that was at {place} lies in {kept}" in str(caught.value)
+    assert f"The model that was at {place} is now in {kept}" in str(caught.value)
     assert not place.exists()
 
 

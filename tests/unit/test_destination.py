@@ -104,7 +104,7 @@ def test_what_is_no_directory_is_refused(root: Path, given: str, overwrite: bool
         ("file/..", "Not a directory"),
         ("loop/out", "symbolic links"),
         ("loop/..", "symbolic links"),
-        ("dangling/out", "dangling is a link to a place that does not exist"),
+        ("dangling/out", "dangling is a link to a path that does not exist"),
         ("dangling/../out", "does not exist"),
         ("new/../out", "Choose a path without '..'"),
         ("new/..", "No such file"),

@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,9 +17,10 @@ from forgather_convert.discovery.found import Status
 from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
 from forgather_convert.dynamic_model import project
 from forgather_convert.dynamic_model.assembly import MAKE_NORM, NORM_EPSILONS
-from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, STANDARD_COMPONENTS
+from forgather_convert.dynamic_model.project import LAYER_TYPE_FIELDS, STANDARD_COMPONENTS
 from forgather_convert.families.derived_calls import HOOK_ARGUMENTS, HOOK_NAMES
 from forgather_convert.families.hookspecs import ConverterHooks
+from forgather_convert.reporting import objects
 from forgather_convert.tensors import notation as mapping_notation
 from forgather_convert.tensors.weight_mapping import STANDARD_WEIGHT_MAPPING, WeightMapping
 
@@ -98,6 +100,19 @@ def test_no_option_is_documented_that_does_not_exist(option: str) -> None:
     assert option in {known for _, known in OPTIONS}
 
 
+def test_every_field_of_json_is_documented() -> None:
+    tree = ast.parse(Path(objects.__file__).read_text())
+    keys = {
+        key.value
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Dict)
+        for key in node.keys
+        if isinstance(key, ast.Constant)
+    }
+    assert {"certificate", "own_code", "tokens_per_second"} <= keys
+    assert [key for key in keys if f"`{key}`" not in COMMAND_LINE] == []
+
+
 @pytest.mark.parametrize("variable", [ALLOW_VARIABLE, ROOT_VARIABLE])
 def test_every_environment_variable_is_documented(variable: str) -> None:
     assert f"| `{variable}` |" in COMMAND_LINE
@@ -148,11 +163,42 @@ def test_what_is_known_of_tools_says_from_where() -> None:
             assert re.match(r"once: 20\d\d-\d\d-\d\d\b", row), row
 
 
+def shown_commands() -> list[str]:
+    """The commands of this tool in all pages' blocks for a shell, and in the README's table."""
+    readme = (DOCS.parent / "README.md").read_text()
+    found = re.findall(r"`(forgather [^`]+)`", readme)
+    for page in PAGES:
+        for block in re.findall(r"^ *```bash\n(.*?)^ *```", page.read_text(), re.M | re.S):
+            for line in block.replace("\\\n", " ").splitlines():
+                found += re.findall(r"^(?:\S+=\S+ )*(forgather (?:convert|inspect|verify).*)", line)
+    return found
+
+
+def test_commands_are_shown_as_they_are_parsed() -> None:
+    shown = shown_commands()
+    assert len(shown) > 40
+    for line in shown:
+        _, name, *arguments = shlex.split(line.replace("...", ""), comments=True)
+        command = forgather.commands[name]
+        context = click.Context(command)
+        # Whatever is left is the directories, and any other option is an error.
+        command.make_parser(context).parse_args(arguments)
+
+
+def test_the_speed_in_the_readme_is_the_measured_one() -> None:
+    speed = (DOCS.parent / "README.md").read_text().partition("**Speed.**")[2].partition("##")[0]
+    numbers = re.findall(r"\| ([\d.]+)(?= \|)", speed)
+    assert len(numbers) == 8
+    rows = [line.split("|") for line in (DOCS / "performance.md").read_text().splitlines()]
+    measured = {cell.strip() for row in rows for cell in row[2:]}
+    assert {*numbers} <= measured
+
+
 def test_messages_are_quoted_as_they_are() -> None:
     """In the page on what to do about them, but for those of other programs."""
     page = (DOCS / "troubleshooting.md").read_text().partition("## Loading the result")[0]
     quoted = re.findall(r'"([^"]+)"\*\*', " ".join(page.split()))
-    assert len(quoted) > 40
+    assert len(quoted) > 30
     known = "\n".join(texts(Path(forgather_convert.__file__).parent))
     unknown = [
         text for text in quoted if not all(part.strip(" .") in known for part in text.split("..."))
@@ -226,7 +272,7 @@ def test_every_role_and_component_is_documented() -> None:
     }
     documented = set(re.findall(r"^\| `([a-z_]+:[A-Za-z]+)` \|", page, re.M))
     assert documented == classes
-    for name in (*KINDS_OF_LAYERS.values(), *NORM_EPSILONS, MAKE_NORM):
+    for name in (*LAYER_TYPE_FIELDS.values(), *NORM_EPSILONS, MAKE_NORM):
         assert f"`{name}" in page
 
 

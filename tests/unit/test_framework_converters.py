@@ -30,7 +30,7 @@ _DECORATED = "@register_converter('a')\nclass A(HFConverter):\n"
         (_DECORATED + "    async def get_project_info(self): ...", "A defines get_project_info"),
         (
             _DECORATED + "    def __init__(self):\n        super().__init__(model_type='a')",
-            "A gives arguments to its base class",
+            "A passes arguments to its base class",
         ),
         (_DECORATED.replace("HFC", "x.ModelC") + "    pass", "A derives from ModelConverter"),
         (

@@ -85,7 +85,7 @@ def test_requirements_that_do_not_concern_the_core(site: Path, requires: str) ->
 def test_a_missing_module(site: Path) -> None:
     install(site, "vendor-three", "vendor_three", code=None)
     assert status_of("vendor-three")[0] is Status.MISSING_MODULE
-    with pytest.raises(ConverterError, match=r"module 'vendor_three' is not there"):
+    with pytest.raises(ConverterError, match=r"module 'vendor_three' does not exist"):
         resolve_converter("vendor_three")
 
 

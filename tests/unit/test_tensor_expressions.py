@@ -214,7 +214,7 @@ def test_rows_are_kept_and_set(files: Files, dtype: str, limit: int) -> None:
         (lambda a, b, c: Concatenate((a, Reshape(a, (24,))), 0), "other dimensions differ"),
         (lambda a, b, c: Concatenate((a, c), 0), "bfloat16 and float32"),
         (lambda a, b, c: stacked([a, b]), "differ"),
-        (lambda a, b, c: Concatenate((), 0), "Nothing"),
+        (lambda a, b, c: Concatenate((), 0), "nothing to concatenate"),
         (lambda a, b, c: Concatenate((a, a), 2), "dimension 2"),
         (lambda a, b, c: Slice(a, 0, 3, 2), "3 to 5"),
         (lambda a, b, c: Slice(a, 2, 0, 1), "dimension 2"),

@@ -70,6 +70,13 @@ def test_a_new_family_is_in_every_list(tmp_path: Path) -> None:
     assert '"plugins/moons/src",' in written["pyproject.toml"]
 
 
+def test_there_is_one_version() -> None:
+    directories = [ROOT / "core", *plugins()]
+    (version,) = {project(directory)["project"]["version"] for directory in directories}
+    assert f"\nversion: {version}\n" in (ROOT / "CITATION.cff").read_text()
+    assert f"\n## {version} " in (ROOT / "CHANGELOG.md").read_text()
+
+
 @pytest.mark.parametrize("name", PLUGINS)
 def test_a_plugin_is_complete(name: str) -> None:
     """It is typed, documented and tested, and pins the core that it was made for."""

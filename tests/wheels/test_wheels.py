@@ -172,10 +172,16 @@ def test_a_plugin_is_complete(built: WheelEnvironment, directory: Path) -> None:
 
 
 @pytest.mark.parametrize("directory", DISTRIBUTIONS, ids=lambda path: path.name)
-def test_a_source_archive_has_the_license(built: WheelEnvironment, directory: Path) -> None:
-    (path,) = built.dist.glob(f"{package(directory).name}-*.tar.gz")
+def test_a_distribution_has_the_license(built: WheelEnvironment, directory: Path) -> None:
+    """The one text of the repository, in the source archive and in the wheel."""
+    name = package(directory).name
+    (path,) = built.dist.glob(f"{name}-*.tar.gz")
     with tarfile.open(path) as archive:
-        assert any(member.endswith("/LICENSE") for member in archive.getnames())
+        (member,) = [found for found in archive.getmembers() if found.name.endswith("/LICENSE")]
+        content = archive.extractfile(member)
+        assert content is not None
+        assert content.read() == (ROOT / "LICENSE").read_bytes()
+    assert any(file.endswith("/licenses/LICENSE") for file in built.names(f"{name}-"))
 
 
 # The core alone
@@ -245,7 +251,7 @@ def test_help_imports_no_large_library(plugins: WheelEnvironment, arguments: lis
 
 def test_help_lists_the_families(plugins: WheelEnvironment) -> None:
     words = " ".join(plugins.forgather("convert", "--help").stdout.split())
-    assert f"Installed: {', '.join(model_types())}." in words
+    assert f"Installed converters: {', '.join(model_types())}." in words
 
 
 @pytest.mark.parametrize("family", FAMILIES)

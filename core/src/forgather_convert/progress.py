@@ -1,8 +1,11 @@
 """How a conversion or a comparison reports its progress."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
+
+#: Called with the number of bytes processed since the last call. It may raise to stop the work.
+Advance = Callable[[int], None]
 
 
 class Phase(Enum):

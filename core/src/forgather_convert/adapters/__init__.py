@@ -1,1 +1,1 @@
-"""Adapters of PEFT: from the modules of one model to those of its counterpart."""
+"""Converts PEFT adapters: from the modules of one model to those of its counterpart."""

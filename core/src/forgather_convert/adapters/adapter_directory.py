@@ -1,4 +1,4 @@
-"""The files of an adapter, as PEFT writes them."""
+"""Reads the files of an adapter, as PEFT writes them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,15 +26,15 @@ _WEIGHTS_FILES = (ADAPTER_SAFETENSORS_FILE, ADAPTER_PYTORCH_FILE)
 
 @dataclass(frozen=True)
 class AdapterDirectory:
-    """An adapter that is read; its tensors are still in their file.
+    """An adapter whose tensors are still in their file.
 
     Attributes:
         path: The directory.
-        config_text: ``adapter_config.json``, exactly.
+        config_text: The exact ``adapter_config.json``.
         weights_file: The file with the tensors.
-        weights_states: What it was before it was read.
-        tensors: Every tensor by its name.
-        header: What stands before the tensors; ``None`` in a ``.bin`` file.
+        weights_states: Its state before it was read.
+        tensors: All tensors by name.
+        header: The safetensors header; ``None`` for a ``.bin`` file.
     """
 
     path: Path
@@ -58,7 +58,7 @@ def read_adapter(directory: Path) -> AdapterDirectory:
     """Reads an adapter's config and the headers of its tensors.
 
     Raises:
-        SourceError: It is no adapter, is damaged, or there is more than an adapter.
+        SourceError: It is not an adapter, is damaged, or contains more than an adapter.
         UnsupportedModelError: Its tensors are quantized.
     """
     if not directory.is_dir():
@@ -67,13 +67,13 @@ def read_adapter(directory: Path) -> AdapterDirectory:
     check_entries(directory)
     if not (directory / ADAPTER_CONFIG_FILE).is_file():
         raise SourceError(
-            f"{directory} holds no adapter (it has no {ADAPTER_CONFIG_FILE}), but --base is for "
-            "adapters. Leave it out to convert a model, or give the directory that PEFT's "
-            "save_pretrained() wrote."
+            f"{directory} contains no adapter (it has no {ADAPTER_CONFIG_FILE}), but --base is "
+            "only for adapters. Leave it out to convert a model, or give the directory that "
+            "PEFT's save_pretrained() wrote."
         )
     if has_weights(directory):
         raise SourceError(
-            f"{directory} holds a model's weights beside the adapter. Move the adapter's files "
+            f"{directory} contains a model's weights beside the adapter. Move the adapter's files "
             f"({ADAPTER_CONFIG_FILE} and adapter_model.*) to a directory of their own."
         )
     config_text = read_text(directory / ADAPTER_CONFIG_FILE)
@@ -98,8 +98,8 @@ def read_adapter(directory: Path) -> AdapterDirectory:
             )
         if ref.dtype not in WEIGHT_DTYPES:
             raise UnsupportedModelError(
-                f"'{ref.name}' in {path} is stored as {ref.dtype}, which is not a type that "
-                f"weights can be converted in. It must be one of {', '.join(WEIGHT_DTYPES)}."
+                f"'{ref.name}' in {path} is stored as {ref.dtype}, which is not a supported type. "
+                f"It must be one of {', '.join(WEIGHT_DTYPES)}."
             )
     if not refs:
         raise SourceError(f"{path} has no tensors. Save the adapter again.")

@@ -1,4 +1,4 @@
-"""The config of a converted adapter: the same, for modules of other names."""
+"""Converts the config of an adapter: the same settings, for modules of other names."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from forgather_convert.adapters.tensor_names import (
 from forgather_convert.errors import MappingError, SourceError, UnsupportedModelError
 from forgather_convert.tensors.names import collapse_names
 
-#: Fields that mean the same for modules of any name.
+#: Fields that do not depend on module names.
 _KEPT = frozenset(
     {
         "alora_invocation_tokens",
@@ -47,9 +47,9 @@ _KEPT = frozenset(
         "use_rslora",
     }
 )
-#: Fields that say of which model the adapter is; what the counterpart is called is not known.
+#: Fields that name the adapter's base model; the name of the counterpart is unknown.
 _OF_THE_BASE = ("auto_mapping", "base_model_name_or_path", "revision")
-#: Fields that restrict the targets; the converted config names exactly those that are left.
+#: Fields that restrict the targets; the converted config lists exactly the remaining ones.
 _RESTRICTIONS = ("exclude_modules", "layers_pattern", "layers_to_transform")
 _MAPPED = frozenset(
     {
@@ -64,7 +64,7 @@ _MAPPED = frozenset(
     }
 )
 _NAMES = ("target_modules", "exclude_modules", "modules_to_save", "layers_pattern")
-#: Ways to begin that do not look at the weight; the others change it when an adapter is loaded.
+#: Initializations that do not depend on the weight; others change it when an adapter is loaded.
 _PLAIN_INITS = (None, True, False, "gaussian", "orthogonal")
 
 
@@ -73,8 +73,8 @@ class AdaptedModules:
     """The modules of a base model that an adapter has tensors for.
 
     Attributes:
-        adapted: Those with matrices of LoRA, and what becomes of each.
-        parameters: The parameters that the adapter has in full.
+        adapted: The modules with LoRA matrices, and the modules that each becomes.
+        parameters: The parameters that the adapter contains in full.
     """
 
     adapted: Mapping[str, tuple[str, ...]]
@@ -95,7 +95,7 @@ class AdaptedModules:
 
     @property
     def counterparts(self) -> frozenset[str]:
-        """The modules of the counterpart that get matrices of LoRA."""
+        """The modules of the counterpart that get LoRA matrices."""
         return frozenset(name for names in self.adapted.values() for name in names)
 
 
@@ -106,19 +106,19 @@ def _full_parameters(tensors: Iterable[AdapterTensor]) -> Iterable[str]:
 def convert_config(
     config: Mapping[str, Any], names: Iterable[str], links: ParameterLinks, origin: str
 ) -> dict[str, Any]:
-    """Names the modules of the counterpart in every field that names modules.
+    """Replaces module names by those of the counterpart in every field that has any.
 
     Args:
         config: The fields of ``adapter_config.json``.
         names: The names of the adapter's tensors.
-        links: From the base model's parameters to the counterpart's.
+        links: The links from the base model's parameters to the counterpart's.
         origin: The file, for messages.
 
     Raises:
         SourceError: It is damaged.
-        MappingError: It does not mean the modules that there are tensors for.
-        UnsupportedModelError: It is no LoRA adapter of a causal language model, or has fields
-            whose meaning for other modules is not known.
+        MappingError: It does not target the modules that there are tensors for.
+        UnsupportedModelError: It is not a LoRA adapter of a causal language model, or has fields
+            whose meaning for other modules is unknown.
     """
     _check_kind(config, origin)
     _check_fields(config, origin)
@@ -126,8 +126,8 @@ def convert_config(
     untargeted = [name for name in modules.adapted if not is_targeted(config, name)]
     if untargeted:
         raise MappingError(
-            f"{origin} does not name modules that the adapter has tensors for, so that PEFT would "
-            f"not load these:{collapse_names(untargeted)}\nSave the adapter again."
+            f"{origin} does not target modules that the adapter has tensors for, so PEFT would "
+            f"not load them:{collapse_names(untargeted)}\nSave the adapter again."
         )
     adapted_links = [links.by_source[f"{name}.weight"] for name in modules.adapted]
     _check_init(config, adapted_links, origin)
@@ -151,24 +151,24 @@ def _check_kind(config: Mapping[str, Any], origin: str) -> None:
     if kind != "LORA":
         raise UnsupportedModelError(
             f"{origin} describes an adapter of the kind {str(kind)[:40]!r}; only LoRA is "
-            "converted. Merge it into the model, and convert that."
+            "supported. Merge it into the model, and convert that."
         )
     if task not in (None, "CAUSAL_LM"):
         raise UnsupportedModelError(
-            f"{origin} describes an adapter for {str(task)[:40]!r}; only those of causal language "
-            "models (CAUSAL_LM) are converted, since only those models are."
+            f"{origin} describes an adapter for {str(task)[:40]!r}; only adapters of causal "
+            "language models (CAUSAL_LM) are supported."
         )
     unknown = [name for name, value in config.items() if value and name not in _KEPT | _MAPPED]
     if unknown:
         raise UnsupportedModelError(
-            f"{origin} sets {', '.join(repr(name[:40]) for name in unknown)}, and what that means "
-            "for modules of other names is not known. Merge the adapter into the model, and "
+            f"{origin} sets {', '.join(repr(name[:40]) for name in unknown)}, whose meaning for "
+            "modules of other names is unknown. Merge the adapter into the model, and "
             "convert that."
         )
 
 
 def _check_fields(config: Mapping[str, Any], origin: str) -> None:
-    """Refuses fields of another type than PEFT has for them."""
+    """Refuses fields that do not have the type that PEFT expects."""
     for field in _NAMES:
         value = config.get(field)
         is_list = isinstance(value, list) and all(isinstance(name, str) for name in value)
@@ -195,9 +195,9 @@ def _check_init(config: Mapping[str, Any], links: Iterable[Link], origin: str) -
     init = config.get("init_lora_weights")
     if init not in _PLAIN_INITS and not all(link.is_renaming for link in links):
         raise UnsupportedModelError(
-            f"{origin} says {str(init)[:40]!r} for 'init_lora_weights', with which PEFT changes "
-            "the model's weights when it loads the adapter, and the counterpart has them in "
-            "another order. Let PEFT save it as a plain LoRA adapter "
+            f"{origin} sets 'init_lora_weights' to {str(init)[:40]!r}, with which PEFT changes "
+            "the model's weights when it loads the adapter; but the counterpart's weights are in "
+            "another order. Save it with PEFT as a plain LoRA adapter "
             "(path_initial_model_for_weight_conversion), and convert that."
         )
 
@@ -221,7 +221,7 @@ def _targets(
     config: Mapping[str, Any], modules: AdaptedModules, links: ParameterLinks
 ) -> list[str]:
     targets = config.get("target_modules")
-    # In the order of the list, so that the way back gives the same one.
+    # In the order of the list, so that the reverse conversion restores it.
     entries = [
         [module for module in modules.adapted if is_end(entry, module)]
         for entry in (targets if isinstance(targets, list) else ())
@@ -246,7 +246,7 @@ def _saved(
     }
     part = _all(counterparts[module] for entry in entries for module in entry)
     wanted = set(part)
-    # All that is in a saved module is saved with it.
+    # Everything inside a saved module is saved with it.
     wanted |= {
         module
         for module in links.destination_modules
@@ -258,12 +258,12 @@ def _saved(
 def _counterparts_of_saved(
     module: str, modules: AdaptedModules, links: ParameterLinks, origin: str
 ) -> list[str]:
-    """The modules that have exactly the parameters that those of a saved module become."""
+    """The modules with exactly the parameters that those of a saved module become."""
     own = [name for name in links.by_source if name.startswith(f"{module}.")]
     missing = [name for name in own if name not in modules.parameters]
     if missing:
         raise MappingError(
-            f"'{module}' is a module to save by {origin}, but the adapter has no tensors for:"
+            f"{origin} lists '{module}' as a module to save, but the adapter has no tensors for:"
             f"{collapse_names(missing)}\nSave the adapter again."
         )
     reached = {name for each in own for name in links.by_source[each].destinations}
@@ -285,7 +285,7 @@ def _inside(module: str, links: ParameterLinks) -> set[str]:
 
 
 def _common_module(parameters: Iterable[str]) -> str:
-    """The innermost module that all parameters are in."""
+    """The innermost module that contains all parameters."""
     split = [name.split(".")[:-1] for name in parameters]
     common = []
     for parts in zip(*split, strict=False):

@@ -1,8 +1,8 @@
-"""Whether an adapter and what it is converted to do the same to the model that they are for.
+"""Checks that an adapter and its conversion have the same effect on their models.
 
-The base model and its counterpart are loaded with the adapter of each, by PEFT, and run on the
-same tokens. The counterpart is made in memory of the base's own weights: there need be no
-directory of it. Where PEFT is not installed, nothing is compared.
+The base model and its counterpart are loaded by PEFT with their adapters, and run on the same
+tokens. The counterpart is made in memory from the base's weights, and needs no directory. Without
+PEFT, nothing is compared.
 """
 
 import contextlib
@@ -27,13 +27,13 @@ _RUNS = (f"{_LENGTH} tokens", "a batch of 2 with left padding")
 
 @dataclass(frozen=True)
 class AdaptedModels:
-    """A base model and its counterpart, of which adapters are compared.
+    """A base model and its counterpart, whose adapters are compared.
 
     Attributes:
         source: The base.
         source_state: Its weights, by the names that it expects.
         destination: Its counterpart.
-        destination_state: What the counterpart's weights are made of.
+        destination_state: The expressions of the counterpart's weights.
         dtype: The dtype of the base.
     """
 
@@ -52,8 +52,8 @@ def check_adapter(
     Args:
         models: The models without their adapters.
         adapter: The directory of the adapter.
-        converted: The directory of what it was converted to.
-        options: Where to run.
+        converted: The directory of the converted adapter.
+        options: The options, with the device.
 
     Returns:
         ``None`` if PEFT is not installed.
@@ -116,7 +116,7 @@ def _logits(model: Any, adapter: Path, name: str, dtype: str, options: ConvertOp
     try:
         with contextlib.ExitStack() as stack:
             stack.enter_context(warnings.catch_warnings())
-            # What PEFT says of a config, it has said to who made the adapter.
+            # PEFT already showed its warnings about the config when the adapter was made.
             warnings.simplefilter("ignore")
             parameters = stack.enter_context(
                 streaming(model, to_torch(dtype), options.device, lambda count: None)
@@ -129,7 +129,7 @@ def _logits(model: Any, adapter: Path, name: str, dtype: str, options: ConvertOp
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValidationError(
             f"The {name} does not run with its adapter: {type(error).__name__}: {error}. Nothing "
-            "was written. Use --no-logit-check to convert all the same."
+            "was written. Use --no-logit-check to convert anyway."
         ) from error
     first, second = padded
     return [alone, torch.cat((first[_PADDING:], second)).unsqueeze(0)]

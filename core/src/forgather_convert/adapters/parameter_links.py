@@ -1,4 +1,4 @@
-"""Which parameters of a base model become which ones of its counterpart, name by name."""
+"""Links the parameters of a base model to those of its counterpart, by name."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from forgather_convert.tensors.weight_mapping import Rule, WeightMapping
 
 @dataclass(frozen=True)
 class Link:
-    """Parameters that a rule of the weight mapping makes of others.
+    """Parameters that a rule of the weight mapping turns into others.
 
     Attributes:
         rule: The rule.
-        sources: What they are made of.
-        destinations: Their names.
+        sources: Their names in the base model.
+        destinations: The names in the counterpart.
     """
 
     rule: Rule
@@ -31,7 +31,7 @@ class Link:
 
     @property
     def is_transposed(self) -> bool:
-        """Whether one side has a row for every input, and not for every output."""
+        """Whether one side has a row for every input instead of every output."""
         return sum(isinstance(item, Transpose) for item in self.rule.operations) % 2 == 1
 
     def inverted(self) -> "Link":
@@ -43,8 +43,8 @@ class ParameterLinks:
     """All links of a base model.
 
     Attributes:
-        links: One for every application of a rule that has no series.
-        series: The rules that make one tensor of a numbered series, or the reverse.
+        links: One link for every application of a rule without a series.
+        series: The rules that turn a numbered series into one tensor, or vice versa.
     """
 
     links: tuple[Link, ...]
@@ -55,8 +55,8 @@ class ParameterLinks:
         """Applies a mapping to names.
 
         Args:
-            mapping: From the base model's names to its counterpart's.
-            parameters: The counterpart's.
+            mapping: The mapping from the base model's names to its counterpart's.
+            parameters: The counterpart's parameters.
         """
         links, series = [], []
         for rule in mapping.rules:
@@ -77,7 +77,7 @@ class ParameterLinks:
         return cls(tuple(links), tuple(series))
 
     def inverted(self) -> "ParameterLinks":
-        """The links of the other direction."""
+        """The links in the other direction."""
         return ParameterLinks(
             tuple(link.inverted() for link in self.links),
             tuple(rule.inverted() for rule in self.series),
@@ -90,12 +90,12 @@ class ParameterLinks:
 
     @cached_property
     def source_modules(self) -> tuple[str, ...]:
-        """The base model's modules: those with parameters, and those around them."""
+        """The base model's modules: those with parameters, and those that contain them."""
         return _modules(self.by_source)
 
     @cached_property
     def destination_modules(self) -> tuple[str, ...]:
-        """The counterpart's."""
+        """The counterpart's modules."""
         return _modules(self.destination_parameters)
 
     @cached_property
@@ -103,13 +103,13 @@ class ParameterLinks:
         return tuple(name for link in self.links for name in link.destinations)
 
     def is_in_series(self, parameter: str) -> bool:
-        """Whether a parameter of the base model is one of a series, or stands for one."""
+        """Whether a parameter of the base model belongs to a series, or becomes one."""
         return parameter in NamePatterns(
             (name, rule) for rule in self.series for name in rule.sources
         )
 
     def counterparts(self, module: str) -> tuple[str, ...]:
-        """The modules that have what the weight of a module of the base model becomes."""
+        """The counterpart's modules that contain the weight of a module of the base model."""
         return tuple(map(module_of, self.by_source[f"{module}.weight"].destinations))
 
 

@@ -1,7 +1,7 @@
-"""Regular expressions of an adapter's config, which anybody may have written.
+"""Checks regular expressions in an adapter's config, which is not trusted.
 
-Python's ``re`` has no limit of time, and some expressions take longer than anybody waits: each
-repetition within another doubles the time with every character.
+Python's ``re`` has no time limit, and matching some expressions takes exponential time: nested
+repetitions double it with every character.
 """
 
 import re
@@ -11,9 +11,9 @@ from typing import Any
 
 from forgather_convert.errors import SourceError
 
-#: How long an expression may be, in characters.
+#: The maximum length of an expression, in characters.
 _LONGEST = 10_000
-#: How many parts of any length may follow each other: the time grows with their number as power.
+#: The maximum number of consecutive parts of any length, which is the exponent of the time.
 _MOST_REPEATS = 6
 _REPEATS = ("MAX_REPEAT", "MIN_REPEAT", "POSSESSIVE_REPEAT")
 
@@ -23,37 +23,37 @@ def compiled(expression: str) -> re.Pattern[str]:
     """Compiles an expression.
 
     Raises:
-        SourceError: It is none, or one that may take too long.
+        SourceError: It is invalid, or matching it could take too long.
     """
     try:
         pattern = re.compile(expression) if len(expression) <= _LONGEST else None
         is_quick = pattern is not None and _repeats(_parse(expression), False) <= _MOST_REPEATS
     except (re.error, RecursionError, OverflowError) as error:
         raise SourceError(
-            f"The adapter's config has {expression[:100]!r} for a pattern of names, which is no "
-            f"regular expression: {error}. Correct adapter_config.json."
+            f"The adapter's config has the name pattern {expression[:100]!r}, which is not a valid "
+            f"regular expression: {error}. Fix adapter_config.json."
         ) from error
     if pattern is None or not is_quick:
         raise SourceError(
-            f"The adapter's config has {expression[:100]!r} for a pattern of names, which may take "
-            "without end: it is very long, has repetitions in others, or many in a row. Write the "
-            "names in a list in adapter_config.json."
+            f"The adapter's config has the name pattern {expression[:100]!r}, which could take "
+            "exponential time to match: it is very long, or has nested or many consecutive "
+            "repetitions. Write the names in a list in adapter_config.json."
         )
     return pattern
 
 
 def _parse(expression: str) -> Any:
-    # Since Python 3.11; before, it is a module of its own.
+    # Since Python 3.11; before, it was a separate module.
     parser: Any = getattr(re, "_parser", None) or getattr(re, "sre_parse", None)
     return parser.parse(expression)
 
 
 def _repeats(parsed: Iterable[tuple[Any, Any]], is_repeated: bool) -> float:
-    """How many parts of any length an expression has in a row; infinitely many if they are nested.
+    """The number of consecutive parts of any length; infinite if they are nested.
 
     Args:
-        parsed: What Python's parser makes of the expression.
-        is_repeated: Whether it is repeated itself.
+        parsed: The expression, parsed by Python.
+        is_repeated: Whether the expression itself is repeated.
     """
     total = 0.0
     for code, argument in parsed:

@@ -35,7 +35,7 @@ from forgather_convert.weights.safetensors_file import build_header, encode_head
 
 logger = logging.getLogger(__name__)
 
-#: Options that say what a model's conversion does differently, and an adapter's cannot.
+#: Options that apply only to conversions of models.
 _OF_MODELS = {
     "dtype": "--dtype",
     "max_length": "--max-length",
@@ -47,15 +47,15 @@ _OF_MODELS = {
     "weights_format": "--format",
     "max_shard_size": "--max-shard-size",
 }
-#: transformers and PEFT do not load a file without it.
+#: transformers and PEFT do not load a file without this metadata.
 _METADATA = {"format": "pt"}
 
 
 def refuse_options_of_models(options: ConvertOptions) -> None:
-    """Refuses what only a model's conversion can do.
+    """Refuses options that apply only to conversions of models.
 
     Raises:
-        OptionError: With the options.
+        OptionError: There are such options.
     """
     defaults = ConvertOptions()
     given = [
@@ -65,15 +65,15 @@ def refuse_options_of_models(options: ConvertOptions) -> None:
     ]
     if given:
         raise OptionError(
-            f"{', '.join(given)} cannot be used with --base: an adapter is converted as it is. "
+            f"{', '.join(given)} cannot be used with --base: adapters are converted unchanged. "
             "Leave it out, or merge the adapter into the model and convert that."
         )
 
 
 def options_of_base(options: ConvertOptions, base: Path) -> ConvertOptions:
-    """The options with which a base model is looked at: not at its training's checkpoints.
+    """The options for opening a base model, without its training checkpoints.
 
-    These may hold nothing but the adapter.
+    These may contain only the adapter.
     """
     if not ((base / CONFIG_FILE).is_file() and has_weights(base)):
         return options
@@ -84,7 +84,7 @@ def options_of_base(options: ConvertOptions, base: Path) -> ConvertOptions:
 
 @dataclass(frozen=True)
 class PlannedAdapter:
-    """A plan, and the models that the adapter and its counterpart are for."""
+    """A plan, and the models for the adapter and its counterpart."""
 
     plan: ConversionPlan
     models: AdaptedModels
@@ -95,10 +95,10 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdap
 
     Args:
         adapter: The adapter.
-        request: What a conversion of its base model would be made from.
+        request: The input for planning a conversion of its base model.
 
     Raises:
-        ForgatherConvertError: It is not possible, with what stands in the way.
+        ForgatherConvertError: The conversion is not possible.
     """
     detection = request.detection
     context = request.model.read()
@@ -122,7 +122,7 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdap
     else:
         original = read_adapter_provenance(adapter.path)
     shard = _shard(adapter, converted, original)
-    # The config comes last: a directory without one is not mistaken for an adapter.
+    # The config is last: a directory without one is not mistaken for an adapter.
     content = encode_json(config)
     if original is not None and _leads_to(original.config, adapter.config, converted, links):
         content = original.config.encode("utf-8")
@@ -165,19 +165,19 @@ def _provenance_write(adapter: AdapterDirectory) -> WriteFile:
 def _leads_to(
     original: str, current: Mapping[str, Any], names: Iterable[str], links: ParameterLinks
 ) -> bool:
-    """Whether a config becomes another one, so that it is what the other one comes from.
+    """Whether converting a config gives another one, whose original it then is.
 
     Args:
-        original: The text of the config, of an adapter with the names of the result.
+        original: The text of the config, with the names of the result.
         current: The fields of the other one.
         names: The names of the result's tensors.
-        links: From the base model to its counterpart.
+        links: The links from the base model to its counterpart.
     """
     fields = parse_json_object(original, ADAPTER_PROVENANCE_FILE)
     try:
         again = convert_config(fields, names, links.inverted(), ADAPTER_PROVENANCE_FILE)
     except ForgatherConvertError as error:
-        # It was trained on, or is another adapter's: its own config tells what it is.
+        # It was trained further, or belongs to another adapter: its own config is used.
         logger.debug("The original config is not that of this adapter: %s", error)
         return False
     return again == current
@@ -188,7 +188,7 @@ def _shard(
     converted: Mapping[str, Expression],
     original: AdapterProvenance | None,
 ) -> ShardPlan:
-    """The file of tensors: as the original's if it has the same, else in the source's order."""
+    """The weights file: like the original's if it has the same tensors, else in source order."""
     header = None if original is None else original.parsed_header
     if header is not None and original is not None and original.header is not None:
         entries = {ref.name: (ref.dtype, ref.shape) for ref in header.tensors}

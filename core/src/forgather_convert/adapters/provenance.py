@@ -1,4 +1,4 @@
-"""``forgather_adapter.json``: what gives back the same adapter, to the byte, on the way back."""
+"""``forgather_adapter.json``: what the reverse conversion needs to restore the same bytes."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,17 +22,17 @@ def _header_text(text: str) -> str:
     try:
         parse_header_text(text, "it")
     except SourceError as error:
-        raise ValueError("it is not the header of a safetensors file") from error
+        raise ValueError("it is not a safetensors header") from error
     return text
 
 
 class AdapterProvenance(Schema):
-    """The parts of an adapter that names alone do not give back.
+    """The parts of an adapter that cannot be restored from its names alone.
 
     Attributes:
-        format_version: The form of the file.
-        config: The original ``adapter_config.json``, exactly.
-        header: What stood before the tensors; ``None`` if they were in a ``.bin`` file.
+        format_version: The version of the file's format.
+        config: The exact original ``adapter_config.json``.
+        header: The original safetensors header; ``None`` for a ``.bin`` file.
     """
 
     format_version: Literal[1] = 1
@@ -45,7 +45,7 @@ class AdapterProvenance(Schema):
 
 
 def read_adapter_provenance(directory: Path) -> AdapterProvenance | None:
-    """Reads where an adapter comes from; ``None`` if it does not say.
+    """Reads an adapter's provenance; ``None`` if it has none.
 
     Raises:
         SourceError: The file is damaged, or of another version.

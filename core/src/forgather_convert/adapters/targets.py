@@ -1,4 +1,4 @@
-"""Which modules the fields of an adapter's config mean, by PEFT's rules, and how to name others.
+"""Matches the names in an adapter's config to modules by PEFT's rules, and makes such names.
 
 The rules are those of ``check_target_module_exists`` in ``tuners/tuners_utils.py``, and of
 ``_set_trainable`` and ``get_pattern_key`` in ``utils/other.py``.
@@ -12,22 +12,22 @@ from forgather_convert.adapters.patterns import compiled
 
 ALL_LINEAR = "all-linear"
 
-#: Whether a name in a config means a module.
+#: Tells whether a name in a config matches a module.
 NameMatcher = Callable[[str, str], bool]
 
 
 def is_end(name: str, module: str) -> bool:
-    """Whether a name is a module's, or the end of it from a dot on: so targets are named."""
+    """Whether a name is a module's, or the end of it after a dot: the rule for targets."""
     return module == name or module.endswith(f".{name}")
 
 
 def has_suffix(name: str, module: str) -> bool:
-    """Whether a module's name ends like this, anywhere: so modules to save are named."""
+    """Whether a module's name ends with a name, even within a word: for modules to save."""
     return module.endswith(name)
 
 
 def is_targeted(config: Mapping[str, Any], module: str) -> bool:
-    """Whether a config asks for an adapter of a module."""
+    """Whether a config requests an adapter for a module."""
     if _is_one_of(config.get("exclude_modules"), module):
         return False
     saved = config.get("modules_to_save") or ()
@@ -38,12 +38,12 @@ def is_targeted(config: Mapping[str, Any], module: str) -> bool:
         return True
     if not _is_one_of(targets, module):
         return False
-    # A list that has the whole name is not asked for the number of the layer.
+    # If a list has the full name, the number of the layer does not matter.
     return isinstance(targets, str) or module in targets or _is_in_layers(config, module)
 
 
 def _is_one_of(names: str | Sequence[str] | None, module: str) -> bool:
-    """A text is a regular expression, a list has ends of names."""
+    """Matches a regular expression (a string), or ends of names (a list)."""
     if isinstance(names, str):
         return bool(names) and compiled(names).fullmatch(module) is not None
     return any(is_end(name, module) for name in names or ())
@@ -68,20 +68,20 @@ def _is_in_layers(config: Mapping[str, Any], module: str) -> bool:
 
 
 def key_for(patterns: Iterable[str], module: str) -> str | None:
-    """The key of ``rank_pattern`` or ``alpha_pattern`` that counts for a module."""
+    """The key of ``rank_pattern`` or ``alpha_pattern`` that applies to a module."""
     return next((key for key in patterns if _search(rf"(.*\.)?({key})$", module)), None)
 
 
 def shortest_names(
     part: Iterable[str], wanted: Collection[str], all_modules: Collection[str], means: NameMatcher
 ) -> list[str]:
-    """Names that mean modules, as short as they can be without meaning others.
+    """The shortest names that match modules without matching others.
 
     Args:
-        part: The modules that they must mean.
-        wanted: The modules that they may mean.
-        all_modules: All modules that there are.
-        means: Whether a name means a module.
+        part: The modules that they must match.
+        wanted: The modules that they may match.
+        all_modules: All modules.
+        means: Tells whether a name matches a module.
     """
     names: dict[str, None] = {}
     others = [module for module in all_modules if module not in wanted]
@@ -94,7 +94,7 @@ def shortest_names(
 
 
 def _ends(module: str) -> Iterator[str]:
-    """The ends of a module's name, the shortest first; none begins with the number of a layer."""
+    """The ends of a module's name, shortest first; none begins with the number of a layer."""
     parts = module.split(".")
     for start in reversed(range(len(parts))):
         if not parts[start].isdecimal():

@@ -1,4 +1,4 @@
-"""What the tensors of an adapter are, by their names.
+"""Parses the names of an adapter's tensors.
 
 PEFT names them after the module of the base model that they belong to; see
 ``get_peft_model_state_dict`` in its ``utils/save_and_load.py``.
@@ -12,7 +12,7 @@ _BASE_LAYER = ".base_layer"
 
 
 class Part(Enum):
-    """Which dimension of a module's weight the first or last one of a tensor follows."""
+    """Which dimension of a module's weight corresponds to the first or last one of a tensor."""
 
     INPUTS = "inputs"
     OUTPUTS = "outputs"
@@ -25,7 +25,7 @@ EMBEDDING_A, EMBEDDING_B = ".lora_embedding_A", ".lora_embedding_B"
 LORA_BIAS = ".lora_B.bias"
 MAGNITUDE = ".lora_magnitude_vector"
 ROWS_OF_TOKENS = ".token_adapter.trainable_tokens_delta"
-#: What follows the module's name, for tensors that are no parameters of the base model.
+#: The suffixes after the module's name for tensors that are not parameters of the base model.
 _FORMS = {
     LORA_A: Part.INPUTS,
     LORA_B: Part.OUTPUTS,
@@ -43,8 +43,8 @@ class AdapterTensor:
 
     Attributes:
         parameter: The parameter of the base model that it changes, or that it is.
-        form: What stands between the module's name and the parameter's own, or in its place.
-        part: How it lies along that parameter.
+        form: The part between the module's name and the parameter's own, or instead of it.
+        part: The corresponding dimension of that parameter.
     """
 
     parameter: str
@@ -57,14 +57,14 @@ class AdapterTensor:
         return module_of(self.parameter)
 
     def name_for(self, parameter: str) -> str:
-        """What the same tensor is called for another parameter."""
+        """The name of the same tensor for another parameter."""
         module, _, own = parameter.rpartition(".")
         end = f".{own}" if self.part is Part.PARAMETER else ""
         return f"{_PREFIX}{module}{self.form}{end}"
 
 
 def parse_name(name: str) -> AdapterTensor | None:
-    """Tells what a tensor is; ``None`` if the name is not one of an adapter."""
+    """Parses a tensor's name; ``None`` if it is not that of an adapter's tensor."""
     if not name.startswith(_PREFIX):
         return None
     own = name.removeprefix(_PREFIX)
@@ -80,5 +80,5 @@ def parse_name(name: str) -> AdapterTensor | None:
 
 
 def module_of(parameter: str) -> str:
-    """The name of the module that a parameter is in."""
+    """The name of the module that contains a parameter."""
     return parameter.rpartition(".")[0]

@@ -1,8 +1,8 @@
 """Turns an adapter's tensors into those of its counterpart.
 
 An adapter adds ``B @ A`` to the weight of a module, ``[outputs, inputs]``: ``lora_B`` is
-``[outputs, rank]`` and ``lora_A`` ``[rank, inputs]``. So what a mapping does to the rows of the
-weight is done to ``lora_B``, and ``lora_A`` stays as it is.
+``[outputs, rank]`` and ``lora_A`` ``[rank, inputs]``. So operations of a mapping on the rows of the
+weight are applied to ``lora_B``, and ``lora_A`` does not change.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -42,11 +42,11 @@ _TRANSPOSED = (1, 0)
 
 @dataclass(frozen=True)
 class Counterpart:
-    """The model that an adapter is converted for, and how its base model leads to it.
+    """The model that an adapter is converted for, and its relation to the base model.
 
     Attributes:
-        direction: Which way the conversion goes.
-        links: From the base model's parameters to its own.
+        direction: The direction of the conversion.
+        links: The links from the base model's parameters to its own.
         parameters: Its parameters.
         config: The base model's config, for operations that depend on it.
         base: The base model's directory, for messages.
@@ -61,7 +61,7 @@ class Counterpart:
 
 @dataclass(frozen=True)
 class _Group:
-    """The tensors of one form that belong to one link, by the parameters of the base model."""
+    """The tensors of one kind that belong to one link, by the parameters of the base model."""
 
     link: Link
     form: str
@@ -76,11 +76,11 @@ def convert_tensors(
 
     Args:
         tensors: The adapter's tensors, by their names in its file.
-        counterpart: What it is converted for.
+        counterpart: The model it is converted for.
 
     Raises:
-        MappingError: Tensors have no place in the base model, are missing, or have another shape.
-        UnsupportedModelError: What the counterpart needs is no adapter of the same kind.
+        MappingError: Tensors do not belong to the base model, are missing, or have a wrong shape.
+        UnsupportedModelError: The counterpart cannot have an equal adapter of the same kind.
     """
     parsed = _parsed(tensors, counterpart)
     _check_pairs(parsed.values())
@@ -110,9 +110,9 @@ def _parsed(
         if tensor is not None and links.is_in_series(tensor.parameter):
             raise UnsupportedModelError(
                 f"The adapter changes '{tensor.module}', one of the experts of {counterpart.base}. "
-                "The two formats store experts differently, one by one and all in one tensor, and "
-                "PEFT has no adapter of the one that is equal to one of the other. Merge the "
-                "adapter into the model, and convert that."
+                "The two formats store experts differently, separately or all in one tensor, and "
+                "PEFT's adapters for the two cannot be equal. Merge the adapter into the model, "
+                "and convert that."
             )
         if tensor is None or tensor.parameter not in links.by_source:
             unknown.append(name)
@@ -120,15 +120,15 @@ def _parsed(
             parsed[name] = tensor
     if unknown:
         raise MappingError(
-            f"{len(unknown)} of the adapter's tensors have no place in {counterpart.base}:"
+            f"{len(unknown)} of the adapter's tensors do not belong to {counterpart.base}:"
             f"{collapse_names(unknown)}\n"
-            "Give with --base the model that the adapter was made for, in the format that it was "
-            "made for: its names are those of the adapter."
+            "Give with --base the model that the adapter was made for, in the same format: the "
+            "names in the adapter are those of its base model."
         )
     embeddings = {tensor.module for tensor in parsed.values() if tensor.form == EMBEDDING_A}
     for name, tensor in parsed.items():
         if tensor.module in embeddings and tensor.part is Part.OUTPUTS:
-            # What a linear module has for every output, an embedding has for every column.
+            # A linear module has an element for every output, an embedding for every column.
             parsed[name] = replace(tensor, part=Part.TOKENS)
     return parsed
 
@@ -171,7 +171,7 @@ def _converted(group: _Group, counterpart: Counterpart) -> Sequence[Expression]:
             "and convert that."
         )
     to_forgather = counterpart.direction is Direction.TO_FORGATHER
-    # A Forgather model's modules have a row of the weight for every output.
+    # In a Forgather model, weights have a row for every output.
     _check_rows_only(link, output_dim=int(link.is_transposed and to_forgather))
     if group.part is Part.INPUTS:
         return [_only_one(values, link)] * len(link.destinations)
@@ -179,14 +179,14 @@ def _converted(group: _Group, counterpart: Counterpart) -> Sequence[Expression]:
 
 
 def _only_one(values: Sequence[Expression], link: Link) -> Expression:
-    """What several modules have in common that become one."""
+    """The value shared by several modules that become one."""
     first = values[0]
     if not all(have_equal_bits(first, other) for other in values[1:]):
         raise UnsupportedModelError(
             f"{' and '.join(map(repr, link.sources))} become one module, "
             f"{' and '.join(map(repr, link.destinations))}, which has one 'lora_A', but the "
-            "adapter has a different 'lora_A' for each: there is no adapter of the same rank that "
-            "is equal to it. Merge it into the model, and convert that."
+            "adapter has a different 'lora_A' for each: no adapter of the same rank is equal to "
+            "it. Merge it into the model, and convert that."
         )
     return first
 
@@ -194,7 +194,7 @@ def _only_one(values: Sequence[Expression], link: Link) -> Expression:
 def _outputs(
     values: Sequence[Expression], link: Link, counterpart: Counterpart
 ) -> list[Expression]:
-    """Does to tensors with an element or a row for every output what is done to the weight."""
+    """Applies the operations on the weight to tensors with an element or row for every output."""
     to_forgather = counterpart.direction is Direction.TO_FORGATHER
     starts_transposed = link.is_transposed and to_forgather
     ends_transposed = link.is_transposed and not to_forgather
@@ -217,15 +217,15 @@ def _applied(
 
 
 def _check_rows_only(link: Link, output_dim: int) -> None:
-    """Refuses what is done to the inputs of a weight: its ``lora_A`` would change, too."""
+    """Refuses operations on the inputs of a weight, which would also change ``lora_A``."""
     for operation in link.rule.operations:
         if isinstance(operation, Transpose):
             output_dim = 1 - output_dim
         elif _dimension(operation) != output_dim:
             raise UnsupportedModelError(
                 f"The adapter changes {' and '.join(map(repr, link.sources))}, whose inputs are in "
-                "another order or divided in the counterpart. Only what happens to the outputs can "
-                "be done to an adapter. Merge it into the model, and convert that."
+                "another order or divided in the counterpart. Only operations on the outputs can "
+                "be applied to an adapter. Merge it into the model, and convert that."
             )
 
 
@@ -248,15 +248,15 @@ def _check_shape(
             )
         expected = _expected(tensor, value, weight)
         is_transposed = link.is_transposed and counterpart.direction is Direction.FROM_FORGATHER
-        # Where a weight is only renamed, both models may have a row of it for every input.
+        # If a weight is merely renamed, both models may have a row of it for every input.
         if is_transposed or (link.is_renaming and value.shape != expected):
             expected = _expected(tensor, value, weight[::-1])
     if value.shape != expected:
         raise MappingError(
             f"{name_of(value)} has the shape {format_shape(value.shape)}, which does not fit "
             f"'{tensor.parameter}', {format_shape(weight)}. Check that the adapter and "
-            f"{counterpart.base} belong together; an adapter that has rows of tokens needs a model "
-            "with as many."
+            f"{counterpart.base} belong together; an adapter with rows for tokens needs a model "
+            "with the same number of rows."
         )
 
 

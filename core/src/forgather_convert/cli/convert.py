@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from forgather_convert.cli.command_state import CommandState
 from forgather_convert.cli.console import (
     echo,
     echo_json,
@@ -16,7 +17,6 @@ from forgather_convert.cli.console import (
 )
 from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
 from forgather_convert.cli.help import GroupedCommand
-from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import (
     CheckpointParameter,
     DirectoryParameter,
@@ -260,14 +260,14 @@ def convert_command(
     A Hugging Face model becomes a Forgather model and vice versa; the source's config tells
     which it is.
     """
-    outcome = click.get_current_context().ensure_object(Outcome)
-    outcome.destination = destination_path
+    state = click.get_current_context().ensure_object(CommandState)
+    state.destination = destination_path
     rank = rank_of_environment()
     if rank is not None and rank.number > 0:
         keep_quiet()
         _run_worker(rank, dry_run)
         return
-    messages = set_up_logging(verbosity.level, debug_params, outcome.warnings)
+    messages = set_up_logging(verbosity.level, debug_params, state.warnings)
     if report_path is not None and dry_run:
         raise click.UsageError("--report and --dry-run exclude each other.")
     source_path = resolve_source(source_path)
@@ -321,7 +321,7 @@ def convert_command(
         from forgather_convert.reporting import objects
 
         if as_json:
-            echo_json(objects.plan_object(plan, outcome.warnings))
+            echo_json(objects.plan_object(plan, state.warnings))
         else:
             echo(reports.plan_as_text(plan))
         return
@@ -343,16 +343,16 @@ def convert_command(
             options,
             on_plan=on_plan,
             progress=progress,
-            on_written=outcome.note_written,
+            on_written=state.note_written,
             write=None if writers is None else writers.execute,
         )
     if report_path is not None:
         from forgather_convert.reporting.write import write_report
 
-        write_report(result, report_path, outcome.warnings)
+        write_report(result, report_path, state.warnings)
     logger.info(reports.closing_line(result))
     if as_json:
-        echo_json(objects.result_object(result, outcome.warnings))
+        echo_json(objects.result_object(result, state.warnings))
     elif result.generation is not None:
         echo(reports.generation_as_text(result.generation))
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from forgather_convert.cli import converter_reports as reports
+from forgather_convert.cli.command_state import CommandState
 from forgather_convert.cli.console import echo, echo_json, set_up_logging
 from forgather_convert.cli.converter_options import (
     CONVERTER_PATHS,
     NO_PLUGINS,
     converter_options,
 )
-from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import ModelTypeParameter
 from forgather_convert.cli.verbosity import Verbosity, verbosity_options
 from forgather_convert.discovery.found import PluginCandidate, Status
@@ -40,8 +40,8 @@ _JSON = click.option("--json", "as_json", is_flag=True, help="Print the result a
 
 
 def _start(verbosity: Verbosity) -> None:
-    outcome = click.get_current_context().ensure_object(Outcome)
-    set_up_logging(verbosity.level, warnings=outcome.warnings)
+    state = click.get_current_context().ensure_object(CommandState)
+    set_up_logging(verbosity.level, warnings=state.warnings)
     stay_offline()
 
 

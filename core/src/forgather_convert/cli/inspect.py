@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from forgather_convert.cli.command_state import CommandState
 from forgather_convert.cli.console import echo, echo_json, set_up_logging
 from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
 from forgather_convert.cli.help import GroupedCommand
-from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import (
     CheckpointParameter,
     DirectoryParameter,
@@ -24,7 +24,11 @@ from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.tensors.tensor_ref import format_shape
 
 if TYPE_CHECKING:
-    from forgather_convert.inspection.result import CheckpointContents, Inspection, Origin
+    from forgather_convert.inspection.result import (
+        CheckpointContents,
+        Inspection,
+        ProvenanceSummary,
+    )
     from forgather_convert.inspection.tensor_groups import TensorGroup
     from forgather_convert.tensors.tensor_ref import TensorRef
 
@@ -85,8 +89,8 @@ def inspect_command(
 
     Reads file names, JSON files and tensor headers, but no weights.
     """
-    outcome = click.get_current_context().ensure_object(Outcome)
-    set_up_logging(verbosity.level, warnings=outcome.warnings)
+    state = click.get_current_context().ensure_object(CommandState)
+    set_up_logging(verbosity.level, warnings=state.warnings)
     # Before the path is resolved: inspecting a model must not download it.
     stay_offline()
     path = resolve_source(path)
@@ -336,7 +340,7 @@ def _checkpoint_text(checkpoint: "CheckpointContents") -> str:
     return f"{checkpoint.path.name}: {contents} ({_bytes(checkpoint.num_bytes)}){chosen}"
 
 
-def _origin_text(origin: "Origin") -> str:
+def _origin_text(origin: "ProvenanceSummary") -> str:
     parts = [", ".join(f"{name} {version}" for name, version in origin.tool.items())]
     if origin.options:
         options = ", ".join(f"{name} {value}" for name, value in origin.options.items())

@@ -10,10 +10,10 @@ from typing import Any
 
 import click
 
+from forgather_convert.cli.command_state import CommandState
 from forgather_convert.cli.commands import ForgatherGroup
 from forgather_convert.cli.console import echo_error, echo_json, echo_usage_error
 from forgather_convert.cli.framework import Framework, FrameworkError, find_framework
-from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.stop_signals import Stopped, stop_signals
 from forgather_convert.cli.streams import OutputError, standard_streams
 from forgather_convert.errors import FlushError, ForgatherConvertError
@@ -54,7 +54,7 @@ def main() -> None:
     # which takes a second.
     atexit.register(gc.freeze)
     with standard_streams(), stop_signals():
-        exit_code = _run(Outcome(as_json="--json" in sys.argv))
+        exit_code = _run(CommandState(as_json="--json" in sys.argv))
     sys.exit(exit_code)
 
 
@@ -63,63 +63,63 @@ def _hand_over(framework: Framework, arguments: Sequence[str]) -> Any:
     try:
         return framework.run(arguments)
     except FrameworkError as error:
-        _report(str(error), error, Outcome())
+        _report(str(error), error, CommandState())
         return 1
 
 
-def _run(outcome: Outcome) -> int:
+def _run(state: CommandState) -> int:
     """Runs the command and reports what it raises; returns the exit code."""
     try:
         result = forgather.main(
-            standalone_mode=False, obj=outcome, complete_var="_FORGATHER_COMPLETE"
+            standalone_mode=False, obj=state, complete_var="_FORGATHER_COMPLETE"
         )
         sys.stdout.flush()
     except click.ClickException as error:
         echo_usage_error(error)
-        _print_as_json(error, error.format_message(), outcome)
+        _print_as_json(error, error.format_message(), state)
         return error.exit_code
     except FlushError as error:
-        _report(str(error), error, outcome)
+        _report(str(error), error, state)
         return 1
     except ForgatherConvertError as error:
-        message = str(error) if outcome.written is None else outcome.after_error(str(error))
-        _report(message, error, outcome)
+        message = str(error) if state.written is None else state.after_error(str(error))
+        _report(message, error, state)
         return 1
     except OSError as error:
-        _report(outcome.after_error(_describe(error)), error, outcome)
+        _report(state.after_error(_describe(error)), error, state)
         return 1
     except Stopped as stop:
-        _report(outcome.after_stop(_STOPPED[signal.Signals(stop.number)]), stop, outcome)
+        _report(state.after_stop(_STOPPED[signal.Signals(stop.number)]), stop, state)
         return 128 + stop.number
     except (click.Abort, KeyboardInterrupt) as stop:
-        _report(outcome.after_stop(_STOPPED[signal.SIGINT]), stop, outcome)
+        _report(state.after_stop(_STOPPED[signal.SIGINT]), stop, state)
         return 128 + signal.SIGINT
     except SystemExit:
         raise
     except BaseException as error:
         # Not only Exception: a panic in a Rust library is a BaseException.
-        _report(outcome.after_error(_describe_bug(error)), error, outcome)
+        _report(state.after_error(_describe_bug(error)), error, state)
         return 1
     # What a command returned; after --help, click returns 0.
     return result if isinstance(result, int) else 0
 
 
-def _report(message: str, error: BaseException, outcome: Outcome) -> None:
+def _report(message: str, error: BaseException, state: CommandState) -> None:
     """Prints an error, with its traceback if the log level is DEBUG."""
     root = logging.getLogger("forgather_convert")
     if root.handlers:
         logger.error(message, exc_info=error if root.isEnabledFor(logging.DEBUG) else None)
     else:
         echo_error(message)
-    _print_as_json(error, message, outcome)
+    _print_as_json(error, message, state)
 
 
-def _print_as_json(error: BaseException, message: str, outcome: Outcome) -> None:
+def _print_as_json(error: BaseException, message: str, state: CommandState) -> None:
     """Prints an error as JSON to the standard output, if --json was given."""
-    if not outcome.as_json or isinstance(error, OutputError):
+    if not state.as_json or isinstance(error, OutputError):
         return
     try:
-        echo_json(outcome.error_object(error, message))
+        echo_json(state.error_object(error, message))
         sys.stdout.flush()
     except OutputError:
         # The error itself has already been reported on stderr.

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from forgather_convert.cli.command_state import CommandState
 from forgather_convert.cli.console import echo_json, phase_display, set_up_logging
 from forgather_convert.cli.converter_options import CONVERTER_GROUP, converter_options
 from forgather_convert.cli.help import GroupedCommand
-from forgather_convert.cli.outcome import Outcome
 from forgather_convert.cli.parameters import DirectoryParameter
 from forgather_convert.cli.tables import BAD, GOOD, Labelled, print_labelled, print_line
 from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, Verbosity, verbosity_options
@@ -90,8 +90,8 @@ def verify_command(
     (by meaning), weights (via the converter's name mapping), tokenizers (token ids) and logits.
     Exits with 0 if the models are equal, with 1 if they are not.
     """
-    outcome = click.get_current_context().ensure_object(Outcome)
-    messages = set_up_logging(verbosity.level, warnings=outcome.warnings)
+    state = click.get_current_context().ensure_object(CommandState)
+    messages = set_up_logging(verbosity.level, warnings=state.warnings)
     a, b = resolve_source(a), resolve_source(b)
     stay_offline()
     with phase_display(messages, verbosity.shows_progress) as progress:

@@ -45,7 +45,7 @@ class AdapterConversion(Conversion):
     @property
     def title(self) -> str:
         is_original = self.base.detection.direction is Direction.TO_FORGATHER
-        return f"Converting an adapter to {'Forgather' if is_original else 'HuggingFace'}"
+        return f"Converting an adapter to {'Forgather' if is_original else 'Hugging Face'}"
 
     def early_shards(self) -> tuple[ShardPlan, ...]:
         # Adapters are small.

@@ -1,4 +1,4 @@
-"""The steps of a check, one after the other, each with its outcome."""
+"""The steps of a converter's check, each with its result."""
 
 import filecmp
 import inspect
@@ -41,9 +41,9 @@ class CheckStep:
     """One step of a check.
 
     Attributes:
-        name: What should be true.
-        outcome: Whether it is.
-        detail: What was found; for a failure, what is wrong.
+        name: The property that is checked.
+        outcome: The result.
+        detail: Details; for a failure, what is wrong.
     """
 
     name: str
@@ -52,20 +52,20 @@ class CheckStep:
 
 
 def attempt(name: str, check: Callable[[], str]) -> CheckStep:
-    """Runs one step; whatever a converter raises in it is the step's result."""
+    """Runs one step; exceptions of a converter become the step's result."""
     try:
         return CheckStep(name, Outcome.OK, check())
     except ForgatherConvertError as error:
         return CheckStep(name, Outcome.FAILED, str(error))
     except Exception as error:
-        # A converter can fail in any way: finding out is what the step is for.
+        # Finding out how a converter fails is the purpose of the step.
         return CheckStep(name, Outcome.FAILED, f"{type(error).__name__}: {error}")
 
 
 def check_converter(hooks: FamilyHooks) -> Iterator[CheckStep]:
-    """Checks a converter that could be imported; gives each step when it is done.
+    """Checks an imported converter; yields each step when it is done.
 
-    A step that needs what an earlier one did not find is skipped.
+    A step that depends on a failed one is skipped.
     """
     basics = {
         "its hooks have the arguments of the specifications": partial(_check_signatures, hooks),
@@ -113,9 +113,9 @@ def _check_classes(hooks: FamilyHooks) -> str:
         "get_hf_config_class": config_class,
     }.items():
         if not inspect.isclass(value):
-            raise ConverterError(f"{hook} gives {value!r}, which is not a class.")
+            raise ConverterError(f"{hook} returns {value!r}, which is not a class.")
     family = getattr(config_class, "model_type", "")
-    # The config files of a family that borrows its classes say the family's own name.
+    # The config files of a family that borrows its classes state the family's own name.
     borrowed = "" if family == hooks.model_type else f" (of the model type '{family}')"
     return f"{model_class.__name__} with {config_class.__name__}{borrowed}"
 
@@ -123,12 +123,12 @@ def _check_classes(hooks: FamilyHooks) -> str:
 def _check_bijection(hooks: FamilyHooks) -> str:
     mapping = hooks.weight_mapping()
     backwards = hooks.weight_mapping("from_forgather")
-    # Conversions ask for the first and invert it; an answer may leave the direction alone.
+    # Conversions request the first and invert it; a converter may ignore the direction.
     if set(backwards.rules) not in (set(mapping.inverted().rules), set(mapping.rules)):
         raise ConverterError(
             "get_weight_mapping('from_forgather') is not the inverse of "
-            "get_weight_mapping('to_forgather'). Give the same mapping for both directions: it is "
-            "inverted for the way back."
+            "get_weight_mapping('to_forgather'). Return the same mapping for both directions: it "
+            "is inverted for the reverse conversion."
         )
     return f"{len(mapping.rules)} rules"
 
@@ -149,7 +149,7 @@ def _check_coverage(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:
 
 
 def _placeholders(parameters: ModelParameters) -> dict[str, Expression]:
-    """Tensors as a checkpoint would have them; only names and shapes are looked at."""
+    """Placeholders for a checkpoint's tensors, of which only names and shapes are used."""
     return {
         name: stored(TensorRef(name, "bfloat16", shape, Path("a tiny checkpoint"), 0))
         for name, shape in parameters.shapes.items()
@@ -157,7 +157,7 @@ def _placeholders(parameters: ModelParameters) -> dict[str, Expression]:
 
 
 def _check_conversion(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:
-    # It imports much that the other steps do not need.
+    # Imported here because the other steps do not need it.
     from forgather_convert import api
 
     with tempfile.TemporaryDirectory(prefix="forgather-check-") as directory:
@@ -169,7 +169,7 @@ def _check_conversion(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str
         ]
         differing = _differences(source, back)
         if differing:
-            raise ConverterError(f"{', '.join(differing)} came back as another file than it was.")
+            raise ConverterError(f"The round trip changes {', '.join(differing)}.")
     positions = min(_positions(result) for result in results)
     return f"identical logits over {positions} positions, identical files"
 

@@ -1,4 +1,4 @@
-"""What a converter is, as data."""
+"""Describes a converter, as data."""
 
 import logging
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ class MappingRow:
     """One rule of a weight mapping, in one direction.
 
     Attributes:
-        sources: The patterns that are read.
-        destinations: The patterns that are written.
-        operation: What happens on the way; empty for a mere renaming.
+        sources: The patterns of the source names.
+        destinations: The patterns of the destination names.
+        operation: The operation; empty if tensors are merely renamed.
     """
 
     sources: tuple[str, ...]
@@ -32,16 +32,16 @@ class MappingRow:
 
 @dataclass(frozen=True)
 class ConverterDescription:
-    """A converter, for people and programs.
+    """The description of a converter.
 
     Attributes:
-        model_type: What it converts.
-        origin: Where it was found.
+        model_type: The model type it converts.
+        origin: Its origin.
         converter_class: Its class, as ``module:Class``.
         hf_model_class: The model class in transformers.
         hf_config_class: The config class in transformers.
-        hooks: For every hook, whether the converter answers it itself.
-        components: For every role of the dynamic model, ``module:Class`` that fills it.
+        hooks: For every hook, whether the converter implements it itself.
+        components: The component of every role of the dynamic model, as ``module:Class``.
         to_forgather: The mapping from Hugging Face to Forgather.
         from_forgather: Its inverse.
     """
@@ -58,7 +58,7 @@ class ConverterDescription:
 
 
 def describe(hooks: FamilyHooks) -> ConverterDescription:
-    """Asks a converter for all that it gives.
+    """Calls all hooks of a converter.
 
     Raises:
         ConverterError: A hook fails.
@@ -88,14 +88,14 @@ def _components(hooks: FamilyHooks) -> dict[str, str]:
         make_config = next(iter(tiny_cases(hooks).values()))
         _, project = project_of(hooks, make_config())
     except Exception as error:
-        # The description is what somebody reads who looks for the error: it must appear.
-        logger.warning("The converter gives no project for a tiny config: %s", error)
+        # The description helps to find the error, so it must appear nevertheless.
+        logger.warning("The converter makes no project from a tiny config: %s", error)
         return dict(STANDARD_COMPONENTS)
     return {
-        filling.role if filling.kind is None else f"{filling.role} ({filling.kind})": (
-            f"{filling.module}:{filling.name}"
+        binding.role if binding.kind is None else f"{binding.role} ({binding.kind})": (
+            f"{binding.module}:{binding.name}"
         )
-        for filling in project.fillings()
+        for binding in project.role_bindings()
     }
 
 

@@ -1,4 +1,4 @@
-"""A proposal as the source text of a converter."""
+"""Writes a proposal as the source text of a converter."""
 
 import json
 import re
@@ -21,13 +21,13 @@ _LONG = 100
 
 @dataclass(frozen=True)
 class ComponentFile:
-    """A component that is to be written.
+    """A component that has to be written.
 
     Attributes:
-        skeleton: What is known of it.
-        class_name: Its class.
+        skeleton: What is known about it.
+        class_name: The name of its class.
         norms: The arguments for the norms of a layer.
-        steps: In which order the parts of a layer run.
+        steps: The order in which the parts of a layer run.
     """
 
     skeleton: Skeleton
@@ -44,8 +44,8 @@ class Draft:
         attributes: The text of every attribute that the converter sets, by its name.
         imports: The names that the texts take from this library.
         tiny_configs: The text of the tiny configs.
-        component_files: The components that are to be written, by the names of their modules.
-        open_points: What is not known, in sentences.
+        component_files: The components that have to be written, by the names of their modules.
+        open_points: Open questions, in sentences.
     """
 
     attributes: Mapping[str, str]
@@ -56,7 +56,7 @@ class Draft:
 
 
 def draft_converter(survey: FamilySurvey) -> Draft:
-    """Writes down what is proposed for a family."""
+    """Writes the proposal for a family as source text."""
     proposal = propose(survey)
     words = re.findall(r"[A-Za-z0-9]+", survey.model_type)
     stem = "".join(word[0].upper() + word[1:] for word in words)

@@ -1,4 +1,4 @@
-"""What transformers knows about a family: fields, weights, and the order of its parts."""
+"""Surveys what transformers knows about a family: fields, weights, and the order of its parts."""
 
 import copy
 import re
@@ -14,7 +14,7 @@ from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.rope import ROPE_FIELDS
 
 #: The sizes of a survey's model by the names of the standard decoder. They all differ, so that
-#: a dimension of a weight tells which of them it is.
+#: they can be recognized in the dimensions of weights.
 SURVEY_SIZES: Mapping[str, int] = {
     **{
         name: TINY_DECODER[name]
@@ -30,7 +30,7 @@ SURVEY_SIZES: Mapping[str, int] = {
     },
     "head_dim": 16,
 }
-#: Sizes that only some families have, small, by patterns of their names.
+#: Small values for sizes that only some families have, by patterns of their names.
 _SMALL_SIZES: tuple[tuple[str, int], ...] = (
     (r"num_experts_per_tok|.*top_?k", 2),
     (r"(num|n)_shared_experts", 1),
@@ -77,14 +77,14 @@ class FamilySurvey:
     Attributes:
         model_type: Its ``model_type``.
         hf_class: The name of its causal language model.
-        fields: The fields of its config that it does not share with all configs, and the sizes of
-            the survey's model or their defaults. Those of RoPE are left out.
-        standard_names: For fields that have another name in the standard decoder, that name.
-        tiny_configs: Configs of tiny models that cover the options and kinds of layers, by a name.
+        fields: The fields of its config that not all configs have, without RoPE's, with the sizes
+            of the survey's model or their defaults.
+        standard_names: The standard decoder's names of fields that have another name there.
+        tiny_configs: Configs of tiny models that cover the options and kinds of layers, by name.
         weights: The weights of all kinds of layers, in the model's order.
         embedding: The name of the table of token vectors.
         head: The name of the head's matrix.
-        layer: The prefix of a layer's names, as ``"model.layers.{layer}."``.
+        layer: The prefix of a layer's names, such as ``"model.layers.{layer}."``.
         steps: The parts of the first layer in the order in which they run, by their names in it.
         classes: The class of every module, by its name with placeholders.
     """
@@ -103,11 +103,11 @@ class FamilySurvey:
 
 
 def survey_family(model_type: str) -> FamilySurvey:
-    """Asks the installed transformers for a family, with tiny models of it.
+    """Surveys a family in the installed transformers, with tiny models of it.
 
     Raises:
-        OptionError: transformers has no causal language model of this type, or it cannot be
-            built as tiny as this.
+        OptionError: transformers has no causal language model of this type, or no tiny one can be
+            built.
     """
     from transformers import CONFIG_MAPPING, MODEL_FOR_CAUSAL_LM_MAPPING
 
@@ -127,7 +127,7 @@ def survey_family(model_type: str) -> FamilySurvey:
             for fields in tiny_configs.values()
         ]
         steps, classes = _run(config_class, model_class, base)
-    # What a family's classes raise for sizes that they do not like is theirs to choose.
+    # The classes of a family raise exceptions of many types for unsuitable sizes.
     except Exception as error:
         raise OptionError(
             f"No tiny model of '{model_type}' can be built: {type(error).__name__}: "
@@ -204,7 +204,7 @@ def _tiny_configs(
 def _buildable(
     config_class: Any, model_class: Any, base: dict[str, Any], names: Mapping[str, str]
 ) -> dict[str, Any]:
-    """The sizes, without those that a family makes of others or has only one of."""
+    """The sizes, without those that a family derives from others or does not vary."""
     without_head_dim = {name: size for name, size in base.items() if name != names["head_dim"]}
     ungrouped = {names["num_key_value_heads"]: base.get(names["num_attention_heads"])}
     attempts = (base, without_head_dim, {**base, **ungrouped}, {**without_head_dim, **ungrouped})
@@ -215,7 +215,7 @@ def _buildable(
 
 
 def _builds(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> bool:
-    """Whether a model can be built and run; an option may ask for what is not there."""
+    """Whether a model can be built and run; an option may need something that is missing."""
     try:
         _run(config_class, model_class, fields)
     except Exception:
@@ -224,7 +224,7 @@ def _builds(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> b
 
 
 def _build(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> Any:
-    # Config classes write into what they are given.
+    # Config classes modify their arguments.
     return model_class(config_class(**copy.deepcopy(dict(fields))))
 
 
@@ -236,7 +236,7 @@ def _template(name: str) -> str:
 def _run(
     config_class: Any, model_class: Any, fields: Mapping[str, Any]
 ) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Runs a model on some tokens; gives the order of its first layer's parts, and all classes."""
+    """Runs a model; returns the order of its first layer's parts, and the classes of modules."""
     import torch
 
     with torch.random.fork_rng():

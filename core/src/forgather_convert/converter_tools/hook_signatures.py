@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.derived_calls import HOOK_ARGUMENTS, HOOK_NAMES
 
-#: How alike two names are if one of them is the other one misspelt.
+#: How similar a misspelt name is to the right one.
 _SIMILARITY = 0.85
 _BY_NAME = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
 
 
 def overridden_hooks(converter_class: type[HFConverter]) -> list[str]:
-    """The hooks that a converter answers itself."""
+    """The hooks that a converter implements itself."""
     return [
         name
         for name in HOOK_NAMES
@@ -22,12 +22,12 @@ def overridden_hooks(converter_class: type[HFConverter]) -> list[str]:
 
 
 def signature_problems(converter_class: type[HFConverter]) -> list[str]:
-    """What would keep hooks from being called, or from being called as intended."""
+    """Problems that would keep hooks from being called as intended."""
     problems: list[str] = []
     for name in overridden_hooks(converter_class):
         problems += _problems_of(converter_class, name)
     for name in _own_names(converter_class):
-        # A base class's helper is not a hook that was misspelt.
+        # A helper of the base class is not a misspelt hook.
         similar = difflib.get_close_matches(name, HOOK_NAMES, n=1, cutoff=_SIMILARITY)
         if similar and name not in HOOK_NAMES and not hasattr(HFConverter, name):
             problems.append(f"{name} is never called: there is no such hook. Is it {similar[0]}?")

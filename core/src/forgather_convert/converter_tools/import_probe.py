@@ -1,4 +1,4 @@
-"""Imports a converter in a process of its own, to see whether it can be."""
+"""Imports a converter in a separate process, to find out whether that works."""
 
 import json
 import os
@@ -42,7 +42,7 @@ def import_problem(converter: PluginCandidate) -> str | None:
 
 
 def main() -> None:
-    """Imports what the second argument describes; says what is wrong in the last line."""
+    """Imports the converter described by the second argument; prints any problem as last line."""
     what = json.loads(sys.argv[2])
     if what["distribution"] is None:
         found = find_converters([Path(what["target"])])

@@ -1,4 +1,4 @@
-"""A first converter for a family: what its names, shapes and the order of its parts suggest."""
+"""Proposes a converter for a family, based on names, shapes and the order of its parts."""
 
 import re
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from forgather_convert.families.hyperparameters import STANDARD
 
 _MODEL = "causal_lm."
 _LAYER = f"{_MODEL}layer_stack.layers.{{layer}}."
-#: The names that families have for the parts of the two blocks.
+#: Families' names for the parts of the two blocks.
 _PARTS: Mapping[str, Mapping[str, str]] = {
     "attention": {
         "query_linear": r"q_proj|query|q_linear|wq|query_proj",
@@ -53,7 +53,7 @@ _LAYERS: Mapping[str, str | None] = {
     "nannfn": "sandwich_norm_layer:SandwichNormLayer",
     "naf": "parallel_layer:ParallelLayer",
 }
-#: What the standard decoder calls fields that families have other names for.
+#: The standard decoder's names of fields that families name differently.
 _FIELD_NAMES: Mapping[str, str] = {
     "activation_function": "hidden_act",
     "hidden_activation": "hidden_act",
@@ -63,7 +63,7 @@ _FIELD_NAMES: Mapping[str, str] = {
     "attn_pdrop": "attention_dropout",
     "n_inner": "intermediate_size",
 }
-#: What a standard component cannot do without, and that no family leaves out silently.
+#: Fields that standard components require.
 _NEEDED = tuple(
     name
     for name in STANDARD
@@ -77,7 +77,7 @@ class Skeleton:
 
     Attributes:
         role: The role that it fills.
-        base: The standard component that it is like, as ``module:Class``; empty for none.
+        base: The most similar standard component, as ``module:Class``; empty for none.
         weights: Its weights that no standard component has, by their names in it.
         hf_classes: The classes in transformers that compute it.
     """
@@ -90,16 +90,16 @@ class Skeleton:
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a converter could be.
+    """A proposed converter.
 
     Attributes:
-        mapping: The names of the weights, Hugging Face to Forgather.
+        mapping: The weight mapping, Hugging Face to Forgather.
         components: The standard components that differ from the standard decoder's, by role.
         skeletons: The components that have to be written.
         hyperparameters: The config fields that the model needs.
-        field_names: Those that have another name in the Forgather config.
-        fixed: Fields that the Forgather config has besides.
-        open_points: What is not known, in sentences.
+        field_names: The Forgather names of fields that have another name there.
+        fixed: Additional fields of the Forgather config.
+        open_points: Open questions, in sentences.
     """
 
     mapping: Mapping[str, str]
@@ -230,7 +230,7 @@ def _choose_blocks(
     }
     for role, block in blocks.items():
         if any("{expert}" in name for name in block.foreign):
-            # What is called a gate is the router's.
+            # Here, "gate" is the router.
             block.parts.clear()
         chosen = standard[role].get(frozenset(block.parts), "") if not block.foreign else ""
         if chosen == "":
@@ -293,7 +293,7 @@ def _fields(survey: FamilySurvey, open_points: list[str]) -> tuple[dict[str, str
 
 
 def _symbols(survey: FamilySurvey, field_names: Mapping[str, str]) -> dict[int, str]:
-    """The config field that a dimension is, where only one has that value."""
+    """The config fields by their values, if only one field has the value."""
     owners: dict[int, list[str]] = {}
     for name, value in survey.fields.items():
         standard = field_names.get(name, name)

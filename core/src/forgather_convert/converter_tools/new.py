@@ -1,4 +1,4 @@
-"""A new distribution with a converter, from templates."""
+"""Creates a new distribution with a converter from templates."""
 
 import keyword
 import re
@@ -41,18 +41,18 @@ _FILES: Mapping[str, str] = {
 
 @dataclass(frozen=True)
 class _Names:
-    """Everything that the templates name.
+    """The names that the templates use.
 
     Attributes:
-        distribution: As ``forgather-convert-my-model``.
-        package: As ``forgather_convert_my_model``.
+        distribution: Such as ``forgather-convert-my-model``.
+        package: Such as ``forgather_convert_my_model``.
         module: The module of the converter, as ``my_model``.
-        model_type: As ``my_model``.
+        model_type: Such as ``my_model``.
         tiny_configs_name: The constant with its tiny configs, as ``MY_MODEL``.
-        hf_class: As ``MyModelForCausalLM``.
+        hf_class: Such as ``MyModelForCausalLM``.
         converter_class: As ``MyModel``.
         entry_point_group: The group of converters.
-        core_requirement: The versions of the core that it works with.
+        core_requirement: The compatible versions of core.
     """
 
     distribution: str
@@ -73,18 +73,18 @@ def create_distribution(
     hf_class: str | None = None,
     known_as: str | None = None,
 ) -> Path:
-    """Writes the directory ``forgather-convert-NAME``.
+    """Creates the directory ``forgather-convert-NAME``.
 
     Args:
-        directory: Where it is created.
+        directory: The parent directory.
         name: The last part of the distribution's name.
-        model_type: What the converter converts; the name, if it is not given.
-        hf_class: The model class in transformers; made from the model type, if it is not
-            given. Whether it exists is found out by the distribution's tests.
-        known_as: A model type that transformers has, from which the converter is drafted.
+        model_type: The model type to convert; by default the name.
+        hf_class: The model class in transformers; by default derived from the model type. The
+            distribution's tests find out whether it exists.
+        known_as: A model type in transformers to draft the converter from.
 
     Raises:
-        OptionError: A name is not one, the directory exists, or transformers does not know the
+        OptionError: A name is invalid, the directory exists, or transformers does not know the
             model type.
     """
     draft: Draft | None = None
@@ -131,7 +131,7 @@ def _import_order(name: str) -> tuple[bool, bool]:
 def _names(name: str, model_type: str, hf_class: str | None) -> _Names:
     if not _NAME.fullmatch(name):
         raise OptionError(
-            f"'{name}' cannot be part of a distribution's name. Use small letters and digits, "
+            f"'{name}' cannot be part of a distribution's name. Use lowercase letters and digits, "
             "with - between words."
         )
     if not _MODEL_TYPE.fullmatch(model_type):

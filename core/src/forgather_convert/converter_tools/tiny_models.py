@@ -16,8 +16,8 @@ from forgather_convert.models.reference import ReferenceClasses, complete_config
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
 from forgather_convert.source.rope import ROPE_FIELDS
 
-#: The sizes that a standard decoder has, small. The number of heads is not that of the groups,
-#: so that the one cannot pass for the other.
+#: Small sizes for a standard decoder. The numbers of heads and of groups differ, so that they
+#: cannot be confused.
 TINY_SIZES: Mapping[str, int] = {
     "vocab_size": 128,
     "hidden_size": 64,
@@ -28,19 +28,19 @@ TINY_SIZES: Mapping[str, int] = {
     "head_dim": 16,
     "max_position_embeddings": 64,
 }
-#: The defaults of many families are not in a vocabulary this small.
+#: Fields whose defaults in many families do not fit a vocabulary this small.
 TINY_TOKENS: Mapping[str, int] = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}
 _WEIGHTS_FILE = "model.safetensors"
 _SEED = 0
 
 
 def tiny_cases(hooks: FamilyHooks) -> dict[str, Callable[[], Any]]:
-    """Hugging Face configs of tiny models: what each is about, and what makes it.
+    """Hugging Face configs of tiny models: a description of each, and a function that makes it.
 
-    They are the converter's tiny configs; for one that has none, the defaults of its config
-    class with small sizes.
+    These are the converter's tiny configs, or if it has none, the defaults of its config class
+    with small sizes.
     """
-    # Those of the family may have fields that the class of an alias calls otherwise.
+    # The family's configs may have fields that the class of an alias names differently.
     is_alias = hooks.is_alias
     own = {} if is_alias else hooks.get_tiny_configs()
     if own:
@@ -78,15 +78,15 @@ def project_of(hooks: FamilyHooks, hf_config: Any) -> tuple[SourceConfig, Projec
 
 
 def build_forgather(project: Project) -> Any:
-    """The generated model; its memory is that of the current torch device."""
+    """The generated model, on the current torch device."""
     classes = load_generated_code(generate_code(project))
     return classes.model_class(classes.config_class(**project.config))
 
 
 def write_tiny_model(directory: Path, hooks: FamilyHooks, config: Any) -> None:
-    """Writes a Hugging Face directory with random weights; those of norms, too.
+    """Writes a Hugging Face directory with random weights, even for norms.
 
-    A norm whose weights are all one hides in which order it rounds.
+    With weights of one, a norm would hide the order in which it rounds.
     """
     import torch
     from safetensors.torch import save_file
@@ -100,9 +100,9 @@ def write_tiny_model(directory: Path, hooks: FamilyHooks, config: Any) -> None:
         weights[name] = values.to(torch.bfloat16)
     directory.mkdir(parents=True)
     save_file(weights, directory / _WEIGHTS_FILE, metadata={"format": "pt"})
-    # A family that borrows another one's classes has a model type of its own.
+    # A family that borrows another family's classes has its own model type.
     content = json.loads(config.to_json_string())
-    # Not every version reads RoPE as it has it in memory.
+    # Not every version can read RoPE in its in-memory form.
     written = rope_fields_of(config, hooks, "the tiny config")
     content = {name: value for name, value in content.items() if name not in ROPE_FIELDS}
     content.update(written)

@@ -1,4 +1,4 @@
-"""Whether a tiny model and what it is converted to compute and train alike, as users run them."""
+"""Checks that a tiny model and its conversion compute and train equally, as users run them."""
 
 import copy
 import tempfile
@@ -27,9 +27,9 @@ _LEARNING_RATE = 0.5
 
 
 def check_use(hooks: FamilyHooks, hf_config: Any) -> str:
-    """Compares the logits of both models as users load them, and a step of training.
+    """Compares the logits of both models as users load them, and a training step.
 
-    In both dtypes and with every attention implementation that transformers has on every machine.
+    In both dtypes, and with every attention implementation that is always available.
 
     Raises:
         ConverterError: Something differs.
@@ -46,7 +46,7 @@ def check_use(hooks: FamilyHooks, hf_config: Any) -> str:
         fields = read_config(there)
         count = 0
         for dtype, attention in _ways(theirs.model_class):
-            # Not every version of transformers reads what another one writes.
+            # Not every version of transformers can read what another one writes.
             theirs_config = copy.deepcopy(hf_config)
             hf = _load(theirs.model_class, theirs_config, source, dtype, attention)
             own = config_object(ours.config_class, fields, fields.origin)
@@ -76,7 +76,7 @@ def _load(model_class: Any, config: Any, directory: Path, dtype: str, attention:
             attn_implementation=attention,
             local_files_only=True,
         )
-    # The last bits of a product of one row depend on where in memory the matrix begins.
+    # The last bits of a product with one row depend on the alignment of the matrix.
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model.eval()
@@ -108,7 +108,7 @@ def _compare_logits(hf: Any, fg: Any, how: str) -> None:
 
 
 def _compare_step(hooks: FamilyHooks, hf: Any, fg: Any, place: Path, attention: str) -> None:
-    """Trains both for a step; what becomes of the original is converted, and compared."""
+    """Trains both for one step; the trained original is converted and compared."""
     import torch
     from safetensors.torch import load_file
 

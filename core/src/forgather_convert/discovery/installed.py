@@ -62,10 +62,10 @@ def find_installed(
             continue
         for converter in _converters_of(installed, group):
             if not use_plugins:
-                problem = "It is disabled by --no-plugins."
+                problem = "--no-plugins disables it."
                 found.append(converter.with_problem(Status.DISABLED, problem))
             elif allowed is not None and canonical_name(name) not in allowed:
-                problem = f"It is disabled: {ALLOW_VARIABLE} does not list {name}."
+                problem = f"{ALLOW_VARIABLE} does not list it."
                 found.append(converter.with_problem(Status.DISABLED, problem))
             else:
                 found.append(_checked(converter, installed))

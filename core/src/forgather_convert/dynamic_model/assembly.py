@@ -1,18 +1,18 @@
-"""How a model is put together from its components: each gets what its constructor names."""
+"""Assembles a model from its components: each gets the arguments that its constructor names."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from forgather_convert.dynamic_model.component_files import Component, Symbol
 from forgather_convert.dynamic_model.project import (
-    KINDS_OF_LAYERS,
-    ROLES_ON_REQUEST,
+    LAYER_TYPE_FIELDS,
+    OPTIONAL_ROLES,
     STANDARD_COMPONENTS,
     Project,
 )
 from forgather_convert.errors import ConverterError
 
-#: What a norm's ``eps`` is taken from: the first of these that the config has.
+#: The config fields for a norm's ``eps``; the first one that exists is used.
 NORM_EPSILONS = (
     "rms_norm_eps",
     "layer_norm_eps",
@@ -20,15 +20,15 @@ NORM_EPSILONS = (
     "norm_epsilon",
     "norm_eps",
 )
-#: The argument that gets the function which makes norms of any size.
+#: The name of the constructor argument for a function that makes norms of any size.
 MAKE_NORM = "make_norm"
 
 _LINE_LENGTH = 100
-#: Roles of which every layer has its own.
-_IN_LAYERS = (*KINDS_OF_LAYERS, *ROLES_ON_REQUEST)
-#: Styles of tensor parallelism that transformers 4 knows, too.
+#: Roles that are filled separately in every layer.
+_IN_LAYERS = (*LAYER_TYPE_FIELDS, *OPTIONAL_ROLES)
+#: Styles of tensor parallelism that transformers 4 also supports.
 _STYLES_SINCE_4 = ("colwise", "rowwise", "colwise_rep", "rowwise_rep")
-#: Where a role's module is in the model; the parts of these may be divided.
+#: The modules of roles in the model whose parts may be divided.
 _PLACES = {
     "embedding": "input_encoder.embedding",
     "attention": "layer_stack.layers.*.attention",
@@ -38,11 +38,11 @@ _PLACES = {
 
 @dataclass(frozen=True)
 class TensorParallelPlan:
-    """How parts of a model are divided among devices: a style for each name in the base model.
+    """How a model is divided among devices: a style for each module name in the base model.
 
     Attributes:
-        config: What the config's ``base_model_tp_plan`` has.
-        model: What the model class adds, for transformers 5 only.
+        config: The config's ``base_model_tp_plan``.
+        model: The additions of the model class, for transformers 5 only.
     """
 
     config: Mapping[str, str]
@@ -54,19 +54,19 @@ class Call:
     """A call in the generated code.
 
     Attributes:
-        function: What is called.
-        arguments: The arguments; those without a name are given by position.
+        function: The function.
+        arguments: The arguments; those without a name are positional.
     """
 
     function: str
     arguments: tuple[tuple[str | None, "Call | str"], ...] = ()
 
     def render(self, indent: int, start: int = 0) -> str:
-        """The call as formatters write it.
+        """The call in the style of a formatter.
 
         Args:
-            indent: The column of the line that it is in.
-            start: How many characters of that line come before and after it.
+            indent: The indentation of its line.
+            start: The number of other characters in that line.
         """
         nested = sum(isinstance(value, Call) for _, value in self.arguments)
         line = f"{self.function}({', '.join(self._arguments(indent))})"
@@ -85,7 +85,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Variant:
-    """One of the components that fill a role by kinds of layers."""
+    """The component that fills a role for one kind of layer."""
 
     kind: str
     call: Call
@@ -96,10 +96,10 @@ class Assembly:
     """The construction of a model's parts.
 
     Attributes:
-        norm: What makes a norm; its size is the argument ``size``.
-        by_kind: For a role that differs by layer, its components.
-        layer: What makes the layer ``layer_idx``.
-        input_encoder: What makes the part of this name, as the next three.
+        norm: The call that makes a norm; its size is the argument ``size``.
+        by_kind: The components of each role that differs by layer.
+        layer: The call that makes the layer ``layer_idx``.
+        input_encoder: The call that makes this part, like the next three.
         positional_encoding: See ``input_encoder``.
         layer_stack: See ``input_encoder``.
         head: See ``input_encoder``.
@@ -119,15 +119,15 @@ def assemble(
     components: Mapping[str, Mapping[str | None, Component]],
     names: Mapping[Symbol, str],
 ) -> Assembly:
-    """Finds what each component is built from.
+    """Finds the arguments of each component.
 
     Args:
         project: The dynamic model.
-        components: What fills each role, by the kind of layer that it is for.
-        names: What each class is called in the model's module.
+        components: The components of each role, by kind of layer.
+        names: The name of each class in the model's module.
 
     Raises:
-        ConverterError: A constructor asks for something that there is not.
+        ConverterError: A constructor has an argument that cannot be supplied.
     """
     return _Assembler(project, components, names).assembly()
 
@@ -135,7 +135,7 @@ def assemble(
 def tensor_parallel_plan(
     components: Mapping[str, Mapping[str | None, Component]],
 ) -> TensorParallelPlan:
-    """How the components say that they are divided."""
+    """The tensor-parallel plan that the components declare."""
     plan = {
         f"{place}.{name}": style
         for role, place in _PLACES.items()
@@ -173,7 +173,7 @@ class _Assembler:
         )
 
     def _role(self, role: str, asking: tuple[str, ...]) -> Call:
-        """What makes the component of a role, for the ones that ask for it."""
+        """The call that makes the component of a role, for the components that need it."""
         if role in asking:
             raise self._error(
                 asking[-1], f"asks for '{role}', which asks for it in turn: {' -> '.join(asking)}"
@@ -217,7 +217,7 @@ class _Assembler:
         (component,) = self.components["norm"].values()
         first, *others = component.source.arguments or (None,)
         if first is None:
-            raise self._error("norm", "takes no argument; the first must be its size")
+            raise self._error("norm", "takes no argument; the first one must be its size")
         arguments: list[tuple[str | None, Call | str]] = [(None, "size")]
         for argument in others:
             if argument.name == "eps":

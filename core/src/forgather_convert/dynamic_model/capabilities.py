@@ -1,4 +1,4 @@
-"""What transformers may do with a model, as class attributes of its model class say."""
+"""Capabilities of a model: the class attributes that tell transformers what it supports."""
 
 import re
 from collections.abc import Mapping
@@ -8,21 +8,21 @@ from typing import Any
 from forgather_convert.dynamic_model.full_precision import translated_modules
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
-#: Names only: transformers takes them for regular expressions.
+#: Only plain names are accepted, since transformers treats them as regular expressions.
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_.]{0,199}")
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """The attributes of a :class:`transformers.PreTrainedModel` class that a family decides.
+    """The attributes of a :class:`transformers.PreTrainedModel` class that depend on the family.
 
     Attributes:
         supports_sdpa: Attention by ``torch.nn.functional.scaled_dot_product_attention``.
         supports_flash_attn: Attention by the flash-attention library.
         supports_flex_attn: Attention by ``torch.nn.attention.flex_attention``.
-        supports_attention_backend: Attention by functions that others register.
-        keep_in_fp32_modules: The modules that stay in float32 if the model is loaded in float16.
-        keep_in_fp32_modules_strict: Those that do so in bfloat16, too.
+        supports_attention_backend: Attention by functions registered by other libraries.
+        keep_in_fp32_modules: The modules kept in float32 if the model is loaded in float16.
+        keep_in_fp32_modules_strict: The modules kept in float32 in bfloat16, too.
     """
 
     supports_sdpa: bool = True
@@ -34,11 +34,11 @@ class Capabilities:
 
     @classmethod
     def of(cls, model_class: Any, mapping: WeightMapping) -> "Capabilities":
-        """Those of a class in transformers.
+        """The capabilities of a class in transformers.
 
         Args:
             model_class: The class.
-            mapping: The names of its weights, Hugging Face to Forgather.
+            mapping: Its weight mapping, Hugging Face to Forgather.
         """
         defaults = cls().attributes()
         lists = {
@@ -53,7 +53,7 @@ class Capabilities:
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "Capabilities":
         """From class attributes by their names.
 
-        Those that are absent, or have a value that they cannot have, are as in the default.
+        Missing attributes, and those with invalid values, get the defaults.
         """
         defaults = cls().attributes()
         values: dict[str, Any] = {

@@ -22,16 +22,16 @@ from forgather_convert.dynamic_model.component_files import (
     collect_components,
 )
 from forgather_convert.dynamic_model.literals import annotation, literal
-from forgather_convert.dynamic_model.project import KINDS_OF_LAYERS, Project
+from forgather_convert.dynamic_model.project import LAYER_TYPE_FIELDS, Project
 from forgather_convert.errors import ConverterError
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS
 
 _HERE = Path(__file__).parent
 
-#: Hyper-parameters that transformers' base config stores itself.
+#: Hyper-parameters stored by transformers' base config itself.
 _BASE_CONFIG_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
 
-#: What lets transformers choose how experts are computed.
+#: The decorator that lets transformers choose how experts are computed.
 _EXPERTS = "use_experts_implementation"
 
 #: Config fields that are not arguments of the generated config class.
@@ -43,8 +43,8 @@ class GeneratedCode:
     """The Python files of a dynamic model.
 
     Attributes:
-        files: The text of each file, by its name. The files are flat and import each
-            other relatively, which is all that transformers' loader follows.
+        files: The text of each file, by its name. The files are in one directory and import each
+            other relatively; transformers' loader supports nothing else.
         auto_map: The entry of the same name in ``config.json``.
         model_module: The module, without its suffix, that defines the models and their config.
     """
@@ -57,13 +57,12 @@ class GeneratedCode:
 def generate_code(project: Project) -> GeneratedCode:
     """Generates the model, its config class and the components they use.
 
-    The names of all files end in a hash of their content. transformers keeps the
-    modules of every loaded model in one name space, where files of the same name
-    from two models would replace each other.
+    All file names end in a hash of the content. transformers keeps the modules of all loaded
+    models in one namespace, where files of the same name from two models would replace each other.
 
     Raises:
         ConverterError: A component does not exist or does not define its class, or a
-            hyper-parameter has a name or a value that the config class cannot have.
+            hyper-parameter has a name or a value that a config class cannot have.
     """
     modeling = f"modeling_{project.module_name}"
     components = collect_components(project, taken=(modeling,))
@@ -80,7 +79,7 @@ def generate_code(project: Project) -> GeneratedCode:
         files=MappingProxyType(files),
         auto_map=MappingProxyType(
             {
-                # In the same file as the models: who imports it can make them from a config.
+                # In the same file as the models, so that importing it registers them.
                 "AutoConfig": f"{modeling}{suffix}.DynamicCausalLMConfig",
                 "AutoModel": f"{modeling}{suffix}.DynamicCausalModel",
                 "AutoModelForCausalLM": f"{modeling}{suffix}.DynamicCausalLM",
@@ -98,7 +97,7 @@ def generate_code(project: Project) -> GeneratedCode:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
-    """The templates, each compiled once."""
+    """The environment of the templates, each of which is compiled once."""
     return jinja2.Environment(
         loader=jinja2.FileSystemLoader(_HERE / "templates"),
         undefined=jinja2.StrictUndefined,
@@ -151,9 +150,7 @@ def _render_model(project: Project, files: ComponentFiles) -> str:
     config_class = _render_config_class(project, files)
     fixed = {symbol: symbol.name for symbol in files.functions}
     symbols = [
-        component.symbol
-        for fillings in files.components.values()
-        for component in fillings.values()
+        component.symbol for by_kind in files.components.values() for component in by_kind.values()
     ]
 
     def render(names: Mapping[Symbol, str]) -> str:
@@ -168,7 +165,7 @@ def _render_model(project: Project, files: ComponentFiles) -> str:
             ),
             assembly=assemble(project, files.components, names),
             tp_plan=tensor_parallel_plan(files.components).model,
-            kind_fields=KINDS_OF_LAYERS,
+            kind_fields=LAYER_TYPE_FIELDS,
             capabilities=_capabilities(project.capabilities or Capabilities()),
             has_plain_head="head" not in project.components,
             has_head_bias="lm_head_bias" in project.config,
@@ -183,7 +180,7 @@ def _render_model(project: Project, files: ComponentFiles) -> str:
 
 
 def _capabilities(capabilities: Capabilities) -> dict[str, str]:
-    """The class attributes that say what transformers may do, without empty lists."""
+    """The class attributes for the capabilities, without empty lists."""
     return {
         name: literal(value, indent=4, prefix=4 + len(f"{name} = "))
         for name, value in capabilities.attributes().items()
@@ -192,7 +189,7 @@ def _capabilities(capabilities: Capabilities) -> dict[str, str]:
 
 
 def _names_in(source: str) -> set[str]:
-    """Every name that a module defines or uses, in whatever scope."""
+    """All names that a module defines or uses, in any scope."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
         match node:
@@ -206,7 +203,7 @@ def _names_in(source: str) -> set[str]:
 
 
 def _bound_names(symbols: Iterable[Symbol], reserved: Iterable[str]) -> dict[Symbol, str]:
-    """A name for each symbol in the model's module: its own, unless something else has that."""
+    """A name for each symbol in the model's module: its own, unless that is taken."""
     bound: dict[Symbol, str] = {}
     used = set(reserved)
     for symbol in sorted(set(symbols)):
@@ -221,7 +218,7 @@ def _bound_names(symbols: Iterable[Symbol], reserved: Iterable[str]) -> dict[Sym
 
 
 def _imports(symbols: Iterable[Symbol], bound: Mapping[Symbol, str]) -> list[tuple[str, str]]:
-    """Modules and what is imported from them, in the order that formatters give them."""
+    """Modules and the names imported from them, in the order of a formatter."""
     plain: dict[str, list[str]] = {}
     renamed: dict[str, list[str]] = {}
     for symbol in sorted(symbols):

@@ -1,4 +1,4 @@
-"""The files of a dynamic model's components: where they are, and how they import each other."""
+"""Collects the files of a dynamic model's components, with the files that they import."""
 
 import ast
 import re
@@ -9,36 +9,36 @@ from pathlib import Path
 from typing import NamedTuple
 
 from forgather_convert.dynamic_model.component_signatures import ComponentClass, read_class
-from forgather_convert.dynamic_model.project import ROLES_ON_REQUEST, Filling, Project
+from forgather_convert.dynamic_model.project import OPTIONAL_ROLES, Project, RoleBinding
 from forgather_convert.errors import ConverterError
 
 _STANDARD_COMPONENTS = Path(__file__).resolve().parent / "components"
 
-#: What every model uses besides the components that fill its roles.
+#: The function that every model uses besides the components that fill its roles.
 _FUNCTIONS = (
     ("attention_masks", "attention_types"),
     ("attention_masks", "create_attention_masks"),
     ("cache_arguments", "CACHE"),
     ("cache_arguments", "NEEDS_CACHE_POSITION"),
 )
-#: What a model uses, too, whose config says whether routers give their logits.
+#: The functions that a model also uses if its config has ``output_router_logits``.
 ROUTER_LOGITS_FIELD = "output_router_logits"
 _ROUTER_FUNCTIONS = (
     ("router_logits", "load_balancing_loss"),
     ("router_logits", "recorded_router_logits"),
 )
 
-#: The one form of import between components.
+#: The only form of import between components.
 RELATIVE_IMPORT = re.compile(r"^( *from )\.(\w+)( import )", re.MULTILINE)
 
-#: What transformers' loader takes for an import of a file, wherever the line is.
+#: Lines that transformers' loader takes for the import of a file, wherever they are.
 _SEEN_BY_TRANSFORMERS = re.compile(
     r"^\s*(?:import\s+\.(\S+)\s*$|from\s+\.(\S+)\s+import)", re.MULTILINE
 )
 
 
 class Symbol(NamedTuple):
-    """A class or function, and the module that it is in."""
+    """A class or function and its module."""
 
     module: str
     name: str
@@ -46,11 +46,11 @@ class Symbol(NamedTuple):
 
 @dataclass(frozen=True)
 class Component:
-    """What fills a role.
+    """A component that fills a role.
 
     Attributes:
         symbol: Its class.
-        source: What its class asks for and says about itself.
+        source: The class as described by its source.
     """
 
     symbol: Symbol
@@ -62,11 +62,11 @@ class ComponentFiles:
     """The files of a project's components.
 
     Attributes:
-        sources: The text of each file, by the name of its module in the model. Modules import
-            each other by these names.
-        components: What fills each role, by the kind of layer that it is for.
-        functions: What the model uses besides, under their own names.
-        indirect: Of every module that only other components import, something that is in it.
+        sources: The text of each file, by the name of its module in the model, under which other
+            modules import it.
+        components: The components of each role, by kind of layer.
+        functions: Further functions that the model uses, by their names.
+        indirect: For every module that only other components import, one name defined in it.
     """
 
     sources: Mapping[str, str]
@@ -79,39 +79,41 @@ class ComponentFiles:
 class _File:
     text: str
     tree: ast.Module
-    #: The files that it imports, by the module names in its text.
+    #: The imported files, by the module names in its text.
     imports: dict[str, Path] = field(default_factory=dict)
 
 
 def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles:
-    """Reads the components that a project names, and what they import.
+    """Reads the components that a project names, and the files that they import.
 
-    A component that the project names is its own before it is core's; one that it does not name
-    is core's. An import is of a file beside the importing one: core's components import core's,
-    whatever the plugin's files are called. A plugin's may import core's where it has none of
-    that name. Files of the same name from two directories are both there, by two names.
+    A component that the project names is looked up among the plugin's before core's; one that it
+    does not name is core's. Imports refer to files in the same directory: core's components import
+    core's, whatever files the plugin has. A plugin's component may import core's if the plugin has
+    no file of that name. Files of the same name from two directories get different names.
 
     Args:
         project: The dynamic model.
-        taken: Module names that no component gets.
+        taken: Module names that are not available for components.
 
     Raises:
-        ConverterError: A component does not exist, cannot be read, does not define what is
-            wanted of it, or imports in a form that transformers' loader does not follow.
+        ConverterError: A component does not exist, cannot be read, does not define the expected
+            class, or has an import that transformers' loader does not support.
     """
     own = [Path(path).resolve() for path in project.component_paths]
     files: dict[Path, _File] = {}
-    found: dict[Filling, Path] = {}
-    classes: dict[Filling, ComponentClass] = {}
-    for filling in sorted(project.fillings(), key=lambda filling: filling.role in ROLES_ON_REQUEST):
-        if filling.role in ROLES_ON_REQUEST and not _is_asked_for(filling.role, classes.values()):
+    found: dict[RoleBinding, Path] = {}
+    classes: dict[RoleBinding, ComponentClass] = {}
+    for binding in sorted(
+        project.role_bindings(), key=lambda binding: binding.role in OPTIONAL_ROLES
+    ):
+        if binding.role in OPTIONAL_ROLES and not _is_asked_for(binding.role, classes.values()):
             continue
-        directories = own if filling.role in project.components else []
-        path = _find(project, filling.module, [*directories, _STANDARD_COMPONENTS])
+        directories = own if binding.role in project.components else []
+        path = _find(project, binding.module, [*directories, _STANDARD_COMPONENTS])
         _add(project, path, own, files)
-        _check_defines(files[path], path, filling.name)
-        found[filling] = path
-        classes[filling] = _read_class(files, path, filling.name)
+        _check_defines(files[path], path, binding.name)
+        found[binding] = path
+        classes[binding] = _read_class(files, path, binding.name)
     functions = [
         (_STANDARD_COMPONENTS / f"{module}.py", name) for module, name in _functions(project)
     ]
@@ -120,9 +122,9 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
 
     modules = _module_names(files, taken)
     components: dict[str, dict[str | None, Component]] = {}
-    for filling, path in found.items():
-        components.setdefault(filling.role, {})[filling.kind] = Component(
-            Symbol(modules[path], filling.name), classes[filling]
+    for binding, path in found.items():
+        components.setdefault(binding.role, {})[binding.kind] = Component(
+            Symbol(modules[path], binding.name), classes[binding]
         )
     direct = {*(path for path, _ in functions), *found.values()}
     return ComponentFiles(
@@ -155,7 +157,7 @@ def _read_class(files: Mapping[Path, _File], path: Path, name: str) -> Component
 
 
 def _add(project: Project, path: Path, own: Sequence[Path], files: dict[Path, _File]) -> None:
-    """Adds a file and, one after the other, what it imports."""
+    """Adds a file and, recursively, the files that it imports."""
     pending = [path]
     while pending:
         current = pending.pop(0)
@@ -179,7 +181,7 @@ def _add(project: Project, path: Path, own: Sequence[Path], files: dict[Path, _F
 def _find(
     project: Project, module: str, directories: Sequence[Path], importing: Path | None = None
 ) -> Path:
-    """The first file of a module's name, other than the one that imports it."""
+    """The first file for a module name, other than the importing one."""
     for directory in directories:
         path = directory / f"{module}.py"
         if path != importing and path.is_file():
@@ -211,7 +213,7 @@ def _definitions(file: _File) -> list[str]:
 
 
 def _something_in(path: Path, file: _File) -> str:
-    """The name of something that can be imported from a file."""
+    """A name that can be imported from a file."""
     definitions = [name for name in _definitions(file) if not name.startswith("__")]
     if not definitions:
         raise ConverterError(f"The component {path} must define a class or a function.")
@@ -219,7 +221,7 @@ def _something_in(path: Path, file: _File) -> str:
 
 
 def _module_names(files: Iterable[Path], taken: Iterable[str]) -> dict[Path, str]:
-    """A name for each file, its own where that is free; core's files come first."""
+    """A name for each file, its own if that is free; core's files come first."""
     names: dict[Path, str] = {}
     used = {name.casefold() for name in taken}
     for path in sorted(files, key=lambda path: path.parent != _STANDARD_COMPONENTS):
@@ -232,9 +234,9 @@ def _module_names(files: Iterable[Path], taken: Iterable[str]) -> dict[Path, str
 
 
 def _renamed(path: Path, file: _File, modules: Mapping[Path, str]) -> str:
-    """A file's text that imports its siblings by the names that they get.
+    """A file's text with the imports of its siblings renamed.
 
-    Nothing else in it may look like such an import to transformers, which would look for a file
+    Nothing else in it may look like such an import to transformers, which would search for a file
     of that name.
     """
     replaced: set[str] = set()
@@ -259,7 +261,7 @@ def _renamed(path: Path, file: _File, modules: Mapping[Path, str]) -> str:
 
 def _unsupported_import(path: Path, what: str) -> ConverterError:
     return ConverterError(
-        f"The component {path} says '{what}', which transformers does not follow when it loads a "
-        "model. Write imports of other components as 'from .module import Name', on a line of "
-        "its own, and nothing else in this form."
+        f"The component {path} contains '{what}', which transformers does not support when it "
+        "loads a model. Write imports of other components as 'from .module import Name', each on "
+        "its own line, and nothing else in this form."
     )

@@ -1,4 +1,4 @@
-"""What a component's constructor asks for, and what its class says about itself: read, not run."""
+"""Reads the arguments and attributes of a component's class from its source, without running it."""
 
 import ast
 from collections.abc import Callable, Iterator
@@ -22,24 +22,24 @@ class Argument:
 
 @dataclass(frozen=True)
 class ComponentClass:
-    """A class as its source shows it.
+    """A class as described by its source.
 
     Attributes:
-        arguments: The constructor's arguments without ``self``, in their order.
-        tp_plan: How its linear layers are divided among devices, by their names, as
-            transformers' ``base_model_tp_plan`` has it; the class attribute ``tp_plan``.
+        arguments: The constructor's arguments without ``self``, in order.
+        tp_plan: The class attribute ``tp_plan``: how its linear layers are divided among devices,
+            by their names, in the form of transformers' ``base_model_tp_plan``.
     """
 
     arguments: tuple[Argument, ...]
     tp_plan: dict[str, str]
 
 
-#: Gives the file and the syntax tree that a module's ``from .sibling import`` leads to.
+#: Finds the file and the syntax tree for a module's ``from .sibling import``.
 Siblings = Callable[[Path, str], tuple[Path, ast.Module]]
 
 
 def read_class(path: Path, tree: ast.Module, name: str, siblings: Siblings) -> ComponentClass:
-    """Reads a class, and what it inherits from classes in the same file and its siblings.
+    """Reads a class, including what it inherits from classes in the same file and its siblings.
 
     Args:
         path: The file.
@@ -58,7 +58,7 @@ def read_class(path: Path, tree: ast.Module, name: str, siblings: Siblings) -> C
 def _lineage(
     path: Path, tree: ast.Module, name: str, siblings: Siblings, seen: set[tuple[Path, str]]
 ) -> Iterator[ast.ClassDef | ast.FunctionDef]:
-    """A class and its bases, as far as there is source for them, the most derived first."""
+    """A class and those of its bases whose source exists, the most derived first."""
     if (path, name) in seen:
         return
     seen.add((path, name))

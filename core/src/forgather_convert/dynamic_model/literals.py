@@ -1,4 +1,4 @@
-"""Values as Python source, in the form that formatters give it."""
+"""Values as Python source, in the style of a formatter."""
 
 import json
 import math
@@ -8,17 +8,17 @@ _LINE_LENGTH = 100
 
 
 def literal(value: Any, indent: int, prefix: int) -> str:
-    """A value's source, on one line where it fits and an element a line where it does not.
+    """A value's source, on one line if it fits, otherwise with one element per line.
 
-    The source is a literal, whatever the value: ``ast.literal_eval`` gives an equal one.
+    The source is always a literal: ``ast.literal_eval`` returns an equal value.
 
     Args:
-        value: What a JSON file can hold; a tuple is written as the list that it becomes there.
-        indent: The number of spaces in front of the statement.
-        prefix: The number of characters in front of the value, spaces included.
+        value: A JSON value; a tuple is written as a list, as in JSON.
+        indent: The number of spaces before the statement.
+        prefix: The number of characters before the value, including spaces.
 
     Raises:
-        ValueError: A JSON file cannot hold it, or it is not a number.
+        ValueError: It is not a JSON value, or is NaN.
     """
     text = _on_one_line(value)
     if prefix + len(text) < _LINE_LENGTH or not isinstance(value, list | tuple | dict) or not value:
@@ -35,7 +35,7 @@ def literal(value: Any, indent: int, prefix: int) -> str:
 
 
 def annotation(value: Any) -> str:
-    """The type of a config field that has a value."""
+    """The type annotation for a config field with a value."""
     for kind in (bool, int, float, str):
         if isinstance(value, kind):
             return kind.__name__
@@ -47,7 +47,7 @@ def _on_one_line(value: Any) -> str:
         return repr(value)
     if isinstance(value, str):
         return _quoted(value)
-    # Subclasses, such as enumerations and numpy's numbers, have a repr of their own.
+    # Subclasses, such as enumerations and numpy's numbers, have their own repr.
     if isinstance(value, int):
         return int.__repr__(value)
     if isinstance(value, float):
@@ -56,7 +56,7 @@ def _on_one_line(value: Any) -> str:
         return "[" + ", ".join(map(_on_one_line, value)) + "]"
     if isinstance(value, dict):
         if not all(isinstance(key, str) for key in value):
-            raise ValueError("a dictionary has keys that are not text")
+            raise ValueError("a dictionary has keys that are not strings")
         items = (f"{_quoted(key)}: {_on_one_line(item)}" for key, item in value.items())
         return "{" + ", ".join(items) + "}"
     raise ValueError(f"it holds a value of type {type(value).__name__}")
@@ -66,13 +66,13 @@ def _float(value: float) -> str:
     if math.isnan(value):
         raise ValueError("it holds NaN")
     if math.isinf(value):
-        # Beyond the largest number: the literal without a name that a module could rebind.
+        # A number too large for a float: a literal for infinity without a name.
         return "1e999" if value > 0 else "-1e999"
     return float.__repr__(value)
 
 
 def _quoted(text: str) -> str:
-    """Text in double quotes, with escapes for all that does not print as itself."""
+    """Text in double quotes, with escapes for unprintable characters."""
     quoted = json.dumps(str(text), ensure_ascii=False)
     return "".join(char if char.isprintable() else _escape(char) for char in quoted)
 

@@ -1,4 +1,4 @@
-"""Imports generated code, without a trace in transformers' caches or on disk afterwards."""
+"""Imports generated code without leaving traces in transformers' caches or on the disk."""
 
 import atexit
 import hashlib
@@ -28,36 +28,36 @@ class DynamicModelClasses:
 
 
 def load_generated_code(code: GeneratedCode) -> DynamicModelClasses:
-    """Imports the generated modules as a package of their own.
+    """Imports the generated modules as a separate package.
 
-    The same code is imported once in a process.
+    The same code is imported only once per process.
 
     Raises:
         ConverterError: A component of a plugin cannot be imported.
     """
     try:
         module = import_modules(code.files, (code.model_module,))[code.model_module]
-    # The components of a plugin may raise anything.
+    # Components of plugins may raise anything.
     except Exception as error:
         raise ConverterError(
             f"The generated model {code.model_module}.py cannot be imported: "
-            f"{type(error).__name__}: {error}. Correct the component that says so."
+            f"{type(error).__name__}: {error}. Fix the component that raised it."
         ) from error
     return DynamicModelClasses(module.DynamicCausalLMConfig, module.DynamicCausalLM)
 
 
 def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, ModuleType]:
-    """Imports modules of a package that consists of the given files, and nothing else.
+    """Imports modules of a package that consists only of the given files.
 
-    The package's name is a hash of its content: two models never share a module. Its files exist
-    as long as the process.
+    The package's name is a hash of its content, so that two models never share a module. Its files
+    exist until the process ends.
 
     Args:
         files: The text of each file, by its name.
         names: The modules to import, without suffix.
 
     Raises:
-        Exception: Whatever the code raises.
+        Exception: Any exception of the code.
     """
     package = "_forgather_model_" + _digest(files)
     directory = code_directory() / package
@@ -79,9 +79,9 @@ def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, 
 
 @cache
 def code_directory() -> Path:
-    """The directory of all packages' files, which is removed when the process ends.
+    """The directory for the files of all packages, which is removed when the process ends.
 
-    The files are read after the import, too: transformers opens the file of a model's class to
+    The files are also read after the import: transformers opens the file of a model's class to
     make a model (5.0 to 5.12) and to change its attention implementation (4.57), and compilers
     and debuggers look for the source of what they run.
     """

@@ -1,4 +1,4 @@
-"""What a dynamic model is made of: a value that the code generator turns into files."""
+"""The description of a dynamic model, which the code generator turns into files."""
 
 import keyword
 import re
@@ -11,7 +11,7 @@ from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.errors import ConverterError
 from forgather_convert.source.forgather_signs import DYNAMIC_MODEL_TYPE_PREFIX
 
-#: The component that fills each role, as ``module:Class``, unless a project says otherwise.
+#: The standard component of each role, as ``module:Class``.
 STANDARD_COMPONENTS: Mapping[str, str] = {
     "embedding": "token_embedding:TokenEmbedding",
     "input_encoder": "input_encoder:InputEncoder",
@@ -26,28 +26,28 @@ STANDARD_COMPONENTS: Mapping[str, str] = {
     "experts": "gated_experts:GatedExperts",
 }
 
-#: Roles that a model has only where a component asks for them.
-ROLES_ON_REQUEST = ("router", "experts")
+#: Roles that a model has only if a component needs them.
+OPTIONAL_ROLES = ("router", "experts")
 
-#: Roles that may be filled differently by layer, and the config field with each layer's kind.
-KINDS_OF_LAYERS: Mapping[str, str] = {
+#: Roles that may differ by layer, and the config field with each layer's kind.
+LAYER_TYPE_FIELDS: Mapping[str, str] = {
     "layer": "layer_types",
     "attention": "layer_types",
     "feedforward": "mlp_layer_types",
 }
 
-#: Names of families: they are in file names, in classes and in texts of the generated code.
+#: Valid names of families, which are used in file names, class names and texts of generated code.
 _MODEL_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,99}")
 _COMPONENT = re.compile(r"[a-z_][a-z0-9_]*:[A-Za-z_][A-Za-z0-9_]*")
 _KIND = re.compile(r"[A-Za-z0-9_]+")
 
 
-class Filling(NamedTuple):
-    """What fills a role.
+class RoleBinding(NamedTuple):
+    """The component bound to a role.
 
     Attributes:
         role: A key of :data:`STANDARD_COMPONENTS`.
-        kind: The kind of layer that it is for; ``None`` is all.
+        kind: The kind of layer that it applies to; ``None`` for all.
         module: The name of the component's module.
         name: The name of its class.
     """
@@ -62,24 +62,23 @@ class Filling(NamedTuple):
 class Project:
     """A dynamic model before its files exist.
 
-    Built from the dictionary that the hook ``create_project_config`` gives:
+    Built from the dictionary that the hook ``create_project_config`` returns:
     ``Project(**dictionary)``.
 
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
         config: Every hyper-parameter of the model, by its name in ``config.json``.
-        components: Roles that are not filled by the standard component, as
+        components: The non-standard components by role, such as
             ``{"attention": "qk_norm_attention:QKNormAttention"}``. The roles are the
             keys of :data:`STANDARD_COMPONENTS`. A role that differs by layer has a component for
-            each kind, as ``{"feedforward": {"dense": "...", "sparse": "..."}}``;
-            :data:`KINDS_OF_LAYERS` has the config field that says each layer's kind.
-        component_paths: Directories with component source files of a plugin's own, as a
-            list or tuple. A component that ``components`` names is looked for in them
-            first, then in core's.
-        capabilities: What transformers may do with the model; by default what it may do with
-            the family's own class.
-        has_rope: Whether the config says how queries and keys are rotated. A model that has no
-            rotary embedding fills the role ``positional_encoding`` with another component.
+            each kind, as in ``{"feedforward": {"dense": "...", "sparse": "..."}}``;
+            :data:`LAYER_TYPE_FIELDS` has the config field with each layer's kind.
+        component_paths: Directories with a plugin's own component source files, as a list or
+            tuple. Components named in ``components`` are searched there first, then in core.
+        capabilities: What the model supports in transformers; by default the same as the family's
+            own class.
+        has_rope: Whether the config has RoPE parameters. A model without a rotary embedding fills
+            the role ``positional_encoding`` with another component.
     """
 
     model_type: str
@@ -92,15 +91,15 @@ class Project:
     def __post_init__(self) -> None:
         if not (isinstance(self.model_type, str) and _MODEL_TYPE.fullmatch(self.model_type)):
             raise ConverterError(
-                f"{self.model_type!r} cannot be the model type of a project. A model type begins "
-                "with a letter, and consists of letters, digits, '_', '-' and '.'."
+                f"{self.model_type!r} cannot be the model type of a project. A model type must "
+                "begin with a letter, and consist of letters, digits, '_', '-' and '.'."
             )
         for name in self.config:
             if not _is_field_name(name):
                 raise ConverterError(
                     f"The project config of '{self.model_type}' has a hyper-parameter {name!r}. "
-                    "Its name must be one that an argument in Python can have: letters, digits "
-                    "and '_', beginning with a letter, and no keyword."
+                    "Its name must be valid for a Python argument: letters, digits and '_', "
+                    "beginning with a letter, and not a keyword."
                 )
         unknown = sorted(set(self.components) - set(STANDARD_COMPONENTS))
         if unknown:
@@ -133,25 +132,25 @@ class Project:
         """The family's name as a part of module names."""
         return re.sub(r"[.-]", "_", self.model_type)
 
-    def fillings(self) -> tuple[Filling, ...]:
-        """For every role what fills it, in all kinds of layers."""
-        fillings = []
+    def role_bindings(self) -> tuple[RoleBinding, ...]:
+        """The components of all roles, for all kinds of layers."""
+        role_bindings = []
         for role, chosen in {**STANDARD_COMPONENTS, **self.components}.items():
             by_kind = {None: chosen} if isinstance(chosen, str) else chosen
             for kind, component in by_kind.items():
                 module, _, name = component.partition(":")
-                fillings.append(Filling(role, kind, module, name))
-        return tuple(fillings)
+                role_bindings.append(RoleBinding(role, kind, module, name))
+        return tuple(role_bindings)
 
     def _check_component(self, role: str, chosen: object) -> None:
         components = [chosen]
         if isinstance(chosen, Mapping):
             components = list(chosen.values())
-            field_name = KINDS_OF_LAYERS.get(role)
+            field_name = LAYER_TYPE_FIELDS.get(role)
             if field_name is None:
                 raise ConverterError(
                     f"The project config of '{self.model_type}' fills the role '{role}' by kinds "
-                    f"of layers. Only {', '.join(KINDS_OF_LAYERS)} may differ by layer."
+                    f"of layers. Only {', '.join(LAYER_TYPE_FIELDS)} may differ by layer."
                 )
             if not chosen or not all(
                 isinstance(kind, str) and _KIND.fullmatch(kind) for kind in chosen
@@ -163,7 +162,7 @@ class Project:
             if not self.config.get(field_name):
                 raise ConverterError(
                     f"The project config of '{self.model_type}' fills the role '{role}' by kinds "
-                    f"of layers, and has no '{field_name}' that says which layer is of which kind."
+                    f"of layers, but has no '{field_name}' with the kind of each layer."
                 )
         for component in components:
             if not (isinstance(component, str) and _COMPONENT.fullmatch(component)):

@@ -1,9 +1,9 @@
-"""The model code that lies in a directory: read as text, and run only on purpose.
+"""The model code in a directory, which is read as text and run only if that is safe or requested.
 
-It is hostile input until it is known to be harmless. It is known if it is, byte for byte, what
-the generator writes for some values of the hyper-parameters: these are the only things in the
-generated code that a config decides, and they are literals. A hash that the directory itself
-records proves nothing, since whoever edits the code can record another.
+It is not trusted until it is known to be harmless: byte for byte what the generator writes for some
+values of the hyper-parameters. These values are the only parts of the generated code that depend
+on a config, and they are literals. A hash recorded in the directory proves nothing, since whoever
+edits the code can change the hash.
 """
 
 import ast
@@ -22,9 +22,9 @@ from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.rope import ROPE_FIELDS
 
 _REFERENCE = re.compile(r"([A-Za-z_]\w*)\.([A-Za-z_]\w*)", re.ASCII)
-#: What generated file names end in: a hash of the content of all files.
+#: The suffix of generated file names: a hash of the content of all files.
 _SUFFIX = re.compile(r"_[0-9a-f]{8}\Z", re.ASCII)
-#: More than any model's code has; a larger file is not read.
+#: The maximum size of a code file; larger files are not read.
 _MAX_BYTES = 1 << 20
 _MAX_FILES = 256
 
@@ -39,8 +39,8 @@ class StoredCode:
         config_class: The name of the config class.
         model_module: The module, without its suffix, that defines the model.
         model_class: The name of the causal language model.
-        config_defaults: What the config class takes for fields that are not given, in the order
-            of its constructor's arguments; those that are not literals are left out.
+        config_defaults: The literal defaults of the config class, in the order of its
+            constructor's arguments.
     """
 
     files: Mapping[str, str]
@@ -52,10 +52,10 @@ class StoredCode:
 
 
 def read_stored_code(directory: Path, config: Mapping[str, Any]) -> StoredCode | None:
-    """Reads the code that a config names in its ``auto_map``, and what that imports.
+    """Reads the code that a config names in its ``auto_map``, and the files that it imports.
 
     Returns:
-        ``None`` if the config names none, or it is not in the directory.
+        ``None`` if the config names none, or the directory does not contain it.
     """
     auto_map = config.get("auto_map")
     if not isinstance(auto_map, Mapping):
@@ -89,7 +89,7 @@ def read_stored_code(directory: Path, config: Mapping[str, Any]) -> StoredCode |
 
 
 def complete_with_stored_defaults(config: SourceConfig, stored: StoredCode | None) -> SourceConfig:
-    """A config with what its own code takes for the fields that it leaves out."""
+    """A config completed with the defaults of its own code."""
     if stored is None:
         return config
     absent = {name: value for name, value in stored.config_defaults.items() if name not in config}
@@ -97,18 +97,17 @@ def complete_with_stored_defaults(config: SourceConfig, stored: StoredCode | Non
 
 
 def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, ...]:
-    """The names of files that are not what the generator writes, whatever the values.
+    """The names of files that differ from what the generator writes.
 
-    Nothing is left of a difference but the values of the config class's defaults, what the class
-    lets transformers do, which versions of transformers see differently, and the hash in the
-    files' names that follows from them.
+    Only these differences are ignored: the config class's default values, the capabilities, which
+    depend on the version of transformers, and the resulting hash in the files' names.
 
     Args:
         stored: The code of a directory.
-        project: What the generator is to write, with any values.
+        project: The project for the generator, with any values.
 
     Returns:
-        Nothing if the code is the generator's, and may run.
+        Empty if the code is the generator's and may run.
     """
     values = {
         name: value for name, value in stored.config_defaults.items() if name not in ROPE_FIELDS
@@ -129,7 +128,7 @@ def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, .
 
 
 def load_stored_code(stored: StoredCode) -> DynamicModelClasses:
-    """Runs the code: imports it as a package of its own.
+    """Runs the code by importing it as a separate package.
 
     Only for code that is known to be the generator's, or that the user trusts.
 
@@ -142,17 +141,17 @@ def load_stored_code(stored: StoredCode) -> DynamicModelClasses:
             getattr(modules[stored.config_module], stored.config_class),
             getattr(modules[stored.model_module], stored.model_class),
         )
-    # It is somebody's code, and may raise anything.
+    # Foreign code may raise anything.
     except (Exception, SystemExit) as error:
         raise SourceError(
             f"The model code {stored.model_module}.py cannot be imported: "
-            f"{type(error).__name__}: {error}. Correct it, or leave out --trust-remote-code to "
+            f"{type(error).__name__}: {error}. Fix it, or leave out --trust-remote-code to "
             "compare with the family's standard code."
         ) from error
 
 
 def _reference(value: Any) -> tuple[str, str] | None:
-    """The module and the class of an ``auto_map`` entry that is about files beside it."""
+    """The module and the class of an ``auto_map`` entry for files in the same directory."""
     match = _REFERENCE.fullmatch(value) if isinstance(value, str) else None
     return None if match is None else (match[1], match[2])
 
@@ -169,13 +168,13 @@ def _read(path: Path) -> str | None:
 def _tree(text: str) -> ast.Module:
     try:
         return ast.parse(text)
-    # Source that is nested too deep ends in one of the latter two.
+    # Source that is nested too deeply raises one of the latter two.
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module(body=[], type_ignores=[])
 
 
 def _capabilities(stored: StoredCode) -> Capabilities:
-    """What the model's classes say of themselves."""
+    """The capabilities that the model's classes declare."""
     names = set(Capabilities().attributes())
     return Capabilities.from_attributes(
         {
@@ -190,7 +189,7 @@ def _capabilities(stored: StoredCode) -> Capabilities:
 
 
 def _siblings(text: str) -> list[str]:
-    """The modules beside it that a module imports: ``from .sibling import Name``."""
+    """The modules that a module imports from its directory: ``from .sibling import Name``."""
     return [
         node.module
         for node in ast.walk(_tree(text))
@@ -224,7 +223,7 @@ def _defaults(arguments: ast.arguments) -> Iterator[tuple[str, Any]]:
 
 
 def _literal(node: ast.expr) -> Any:
-    """The value of a literal; of anything else ``Ellipsis``, which is no value of a config."""
+    """The value of a literal; for anything else ``Ellipsis``, which no config contains."""
     try:
         return ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, RecursionError, MemoryError):
@@ -240,7 +239,7 @@ def _is_json(value: Any) -> bool:
 
 
 def _without_suffix(files: Mapping[str, str], model_module: str) -> dict[str, str]:
-    """The files without the hash that their names, and the imports of them, end in."""
+    """The files without the hash at the end of their names, also in imports."""
     match = _SUFFIX.search(model_module)
     if match is None:
         return dict(files)

@@ -2,12 +2,13 @@
 
 import errno
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
 from forgather_convert.errors import SourceError
 from forgather_convert.files.file_errors import with_filename
+from forgather_convert.progress import Advance
 
 #: The size of the blocks of most file systems, in bytes.
 BLOCK = 4096
@@ -19,8 +20,6 @@ _UNSUPPORTED = frozenset(
     {errno.ENOSYS, errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.EBADF, errno.EPERM}
 )
 
-Progress = Callable[[int], None]
-
 
 def copy_range(
     source: BinaryIO,
@@ -28,7 +27,7 @@ def copy_range(
     destination: BinaryIO,
     position: int,
     size: int,
-    progress: Progress,
+    progress: Advance,
 ) -> None:
     """Copies bytes from one file into another, bypassing Python's buffers.
 
@@ -81,7 +80,7 @@ def _copy_part(
     destination: BinaryIO,
     position: int,
     size: int,
-    progress: Progress,
+    progress: Advance,
 ) -> None:
     done = _copy_in_kernel(source, offset, destination, position, size, progress)
     while done < size:
@@ -99,7 +98,7 @@ def _copy_in_kernel(
     destination: BinaryIO,
     position: int,
     size: int,
-    progress: Progress,
+    progress: Advance,
 ) -> int:
     """Copies as much as the kernel can; returns the number of bytes."""
     if not hasattr(os, "copy_file_range"):

@@ -1,18 +1,17 @@
 """Writes the files of a plan."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from forgather_convert.execution.file_copy import copy_file
 from forgather_convert.execution.weights_writer import WeightsWriter
 from forgather_convert.files.file_errors import with_filename
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
-
-Progress = Callable[[int], None]
+from forgather_convert.progress import Advance
 
 
 def execute(
-    plan: ConversionPlan, directory: Path, progress: Progress, writer: WeightsWriter | None = None
+    plan: ConversionPlan, directory: Path, progress: Advance, writer: WeightsWriter | None = None
 ) -> None:
     """Writes all files of a plan into an existing directory.
 
@@ -32,13 +31,13 @@ def execute(
     write_other_files(plan, directory, progress)
 
 
-def write_shards(shards: Iterable[ShardPlan], directory: Path, progress: Progress) -> None:
+def write_shards(shards: Iterable[ShardPlan], directory: Path, progress: Advance) -> None:
     """Writes weights files."""
     with WeightsWriter(directory) as writer:
         writer.finish(shards, progress)
 
 
-def write_other_files(plan: ConversionPlan, directory: Path, progress: Progress) -> None:
+def write_other_files(plan: ConversionPlan, directory: Path, progress: Advance) -> None:
     """Writes all other files, the config last."""
     for copy in plan.copies:
         copy_file(copy.source, directory / copy.name)

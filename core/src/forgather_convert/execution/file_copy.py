@@ -14,7 +14,7 @@ def copy_file(source: Path, destination: Path) -> None:
     """Copies a file's content and permissions.
 
     The permissions are restricted by the umask, and the owner may always read and write, since
-    files in the cache of the Hub are read-only. The setuid, setgid and sticky bits and extended
+    files in the Hub cache are read-only. The setuid, setgid and sticky bits and extended
     attributes are not copied.
 
     Raises:

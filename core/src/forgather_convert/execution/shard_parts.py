@@ -1,7 +1,7 @@
 """Divides a weights file into parts that several threads can write at the same time."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import accumulate
@@ -13,13 +13,12 @@ from forgather_convert.execution.pytorch_skeleton import write_pytorch_skeleton
 from forgather_convert.execution.zip_checksums import write_checksums
 from forgather_convert.files.file_errors import with_filename
 from forgather_convert.planning.plan import ShardPlan, TensorPlan
+from forgather_convert.progress import Advance
 from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
 from forgather_convert.tensors.expressions import describe
 
 logger = logging.getLogger(__name__)
-
-Progress = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -38,7 +37,7 @@ class CopiedPart:
     def num_bytes(self) -> int:
         return sum(part.size for part in self.ranges)
 
-    def write(self, file: BinaryIO, progress: Progress) -> None:
+    def write(self, file: BinaryIO, progress: Advance) -> None:
         """Copies the bytes into the open weights file.
 
         Raises:
@@ -71,7 +70,7 @@ class ComputedPart:
     def num_bytes(self) -> int:
         return self.tensor.num_bytes
 
-    def write(self, file: BinaryIO, progress: Progress) -> None:
+    def write(self, file: BinaryIO, progress: Advance) -> None:
         """Computes the tensor piece by piece and writes it to the open weights file.
 
         Raises:
@@ -112,7 +111,7 @@ def create_shard(shard: ShardPlan, path: Path) -> tuple[ShardPart, ...]:
     return tuple(_parts(shard.tensors, positions))
 
 
-def complete_shard(shard: ShardPlan, path: Path, progress: Progress) -> None:
+def complete_shard(shard: ShardPlan, path: Path, progress: Advance) -> None:
     """Completes a weights file whose parts are all written, with what depends on their bytes.
 
     Args:

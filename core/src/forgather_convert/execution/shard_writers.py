@@ -24,11 +24,12 @@ from forgather_convert.errors import (
 )
 from forgather_convert.execution.destination import Destination, resolve_destination
 from forgather_convert.execution.division import divide
-from forgather_convert.execution.executor import Progress, write_other_files, write_shards
+from forgather_convert.execution.executor import write_other_files, write_shards
 from forgather_convert.execution.flush import flush
 from forgather_convert.execution.rank import Rank
 from forgather_convert.execution.staging import staging_directory
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
+from forgather_convert.progress import Advance
 
 #: How long a process may take to start or to answer in a round, in seconds.
 _TIMEOUT = 300
@@ -132,7 +133,7 @@ class ShardWriters:
         with suppress(RuntimeError):
             dist.destroy_process_group()
 
-    def execute(self, plan: ConversionPlan, directory: Path, progress: Progress) -> None:
+    def execute(self, plan: ConversionPlan, directory: Path, progress: Advance) -> None:
         """Does what :func:`executor.execute` does, with all processes; called by the first.
 
         If it raises, all processes have stopped writing.

@@ -15,9 +15,8 @@ from forgather_convert.execution.flush import flush
 from forgather_convert.execution.shard_parts import ShardPart, complete_shard, create_shard
 from forgather_convert.files.file_errors import with_filename
 from forgather_convert.planning.plan import ShardPlan
+from forgather_convert.progress import Advance
 from forgather_convert.tensors.byte_ranges import byte_ranges
-
-Progress = Callable[[int], None]
 
 #: More threads do not write faster, and each of them needs memory.
 _MAX_THREADS = 4
@@ -46,7 +45,7 @@ class WeightsWriter:
         for shard in shards:
             self._work.add(shard)
 
-    def finish(self, shards: Iterable[ShardPlan], progress: Progress) -> None:
+    def finish(self, shards: Iterable[ShardPlan], progress: Advance) -> None:
         """Writes all files; those already started are kept if they are among them.
 
         Args:
@@ -109,7 +108,7 @@ class _Work:
         self.shards.append(shard)
         self._submit(partial(self._create, shard))
 
-    def wait(self, progress: Progress) -> None:
+    def wait(self, progress: Advance) -> None:
         """Waits until everything is written, and reports the bytes meanwhile."""
         told = 0
         is_done = False

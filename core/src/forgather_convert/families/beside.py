@@ -1,4 +1,4 @@
-"""What a family has beside the file of its converter: tiny configs and components."""
+"""Finds a family's tiny configs and components beside the file of its converter."""
 
 import re
 import sys
@@ -16,8 +16,8 @@ _COMPONENTS = "components"
 def tiny_configs_beside(converter_class: Any) -> Mapping[str, Mapping[str, Any]]:
     """The tiny configs of a family, from the module ``tiny_configs`` beside its converter.
 
-    The module has them as a constant that is called like the model type, as ``QWEN3_MOE``. It is
-    imported here, and not with the converter. A class without any has those of its base class.
+    The module has a constant named after the model type, such as ``QWEN3_MOE``. It is imported
+    here, not with the converter. A class without tiny configs has those of its base class.
     """
     for one, module in _with_modules(converter_class):
         package = module.__package__
@@ -31,7 +31,7 @@ def tiny_configs_beside(converter_class: Any) -> Mapping[str, Mapping[str, Any]]
 
 
 def constant_name(model_type: str) -> str:
-    """What the tiny configs of a model type are called, as ``"QWEN3_MOE"``."""
+    """The name of a model type's tiny configs, such as ``"QWEN3_MOE"``."""
     return re.sub(r"\W", "_", model_type).upper()
 
 
@@ -46,7 +46,7 @@ def components_beside(converter_class: Any) -> list[Path]:
 
 
 def _with_modules(converter_class: Any) -> Iterator[tuple[Any, ModuleType]]:
-    """The class and its base classes, each with its module, as far as they are converters."""
+    """The class and those of its base classes that are converters, each with its module."""
     for one in converter_class.__mro__:
         module = sys.modules.get(one.__module__)
         if hasattr(one, "model_type") and module is not None:

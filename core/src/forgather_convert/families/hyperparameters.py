@@ -1,9 +1,9 @@
-"""Config fields that many families have, to put a family's ``hyperparameters`` together."""
+"""Common config fields, from which families compose their ``hyperparameters``."""
 
 from collections.abc import Mapping
 from typing import Any
 
-#: Those of every standard decoder, by their names in both configs.
+#: The fields of every standard decoder, by their names in both configs.
 STANDARD: tuple[str, ...] = (
     "vocab_size",
     "hidden_size",
@@ -23,10 +23,10 @@ STANDARD: tuple[str, ...] = (
     "eos_token_id",
     "pad_token_id",
 )
-#: The same by its longer name.
+#: The same under its longer name.
 STANDARD_HYPERPARAMETERS = STANDARD
 
-#: Sliding windows that can be switched off, and be in some of the layers only.
+#: Sliding windows that can be disabled, or be limited to some of the layers.
 WINDOWS: tuple[str, ...] = (
     "use_sliding_window",
     "sliding_window",
@@ -34,8 +34,8 @@ WINDOWS: tuple[str, ...] = (
     "layer_types",
 )
 
-#: What only some families have, and the value that means its absence. A family that
-#: has one lists it in ``hyperparameters``; for another, any other value is refused.
+#: Fields that only some families have, with the value that means absence. A family that has one
+#: lists it in ``hyperparameters``; for other families, any other value is refused.
 OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
     "attention_bias": False,
     "mlp_bias": False,
@@ -45,5 +45,5 @@ OPTIONAL_HYPERPARAMETERS: Mapping[str, Any] = {
 
 
 def without(names: tuple[str, ...], *left_out: str) -> tuple[str, ...]:
-    """The names but for some, as ``without(STANDARD, "head_dim")``."""
+    """Removes names, as in ``without(STANDARD, "head_dim")``."""
     return tuple(name for name in names if name not in left_out)

@@ -139,7 +139,7 @@ def read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         raise SourceError(
             f"{path} cannot be read: it is not UTF-8 ({error.reason} at byte {error.start}). "
-            "Correct it, or download it again."
+            "Fix it, or download it again."
         ) from error
 
 

@@ -1,12 +1,12 @@
-"""Where links lead to."""
+"""Resolves links."""
 
 import os
 from pathlib import Path
 
 
 def real_path(path: Path) -> Path:
-    """A path without links, as far as they can be followed: links may lead in a circle.
+    """Resolves the links in a path, except circular ones.
 
-    ``Path.resolve`` fails for those, before Python 3.13.
+    Before Python 3.13, ``Path.resolve`` fails for circular links.
     """
     return Path(os.path.realpath(path))

@@ -13,7 +13,7 @@ from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.inspection import config_facts
 from forgather_convert.inspection.components import EMBEDDING, by_component, component_sizes
 from forgather_convert.inspection.directories import checkpoints_of, files_of
-from forgather_convert.inspection.result import Inspection, Origin, UsedConverter
+from forgather_convert.inspection.result import Inspection, ProvenanceSummary, UsedConverter
 from forgather_convert.inspection.token_ids import read_token_ids
 from forgather_convert.models.opening import ModelRequest, Opening
 from forgather_convert.options import ConvertOptions
@@ -244,13 +244,13 @@ def _rope(config: SourceConfig, hooks: FamilyHooks | None) -> RopeParameters | N
     return read_rope(config, config.origin, is_complete=False)
 
 
-def _origin(directory: Path) -> Origin | None:
+def _origin(directory: Path) -> ProvenanceSummary | None:
     from forgather_convert.models.provenance import read_provenance
 
     provenance = read_provenance(directory)
     if provenance is None:
         return None
-    return Origin(
+    return ProvenanceSummary(
         tool=provenance.tool,
         options=provenance.options,
         keeps_layout=provenance.weights is not None,

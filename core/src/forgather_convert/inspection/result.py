@@ -85,7 +85,7 @@ class CheckpointContents:
 
 
 @dataclass(frozen=True)
-class Origin:
+class ProvenanceSummary:
     """The provenance of a Forgather model.
 
     Attributes:
@@ -162,7 +162,7 @@ class Inspection:
     checkpoints: tuple[CheckpointContents, ...]
     carried: tuple[TensorRef, ...]
     links_out: Mapping[str, Path]
-    origin: Origin | None
+    origin: ProvenanceSummary | None
     converter: UsedConverter | None
     problems: tuple[str, ...]
     remarks: tuple[str, ...]

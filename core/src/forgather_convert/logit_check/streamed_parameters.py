@@ -190,22 +190,46 @@ class Parameter:
 
 
 class Values:
-    """The values of parameters; combined ones are kept while their module is used."""
+    """The values of parameters; combined and stacked ones are kept while their module is used.
+
+    All runs use the experts of a layer before one uses those of the next.
+    """
 
     def __init__(self) -> None:
         self._module: str | None = None
-        self._made: dict[str, torch.Tensor] = {}
+        self._kept: dict[str, torch.Tensor] = {}
 
     def of(self, parameter: Parameter) -> torch.Tensor:
-        if parameter.make is None:
+        """The value as it is stored or combined; of the parameter's dtype if it was kept."""
+        if parameter.make is None and not self._is_kept(parameter):
             return parameter.stored
+        return self._keep(parameter)
+
+    def copy_of(self, parameter: Parameter) -> torch.Tensor:
+        """The value for the run, in memory of its own, which nothing may change."""
+        if parameter.make is not None or parameter.stored.dim() > 2:
+            return self._keep(parameter)
+        return parameter.copied(parameter.stored)
+
+    def _is_kept(self, parameter: Parameter) -> bool:
+        return parameter.module == self._module and parameter.name in self._kept
+
+    def _keep(self, parameter: Parameter) -> torch.Tensor:
         if parameter.module != self._module:
-            self._made.clear()
+            self._kept.clear()
             self._module = parameter.module
-        if parameter.name not in self._made:
-            with torch.no_grad():
-                self._made[parameter.name] = parameter.make()
-        return self._made[parameter.name]
+        if parameter.name not in self._kept:
+            self._kept[parameter.name] = self._made(parameter)
+        return self._kept[parameter.name]
+
+    @staticmethod
+    def _made(parameter: Parameter) -> torch.Tensor:
+        if parameter.make is None:
+            return parameter.copied(parameter.stored)
+        with torch.no_grad():
+            made = parameter.make()
+        is_ready = (made.dtype, made.device) == (parameter.dtype, parameter.device)
+        return made if is_ready else parameter.copied(made)
 
 
 class StreamedParameters:
@@ -397,7 +421,7 @@ class StreamingMode(TorchFunctionMode):
             parameter = self._find(value)
             if parameter is None:
                 return value
-            return parameter.copied(self._parameters.values.of(parameter))
+            return self._parameters.values.copy_of(parameter)
 
         return tree_map(copied, values)
 

@@ -1,8 +1,8 @@
-"""Tensors of a Hugging Face model that the model itself does not use, such as extra layers.
+"""Tensors in a Hugging Face checkpoint that the model itself does not use, such as extra layers.
 
-DeepSeek-V3 has layers for predicting several tokens that transformers does not read. A Forgather
-model has them, byte for byte, in files of its own beside the weights. These are safetensors files,
-but are called otherwise: programs that load whatever ends in ``.safetensors`` pass over them.
+DeepSeek-V3 has layers for multi-token prediction that transformers does not read. A Forgather
+model keeps them, byte for byte, in separate files beside the weights. These are safetensors files
+with another suffix, so that programs that load all ``.safetensors`` files ignore them.
 """
 
 import re
@@ -23,8 +23,8 @@ class CarriedTensors:
     """Tensors that are copied, although the model does not use them.
 
     Attributes:
-        tensors: What they are, by the names that the Hugging Face model has for them.
-        states: What the files with them were before they were read.
+        tensors: The tensors, by their Hugging Face names.
+        states: The states of their files before they were read.
     """
 
     tensors: Mapping[str, Expression] = field(default_factory=dict)
@@ -37,21 +37,21 @@ def carried_file_name(number: int, count: int) -> str:
 
 
 def is_carried_file(name: str) -> bool:
-    """Whether a file of a Forgather model has such tensors, by its name."""
+    """Whether a file of a Forgather model contains such tensors, judging by its name."""
     return _FILE.fullmatch(name) is not None
 
 
 def carried_files(directory: Path) -> list[str]:
-    """The names of the files in a directory that are called as those with such tensors."""
+    """The names of the files in a directory that have the name of such a file."""
     return sorted(path.name for path in directory.iterdir() if _FILE.fullmatch(path.name))
 
 
 def read_carried(directory: Path, expected: Iterable[str]) -> CarriedTensors:
-    """Finds the tensors that a Forgather model carries along; headers are read.
+    """Reads the headers of a Forgather model's files with such tensors.
 
     Args:
         directory: The model's directory.
-        expected: The files that there must be, by what is known of its origin.
+        expected: The files that must exist according to the provenance.
 
     Raises:
         SourceError: A file is missing or damaged, or a tensor is in two of them.
@@ -60,9 +60,9 @@ def read_carried(directory: Path, expected: Iterable[str]) -> CarriedTensors:
     missing = {*expected} - {*names}
     if missing:
         raise SourceError(
-            f"{directory} lacks {', '.join(sorted(missing))}, with tensors of the original that "
-            "the model itself does not use. Copy the file from where the model was converted to, "
-            "or use --drop-unused to convert without these tensors."
+            f"{directory} lacks {', '.join(sorted(missing))}, which contains tensors of the "
+            "original that the model itself does not use. Copy the file from the directory that "
+            "the model was converted to, or use --drop-unused to convert without these tensors."
         )
     tensors: dict[str, Expression] = {}
     states = {}
@@ -71,8 +71,8 @@ def read_carried(directory: Path, expected: Iterable[str]) -> CarriedTensors:
         for ref in read_header(path).tensors:
             if ref.name in tensors:
                 raise SourceError(
-                    f"{path} has the tensor {ref.name[:80]!r}, which another file beside it has, "
-                    "too. Remove the files that do not belong to this model."
+                    f"{path} has the tensor {ref.name[:80]!r}, which another such file also has. "
+                    "Remove the files that do not belong to this model."
                 )
             tensors[ref.name] = stored(ref)
     return CarriedTensors(tensors, states)

@@ -1,4 +1,4 @@
-"""Loads a quantized model for a check, dequantized: by transformers, where it can."""
+"""Loads a quantized model for a check, dequantized by transformers if possible."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -25,10 +25,10 @@ def load_dequantized(
     stored_tensors: Mapping[str, TensorRef],
     note: Note = ignore,
 ) -> Any:
-    """Loads a model as a user does who asks transformers to dequantize it.
+    """Loads a model like a user who has transformers dequantize it.
 
-    Where the installed transformers does not do that, or not as the format has it, the numbers are
-    those that this tool computes; the check then compares names and code, and not the numbers.
+    If the installed transformers cannot do that, or deviates from the format, the values computed
+    by this tool are used; the check then compares names and code, but not these values.
 
     Args:
         model_class: The class that the model's users load it with.
@@ -38,17 +38,17 @@ def load_dequantized(
         parameters: Gives what its checkpoints hold.
         quantization: In which form they are stored.
         stored_tensors: All tensors in its files.
-        note: Is told if transformers does not do it.
+        note: Receives a remark if transformers cannot do it.
 
     Raises:
         ValidationError: It does not load.
     """
     is_read = all(is_read_by_transformers(value) for value in state.values())
     if not is_read or not can_note_merges():
-        # transformers 4 dequantizes MXFP4, but all of the model at once, and no FP8.
+        # transformers 4 dequantizes MXFP4, but the whole model at once, and does not support FP8.
         note(
-            "The installed transformers does not dequantize the source's weights by itself; the "
-            "numbers that they stand for were computed for the check as for the result."
+            "The installed transformers does not dequantize the source's weights; their "
+            "dequantized values were computed in the same way for the check and the result."
         )
         return load_tensors(model_class, config, directory, state)
     quantized = copy.deepcopy(config)

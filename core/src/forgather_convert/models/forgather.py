@@ -43,13 +43,13 @@ _GROUPS = "num_key_value_heads"
 
 @dataclass(frozen=True)
 class ForgatherSource(SourceModel):
-    """A Forgather model that is converted.
+    """A Forgather model as the source of a conversion.
 
     Attributes:
         written_config: The content of its ``config.json``.
         stored_code: The code in its directory; ``None`` if there is none.
-        trusts_code: Whether the user lets that code run, whatever it is.
-        max_length: The maximum length that the user asks for.
+        trusts_code: Whether the user allows that code to run even if it was edited.
+        max_length: The maximum length that the user requested.
     """
 
     written_config: SourceConfig
@@ -59,7 +59,7 @@ class ForgatherSource(SourceModel):
 
     @cached_property
     def standard_project(self) -> Project:
-        """The dynamic model that the family has for this config today."""
+        """The dynamic model that the family's converter makes for this config today."""
         as_hugging_face = complete_config(
             SourceConfig(self.config_object.to_dict(), self.config.origin),
             self.config_object,
@@ -68,7 +68,7 @@ class ForgatherSource(SourceModel):
         return self.hooks.project(as_hugging_face, None)
 
     def check_readable(self) -> None:
-        """Refuses a config that transformers would not read.
+        """Refuses a config that transformers cannot read.
 
         Raises:
             UnsupportedModelError: It says what is wrong.
@@ -95,7 +95,7 @@ class ForgatherSource(SourceModel):
 
     @cached_property
     def differing_code(self) -> tuple[str, ...]:
-        """The files of its own code that are not, byte for byte, what the generator writes."""
+        """The files of its own code that differ from what the generator writes."""
         if self.stored_code is None:
             return ()
         return differs_from_generated(self.stored_code, self.standard_project)
@@ -105,10 +105,10 @@ class ForgatherSource(SourceModel):
         return parameters_of(lambda: standard.model_class(config))
 
     def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
-        """Loads the model with its own code, if that is known to be harmless or is trusted.
+        """Loads the model with its own code, if that is the generator's or is trusted.
 
-        Its code is known if it is, byte for byte, what the generator writes. Code that is not
-        runs only where the user trusts it; otherwise the standard code stands in for it.
+        Code that differs from what the generator writes runs only if the user trusts it;
+        otherwise the standard code is used instead.
         """
         own = self._own_classes
         if own is not None:
@@ -135,9 +135,9 @@ class ForgatherSource(SourceModel):
         if self.is_own_code:
             return load_stored_code(self.stored_code)
         logger.warning(
-            "The model code in %s was edited, or is of another tool or version (%s): it does not "
-            "run and was not checked, and the comparison is with the standard code. "
-            "--trust-remote-code runs it",
+            "The model code in %s was edited, or comes from another tool or version (%s): it was "
+            "neither run nor checked; the comparison uses the standard code. To run it, use "
+            "--trust-remote-code",
             self.directory,
             ", ".join(self.differing_code),
         )
@@ -150,15 +150,15 @@ def read_forgather(
     max_length: int | None,
     trusts_code: bool,
 ) -> ForgatherSource:
-    """Reads a model from its directory; none of its code runs.
+    """Reads a model from its directory without running its code.
 
-    What the config leaves out is what the model's own code takes for it.
+    Fields missing from the config get the defaults of the model's own code.
 
     Args:
         detection: What its directory holds.
-        hooks: The family.
-        max_length: The maximum length that the user asks for.
-        trusts_code: Whether a check may run the model's own code, whatever it is.
+        hooks: The converter of the family.
+        max_length: The maximum length that the user requested.
+        trusts_code: Whether a check may run the model's own code even if it was edited.
 
     Raises:
         UnsupportedModelError: The family cannot express it.
@@ -192,7 +192,7 @@ def forgather_source(
     trusts_code: bool = False,
     max_length: int | None = None,
 ) -> ForgatherSource:
-    """A model from the values that its directory has, or would have.
+    """Makes the model from the values that its directory contains, or would contain.
 
     Raises:
         UnsupportedModelError: The family cannot express it.
@@ -202,7 +202,7 @@ def forgather_source(
     )
     hooks.validate_source_config(completed, "from_forgather")
     if config.get(_GROUPS, 0) is None:
-        # The framework's own models have null there for as many as there are attention heads.
+        # In the framework's own models, null means the number of attention heads.
         config = config.updated({_GROUPS: completed[_GROUPS]})
     source = ForgatherSource(
         hooks=hooks,
@@ -225,14 +225,14 @@ def forgather_source(
 
 @dataclass(frozen=True)
 class ForgatherTarget(TargetModel):
-    """A Forgather model that is written.
+    """A Forgather model as the target of a conversion.
 
     Attributes:
         config: The content of its ``config.json``.
         code: Its Python files.
-        weights: The division of the original's weights; ``None`` if it cannot be given back.
-        original_config_text: The ``config.json`` to be given back.
-        options: The options of the conversion that are recorded.
+        weights: The division of the original's weights; ``None`` if it cannot be restored.
+        original_config_text: The ``config.json`` to restore in the reverse conversion.
+        options: The options of the conversion to record.
     """
 
     config: Mapping[str, Any]

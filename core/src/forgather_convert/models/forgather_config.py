@@ -23,8 +23,8 @@ def forgather_config_fields(
         dtype: The dtype to state.
         project: The dynamic model.
         code: Its code.
-        field_names: Fields of the source that have another name in this config.
-        rope_fields: Fields of the source that are about RoPE.
+        field_names: The names in this config of source fields that have another name here.
+        rope_fields: The source's RoPE fields.
     """
     carried = {
         name: value

@@ -17,13 +17,13 @@ def hf_config_fields(
 ) -> dict[str, Any]:
     """The fields of the Hugging Face config that a config object describes.
 
-    RoPE is given in the schemas of transformers 4 and 5, and what a default of the class
-    might change is written down.
+    RoPE is written in the schemas of transformers 4 and 5, and fields whose defaults might change
+    are stated.
 
     Args:
-        hooks: The family.
+        hooks: The converter of the family.
         config_object: The config object.
-        config: What it was made from; a field that it names is written down, too.
+        config: The config that it was made from; all of its fields are stated, too.
         dtype: The dtype to state.
     """
     everything = config_object.to_dict()
@@ -52,16 +52,16 @@ def restored_config(
     current: Mapping[str, Any],
     rope_fields: Collection[str],
 ) -> str:
-    """The original config with what has changed since it was converted.
+    """The original config with the changes made since it was converted.
 
     Args:
         original: The text of the original ``config.json``.
-        recorded: The fields that it stands for.
-        current: The fields that the Forgather model stands for.
-        rope_fields: The names of those that are about RoPE.
+        recorded: The fields that the original describes.
+        current: The fields that the Forgather model describes.
+        rope_fields: The names of the RoPE fields.
 
     Returns:
-        The original text, to the byte, if nothing has changed that it says.
+        The exact original text if none of its fields has changed.
     """
     changed = {
         name: current.get(name)
@@ -82,7 +82,7 @@ def restored_config(
             updated.pop(name, None)
     if updated == content:
         return original
-    # A file that is not the original must be readable by transformers 4 and 5.
+    # A file that differs from the original must be readable by transformers 4 and 5.
     updated.update({name: current[name] for name in rope_fields if name in current})
     return json.dumps(updated, indent=2, ensure_ascii=False) + "\n"
 
@@ -92,7 +92,7 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def _equal(one: Any, other: Any) -> bool:
-    """Whether two values of JSON are equal; NaN is equal to itself, wherever it is in them."""
+    """Whether two JSON values are equal; NaN counts as equal to NaN, at any depth."""
     match one, other:
         case dict(), dict():
             return one.keys() == other.keys() and all(_equal(one[key], other[key]) for key in one)

@@ -42,15 +42,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class HuggingFaceSource(SourceModel):
-    """A Hugging Face model that is converted.
+    """A Hugging Face model as the source of a conversion.
 
     Attributes:
-        classes: What loads it.
-        max_length: The maximum length that the user asks for.
-        quantization: In which form its weights are quantized; ``None`` if they are not.
+        classes: The classes that load it.
+        max_length: The maximum length that the user requested.
+        quantization: The format of quantized weights; ``None`` if they are not quantized.
         stored_tensors: All tensors in its files.
-        expected: What its checkpoints hold.
-        config_problem: Why the converter read the config; empty where transformers did.
+        expected: The parameters in its checkpoints.
+        config_problem: Why the converter read the config; empty if transformers did.
     """
 
     classes: ReferenceClasses
@@ -98,13 +98,13 @@ def read_hugging_face(
 
     Args:
         detection: What its directory holds.
-        hooks: The family.
-        max_length: The maximum length that the user asks for.
+        hooks: The converter of the family.
+        max_length: The maximum length that the user requested.
 
     Raises:
         UnsupportedModelError: The family cannot express it, or no config object can be made.
-        SourceError: transformers builds the model, and cannot run it.
-        MappingError: Its weights are not in the form of a checkpoint.
+        SourceError: transformers builds the model, but cannot run it.
+        MappingError: Its weights do not have the names of a checkpoint.
     """
     config = detection.config
     hooks.validate_source_config(config, "to_forgather")
@@ -116,11 +116,11 @@ def read_hugging_face(
         try:
             config_object = hooks.create_hf_config(config, None)
         except ConverterError:
-            # It reads the same, and there is no more to say.
+            # The converter's reading is the same, so there is nothing more to report.
             raise error from error.__cause__
         logger.warning(
-            "%s It is read as the converter reads it: the logit check compares weights and code, "
-            "but cannot tell whether the config is understood",
+            "%s The converter's reading of it is used instead: the logit check compares weights "
+            "and code, but cannot detect that the config is misread",
             error,
         )
         config_problem = str(error)
@@ -157,13 +157,13 @@ def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> M
 
 
 def _stored_tensors(detection: Detection) -> dict[str, Expression]:
-    """The tensors of a checkpoint, dequantized, by the names that it has for them."""
+    """The tensors of a checkpoint, dequantized, by their names in it."""
     tensors, quantization = detection.checkpoint.tensors, detection.quantization
     if quantization is None:
         return {name: stored(ref) for name, ref in tensors.items()}
     logger.info(
-        "The weights of %s are quantized (%s) and become %s; the way back gives the dequantized "
-        "model, and not the quantized files",
+        "The weights of %s are quantized (%s) and become %s; the reverse conversion gives the "
+        "dequantized model, not the quantized files",
         detection.source,
         quantization.method,
         detection.dtype,
@@ -174,7 +174,7 @@ def _stored_tensors(detection: Detection) -> dict[str, Expression]:
 def _refuse_loaded_form(
     detection: Detection, parameters: ModelParameters, mapping: WeightMapping
 ) -> None:
-    """Refuses what transformers 5 saves if it is told not to give weights their stored form."""
+    """Refuses weights that transformers 5 saved with ``save_original_format=False``."""
     loaded = [
         name
         for name in detection.checkpoint.tensors
@@ -184,34 +184,34 @@ def _refuse_loaded_form(
     ]
     if loaded:
         raise MappingError(
-            f"{detection.checkpoint.files.directory} has {len(loaded)} tensors as transformers has "
-            f"them in memory, and not as checkpoints have them:{collapse_names(loaded)}\n"
+            f"{detection.checkpoint.files.directory} has {len(loaded)} tensors in transformers' "
+            f"in-memory form instead of the form of checkpoints:{collapse_names(loaded)}\n"
             "Save the model with save_pretrained and without save_original_format=False. A model "
-            "that was loaded from files of this form is saved in it again: load its state_dict() "
-            "into a new model of its class and config, and save that."
+            "that was loaded from such files is saved in the same form again: load its "
+            "state_dict() into a new model of its class and config, and save that."
         )
 
 
 def _current_tensors(
     available: Mapping[str, Expression], parameters: ModelParameters
 ) -> dict[str, Expression]:
-    """The tensors that a model reads, by the names that it has for them."""
+    """The tensors that a model reads, by its names for them."""
     tensors: dict[str, Expression] = {}
     for name, value in available.items():
         current = parameters.current_name(name)
         if not parameters.is_unread(name):
-            # With and without the prefix: that is one tensor too many, and no other's value.
+            # If it exists both with and without the prefix, one is superfluous: keep both names.
             tensors[name if current in available else current] = value
     return tensors
 
 
 @dataclass(frozen=True)
 class HuggingFaceTarget(TargetModel):
-    """A Hugging Face model that is written.
+    """A Hugging Face model as the target of a conversion.
 
     Attributes:
         config: The fields of its config.
-        original_config: The config that it once had, to be given back.
+        original_config: The original config to restore.
     """
 
     config: Mapping[str, Any]
@@ -256,7 +256,7 @@ class HuggingFaceTarget(TargetModel):
 
 
 def with_changes(config_object: Any, before: SourceConfig, after: SourceConfig) -> Any:
-    """A config object with those fields of a config that have changed."""
+    """A copy of a config object with the changed fields of a config."""
     changed = copy.deepcopy(config_object)
     for name, value in after.items():
         if name not in before or before[name] != value:

@@ -1,4 +1,4 @@
-"""Loads the model of a directory for a check: its values stay in their files, as stored."""
+"""Loads the model in a directory for a check; its values stay in their files, as stored."""
 
 import contextlib
 import logging
@@ -38,13 +38,13 @@ from forgather_convert.weights.mapped_file import TensorReader
 
 logger = logging.getLogger(__name__)
 
-#: Where transformers looks for code that replaces ``generate``.
+#: The subdirectory in which transformers looks for code that replaces ``generate``.
 _CODE_DIRECTORY = "custom_generate"
 _REMEDY = (
-    "Correct the converter, or install another version of transformers; --no-logit-check converts "
+    "Fix the converter, or install another version of transformers; --no-logit-check converts "
     "without loading it."
 )
-#: What ``from_pretrained`` raises for files that it does not make a model of.
+#: The exceptions of ``from_pretrained`` for files that it cannot load.
 _LOADING_ERRORS = (
     OSError,
     ValueError,
@@ -66,23 +66,23 @@ def load_model(
     is_result: bool = False,
     note: Note = ignore,
 ) -> Any:
-    """Loads a model from its directory as a user does, and as completely.
+    """Loads a model from its directory as completely as a user does.
 
-    Parameters that are stored in the dtype of the model stay in their files. Those that are
-    stored in another dtype get the values of the files back, which loading has rounded: the run
-    decides whether, and to what, they are rounded. Those that are made of several stored tensors
-    are made when they are used (see :mod:`merged_parameters`).
+    Parameters stored in the dtype of the model stay in their files. Parameters stored in another
+    dtype, which loading rounds, get their stored values back: the run decides whether, and to
+    what, they are rounded. Parameters combined from several stored tensors are made when they are
+    used (see :mod:`merged_parameters`).
 
     Args:
         model_class: The class that the model's users load it with.
         config: Its config object.
         directory: The directory with its weights.
-        state: The same weights by the names that its checkpoints have today.
-        parameters: Gives what its checkpoints hold.
-        stored_tensors: All tensors in its files, where the weights are not made of all of them.
-        is_result: Whether the directory is what a conversion made, which must load by itself. The
-            weights of any other are read for it where transformers does not read them.
-        note: Is told if they are.
+        state: The same weights by their current names.
+        parameters: Returns the parameters in its checkpoints.
+        stored_tensors: All tensors in its files, if the weights do not use all of them.
+        is_result: Whether the directory is the result of a conversion, which must load by itself.
+            For any other, this tool reads the weights if transformers cannot.
+        note: Receives a remark if this tool read them.
 
     Raises:
         ValidationError: It does not load, or not completely.
@@ -91,23 +91,22 @@ def load_model(
     weights = find_weights(directory)
     if weights is None:
         logger.info(
-            "transformers does not read weights like those in %s; they are read for it", directory
+            "transformers cannot read weights like those in %s; this tool reads them", directory
         )
         note(
-            "The installed transformers does not read weights like the source's by itself; they "
-            "were read for it."
+            "The installed transformers cannot read weights like the source's; this tool read them."
         )
         return load_tensors(model_class, config, directory, state)
     try:
         if (directory / _CODE_DIRECTORY).exists():
-            # transformers 4 runs it without being asked to, where it is local.
+            # transformers 4 runs it without being asked, if it is local.
             raise ValueError(f"it would run the code in {_CODE_DIRECTORY}")
         with quiet_transformers(), noted_merges() as merges:
             model, report = model_class.from_pretrained(
                 directory,
                 config=config,
                 dtype=_usual_dtype(state),
-                # Where it has the same weights in two formats, the model's code wants a choice.
+                # If a model has the same weights in two formats, the choice must be explicit.
                 use_safetensors=weights.format == SAFETENSORS,
                 local_files_only=True,
                 trust_remote_code=False,
@@ -121,15 +120,15 @@ def load_model(
                 f"{_REMEDY}"
             ) from error
         logger.warning(
-            "The installed transformers does not load %s by itself (%s: %s); its weights are read "
-            "for it, so that the check cannot tell whether the directory loads",
+            "The installed transformers cannot load %s by itself (%s: %s); this tool reads its "
+            "weights, so the check cannot tell whether the directory loads",
             directory,
             type(error).__name__,
             first_line(error).rstrip("."),
         )
         note(
-            "The installed transformers does not load the source by itself "
-            f"({type(error).__name__}: {first_line(error).rstrip('.')}); its weights were read for "
+            "The installed transformers cannot load the source by itself "
+            f"({type(error).__name__}: {first_line(error).rstrip('.')}); this tool read its "
             "it."
         )
         config.__dict__.pop("quantization_config", None)
@@ -141,9 +140,8 @@ def load_model(
             f"{_REMEDY}"
             if is_result
             else f"transformers {_version()} does not load {directory} completely: {problem}. "
-            "There is nothing to compare the result with, whatever the conversion does. Nothing "
-            "was written. Install another version of transformers, or use --no-logit-check to "
-            "convert all the same."
+            "There is nothing to compare the result with. Nothing was written. Install another "
+            "version of transformers, or use --no-logit-check to convert anyway."
         )
     others = {name: stored(ref) for name, ref in (stored_tensors or {}).items()}
     return _with_stored_values(model, state, merges, {**others, **_by_stored_names(state)})
@@ -152,13 +150,13 @@ def load_model(
 def _what_is_incomplete(
     model: Any, report: Mapping[str, Any], parameters: Callable[[], ModelParameters]
 ) -> str:
-    """What transformers reports of a load that is not complete; empty where nothing is missing."""
+    """What transformers reports as incomplete after loading; empty if nothing is missing."""
     empty = [name for name, parameter in model.named_parameters() if parameter.is_meta]
     unexpected = report.get("unexpected_keys") or ()
     if unexpected:
         known = parameters()
         unexpected = [name for name in unexpected if not known.is_unread(name)]
-    # Each is a name, or begins with one.
+    # Each entry is a name, or begins with one.
     mismatched = [
         name if isinstance(name, str) else name[0] for name in report.get("mismatched_keys") or ()
     ]
@@ -182,7 +180,7 @@ def _version() -> str:
 def load_tensors(
     model_class: Any, config: Any, directory: Path, state: Mapping[str, Expression]
 ) -> Any:
-    """Loads a model from tensors by the names of today, whatever its files call them.
+    """Loads a model from tensors by their current names, whatever their names in the files.
 
     Raises:
         ValidationError: It does not load.
@@ -202,19 +200,19 @@ def load_tensors(
     except _LOADING_ERRORS as error:
         raise ValidationError(
             f"The model in {directory} does not load: {type(error).__name__}: {error}. Nothing was "
-            "written. Use --no-logit-check to convert all the same."
+            "written. Use --no-logit-check to convert anyway."
         ) from error
     if any(map(_is_quantized, computed.values())):
         logger.warning(
-            "The numbers that the quantized weights in %s stand for are computed for the check as "
-            "they are for the result: it compares names and code, and not these numbers",
+            "The quantized weights in %s are dequantized in the same way for the check and for "
+            "the result: the check compares names and code, but not the dequantized values",
             directory,
         )
     return _with_stored_values(model, state, merges, state, computed)
 
 
 def _is_in_a_file(value: Expression) -> bool:
-    """Whether a tensor can be mapped from a file, at most with its dimensions in another order."""
+    """Whether a tensor can be mapped from a file, possibly with permuted dimensions."""
     return isinstance(value.value if isinstance(value, Permute) else value, Stored)
 
 
@@ -223,7 +221,7 @@ def _is_quantized(value: Expression) -> bool:
 
 
 def _value(reader: TensorReader, value: Expression) -> Any:
-    """A tensor that shares the pages of its file, or is computed from what is in files."""
+    """A tensor that shares the pages of its file, or is computed from files."""
     import torch
 
     match value:
@@ -231,7 +229,7 @@ def _value(reader: TensorReader, value: Expression) -> Any:
             return reader.read(ref)
         case Permute(Stored(ref), dims):
             return reader.read(ref).permute(dims)
-    # In pieces: a quantized tensor takes several times its own memory while it is computed.
+    # Piece by piece: dequantizing a tensor takes several times its own memory.
     result = torch.empty(value.shape, dtype=to_torch(value.dtype))
     flat, position = result.view(-1), 0
     with Evaluator() as evaluator:
@@ -242,7 +240,7 @@ def _value(reader: TensorReader, value: Expression) -> Any:
 
 
 def _by_stored_names(state: Mapping[str, Expression]) -> Mapping[str, Expression]:
-    """Everything that tensors are made of, by the names that it has in the files."""
+    """The stored tensors that tensors are made of, by their names in the files."""
     found: dict[str, Expression] = {}
     parts = [*state.values()]
     while parts:
@@ -255,7 +253,7 @@ def _by_stored_names(state: Mapping[str, Expression]) -> Mapping[str, Expression
 
 
 def _placeholders(values: Mapping[str, Expression]) -> dict[str, Any]:
-    """Tensors of the right dtypes and shapes: all of them in one memory that nobody touches."""
+    """Tensors of the right dtypes and shapes, which share memory that is never accessed."""
     import torch
 
     sizes = {name: tensor_bytes(value.dtype, value.shape) for name, value in values.items()}
@@ -279,13 +277,13 @@ def _with_stored_values(
     sources: Mapping[str, Expression],
     computed: Mapping[str, Expression] | None = None,
 ) -> Any:
-    """Gives the tensors that were cast on loading the values that their files have.
+    """Restores the stored values of tensors that were cast on loading.
 
     Args:
         model: The model.
-        state: Its weights, by the names of today.
-        merges: How parameters are made that are no tensors of a checkpoint.
-        sources: What they are made of, by the names that the model was loaded from.
+        state: Its weights, by their current names.
+        merges: How to make parameters that are not tensors of a checkpoint.
+        sources: The tensors that they are made of, by the names that the model was loaded from.
         computed: The weights that it was loaded without.
     """
     from torch import nn
@@ -311,8 +309,8 @@ def _with_stored_values(
             values[id(tensor)] = _value(reader, value)
     if lacking:
         raise ValidationError(
-            f"The check has no place for the weights{collapse_names(lacking)}\nNothing "
-            "was written. Use --no-logit-check to convert all the same."
+            f"The loaded model has no parameters for the weights{collapse_names(lacking)}\nNothing "
+            "was written. Use --no-logit-check to convert anyway."
         )
     for module in model.modules():
         own = (
@@ -327,7 +325,7 @@ def _with_stored_values(
 
 
 def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
-    """A parameter without memory, which is computed when it is used."""
+    """A parameter without memory, whose value is computed when it is used."""
     import torch
 
     empty = torch.zeros((), dtype=to_torch(value.dtype)).expand(value.shape)
@@ -337,7 +335,7 @@ def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
 
 
 def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Expression]:
-    """The tensors of a written directory by the names of today, of a tied pair the first."""
+    """The tensors of a written directory by their current names; of a tied pair, the first."""
     weights = find_weights(directory)
     refs = {} if weights is None else open_checkpoint(weights).tensors
     tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}

@@ -1,9 +1,10 @@
-"""Parameters that transformers 5 makes of several tensors of a checkpoint, made when needed.
+"""Parameters that transformers 5 combines from several tensors of a checkpoint, made on demand.
 
-Loading a model of experts makes one parameter of all experts of a layer: a copy of nearly all
-weights. A check must not need memory that grows with the model. So transformers loads the
-model from its directory, finds by itself which tensors become which parameter, and is kept from
-one thing only: what it would compute is noted instead. The noted computation is transformers' own.
+When transformers loads a mixture of experts, it combines all experts of a layer into one parameter,
+and thus copies nearly all weights. But the memory of a check must not grow with the model. So
+transformers loads the model from its directory and finds out by itself which tensors become which
+parameter, but its computations are recorded instead of executed. What runs later is transformers'
+own code.
 """
 
 import contextlib
@@ -17,18 +18,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-#: The attribute of a parameter that makes its value, where it holds none.
+#: The attribute of a parameter with the function that makes its value.
 _VALUE = "_forgather_value"
 
 
 @dataclass(frozen=True)
 class Merge:
-    """How transformers makes parameters of tensors.
+    """How transformers combines tensors into parameters.
 
     Attributes:
-        converter: transformers' own, a ``WeightConverter``, without tensors.
+        converter: A ``WeightConverter`` of transformers, without tensors.
         layer_name: The first of the parameters.
-        sources: The tensors' names, each with the pattern that it fits, in order.
+        sources: The tensors' names, each with the pattern that it matches, in order.
         context: Model and config, for the converter.
     """
 
@@ -38,7 +39,7 @@ class Merge:
     context: Mapping[str, Any]
 
     def values(self, read: Callable[[str], "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
-        """The parameters by their names, in memory of their own."""
+        """The parameters by their names, in newly allocated memory."""
         converter = copy.deepcopy(self.converter)
         for pattern, name in self.sources:
             converter.add_tensor(self.layer_name, name, pattern, read(name))
@@ -47,7 +48,7 @@ class Merge:
 
 @dataclass
 class _Notes:
-    """What is known of a converter while it gets its tensors."""
+    """What is recorded about a converter while it receives its tensors."""
 
     converter: Any
     unused: Any
@@ -55,25 +56,25 @@ class _Notes:
 
 
 def can_note_merges() -> bool:
-    """Whether the installed transformers makes parameters in the way that can be noted."""
+    """Whether the installed transformers combines parameters in a way that can be recorded."""
     return importlib.util.find_spec("transformers.core_model_loading") is not None
 
 
 @contextlib.contextmanager
 def noted_merges() -> Iterator[dict[str, Merge]]:
-    """Keeps transformers from making parameters of several tensors.
+    """Keeps transformers from combining tensors into parameters.
 
-    Models that are loaded within the context have parameters of the right shape in their place,
-    without memory. Loading in other threads is affected, too.
+    Models loaded within the context have parameters of the right shape without memory instead.
+    This also affects loading in other threads.
 
     Yields:
-        How each of them is made, by its name in the model; filled while models are loaded.
+        How to make each of them, by its name in the model; filled while models are loaded.
     """
     merges: dict[str, Merge] = {}
     try:
         from transformers.core_model_loading import WeightConverter
     except ImportError:
-        # transformers 4 has every parameter as it is stored.
+        # In transformers 4, parameters are the stored tensors.
         yield merges
         return
     converter_class: Any = WeightConverter
@@ -109,12 +110,12 @@ def noted_merges() -> Iterator[dict[str, Merge]]:
 def make_when_needed(
     model: Any, merges: Mapping[str, Merge], read: Callable[[str], "torch.Tensor"]
 ) -> None:
-    """Lets :func:`materializer` give the parameters that a loaded model lacks.
+    """Enables :func:`materializer` to make the parameters that a loaded model lacks.
 
     Args:
         model: The model.
-        merges: How its parameters are made.
-        read: Gives a tensor of the checkpoint.
+        merges: How to make its parameters.
+        read: Reads a tensor of the checkpoint.
     """
     for name, merge in merges.items():
         parameter = model.get_parameter(name)
@@ -122,12 +123,12 @@ def make_when_needed(
 
 
 def make_value_when_needed(parameter: Any, make: "Callable[[], torch.Tensor]") -> None:
-    """Lets :func:`materializer` give what makes the value of a parameter."""
+    """Sets the function that makes the value of a parameter."""
     setattr(parameter, _VALUE, make)
 
 
 def materializer(parameter: Any) -> "Callable[[], torch.Tensor] | None":
-    """What makes the value of a parameter; ``None`` for one that holds its value."""
+    """The function that makes the value of a parameter; ``None`` if it has a value."""
     value: Callable[[], torch.Tensor] | None = getattr(parameter, _VALUE, None)
     return value
 
@@ -137,14 +138,14 @@ def _value(merge: Merge, name: str, read: Callable[[str], "torch.Tensor"]) -> "t
 
 
 def _tensors(converted: Any) -> dict[str, Any]:
-    """What a converter made, one tensor a name."""
-    # Version 5.0 has errors as a second value.
+    """The tensors that a converter made, by their names."""
+    # Version 5.0 also returns errors.
     made = converted[0] if isinstance(converted, tuple) else converted
     return {name: part[0] if isinstance(part, list) else part for name, part in made.items()}
 
 
 def _without_memory(tensor: "torch.Tensor") -> "torch.Tensor":
-    """A tensor on the CPU whose elements are all one."""
+    """A tensor on the CPU whose elements share the memory of one."""
     import torch
 
     return torch.zeros((), dtype=tensor.dtype).expand(tensor.shape)

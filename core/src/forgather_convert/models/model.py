@@ -1,4 +1,4 @@
-"""What the two kinds of model have in common: a source that is read, a destination to write."""
+"""The interfaces of source and target models."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -14,28 +14,28 @@ from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 if TYPE_CHECKING:
-    # What reads provenance takes a while to be imported; a refusal does not need it.
+    # Importing what reads provenance takes a while, and a refusal does not need it.
     from forgather_convert.models.carried_tensors import CarriedTensors
     from forgather_convert.models.original_weights import OriginalWeights
     from forgather_convert.models.side_file_rules import SideFileRules
 
-#: Is told a sentence for the certificate.
+#: Receives a sentence for the certificate.
 Note = Callable[[str], None]
 
 
 def ignore(_: str) -> None:
-    """A ``Note`` for those who write no certificate."""
+    """A ``Note`` for callers that write no certificate."""
 
 
 @dataclass(frozen=True)
 class PlanFacts:
-    """What a destination's own files record of the rest of the plan.
+    """Facts about the rest of the plan that a target's own files record.
 
     Attributes:
-        carried: The names of the files that are copied.
+        carried: The names of the copied files.
         tensor_files: The names of the files with tensors that the model does not use.
-        source_dtypes: The types that the source's weights are stored as.
-        dtypes: The types that the destination's weights are stored as.
+        source_dtypes: The dtypes of the source's weights.
+        dtypes: The dtypes of the target's weights.
     """
 
     carried: tuple[str, ...]
@@ -49,13 +49,13 @@ class TargetModel(ABC):
     """The model that a conversion writes.
 
     Attributes:
-        hooks: The family.
-        parameters: What its weights files must hold.
-        mapping: From the source's tensor names to its own.
-        config_object: Its config, as transformers has it; tokenizers are loaded with it.
-        original: The division into files that its weights once had, to be given back.
-        side_files: Which of the files in the source's directory are not copied.
-        carried: The tensors that come along though the model does not use them.
+        hooks: The converter of the family.
+        parameters: The parameters that its weights files must contain.
+        mapping: The mapping from the source's tensor names to its own.
+        config_object: Its Hugging Face config object, which tokenizers are loaded with.
+        original: The original division of its weights into files, to be restored.
+        side_files: Which files in the source's directory are not copied.
+        carried: The tensors that are copied although the model does not use them.
     """
 
     hooks: FamilyHooks
@@ -68,26 +68,26 @@ class TargetModel(ABC):
 
     @abstractmethod
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
-        """The files that describe the model; ``config.json`` is the last."""
+        """The files that describe the model; ``config.json`` is last."""
 
     @property
     @abstractmethod
     def code_owner(self) -> str:
-        """Whose code runs when it is loaded, for the certificate."""
+        """The code that runs when it is loaded, for the certificate."""
 
     @abstractmethod
     def load(self, directory: Path) -> Any:
         """Loads the written model from its own files, as a user would.
 
-        The parameters keep the dtype that they are stored in, and stay in their files.
+        The parameters stay in their files, in the dtype that they are stored in.
         """
 
     @abstractmethod
     def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
-        """Loads the model from what its weights are made of, before they are written.
+        """Loads the model from the expressions of its weights, before they are written.
 
         Args:
-            directory: Where that is, for messages.
+            directory: The source of the weights, for messages.
             state: The weights, by their names.
         """
 
@@ -97,13 +97,13 @@ class SourceModel(ABC):
     """The model that is converted, from its own directory alone.
 
     Attributes:
-        hooks: The family.
-        config: Its config, with everything stated that its file leaves to defaults.
-        tensors: Its weights, by the names that they have today.
-        unread: What its files hold beside them, and its model does not use.
-        config_object: Its config, as transformers has it; tokenizers are loaded with it.
-        directory: Where config and tokenizer are.
-        weights_directory: Where the weights are.
+        hooks: The converter of the family.
+        config: Its config, including the defaults of fields missing from the file.
+        tensors: Its weights, by their current names.
+        unread: Additional tensors in its files, which its model does not use.
+        config_object: Its Hugging Face config object, which tokenizers are loaded with.
+        directory: The directory of config and tokenizer.
+        weights_directory: The directory of the weights.
     """
 
     hooks: FamilyHooks
@@ -117,21 +117,21 @@ class SourceModel(ABC):
     @property
     @abstractmethod
     def own_config(self) -> Any:
-        """Its config object, of the class that its directory is loaded with."""
+        """Its config object, of the class that loads its directory."""
 
     @property
     @abstractmethod
     def code_owner(self) -> str:
-        """Whose code runs when it is loaded, for the certificate."""
+        """The code that runs when it is loaded, for the certificate."""
 
     @property
     def is_own_code(self) -> bool:
-        """Whether that is the code that its users run."""
+        """Whether that is the code that users of the model run."""
         return True
 
     @abstractmethod
     def parameters(self) -> ModelParameters:
-        """What its checkpoints hold, from the model itself without its memory.
+        """The parameters in its checkpoints, from the model on the meta device.
 
         Raises:
             UnsupportedModelError: The model refuses its config.
@@ -142,7 +142,7 @@ class SourceModel(ABC):
         """Loads the model from its own config, code and weights; see ``TargetModel.load``.
 
         Args:
-            state: The weights by the names that the model expects, for where the installed
-                transformers does not find them by itself.
-            note: Is told what was done otherwise than where a user loads it.
+            state: The weights by the names that the model expects, in case the installed
+                transformers cannot find them by itself.
+            note: Receives remarks on deviations from how a user would load it.
         """

@@ -1,7 +1,7 @@
-"""The one way in: from a directory to a model.
+"""Opens the model in a directory, for ``convert``, ``inspect`` and ``verify``.
 
-``convert``, ``inspect`` and ``verify`` all come through here. What is quickly refused comes first;
-neither torch nor transformers is imported until :meth:`OpenedModel.read`.
+Quick checks come first; neither torch nor transformers is imported until
+:meth:`OpenedModel.read`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,8 +36,8 @@ class ModelRequest:
 
     Attributes:
         path: Its directory.
-        options: What a conversion of it is asked.
-        converter: The converter of its family; without it, one is looked up.
+        options: The options of its conversion.
+        converter: The converter of its family; by default, it is looked up.
     """
 
     path: Path
@@ -47,10 +47,10 @@ class ModelRequest:
 
 @dataclass(frozen=True)
 class Opening:
-    """The steps that open a model, one by one.
+    """The individual steps of opening a model.
 
-    :func:`open_model` takes all of them, and the first failure ends it. An inspection attempts each
-    by itself.
+    :func:`open_model` runs all of them and stops at the first failure; an inspection attempts each
+    one separately.
 
     Attributes:
         request: The model to open.
@@ -74,7 +74,7 @@ class Opening:
         return ExtensionCalls(CORE_FORMATS, self.extensions)
 
     def detect(self) -> Detection:
-        """Finds out what the directory holds; see :func:`source.detection.detect`."""
+        """Detects the content of the directory; see :func:`source.detection.detect`."""
         request = self.request
         return detect(
             request.path,
@@ -92,12 +92,12 @@ class Opening:
 
 @dataclass(frozen=True)
 class OpenedModel:
-    """A model whose kind, family and weights are known, from names, JSON and headers.
+    """A model whose kind, family and weights are known from names, JSON and headers.
 
     Attributes:
-        detection: What the directory holds.
-        hooks: The family.
-        options: What a conversion of it is asked.
+        detection: What was detected about the directory.
+        hooks: The converter of the family.
+        options: The options of its conversion.
         extension_calls: The installed extensions.
     """
 
@@ -116,7 +116,7 @@ class OpenedModel:
 
     @cached_property
     def provenance(self) -> "Provenance | None":
-        """Where a Forgather model comes from; ``None`` if it does not say.
+        """The provenance of a Forgather model; ``None`` if it has none.
 
         Raises:
             SourceError: The file is damaged.
@@ -134,7 +134,7 @@ class OpenedModel:
         """The tensors of a Forgather model's original that the model itself does not use.
 
         Args:
-            gives_layout_back: Whether the weights are divided as they were.
+            gives_layout_back: Whether the original division of the weights is restored.
 
         Raises:
             SourceError: A file with them is missing or damaged.
@@ -144,13 +144,13 @@ class OpenedModel:
         return unused_tensors(self._carried, self.provenance, gives_layout_back)
 
     def describe_weights(self, unread: Mapping[str, Expression]) -> "OriginalWeights | None":
-        """Notes how a Hugging Face model's weights are divided among files, for the way back.
+        """Describes the division of a Hugging Face model's weights, for the reverse conversion.
 
         Args:
-            unread: What the model does not use.
+            unread: The tensors that the model does not use.
 
         Returns:
-            ``None`` if it cannot be given back.
+            ``None`` if it cannot be restored.
         """
         from forgather_convert.models.original_weights import describe_weights
 
@@ -176,7 +176,7 @@ def open_model(request: ModelRequest) -> OpenedModel:
     """Opens a model directory of either kind.
 
     Raises:
-        ForgatherConvertError: It cannot be converted, as far as names and headers tell.
+        ForgatherConvertError: It cannot be converted, judging by names and headers.
     """
     opening = Opening.start(request)
     detection = opening.detect()

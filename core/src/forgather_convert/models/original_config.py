@@ -1,4 +1,4 @@
-"""The config that a Hugging Face model had before it was converted, to be given back."""
+"""The original config of a converted Hugging Face model, restored in the reverse conversion."""
 
 import logging
 from collections.abc import Mapping
@@ -26,14 +26,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class OriginalConfig:
-    """The original config, as a text and as fields.
+    """The original config, as text and as fields.
 
     Attributes:
         text: The content of its file.
         fields: The fields that the converter would write for the same model.
-        states_dtype: Whether it says its dtype.
-        dtypes: The types that its weights were stored as.
-        rope_fields: The names of the fields that are about RoPE.
+        states_dtype: Whether it states the dtype.
+        dtypes: The dtypes of the original weights.
+        rope_fields: The names of the RoPE fields.
     """
 
     text: str
@@ -43,14 +43,14 @@ class OriginalConfig:
     rope_fields: frozenset[str]
 
     def changed_to(self, current: Mapping[str, Any], dtypes: frozenset[str]) -> str:
-        """Its text, with what has changed since.
+        """Its text, with the changes made since.
 
-        An original without a dtype comes back without one only if all weights are stored as
-        they were, in one type: a loader then takes them for what it took the original's for.
+        An original without a dtype is restored without one only if all weights have the same
+        single dtype as before: then loaders treat them like the original's.
 
         Args:
-            current: The fields that the Forgather model stands for.
-            dtypes: The types that the weights of the result are stored as.
+            current: The fields that the Forgather model describes.
+            dtypes: The dtypes of the result's weights.
         """
         before, now = dict(self.fields), dict(current)
         if not self.states_dtype:
@@ -60,10 +60,10 @@ class OriginalConfig:
         return restored_config(self.text, before, now, self.rope_fields)
 
     def log_lost_precision(self, stored: frozenset[str]) -> None:
-        """Logs it if the Forgather model's types hold less than the original's did.
+        """Warns if the Forgather model's dtypes are less precise than the original's.
 
         Args:
-            stored: The types that the weights of the Forgather model are stored as.
+            stored: The dtypes of the Forgather model's weights.
         """
         import torch
 
@@ -73,8 +73,8 @@ class OriginalConfig:
         lost = sorted(name for name in self.dtypes if not any(holds(to, name) for to in stored))
         if lost:
             logger.info(
-                "The original's weights were stored as %s, the Forgather model's are %s: what was "
-                "rounded away does not come back",
+                "The original's weights were stored as %s, the Forgather model's are %s: rounding "
+                "cannot be undone",
                 ", ".join(lost),
                 ", ".join(sorted(stored)),
             )
@@ -83,11 +83,11 @@ class OriginalConfig:
 def read_original_config(
     provenance: Provenance, hooks: FamilyHooks, path: Path
 ) -> OriginalConfig | None:
-    """The config that a Forgather model came from; ``None`` if it is that of another family.
+    """The original config of a Forgather model; ``None`` if it is that of another family.
 
     Args:
-        provenance: Where the model came from.
-        hooks: The family that it goes to.
+        provenance: The model's provenance.
+        hooks: The converter of the target's family.
         path: The provenance's file, for messages.
 
     Raises:
@@ -106,8 +106,8 @@ def original_config_of(
 
     Args:
         text: The original ``config.json``.
-        dtypes: The types that the original weights were stored as.
-        hooks: The family that it goes to.
+        dtypes: The dtypes of the original weights.
+        hooks: The converter of the target's family.
 
     Raises:
         ForgatherConvertError: It is not a config that could have been converted.
@@ -121,7 +121,7 @@ def original_config_of(
     try:
         config_object = ReferenceClasses.of(hooks).read(config, config.origin)
     except UnreadableConfigError:
-        # The conversion to Forgather read it as the converter does; so does the reverse one.
+        # The conversion to Forgather used the converter's reading; so does the reverse one.
         config_object = hooks.create_hf_config(config, None)
     complete = complete_config(config, config_object, hooks)
     stated = stated_dtype(config)

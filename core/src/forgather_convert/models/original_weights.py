@@ -1,4 +1,4 @@
-"""The division of a Hugging Face model's weights among files, as the provenance keeps it."""
+"""The original division of a Hugging Face model's weights into files, as kept in the provenance."""
 
 import base64
 import hashlib
@@ -24,14 +24,14 @@ from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_
 
 logger = logging.getLogger(__name__)
 
-#: How many bytes of compressed tensors are kept, equal ones counted once.
+#: The maximum number of bytes of compressed tensors that are kept; equal tensors count once.
 MAX_STORED_BYTES = 16_384
-#: What they may be when they are unpacked, in bytes: a causal mask for 4096 positions in float32.
+#: The maximum unpacked size, in bytes: a causal mask for 4096 positions in float32.
 MAX_UNPACKED_BYTES = 64 << 20
 #: How much of a tensor is compressed first, in bytes. If that is too large already, so is the rest,
 #: and to find out would take minutes for the weights of a layer.
 _PROBED_BYTES = 4 * MAX_STORED_BYTES
-#: The memory that unpacking may take, in bytes; what xz takes for the default preset is 9 MB.
+#: The maximum memory for unpacking, in bytes; xz takes 9 MB for the default preset.
 _UNPACKING_MEMORY = 32 << 20
 _MAX_BASE64 = 4 * -(-MAX_STORED_BYTES // 3)
 _SUFFIX = ".safetensors"
@@ -40,7 +40,7 @@ _Size = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
 
 
 def is_plain_name(name: str) -> bool:
-    """Whether a name is that of a file in a directory, printable, and no path."""
+    """Whether a name is a printable file name, and not a path."""
     return (
         name.isprintable() and 0 < len(name) <= 255 and name not in (".", "..") and "/" not in name
     )
@@ -68,7 +68,7 @@ def json_object(text: str) -> dict[str, Any]:
 
 
 class Schema(pydantic.BaseModel):
-    """A part of the provenance: types are exact, and there are no other keys."""
+    """A part of the provenance, with exact types and no other keys."""
 
     model_config = pydantic.ConfigDict(extra="forbid", strict=True, frozen=True)
 
@@ -90,11 +90,11 @@ class IgnoredTensors(Schema):
     """Equal tensors of the original that its model does not use: tables, causal masks.
 
     Attributes:
-        names: What they are called.
-        dtype: Their element type, as ``"float32"``.
+        names: Their names.
+        dtype: Their element type, such as ``"float32"``.
         shape: Their dimensions.
-        data: Their bytes, in row-major order, compressed as a ``.xz`` file, as base64; ``None`` if
-            they are not kept here, but carried in a file of their own.
+        data: Their bytes in row-major order, compressed as in a ``.xz`` file, as base64; ``None``
+            if they are kept in a separate file instead.
     """
 
     names: Annotated[list[str], pydantic.Field(min_length=1)]
@@ -114,17 +114,17 @@ class IgnoredTensors(Schema):
 
     @property
     def expression(self) -> Constant:
-        """The value of each, where it is kept."""
+        """The value of each, if it is kept here."""
         return Constant(self.dtype, tuple(self.shape), self.content)
 
     @property
     def packed(self) -> bytes:
-        """The bytes of each as they are kept."""
+        """The compressed bytes of each."""
         return b"" if self.data is None else base64.b64decode(self.data, validate=True)
 
     @cached_property
     def content(self) -> bytes:
-        """The bytes of each; empty if what is kept is damaged, or stands for more."""
+        """The bytes of each; empty if the compressed bytes are damaged or too large."""
         unpacker = lzma.LZMADecompressor(lzma.FORMAT_XZ, memlimit=_UNPACKING_MEMORY)
         try:
             content = unpacker.decompress(self.packed, self.num_bytes + 1)
@@ -134,12 +134,12 @@ class IgnoredTensors(Schema):
 
 
 class OriginalWeights(Schema):
-    """The division of the original weights among files.
+    """The division of the original weights into files.
 
     Attributes:
         headers: The text of every safetensors header, by file name.
-        index_name: The index's name, where there was one.
-        index_text: The index's content.
+        index_name: The name of the index, if there was one.
+        index_text: The content of the index.
         unread: Tensors of the original that its model does not use.
     """
 
@@ -150,7 +150,7 @@ class OriginalWeights(Schema):
 
     @cached_property
     def parsed_headers(self) -> Mapping[str, SafetensorsHeader]:
-        """What the headers say, by file name."""
+        """The parsed headers, by file name."""
         return {name: _parse_header(name, text) for name, text in self.headers.items()}
 
     @cached_property
@@ -166,7 +166,7 @@ class OriginalWeights(Schema):
                     raise ValueError(f"{ref.name[:80]!r} is in two of the headers")
                 refs[ref.name] = (file_name, ref)
         if (self.index_name is None) != (self.index_text is None):
-            raise ValueError("there is a name of an index without its text, or the reverse")
+            raise ValueError("the name of an index lacks its text, or vice versa")
         files = {SINGLE_FILE[SAFETENSORS]}
         if self.index_text is not None:
             files = _check_index(self.index_text, {name: file for name, (file, _) in refs.items()})
@@ -180,41 +180,41 @@ class OriginalWeights(Schema):
             raise ValueError(f"'unread' has more than {MAX_STORED_BYTES} bytes of tensors")
         kept = [tensors for tensors in self.unread if tensors.data is not None]
         if sum(tensors.num_bytes for tensors in kept) > MAX_UNPACKED_BYTES:
-            raise ValueError(f"'unread' stands for more than {MAX_UNPACKED_BYTES} bytes")
+            raise ValueError(f"'unread' has more than {MAX_UNPACKED_BYTES} unpacked bytes")
         for tensors in kept:
             if len(tensors.content) != tensors.num_bytes:
                 raise ValueError(
-                    f"{tensors.names[0][:80]!r} in 'unread' has not {tensors.num_bytes} bytes"
+                    f"{tensors.names[0][:80]!r} in 'unread' does not have {tensors.num_bytes} bytes"
                 )
         if len(self.unread_by_name) != sum(len(tensors.names) for tensors in self.unread):
             raise ValueError("'unread' has a tensor twice")
         for name, tensors in self.unread_by_name.items():
             ref = refs.get(name)
             if ref is None or (ref.dtype, list(ref.shape)) != (tensors.dtype, tensors.shape):
-                raise ValueError(f"{name[:80]!r} in 'unread' is not what the headers say")
+                raise ValueError(f"{name[:80]!r} in 'unread' does not match the headers")
 
 
 def _parse_header(name: str, text: str) -> SafetensorsHeader:
     try:
         return parse_header_text(text, name)
     except SourceError as error:
-        raise ValueError(f"the header of {name!r} is not one of safetensors") from error
+        raise ValueError(f"the header of {name!r} is not a safetensors header") from error
 
 
 def _check_index(text: str, places: Mapping[str, str]) -> set[str]:
-    """Checks an index against what the headers hold; gives the files that it names."""
+    """Checks an index against the headers; returns the files that it names."""
     weight_map = json_object(text).get("weight_map")
     if not isinstance(weight_map, dict):
         raise ValueError("'index_text' is not an index of weights")
     if any(places.get(name) != file for name, file in weight_map.items()):
-        raise ValueError("'index_text' does not say what the headers hold")
+        raise ValueError("'index_text' does not match the headers")
     return set(weight_map.values())
 
 
 def describe_weights(
     checkpoint: Checkpoint, unread: Mapping[str, Expression]
 ) -> OriginalWeights | None:
-    """Notes the layout of a checkpoint, if it can be given back.
+    """Records the division of a checkpoint, if it can be restored.
 
     Args:
         checkpoint: The original weights.
@@ -254,8 +254,8 @@ def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> Origina
         )
     except pydantic.ValidationError as error:
         logger.info(
-            "The reverse conversion will divide the weights in its own way; the source's division "
-            "cannot be kept: %s",
+            "The reverse conversion will divide the weights differently; the source's division "
+            "cannot be recorded: %s",
             error.errors(include_url=False)[0]["msg"].removeprefix("Value error, "),
         )
         return None
@@ -272,12 +272,12 @@ def _describe_unread(refs: tuple[TensorRef, ...]) -> Iterator[IgnoredTensors]:
 
 
 def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
-    """The compressed bytes of tensors by their names, of as many as may be kept."""
+    """The compressed bytes of tensors by their names, as many as fit."""
     kept: dict[str, bytes] = {}
     packed: dict[bytes, bytes] = {}
     unpacked_size = packed_size = 0
     for ref in sorted(refs, key=lambda ref: ref.num_bytes):
-        # Equal ones are not packed twice, and nothing is read that could not be kept.
+        # Equal tensors are packed once, and nothing is read that could not be kept.
         if ref.num_bytes > MAX_UNPACKED_BYTES:
             continue
         with with_filename(ref.file), ref.file.open("rb") as file:

@@ -1,4 +1,4 @@
-"""The parameters that a model's checkpoint holds, from the model itself without its memory."""
+"""Finds the parameters in a model's checkpoints from the model on the meta device."""
 
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -20,16 +20,16 @@ def parameters_of(
     build: Callable[[], Any],
     failure: Callable[[Exception], ForgatherConvertError] | None = None,
 ) -> ModelParameters:
-    """Builds a model on the meta device and reads what its checkpoints hold.
+    """Builds a model on the meta device and lists the parameters in its checkpoints.
 
     Args:
-        build: Builds it.
-        failure: Makes the error to raise from what the model raises when it is run, without its
-            values; ``None`` if it is not to be run.
+        build: Builds the model.
+        failure: Makes the error to raise if the model fails when it is run on the meta device;
+            ``None`` to not run it.
 
     Raises:
         UnsupportedModelError: The model refuses its config.
-        ConverterError: Its code needs a module that is not there.
+        ConverterError: Its code needs a module that cannot be imported.
     """
     import torch
 
@@ -38,17 +38,17 @@ def parameters_of(
             model = build()
     except ImportError as error:
         raise ConverterError(
-            f"The model's code needs what cannot be imported: {type(error).__name__}: {error}. "
-            "Install it, or upgrade the converter."
+            f"The model's code needs a module that cannot be imported: {type(error).__name__}: "
+            f"{error}. Install it, or upgrade the converter."
         ) from error
     except Exception as error:
         raise UnsupportedModelError(
             f"The model cannot be built from its config: {type(error).__name__}: {error}. "
-            "Correct the config, or install another version of transformers."
+            "Fix the config, or install another version of transformers."
         ) from error
     saved = saved_state(model)
     modules = {module: name for name, module in model.named_modules()}
-    # The weight of each comes first; a head may have a bias, too.
+    # The weight of each comes first; a head may also have a bias.
     (embedding, *_), (head, *biases) = (
         [saved.names[f"{modules[module]}.{name}"] for name, _ in module.named_parameters()]
         for module in (model.get_input_embeddings(), model.get_output_embeddings())
@@ -71,7 +71,7 @@ def parameters_of(
 
 
 def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozenset[str]]:
-    """What transformers does not round where it loads a model in a narrower dtype.
+    """The parameters that transformers does not round when it loads a model in a narrower dtype.
 
     Args:
         model: The model.
@@ -88,10 +88,10 @@ def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozense
 
 
 def _unread_names(model: Any, stored: Iterable[str]) -> re.Pattern[str]:
-    """What transformers passes over: what the class says, and buffers that are not stored."""
+    """Names that transformers ignores: those listed by the class, and unsaved buffers."""
     patterns = {RECOMPUTED}
     for module in model.modules():
-        # transformers 4 has them at the base model, and asks the model with the head.
+        # transformers 4 defines them for the base model, but checks the model with the head.
         patterns.update(getattr(module, "_keys_to_ignore_on_load_unexpected", None) or ())
     buffers = {name for name, _ in model.named_buffers()} - set(stored)
     patterns.update(f"^{re.escape(name)}$" for name in buffers)

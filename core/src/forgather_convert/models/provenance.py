@@ -1,9 +1,9 @@
-"""``forgather_conversion.json``: where a Forgather model came from, and the way back.
+"""``forgather_conversion.json``: the provenance of a Forgather model, for the reverse conversion.
 
-It holds what a conversion to Hugging Face needs to give back the same bytes: the text
-of the original config and of the weights' headers, and the small tensors that the Forgather
-model has no use for; larger ones are in files beside it, which it names. A Forgather directory may
-come from anybody, so nothing in the file is believed before it is checked.
+It contains what a conversion to Hugging Face needs to restore the same bytes: the text of the
+original config and of the weights' headers, and small tensors that the Forgather model does not
+use; it names the files with larger ones. A Forgather directory may come from anybody, so nothing
+in the file is trusted before it is checked.
 """
 
 import logging
@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 PROVENANCE_FILE = "forgather_conversion.json"
 _FORMAT_VERSION = 1
-#: The largest file that is read or written, in bytes. A terabyte of weights in 200,000 tensors
-#: needs some 50 MB for their headers and index.
+#: The maximum size of the file, in bytes. A terabyte of weights in 200,000 tensors needs some 50 MB
+#: for headers and index.
 MAX_BYTES = 128 << 20
 _REMEDY = "Delete it to convert without the original layout."
 
@@ -43,7 +43,7 @@ def _code_file(name: str) -> str:
 
 def _tensor_file(name: str) -> str:
     if not is_carried_file(name):
-        raise ValueError(f"{name[:80]!r} is not a file of carried tensors")
+        raise ValueError(f"{name[:80]!r} is not a file with carried tensors")
     return name
 
 
@@ -59,17 +59,17 @@ def _object_text(text: str) -> str:
 
 
 class Provenance(Schema):
-    """What is known of a Forgather model's origin.
+    """The provenance of a Forgather model.
 
     Attributes:
-        format_version: The form of the file.
+        format_version: The version of the file's format.
         tool: Names and versions of the software that converted it.
-        options: The options of the conversion that were not the defaults.
-        hf_config: The original ``config.json``, exactly.
-        dtypes: The types that the original weights were stored as, recomputed ones left out.
-        weights: The original's layout; ``None`` if it cannot be given back.
+        options: The options of the conversion that differed from the defaults.
+        hf_config: The exact original ``config.json``.
+        dtypes: The dtypes of the original weights, except recomputed tensors.
+        weights: The original's layout; ``None`` if it cannot be restored.
         generated: The hash (SHA-256) of every file that the code generator wrote.
-        carried: The names of the files that were copied.
+        carried: The names of the copied files.
         carried_tensors: The names of the files with tensors that the model does not use.
     """
 
@@ -96,15 +96,15 @@ class Provenance(Schema):
         return self
 
     def to_json(self) -> str:
-        """The text of the file, without the layout where it would be larger than is read."""
-        # Where there are none, earlier versions can read the file, too.
+        """The text of the file, without the layout if it would be too large."""
+        # If there are none, earlier versions can also read the file.
         absent = set() if self.carried_tensors else {"carried_tensors"}
         text = self.model_dump_json(indent=2, exclude=absent) + "\n"
         if self.weights is None or len(text.encode("utf-8")) <= MAX_BYTES:
             return text
         logger.info(
-            "The headers of the weights are too large for %s: the way back will divide the "
-            "weights in its own way",
+            "The headers of the weights are too large for %s: the reverse conversion will divide "
+            "the weights differently",
             PROVENANCE_FILE,
         )
         return self.model_copy(update={"weights": None}).to_json()
@@ -140,8 +140,8 @@ def unused_tensors(
     Args:
         carried: What the Forgather model carries along in files.
         provenance: Its provenance; ``None`` if it has none.
-        gives_layout_back: Whether the weights are divided as they were. Only then tables that
-            follow from the config come back.
+        gives_layout_back: Whether the original division is restored. Only then are tables that
+            follow from the config restored, too.
     """
     if provenance is None or provenance.weights is None:
         return carried
@@ -154,14 +154,14 @@ def unused_tensors(
 
 
 def damaged(path: Path, key: str, problem: str) -> SourceError:
-    """The error for a provenance with a value that cannot be; without a key, for all of it."""
-    # Keys come from the file: they may hold anything, also what a terminal would obey.
+    """The error for an invalid value of the provenance, or without a key, for all of it."""
+    # Keys come from the file and may contain anything, even terminal control sequences.
     where = f"{key!r}: " if key else ""
     return SourceError(f"{path} is damaged: {where}{problem}. {_REMEDY}")
 
 
 def _describe(path: Path, error: pydantic.ValidationError) -> SourceError:
-    """One message for all that is wrong, with the first of it."""
+    """One message about everything that is wrong, with the first problem."""
     errors = error.errors(include_url=False, include_input=True)
     for entry in errors:
         if entry["loc"] == ("format_version",) and entry["type"] == "literal_error":

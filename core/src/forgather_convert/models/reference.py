@@ -1,9 +1,8 @@
-"""The model that a user gets by loading a Hugging Face directory, whatever a converter says.
+"""The reference: the model that a user gets by loading a Hugging Face directory.
 
-transformers' own config class, which it has registered for the ``model_type``, reads the
-directory's own ``config.json``, and what the class makes of it - defaults, derived fields,
-RoPE - is what the model is. A converter is asked for its classes only where transformers
-knows none for the model type.
+transformers' own config class for the ``model_type`` reads the directory's ``config.json``, and
+what the class makes of it - defaults, derived fields, RoPE - defines the model. The converter's
+classes are used only if transformers has none for the model type.
 """
 
 import copy
@@ -30,9 +29,9 @@ from forgather_convert.source.rope import (
 
 logger = logging.getLogger(__name__)
 
-#: Fields that RoPE is read from and that a config class has defaults for.
+#: RoPE fields for which a config class has defaults.
 _ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
-#: Fields of transformers' base class that describe a model, and not a file or its use.
+#: Fields of transformers' base class that describe a model, not a file or its use.
 _BASE_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
 
 
@@ -41,11 +40,11 @@ class ReferenceClasses:
     """The classes that load a family's Hugging Face directories.
 
     Attributes:
-        hooks: The family.
-        config_class: What reads ``config.json``.
-        model_class: The causal language model.
-        stands_in_for: The model type that transformers has no class for, so that the converter's
-            stands in; ``None`` where the class is transformers' own for the type.
+        hooks: The converter of the family.
+        config_class: The class that reads ``config.json``.
+        model_class: The causal language model class.
+        stands_in_for: The model type, if transformers has no class for it and the converter's is
+            used instead; ``None`` if the class is transformers' own.
     """
 
     hooks: FamilyHooks
@@ -58,9 +57,9 @@ class ReferenceClasses:
         """The classes that transformers has registered for a model type, else the converter's.
 
         Args:
-            hooks: The family that converts.
-            own_type: The type that a directory's own config says; by default, the family's. What
-                a user says instead chooses the converter, and not what its result is compared with.
+            hooks: The converter.
+            own_type: The type stated in a directory's own config; by default, the family's. The
+                user's choice of a type selects the converter, but not the reference.
 
         Raises:
             UnsupportedModelError: transformers knows the type, and no causal LM of it.
@@ -72,14 +71,14 @@ class ReferenceClasses:
         if model_type != hooks.model_type and is_known_type(model_type):
             raise UnsupportedModelError(
                 f"transformers has no causal language model of the type '{model_type}', which the "
-                f"config names. It cannot be converted as '{hooks.model_type}': there is nothing "
-                "to compare the result with. Convert it with a converter of its own type."
+                f"config states. It cannot be converted as '{hooks.model_type}': there is nothing "
+                "to compare the result with. Use a converter for its own type."
             )
-        # A family that borrows another one's classes, or has a package of its own.
+        # A family that borrows another family's classes, or has its own package.
         return cls(hooks, hooks.get_hf_config_class(), hooks.get_hf_model_class(), model_type)
 
     def describe(self) -> str:
-        """Whose code it is: ``"LlamaForCausalLM of transformers"``."""
+        """The code that runs: ``"LlamaForCausalLM of transformers"``."""
         package = str(self.model_class.__module__).partition(".")[0]
         text = f"{self.model_class.__name__} of {package}"
         if self.stands_in_for is not None and package == "transformers":
@@ -87,23 +86,23 @@ class ReferenceClasses:
         return text
 
     def cannot_run(self, origin: str, error: Exception) -> SourceError:
-        """The error for a config with which the model is built, but fails when it is used.
+        """The error for a config whose model can be built, but fails when it is run.
 
         Args:
             origin: The file, for messages.
-            error: What the model raises.
+            error: The model's exception.
         """
         return SourceError(
             f"{origin} describes a model that does not run with {self.describe()}: "
-            f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Correct the config, or "
+            f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix the config, or "
             "install another version of transformers."
         )
 
     def read(self, fields: Mapping[str, Any], origin: str) -> Any:
         """The config object that transformers makes of the content of a ``config.json``.
 
-        The same content gives the same model under transformers 4 and 5: version 4 does
-        not know the RoPE schema of version 5, and gets RoPE in its own.
+        The same content gives the same model with transformers 4 and 5: version 4 does not know
+        the RoPE schema of version 5, and gets RoPE in its own.
 
         Args:
             fields: The content.
@@ -115,7 +114,7 @@ class ReferenceClasses:
         with _readable(origin):
             config = self.config_class.from_dict(self._in_known_schema(fields, origin))
             if getattr(config, "head_dim", 0) is None:
-                # transformers 4 computes with it for some RoPE types even where it is null.
+                # transformers 4 computes with it for some RoPE types even if it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
             if self.hooks.uses_rope():
                 _normalize_rope_for_v4(config, origin)
@@ -171,32 +170,32 @@ def _readable(origin: str) -> Iterator[None]:
     except Exception as error:
         raise UnreadableConfigError(
             f"The installed transformers cannot read {origin}: {type(error).__name__}: "
-            f"{first_line(error).rstrip('.:')}. Correct the file, or install another version of "
+            f"{first_line(error).rstrip('.:')}. Fix the file, or install another version of "
             "transformers."
         ) from error
 
 
 def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) -> SourceConfig:
-    """The content of a config file, completed with what its config object knows.
+    """The content of a config file, completed with the fields of its config object.
 
-    The object has the class's defaults and derived fields (a window that is switched off,
-    the size of a head). RoPE is written out in the schemas of both transformers versions.
+    The object has the class's defaults and derived fields (a disabled window, the size of a
+    head). RoPE is included in the schemas of both transformers versions.
 
     Args:
         config: The content of the file.
         hf_config: The config object.
-        hooks: The family.
+        hooks: The converter of the family.
     """
     from transformers import PretrainedConfig
 
     everything = hf_config.to_dict()
     inherited = PretrainedConfig().to_dict().keys() - set(_BASE_FIELDS)
     own = {name: everything[name] for name in everything if name not in inherited}
-    # Other names of its fields, by which another version of transformers may write them.
+    # Alternative names of its fields, which another version of transformers may write.
     others = (*_BASE_FIELDS, *hf_config.attribute_map)
     own |= {name: getattr(hf_config, name) for name in others if hasattr(hf_config, name)}
     if hooks.uses_rope():
-        # By the family's own names, too: whichever schema the file has, the same is complete.
+        # Also by the family's own names, so that the result does not depend on the file's schema.
         rope = rope_of(hf_config, config.origin)
         own |= {**hooks.get_rope_fields(rope), **rope.to_fields()}
     return config.updated(own)
@@ -215,24 +214,24 @@ def rope_of(hf_config: Any, origin: str) -> RopeParameters:
 
 
 def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> Mapping[str, Any]:
-    """The fields by which configs of a family say what a config object says of RoPE."""
+    """The RoPE fields in configs of a family that correspond to a config object."""
     return hooks.get_rope_fields(rope_of(hf_config, origin)) if hooks.uses_rope() else {}
 
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
-    """Warns where transformers 4 loads another model than version 5 does."""
+    """Warns if transformers 4 loads another model than version 5."""
     if longrope_ambiguous_in_v4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
         logger.warning(
-            "transformers 4 takes the original context length of %s from another field than "
-            "version 5, and computes other logits; it is read as version 5 reads it",
+            "transformers 4 reads the original context length of %s from another field than "
+            "version 5, and computes different logits; this conversion follows version 5",
             config.origin,
         )
 
 
 def with_max_length(hf_config: Any, max_length: int | None, origin: str) -> Any:
-    """A config object for another maximum length, where one is asked for.
+    """A config object with another maximum length, if one is requested.
 
-    RoPE stays as it is: what would follow from the maximum length is written down first.
+    RoPE does not change: parameters derived from the maximum length are stated first.
     """
     if max_length is None:
         return hf_config
@@ -260,7 +259,7 @@ def _knows_rope_parameters() -> bool:
 
 
 def _normalize_rope_for_v4(config: Any, origin: str) -> None:
-    """Makes transformers 4 compute RoPE as version 5 does, where they read different fields."""
+    """Makes transformers 4 compute RoPE like version 5 if they read different fields."""
     if not _knows_rope_parameters() and getattr(config, "rope_scaling", None):
         _write_rope(config, rope_of(config, origin))
 

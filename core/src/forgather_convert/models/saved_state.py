@@ -1,9 +1,9 @@
-"""What ``save_pretrained`` writes of a model: names and shapes, without a value.
+"""The tensors that ``save_pretrained`` writes for a model: names and shapes, without values.
 
-transformers 5 loads some models in another form than they are stored in: it gives parameters
-other names, and makes one of several (the experts of a layer). It turns them back where it
-writes them (``transformers.core_model_loading``). Checkpoints have the form that is written, and
-so does transformers 4 in memory; so that is the form that a converter maps.
+transformers 5 loads some models in another form than they are stored in: it renames parameters,
+and combines several into one (the experts of a layer). It reverses this when it saves them
+(``transformers.core_model_loading``). Checkpoints have the saved form, which is also transformers
+4's form in memory; so this is the form that a converter maps.
 """
 
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ class SavedState:
 
     Attributes:
         shapes: Their shapes, by their names in the checkpoint.
-        names: The names in the checkpoint of the model's parameters and buffers, by their names
-            in the model. Those that the checkpoint has in another form are not among them.
-        loaded_names: The names in the model that are none in the checkpoint.
+        names: The checkpoint names of the model's parameters and buffers, by their names in the
+            model, except for those that have another form in the checkpoint.
+        loaded_names: The names in the model that do not exist in the checkpoint.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -31,7 +31,7 @@ class SavedState:
 
 
 def saved_state(model: Any) -> SavedState:
-    """Finds out what ``save_pretrained`` writes of a model; none of its values is touched."""
+    """Finds out what ``save_pretrained`` would write for a model, without reading its values."""
     import torch
 
     state = {
@@ -40,7 +40,7 @@ def saved_state(model: Any) -> SavedState:
         if name not in (getattr(model, "_keys_to_ignore_on_save", None) or ())
     }
     written = _as_stored(model, state)
-    # A tensor that only gets another name stays the same object.
+    # A tensor that is merely renamed remains the same object.
     names = {id(tensor): name for name, tensor in written.items()}
     return SavedState(
         shapes={name: tuple(tensor.shape) for name, tensor in written.items()},
@@ -50,7 +50,7 @@ def saved_state(model: Any) -> SavedState:
 
 
 def saved_tensors(model: Any) -> "Mapping[str, torch.Tensor]":
-    """What ``save_pretrained`` writes of a model."""
+    """The tensors that ``save_pretrained`` writes for a model."""
     return _as_stored(model, model.state_dict())
 
 
@@ -58,7 +58,7 @@ def _as_stored(model: Any, state: Mapping[str, "torch.Tensor"]) -> Mapping[str, 
     try:
         from transformers.core_model_loading import revert_weight_conversion
     except ImportError:
-        # transformers 4 stores what it has in memory.
+        # transformers 4 saves the tensors that it has in memory.
         return state
     written: Mapping[str, torch.Tensor] = revert_weight_conversion(model, dict(state))
     return written

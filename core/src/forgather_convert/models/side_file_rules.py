@@ -1,4 +1,4 @@
-"""Which files beside config and weights a conversion does not copy."""
+"""Which files besides config and weights a conversion does not copy."""
 
 import logging
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from forgather_convert.source.files import sha256
 
 logger = logging.getLogger(__name__)
 
-#: What trainers leave beside a model, apart from tensors.
+#: Files without tensors that trainers save beside a model.
 _TRAINING_FILES = ("trainer_state.json",)
 
 
 @dataclass(frozen=True)
 class SideFileRules:
-    """The files beside config and weights that are not copied, by their names.
+    """The files besides config and weights that are not copied, by name.
 
     Attributes:
-        generated: Files that the conversion makes; the source must have none of these names.
+        generated: Files that the conversion makes; the source must not have these names.
         replaced: Files of the source that the destination has in another form.
-        unused: Files of the source that have no place in the destination.
+        unused: Files of the source that the destination does not need.
     """
 
     generated: frozenset[str] = frozenset()
@@ -31,12 +31,12 @@ class SideFileRules:
 
 
 def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileRules:
-    """Tells a Forgather model's own files from those that its user put beside them.
+    """Distinguishes a Forgather model's own files from those that its user added.
 
-    Only Python files can be the model's code, whatever the provenance says. Code that was edited
-    is left out with a warning. Without a provenance all Python files are taken for the code.
+    Only Python files can be the model's code, whatever the provenance says. Edited code is left
+    out, with a warning. Without a provenance, all Python files are considered the code.
     """
-    # Not glob: it takes a directory that cannot be read for an empty one.
+    # Not glob, which treats an unreadable directory as empty.
     names = {path.name for path in directory.iterdir() if path.is_file()}
     code = {name for name in names if name.endswith(".py")}
     tensors = {name for name in names if is_carried_file(name)}
@@ -51,7 +51,7 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
     edited = sorted(name for name, is_unchanged in generated.items() if not is_unchanged)
     if edited:
         logger.warning(
-            "The model code was edited (%s); a Hugging Face model cannot follow it",
+            "The model code was edited (%s); the Hugging Face model does not include the changes",
             ", ".join(edited),
         )
     unchanged = {name for name, is_unchanged in generated.items() if is_unchanged}

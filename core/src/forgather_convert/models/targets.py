@@ -44,21 +44,21 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class SourceContext:
-    """A source that is read, and what makes the target model.
+    """A source that has been read, from which the target model is built.
 
     Attributes:
         opened: What the source is, and who converts it.
-        model: The source as a model.
+        model: The source model.
     """
 
     opened: OpenedModel
     model: SourceModel
 
     def build_target(self, config: SourceConfig) -> TargetModel:
-        """The model to write.
+        """Builds the model to write.
 
         Args:
-            config: The source's complete config, with the changes that its vocabulary gets.
+            config: The source's complete config, with the changes of the vocabulary.
 
         Raises:
             UnsupportedModelError: The family cannot express it.
@@ -109,19 +109,19 @@ def _forgather_target(
     classes = load_generated_code(code)
     try:
         config_object = classes.config_class(**fields)
-    # transformers' own checks of a config have errors of their own.
+    # transformers' checks of a config raise their own exceptions.
     except Exception as error:
         raise ConverterError(
-            f"The Forgather config that {hooks.name} makes of {config.origin} is refused by "
-            f"transformers: {first_line(error).rstrip('.:')}. Correct create_project_config."
+            f"The Forgather config that {hooks.name} makes from {config.origin} is refused by "
+            f"transformers: {first_line(error).rstrip('.:')}. Fix create_project_config."
         ) from error
     return ForgatherTarget(
         hooks=hooks,
         parameters=parameters_of(
             lambda: classes.model_class(config_object),
             lambda error: ConverterError(
-                f"The Forgather model that {hooks.name} makes of {config.origin} does not run: "
-                f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Correct its components."
+                f"The Forgather model that {hooks.name} makes from {config.origin} does not run: "
+                f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix its components."
             ),
         ),
         mapping=hooks.weight_mapping(),
@@ -175,7 +175,7 @@ def _hugging_face_target(
         original_config = read_original_config(provenance, hooks, model.directory / PROVENANCE_FILE)
     if provenance is not None and provenance.options.get("dequantize"):
         logger.info(
-            "The original of %s was quantized; what comes back is the dequantized model",
+            "The original of %s was quantized; the result is the dequantized model",
             model.directory,
         )
     if provenance is not None and original_config is not None and options.keeps_division:
@@ -207,24 +207,24 @@ def written_fields(
     dtype: str,
     original: OriginalConfig | None,
 ) -> dict[str, Any]:
-    """The fields of the Hugging Face config that a Forgather model stands for.
+    """The fields of the Hugging Face config that correspond to a Forgather model.
 
     Args:
-        hooks: The family.
+        hooks: The converter of the family.
         config_object: The Hugging Face config object.
         config: The Forgather model's config, complete.
         dtype: The dtype to state.
-        original: The config that the model once had.
+        original: The original config of the model.
     """
     fields = hf_config_fields(hooks, config_object, config, dtype)
     if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
-        # It was stated for the Forgather model only.
+        # It was only stated for the Forgather model.
         fields.pop("tokenizer_class", None)
     return fields
 
 
 def _original_config_text(detection: Detection, directory: Path) -> str:
-    """The config that the way back gives: of a quantized model, that of the dequantized one."""
+    """The config to restore; for a quantized model, that of the dequantized one."""
     if detection.quantization is None:
         return read_text(directory / CONFIG_FILE)
     return json.dumps(detection.config.to_dict(), indent=2, ensure_ascii=False) + "\n"

@@ -1,10 +1,10 @@
-"""Runs a model that has no values for a moment: whether its config is one that it can run with.
+"""Briefly runs a model without values, to find out whether it can run with its config.
 
-A model that transformers builds may still fail in its forward pass: a router that chooses more
-experts than there are, or a window of another type than a number. Running it on the ``meta`` device
-would not tell, since code that looks at values fails there for every config. So all tensors
-of the model are zeros on the CPU. Large parameters have the memory of a single number, and what is
-computed with them has the shape that the ``meta`` device gives for it; all else is computed.
+A model that transformers can build may still fail in its forward pass: for example, if a router
+chooses more experts than there are, or a window is not a number. Running it on the ``meta`` device
+would not tell, since code that depends on values fails there for every config. So all tensors of
+the model are zeros on the CPU. Large parameters take the memory of a single number, and results
+computed with them only get their shapes, from the ``meta`` device; everything else is computed.
 """
 
 import logging
@@ -22,23 +22,23 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The number of elements up to which a parameter has memory of its own.
+#: The maximum number of elements of a parameter with its own memory.
 _SMALL = 2**12
-#: The number of elements up to which a result has.
+#: The maximum number of elements of a result with its own memory.
 _LARGEST_RESULT = 2**24
-#: The number of elements up to which parameters are read where the ``meta`` device gives no shape.
+#: The maximum number of elements of parameters that are read if the ``meta`` device gives no shape.
 _LARGEST_OPERANDS = 2**24
 _LENGTH = 2
 
 
 def error_in_run(model: Any) -> Exception | None:
-    """Runs a model on a prompt and, with its cache, on a token.
+    """Runs a model on a prompt and then, with its cache, on one token.
 
     Args:
-        model: A causal LM on the ``meta`` device. It gets other tensors.
+        model: A causal LM on the ``meta`` device, whose tensors are replaced.
 
     Returns:
-        What it raises; ``None`` if it runs, or if that cannot be found out without its memory.
+        Its exception; ``None`` if it runs, or if this cannot be determined without its memory.
     """
     import torch
 
@@ -55,21 +55,21 @@ def error_in_run(model: Any) -> Exception | None:
             _run(model.eval())
     except _UndecidedError as error:
         logger.debug("Whether the model runs is not known: %s", error)
-    # Each model has errors of its own.
+    # Models raise exceptions of many types.
     except Exception as error:
         return error
     return None
 
 
 def most_positions(config: Any) -> int | None:
-    """How many positions a model has; ``None`` where it can rotate by any number of them."""
+    """The number of positions a model has; ``None`` if RoPE makes it unlimited."""
     if any(hasattr(config, name) for name in ROPE_FIELDS):
         return None
     return getattr(config, "max_position_embeddings", None)
 
 
 class _UndecidedError(Exception):
-    """What an operation gives is not known without computing it, which takes too much memory."""
+    """The result of an operation is unknown without computing it, which takes too much memory."""
 
 
 def _run(model: Any) -> None:
@@ -85,7 +85,7 @@ def _run(model: Any) -> None:
 
 @contextmanager
 def _plain_experts(config: Any) -> Iterator[None]:
-    """Lets experts be computed one by one: kernels for all at once want a device or a dtype."""
+    """Has experts computed one by one, since kernels for all at once need a device or a dtype."""
     name = "_experts_implementation"
     before = getattr(config, name, None)
     if before is None:
@@ -99,14 +99,14 @@ def _plain_experts(config: Any) -> Iterator[None]:
 
 
 def _fill(model: Any) -> None:
-    """Replaces the tensors of a model by zeros; what is one tensor stays one."""
+    """Replaces the tensors of a model with zeros; shared tensors remain shared."""
     import torch
 
     zeros: dict[int, torch.Tensor] = {}
-    # The old tensors stay until the end: an id is that of one object as long as it lives.
+    # The old tensors are kept until the end, so that their ids remain unique.
     replaced = []
     for module in model.modules():
-        # Some modules have tensors that they do not register.
+        # Some modules have unregistered tensors.
         for tensors in (module._parameters, module._buffers, vars(module)):
             for name, tensor in tensors.items():
                 if not isinstance(tensor, torch.Tensor):
@@ -126,7 +126,7 @@ def _zeros_like(tensor: "torch.Tensor") -> "torch.Tensor":
 
 
 def _zeros(tensor: "torch.Tensor", largest: int) -> "torch.Tensor":
-    """Zeros in the shape of a tensor; those of a large one are all the same number in memory."""
+    """Zeros in the shape of a tensor; the elements of a large one share one number in memory."""
     import torch
 
     if tensor.numel() <= largest:
@@ -135,7 +135,7 @@ def _zeros(tensor: "torch.Tensor", largest: int) -> "torch.Tensor":
 
 
 def _shapes_mode() -> Any:
-    """A mode in which what is computed with large parameters has the right shape, and is zero."""
+    """A mode in which results computed with large parameters are zeros of the right shape."""
     import torch
     from torch.overrides import TorchFunctionMode
 
@@ -150,7 +150,7 @@ def _shapes_mode() -> Any:
             kwargs = kwargs or {}
             tensors = [*_tensors((args, kwargs))]
             operands = [value for value in tensors if _is_large(value)]
-            # Attributes such as the shape are there without memory.
+            # Attributes such as the shape are available without memory.
             if not operands or getattr(func, "__name__", "") == "__get__":
                 return func(*args, **kwargs)
             if func is torch.Tensor.__getitem__:
@@ -158,14 +158,14 @@ def _shapes_mode() -> Any:
                 tensors = [*_tensors(args)]
             try:
                 found = func(*_mapped(args, _on_meta), **_mapped(kwargs, _on_meta))
-            # The device does not know every operation, and the operation may be wrong.
+            # The meta device does not support every operation, or the operation is wrong.
             except Exception as error:
                 if func in (torch.nn.functional.linear, torch.nn.functional.embedding):
                     raise
                 if sum(value.numel() for value in operands) > _LARGEST_OPERANDS:
                     raise _UndecidedError(f"{type(error).__name__}: {error}") from error
                 return func(*args, **kwargs)
-            # What is made of parameters alone is a part of them, and not written to.
+            # A result of parameters alone is a part of them, and is not written to.
             is_part = len(operands) == len(tensors)
             return _mapped(
                 found, partial(_in_memory, largest=_SMALL if is_part else _LARGEST_RESULT)
@@ -175,7 +175,7 @@ def _shapes_mode() -> Any:
 
 
 def _with_plain_index(args: tuple[Any, ...]) -> tuple[Any, ...]:
-    """The arguments of an indexing operation, with a number where a tensor holds a single one."""
+    """The arguments of an indexing operation, with numbers instead of tensors with one element."""
     import torch
 
     tensor, index = args
@@ -216,7 +216,7 @@ def _tensors(value: Any) -> Iterator["torch.Tensor"]:
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:
-    """The same value with others in the places of its tensors and devices."""
+    """The same value with its tensors and devices replaced."""
     if isinstance(value, list | tuple):
         items = [_mapped(item, change) for item in value]
         return type(value)(*items) if hasattr(value, "_fields") else type(value)(items)

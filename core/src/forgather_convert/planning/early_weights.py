@@ -1,8 +1,8 @@
-"""The weights files of a target as far as names and headers tell, before its models are known.
+"""Plans the weights files of a target from names and headers, before its models are known.
 
-Importing torch and transformers takes longer than to copy a small model, so that its files are
-written meanwhile. Which tensors are parameters, tied or unused, only the models' classes know: they
-confirm what is planned here, or the weights are planned from what they say.
+Importing torch and transformers takes longer than copying a small model, so its files are written
+meanwhile. Which tensors are parameters, tied or unused, only the models' classes know: they confirm
+this plan, or the weights are planned again from them.
 """
 
 import re
@@ -24,10 +24,10 @@ from forgather_convert.tensors.weight_mapping import WeightMapping
 
 
 def plan_early_weights(request: PlanRequest) -> WeightsPlan | None:
-    """Plans the weights files, where tensors are only renamed; imports no torch.
+    """Plans the weights files if tensors are merely renamed; does not import torch.
 
     Returns:
-        ``None`` where names and headers do not tell.
+        ``None`` if names and headers do not suffice.
 
     Raises:
         SourceError: The provenance is damaged.
@@ -46,7 +46,7 @@ def plan_early_weights(request: PlanRequest) -> WeightsPlan | None:
 
 
 def _keeps_bytes(request: PlanRequest) -> bool:
-    """Whether bytes stay as they are, as far as options and the names of files tell."""
+    """Whether bytes do not change, judging by options and file names."""
     detection, options = request.detection, request.options
     directory = detection.metadata_directory
     is_given_padding = (
@@ -110,8 +110,8 @@ class _Named:
     """A checkpoint's tensors.
 
     Attributes:
-        tensors: Those that a mapping has a place for, by their new names.
-        others: The rest, by their own.
+        tensors: Those that a mapping covers, by their new names.
+        others: The others, by their own names.
     """
 
     tensors: Mapping[str, Expression]
@@ -119,7 +119,7 @@ class _Named:
 
 
 def _named(refs: Mapping[str, TensorRef], mapping: WeightMapping) -> _Named | None:
-    """Renames tensors; ``None`` where one is not only renamed, or two get the same name."""
+    """Renames tensors; ``None`` if one is not merely renamed, or two get the same name."""
     places = find_places(refs, mapping)
     if places.computed or len({*places.renamed.values()}) < len(places.renamed):
         return None
@@ -130,7 +130,7 @@ def _named(refs: Mapping[str, TensorRef], mapping: WeightMapping) -> _Named | No
 
 
 def _other_names(original: OriginalWeights | None, known: Collection[str]) -> dict[str, str]:
-    """The names of tensors that the original, a checkpoint of the base model, calls otherwise."""
+    """The names of tensors that have other names in an original of the base model."""
     if original is None:
         return {}
     bases = {name.partition(".")[0] for name in known}

@@ -32,9 +32,9 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
     """Plans a conversion completely; nothing is written.
 
     Args:
-        request: What it is made from.
-        early: The weights files as far as names and headers tell. They stay as they are if the
-            models confirm them.
+        request: The input.
+        early: The weights files planned from names and headers, which are kept if the models
+            confirm them.
 
     Raises:
         ForgatherConvertError: The conversion is not possible.
@@ -63,8 +63,9 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         original=destination.original,
         other_names=_other_names(destination),
     )
-    is_confirmed = early is not None and early.content == content
-    weights = early if early is not None and is_confirmed else plan_weights(request, content)
+    weights = early
+    if weights is None or weights.content != content:
+        weights = plan_weights(request, content)
     files = plan_side_files(
         detection.source,
         source.directory,
@@ -91,7 +92,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         model_type=detection.model_type,
         dtype=detection.dtype,
         shards=weights.shards,
-        # The config comes last: a directory without one is not mistaken for a model.
+        # The config is last: a directory without one is not mistaken for a model.
         writes=(*_index(weights.layout), *files.writes, *own_files),
         copies=files.copies,
         left_out=files.left_out,
@@ -114,7 +115,7 @@ def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expr
     """
     parameters, carried = destination.parameters, destination.carried.tensors
     if isinstance(destination, ForgatherTarget):
-        # It has other names.
+        # Their names differ there.
         return dict(carried)
     own = [name for name in carried if parameters.current_name(name) in parameters]
     stored = [name for name in own if leaves(carried[name])]
@@ -127,7 +128,7 @@ def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expr
 
 
 def _other_names(destination: TargetModel) -> dict[str, str]:
-    """The model's names for tensors that its original, a base model, calls otherwise."""
+    """The model's names for tensors that have other names in its original, a base model."""
     if destination.original is None:
         return {}
     current_name = destination.parameters.current_name
@@ -163,7 +164,7 @@ def _vocabulary_writes(
 
 
 def _field_names(request: PlanRequest) -> Mapping[str, str]:
-    """From the source's names of fields to the destination's, where they differ."""
+    """The destination's names of config fields, by the source's, if they differ."""
     names = request.hooks.get_field_names()
     if request.detection.direction is Direction.TO_FORGATHER:
         return names

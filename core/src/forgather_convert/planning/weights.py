@@ -1,4 +1,4 @@
-"""The weights files of a target: what is in them, and in which order."""
+"""Plans the weights files of a target: their content and order."""
 
 from dataclasses import dataclass
 
@@ -20,10 +20,10 @@ class WeightsPlan:
     """The weights files of a target.
 
     Attributes:
-        content: What they hold.
-        layout: The model's weights, and in a Hugging Face model all other tensors, too.
-        apart: The files with the tensors that a Forgather model does not use.
-        is_packed: Whether the order of the tensors decides in which file each of them is.
+        content: Their content.
+        layout: The model's weights, and in a Hugging Face model all other tensors as well.
+        apart: Separate files for the tensors that a Forgather model does not use.
+        is_packed: Whether the order of the tensors determines the file of each.
     """
 
     content: WeightsContent
@@ -38,7 +38,7 @@ class WeightsPlan:
 
 
 def plan_weights(request: PlanRequest, content: WeightsContent) -> WeightsPlan:
-    """Divides tensors among files: as the original's, or as the source's, or anew."""
+    """Divides tensors into files: like the original, like the source, or in a new way."""
     if content.original is not None:
         layout = original_layout(content, content.original)
         if layout is not None:

@@ -44,7 +44,7 @@ def report_content(result: ConversionResult, warnings: Sequence[str]) -> dict[st
 
 
 def model_name(directory: Path) -> str:
-    """A model's name: the directory's, or ``org/name@commit`` in the cache of the Hub."""
+    """A model's name: the directory's, or ``org/name@commit`` in the Hub cache."""
     directory = directory.absolute()
     model = directory.parent.parent.name
     if directory.parent.name == "snapshots" and model.startswith(_HUB_PREFIX):

@@ -311,7 +311,7 @@ def model_type_in(config: SourceConfig, direction: Direction) -> str | None:
     if model_type is not None and not isinstance(model_type, str):
         raise UnsupportedModelError(
             f"In {config.origin}, 'model_type' is {repr(model_type)[:80]}; it must be a string. "
-            "Correct it."
+            "Fix it."
         )
     if direction is Direction.FROM_FORGATHER:
         original = config.get("hf_model_type")

@@ -42,7 +42,7 @@ _PYTORCH = ["*.bin", "*.bin.index.json"]
 
 
 def resolve_source(source: Path) -> Path:
-    """The directory that a source names: itself, or a model's snapshot in the cache of the Hub.
+    """The directory that a source names: itself, or a model's snapshot in the Hub cache.
 
     A name is ``org/name`` or ``org/name@revision``, if no such path exists. A snapshot that is
     complete in the cache is used as it is; others are downloaded.
@@ -95,7 +95,7 @@ def _snapshot_in(directory: Path) -> Path:
     if len(chosen) != 1:
         names = ", ".join(map(str, found)) or "none"
         raise SourceError(
-            f"{directory} is a model in the cache of the Hub, and it is unclear which of its "
+            f"{directory} is a model in the Hub cache, and it is unclear which of its "
             f"snapshots is meant (found: {names}). Give the directory of one, or download the "
             "model again."
         )

@@ -51,7 +51,7 @@ _SETTINGS = (
 def second_names_of(
     config: Mapping[str, Any], names: Collection[str], is_tied_by_default: bool = False
 ) -> Mapping[str, str]:
-    """The second names that a Forgather model with these tensors has for some of them.
+    """The second names of tensors in a Forgather model with these tensors.
 
     A head without a weight of its own is the embedding. Where both are stored, the config tells.
 

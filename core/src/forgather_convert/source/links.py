@@ -18,7 +18,7 @@ _BLOBS = "blobs"
 def target_outside(path: Path) -> Path | None:
     """The target of a link in a source, if it is outside the source.
 
-    A snapshot in the cache of the Hub consists of links to ``../../blobs``, which count as inside.
+    A snapshot in the Hub cache consists of links to ``../../blobs``, which count as inside.
 
     Args:
         path: An entry of the source's directory.

@@ -33,8 +33,8 @@ _TOKENIZER_FILE = "tokenizer.json"
 _PROVENANCE_FILE = "forgather_conversion.json"
 _MAX_NAMES = 5
 
-#: What saving or training a model changes in its config, though it stays the same model:
-#: transformers' Trainer turns the cache off and aligns the special tokens with its tokenizer's.
+#: Fields that saving or training changes although the model stays the same: transformers' Trainer
+#: turns off the cache and aligns the special tokens with its tokenizer's.
 _CHANGED_BY_TRAINING = BOOKKEEPING | {
     "bos_token_id",
     "eos_token_id",
@@ -42,7 +42,7 @@ _CHANGED_BY_TRAINING = BOOKKEEPING | {
     "pad_token_id",
     "use_cache",
 }
-#: Fields that say the same thing; each version of transformers writes its own of them.
+#: Fields with the same meaning; each version of transformers writes another one.
 _ROPE = ("rope_theta", "rope_scaling", "rope_parameters")
 
 
@@ -183,7 +183,7 @@ def report_lacking_tokenizer(
     if is_forgather_config(config) and _was_saved_by_training(config, checkpoint):
         logger.warning(
             "%s has no tokenizer, so the result has none. Copy the files of the tokenizer that it "
-            "was trained with into the source or the result",
+            "was used with into the source or the result",
             metadata_directory,
         )
 

@@ -1,4 +1,4 @@
-"""The weight mapping of a family, from what differs from the standard decoder's."""
+"""Makes the weight mapping of a family from its differences to the standard decoder's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -22,21 +22,22 @@ def family_mapping(
     layer_weights: Mapping[str, str] | None = None,
     layer_tensors: WeightMappingDict | None = None,
 ) -> WeightMappingDict:
-    """A mapping that has a family's own names beside those of another mapping.
+    """Adds a family's own names to another mapping.
 
-    Where a name of the family is in the other mapping, too, on either side, the family's counts.
+    If a name of the family also occurs in the other mapping, on either side, the family's entry
+    replaces the other one.
 
     Args:
         base: The other mapping.
         hf_layers: The Hugging Face name of the list of layers.
-        model_weights: Modules outside the layers, Hugging Face to Forgather. Each entry is for
+        model_weights: Modules outside the layers, Hugging Face to Forgather. Each entry covers
             the module's weight and its bias.
         layer_weights: Modules of a layer, likewise, by their names within the layer.
         layer_tensors: Tensors of a layer by their names within the layer: those that are not a
-            module's weight or bias, and those that an operation makes something else of.
+            module's weight or bias, and those that an operation changes.
 
     Raises:
-        ConverterError: A name is not one.
+        ConverterError: A name is invalid.
     """
     own: dict[Any, MappingValue] = {}
     hf_layer = f"{hf_layers}.{{layer}}"
@@ -57,7 +58,7 @@ def family_mapping(
 
 @dataclass(frozen=True)
 class OwnWeights:
-    """What a family has to say of its weights, as :func:`family_mapping` has it.
+    """A family's own weights, as the arguments of :func:`family_mapping`.
 
     Attributes:
         hf_layers: The Hugging Face name of the list of layers.
@@ -75,7 +76,7 @@ class OwnWeights:
 
 
 def own_weights(mapping: Mapping[str, str], hf_layers: str = HF_LAYERS) -> OwnWeights:
-    """What of a mapping the standard decoder does not have.
+    """The part of a mapping that differs from the standard decoder's.
 
     Args:
         mapping: Names of tensors, Hugging Face to Forgather.
@@ -112,13 +113,13 @@ def _tensors(modules: Mapping[str, str]) -> dict[Any, MappingValue]:
         if not (isinstance(hf, str) and isinstance(fg, str)):
             raise ConverterError(
                 f"The weights of modules are mapped from a name to a name, not from {hf!r} to "
-                f"{fg!r}. What is more than renamed belongs into 'layer_tensors'."
+                f"{fg!r}. Use 'layer_tensors' for tensors that are not merely renamed."
             )
     return {f"{hf}.{kind}": f"{fg}.{kind}" for hf, fg in modules.items() for kind in _KINDS}
 
 
 def _moved(key: Any, hf_layers: str) -> Any:
-    """A key of the standard mapping where the layers have another name."""
+    """A key of the standard mapping for another name of the layers."""
     if hf_layers == HF_LAYERS:
         return key
     names = [

@@ -39,10 +39,10 @@ def compile_pattern(pattern: str) -> re.Pattern[str]:
 
 
 class NamePatterns(Generic[Value]):
-    """Patterns with a value for each, of which the first that fits a name is found.
+    """Patterns with values; finds the first one that matches a name.
 
-    That takes the same time for any number of patterns: only those are tried that equal the name
-    where both have no digits.
+    The time does not depend on the number of patterns: only patterns that equal the name apart
+    from digits are tried.
 
     Args:
         patterns: The patterns with their values, in the order in which they are tried.
@@ -55,7 +55,7 @@ class NamePatterns(Generic[Value]):
             self._by_skeleton.setdefault(skeleton, []).append((compile_pattern(pattern), value))
 
     def find(self, name: str) -> tuple[Value, dict[str, str]] | None:
-        """The value of the first pattern that fits, with the numbers of its placeholders."""
+        """The value of the first matching pattern, and the numbers of its placeholders."""
         for pattern, value in self._by_skeleton.get(_skeleton(name), ()):
             match = pattern.fullmatch(name)
             if match is not None:

@@ -1,4 +1,4 @@
-"""The conformance kit: the tests that every converter should pass, for vendors to inherit.
+"""The conformance kit: tests that every converter should pass, for vendors to inherit.
 
 A converter's test file is one subclass::
 
@@ -17,7 +17,7 @@ in this distribution.
 
 import pytest
 
-# Without it, a failing assertion of the inherited tests would not show its values.
+# Without this, failing assertions in the inherited tests would not show their values.
 pytest.register_assert_rewrite(f"{__name__}.conformance")
 
 from forgather_convert.families.tiny_decoder import TINY_DECODER  # noqa: E402

@@ -59,18 +59,18 @@ _CUSTOM = {"custom_field": {"deep": [1, 2.5, None]}, "eos_token_id": [3, 2]}
 Made = TypeVar("Made")
 
 
-# The libraries' own deprecations are not the converter's: they must not fail a suite that
-# turns warnings into errors.
+# Deprecations in libraries are not the converter's fault: they must not fail a suite that turns
+# warnings into errors.
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:(?!forgather)")
 @pytest.mark.filterwarnings("ignore::FutureWarning:(?!forgather)")
 class ConverterConformance:
     """The tests that every converter should pass; subclass it in a test file.
 
-    Every test runs for every config, and none has a tolerance: a converted model computes
-    the same bits. A subclass adds tests of its own as it likes. It cannot leave out or change
-    the standard ones, except by :func:`~forgather_convert.testing.expected_failure`.
+    Every test runs for every config, and none has a tolerance: a converted model computes the
+    same bits. A subclass may add tests. It cannot leave out or change the standard ones, except by
+    :func:`~forgather_convert.testing.expected_failure`.
 
-    What several tests look at is made once: models that are converted and loaded, for example.
+    Converted and loaded models are shared between tests.
 
     Attributes:
         converter_class: The converter under test.
@@ -107,7 +107,7 @@ class ConverterConformance:
         self, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
         prepare_process(tmp_path_factory.getbasetemp())
-        # Not when it is needed: until then it starts beside the other tests.
+        # Started early, so that it is ready when it is needed.
         self._isolated(tmp_path_factory)
         suite = request.node.getparent(pytest.Class)
         assert suite is not None
@@ -124,12 +124,12 @@ class ConverterConformance:
 
     @pytest.fixture
     def fields(self, config_name: str) -> Mapping[str, Any]:
-        """The config fields that a test is for."""
+        """The config fields for a test."""
         return self.configs[config_name]
 
     @pytest.fixture
     def dtype(self) -> str:
-        """The dtype of tests that are for one only."""
+        """The dtype of tests that run with only one."""
         return "float32"
 
     @pytest.fixture
@@ -151,7 +151,7 @@ class ConverterConformance:
         converted: ConvertedModel,
         tmp_path_factory: pytest.TempPathFactory,
     ) -> WrittenAnew:
-        """The model, converted both ways without a memory of its config."""
+        """The model, converted in both directions without recording the original config."""
 
         def make() -> WrittenAnew:
             parent = tmp_path_factory.mktemp("written-anew")
@@ -173,7 +173,7 @@ class ConverterConformance:
         return isolated_process(tmp_path_factory.getbasetemp() / "isolated")
 
     def _once(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """What was made under a key before, or is made now."""
+        """Makes a value once per key."""
         if key not in self._made:
             self._made[key] = make()
         made: Made = self._made[key]
@@ -184,7 +184,7 @@ class ConverterConformance:
     @every_dtype
     @padding
     def test_logits(self, converted: ConvertedModel, attention: str, padded: bool) -> None:
-        """A prompt that is longer than all windows and original context lengths."""
+        """For a prompt that is longer than all windows and original context lengths."""
         ids = prompt(converted.fields)
         mask = padding_mask(ids) if padded else None
         hf, fg = converted.on_both(lambda model: logits(model, ids, mask), attention)
@@ -192,7 +192,7 @@ class ConverterConformance:
 
     @every_dtype
     def test_logits_of_short_prompts(self, converted: ConvertedModel, attention: str) -> None:
-        """One token, two and an odd number of them, alone and in a batch."""
+        """For one token, two, and an odd number of them, alone and in a batch."""
         ids = prompt(converted.fields)
         for length in (1, 2, 11):
             for rows in (1, 2):
@@ -204,7 +204,7 @@ class ConverterConformance:
     def test_logits_of_cached_decoding(
         self, converted: ConvertedModel, attention: str, padded: bool
     ) -> None:
-        """Some of the prompt's tokens one by one, across the longest of its limits."""
+        """For some of the prompt's tokens decoded one by one, across the longest limit."""
         mask = padding_mask(prompt(converted.fields)) if padded else None
         hf, fg = converted.on_both(
             lambda model: decoded_logits(model, converted.fields, mask), attention
@@ -224,8 +224,8 @@ class ConverterConformance:
     def test_gradients(self, converted: ConvertedModel, attention: str, tmp_path: Path) -> None:
         """The gradients of the loss in float32.
 
-        The original's are written as weights and converted, so that whatever the mapping
-        does to a weight is done to its gradient.
+        The original's gradients are written as weights and converted, so that the mapping's
+        operations on a weight are applied to its gradient.
         """
         ids = prompt(converted.fields)
         hf, fg = converted.on_both(lambda model: gradients(model, ids), attention)
@@ -257,7 +257,7 @@ class ConverterConformance:
 
     @pytest.mark.parametrize("dtype", ["bfloat16"])
     def test_changed_weights_come_back(self, converted: ConvertedModel, tmp_path: Path) -> None:
-        """What training made of the weights is in the Hugging Face model, bit for bit."""
+        """Weights changed by training are in the Hugging Face model, bit for bit."""
         family = converted.family
         trained = tmp_path / "trained"
         shutil.copytree(converted.fg, trained)
@@ -290,9 +290,9 @@ class ConverterConformance:
     # Config
 
     def test_config_without_the_original(self, family: Family, written_anew: WrittenAnew) -> None:
-        """A config that is written anew says what the original said, and nothing foreign.
+        """A rewritten config means the same as the original, without foreign fields.
 
-        RoPE is in the schemas of transformers 4 and 5, on both sides.
+        RoPE is in the schemas of transformers 4 and 5, in both directions.
         """
         source = written_anew.source
         original = read_json(source / "config.json")
@@ -308,7 +308,7 @@ class ConverterConformance:
         )
         compared = {*original, *before} - {*ROPE_FIELDS, "transformers_version", "_name_or_path"}
         if before.get("head_dim") is None:
-            # It follows from other fields, and is written down.
+            # It is derived from other fields and stated.
             compared.discard("head_dim")
         assert [name for name in compared if before.get(name) != after.get(name)] == []
         known = {*before, *original, *family.hooks.get_hyperparameters(), *ROPE_FIELDS}
@@ -320,9 +320,9 @@ class ConverterConformance:
         fields: Mapping[str, Any],
         tmp_path_factory: pytest.TempPathFactory,
     ) -> None:
-        """What a config leaves out is what its class has for it, both ways.
+        """Fields missing from a config get the defaults of its class, in both directions.
 
-        Nothing is left but sizes and token ids: no activation, no epsilon, no rotary base.
+        Only sizes and token ids are given: no activation, no epsilon, no rotary base.
         """
         kept = {
             name: value
@@ -342,16 +342,16 @@ class ConverterConformance:
             back = family.convert(fg, directory / "back")
             assert differences(source, back) == []
 
-        # Configs that differ in other fields are the same here.
+        # Configs that differ only in other fields are equal here.
         self._once(("sizes only", repr(sorted(kept.items()))), convert)
 
     @pytest.mark.parametrize("schema", ["4", "5"])
     def test_rope_of_either_schema(
         self, converted: ConvertedModel, written_anew: WrittenAnew, schema: str, tmp_path: Path
     ) -> None:
-        """Both are read alike, and what is written computes the same on the running transformers.
+        """Both are read alike, and the results compute the same with the running transformers.
 
-        The same code and config are written for either as for both.
+        For either schema, the same code and config are written as for both.
         """
         _needs_rope(converted.family)
         source = written_anew.with_schema(schema, tmp_path / "hf")
@@ -367,13 +367,13 @@ class ConverterConformance:
     # Servers
 
     def test_servers_find_the_attention(self, converted: ConvertedModel) -> None:
-        """The layers that a server can serve, with its own attention in them."""
+        """Servers can replace the attention in the layers with their own."""
         _needs_servers()
         hf, fg = converted.on_both(lambda model: served_layers(model.base_model))
         assert fg == hf
 
     def test_hidden_states_with_the_attention_of_a_server(self, converted: ConvertedModel) -> None:
-        """Several requests in one sequence, and attention that returns joined heads."""
+        """For several requests in one sequence, and attention that returns joined heads."""
         _needs_servers()
         ids = prompt(converted.fields)
         options = {**converted.options, "attn_implementation": REFERENCE_ATTENTION}
@@ -382,7 +382,7 @@ class ConverterConformance:
         assert torch.equal(served_hidden_states(fg, ids), expected)
 
     def test_norms_are_built_from_their_size(self, converted: ConvertedModel) -> None:
-        """They begin with the weights and the epsilon of the original's."""
+        """They have the original's initial weights and epsilon."""
         rename = converted.family.hooks.weight_mapping().renamer()
         hf, fg = converted.on_both(lambda model: model)
         norms = {
@@ -399,7 +399,7 @@ class ConverterConformance:
     def test_vocabulary_grows(
         self, family: Family, fields: Mapping[str, Any], tmp_path: Path
     ) -> None:
-        """A new token is one id, the rows of the others stay, and the way back keeps it."""
+        """A new token gets one id, other rows are kept, and so is the token on reverse."""
         source = tmp_path / "hf"
         source.mkdir()
         size = write_tokenizer(source)
@@ -430,7 +430,7 @@ class ConverterConformance:
     # Refusals
 
     def test_a_missing_tensor_is_named(self, converted: ConvertedModel, damaged: Path) -> None:
-        """The first and the last one, as the source or the result calls them."""
+        """The first and the last one, by their names in the source or the result."""
         state = read_weights(damaged)
         missing = sorted(state)[0], sorted(state)[-1]
         write_weights(damaged, {name: state[name] for name in state if name not in missing})
@@ -463,7 +463,7 @@ class ConverterConformance:
         assert wrong in str(error.value)
 
     def test_an_unknown_rope_type_is_refused(self, family: Family, damaged: Path) -> None:
-        """A type that nobody knows yet must not be read as the default."""
+        """An unknown type must not be read as the default."""
         _needs_rope(family)
         config = read_json(damaged / "config.json")
         config["rope_scaling"] = {"rope_type": "unheard-of", "factor": 2.0}
@@ -477,7 +477,7 @@ class ConverterConformance:
     def test_nothing_of_this_project_is_needed(
         self, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> None:
-        """The Forgather directories of all configs load where no converter is installed."""
+        """The Forgather directories of all configs load without this project."""
         models = {
             (name, dtype): self._converted(name, dtype, tmp_path_factory)
             for name in self.configs
@@ -496,7 +496,7 @@ class ConverterConformance:
 
     @pytest.mark.parametrize("dtype", ["bfloat16"])
     def test_save_pretrained(self, converted: ConvertedModel, tmp_path: Path) -> None:
-        """A model that transformers has saved is as complete, and converts back."""
+        """A model saved by transformers is as complete, and can be converted back."""
         saved = tmp_path / "saved"
         load_forgather(converted.fg, **converted.options).save_pretrained(saved)
         code = {path.name: path.read_bytes() for path in converted.fg.glob("*.py")}

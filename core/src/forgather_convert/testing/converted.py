@@ -37,25 +37,25 @@ class Family:
 
     @cached_property
     def reference(self) -> ReferenceClasses:
-        """The classes that its users load its Hugging Face directories with."""
+        """The classes with which users load its Hugging Face directories."""
         return ReferenceClasses.of(self.hooks)
 
     def convert(
         self, source: Path, destination: Path, logit_check: bool = False, **options: Any
     ) -> Path:
-        """Converts; the logits are left for the test to compare unless it says otherwise."""
+        """Converts; by default without comparing the logits, which is left to the test."""
         self.conversion(source, destination, logit_check, **options)
         return destination
 
     def conversion(
         self, source: Path, destination: Path, logit_check: bool = False, **options: Any
     ) -> ConversionResult:
-        """Converts, and gives what was done."""
+        """Converts, and returns the result."""
         chosen = ConvertOptions(logit_check=logit_check, **options)
         return convert(source, destination, chosen, converter=self.converter)
 
     def plan(self, source: Path) -> ConversionPlan:
-        """Plans a conversion, which is where a source is refused."""
+        """Plans a conversion; unsuitable sources are refused here."""
         return plan(source, source.with_name("planned"), converter=self.converter)
 
     def load_hf(self, directory: Path, **options: Any) -> Any:
@@ -102,15 +102,15 @@ class ConvertedModel:
     def on_both(
         self, compute: Callable[[Any], Output], attention: str | None = None
     ) -> tuple[Output, Output]:
-        """What the Hugging Face and the Forgather model compute.
+        """The results of a function for the Hugging Face and the Forgather model.
 
-        Both are loaded once for every attention implementation. What a test does to them, other
-        tests would see: it may not change more than a prompt does, which is the same for both.
+        Both are loaded once for every attention implementation and shared between tests, so a test
+        must not change them more than running a prompt does.
 
         Args:
-            compute: Is called with each model.
+            compute: Called with each model.
             attention: An implementation of transformers; by default, the last one that the
-                Hugging Face class has.
+                Hugging Face class supports.
         """
         if attention is None:
             attention = attention_implementations(self.family.reference.model_class)[-1]
@@ -120,13 +120,13 @@ class ConvertedModel:
             self._loaded[attention] = hf, load_forgather(self.fg, **options)
         hf, fg = self._loaded.pop(attention)
         outputs = compute(hf), compute(fg)
-        # Not after an error: only one of the two may have got so far.
+        # Not after an error: only one of the two may have got that far.
         self._loaded[attention] = hf, fg
         return outputs
 
     @cached_property
     def expected(self) -> torch.Tensor:
-        """What the original computes for the prompt when it is freshly loaded."""
+        """The freshly loaded original's logits for the prompt."""
         return logits(self.family.load_hf(self.hf, **self.options), prompt(self.fields))
 
     @cached_property

@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 def differences(one: Path, other: Path) -> list[str]:
-    """What ``diff -r`` would say: files on one side only, and files that differ."""
+    """Like ``diff -r``: files that exist only on one side, and files that differ."""
     names = {path.relative_to(root) for root in (one, other) for path in root.rglob("*")}
     found = []
     for name in sorted(names):

@@ -1,4 +1,4 @@
-"""Runs Forgather models where this project cannot be imported."""
+"""Runs Forgather models in a process where this project cannot be imported."""
 
 import atexit
 import functools
@@ -75,12 +75,12 @@ for line in sys.stdin:
 
 
 class IsolatedProcess:
-    """A process that has models' directories, and neither this project nor a family's package.
+    """A process that can load models' directories, but cannot import this project or a plugin.
 
-    It serves all suites of a session: starting it takes longer than loading their models.
+    All suites of a session share it, since starting it takes longer than loading their models.
 
     Args:
-        directory: Where it may write.
+        directory: A directory for its files.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -114,11 +114,11 @@ class IsolatedProcess:
         Args:
             models: Each model's directory and dtype.
             inputs: Each model's inputs.
-            absent: Packages that cannot be imported there, beside this project's own.
+            absent: Packages that cannot be imported there, besides this project's own.
             scratch: A directory for inputs and outputs.
 
         Raises:
-            RuntimeError: A model does not load or run, or the process ended; with what it said.
+            RuntimeError: A model does not load or run, or the process ended; with its output.
         """
         torch.save(list(inputs), scratch / "inputs.pt")
         job = {
@@ -162,9 +162,9 @@ class IsolatedProcess:
 
 @functools.cache
 def isolated_process(directory: Path) -> IsolatedProcess:
-    """The process of a session: it is started by the first call, and if it has ended.
+    """The process of a session, which is started by the first call, or again if it has ended.
 
     Args:
-        directory: Where it may write; the same for the whole session.
+        directory: A directory for its files; the same for the whole session.
     """
     return IsolatedProcess(directory)

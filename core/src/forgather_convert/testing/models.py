@@ -26,14 +26,14 @@ _ORIGINAL_LENGTH = "original_max_position_embeddings"
 def config_content(
     hooks: FamilyHooks, fields: Mapping[str, Any], schema: str = "both"
 ) -> dict[str, Any]:
-    """The content of a ``config.json``, without RoPE where the family has none.
+    """The content of a ``config.json``, without RoPE if the family has none.
 
     Args:
         hooks: The family's converter.
         fields: The config's fields, with RoPE in either schema.
         schema: The RoPE schema to write: transformers' ``"4"``, ``"5"`` or ``"both"``.
     """
-    # Config classes write into the dictionaries that they are given.
+    # Config classes modify the dictionaries that they are given.
     content = copy.deepcopy(dict(fields))
     written = content.get("rope_scaling") or content.get("rope_parameters") or {}
     kinds = parameters_by_kind(written)
@@ -51,7 +51,7 @@ def config_content(
     if schema in ("4", "both"):
         origin = "the config of a test"
         config = ReferenceClasses.of(hooks).read({**content, "rope_parameters": parameters}, origin)
-        # Some families have names of their own for it.
+        # Some families have their own names for it.
         content |= rope_fields_of(config, hooks, origin)
         content["rope_theta"] = theta
         content["rope_scaling"] = scaling if scaling.keys() - {"rope_type", "type"} else None
@@ -59,7 +59,7 @@ def config_content(
     if schema in ("5", "both"):
         content["rope_parameters"] = parameters
     if rope_type == "longrope" and _ORIGINAL_LENGTH in scaling:
-        # transformers 4 reads it from here only.
+        # transformers 4 reads it only from here.
         content[_ORIGINAL_LENGTH] = scaling[_ORIGINAL_LENGTH]
     return {
         "architectures": [hooks.get_hf_model_class().__name__],
@@ -79,16 +79,16 @@ def write_model(
 ) -> Path:
     """Writes a Hugging Face model directory, without a tokenizer.
 
-    Its weights are what ``save_pretrained`` of the family's class writes, by the names that it
-    gives them in files; its config says no more than it is given.
+    Its weights are those that ``save_pretrained`` of the family's class writes; its config has
+    only the given fields.
 
     Args:
-        directory: Where; it is created if it does not exist.
-        hooks: The family.
+        directory: The directory, which is created if it does not exist.
+        hooks: The converter of the family.
         fields: The config's fields.
         dtype: The dtype of weights and config.
         schema: The RoPE schema: transformers' ``"4"``, ``"5"`` or ``"both"``.
-        shards: Into how many files the weights are divided.
+        shards: The number of weights files.
         state: The model's parameters and buffers, by its own names, instead of random ones.
     """
     directory.mkdir(parents=True, exist_ok=True)
@@ -113,8 +113,8 @@ def save_model(
 ) -> None:
     """Saves a model with ``save_pretrained``: config, generation config and weights.
 
-    Random weights replace the zeros and ones of a new model: a norm whose weights are all one
-    hides in which order it rounds.
+    Random weights replace the zeros and ones of a new model: with weights of one, a norm would
+    hide the order in which it rounds.
     """
     classes = ReferenceClasses.of(hooks)
     content = config_content(hooks, fields)
@@ -130,13 +130,13 @@ def save_model(
             else:
                 tensor.copy_(state[name])
     if "rope_scaling" in vars(config):
-        # The model computes what version 5 reads; version 4 would save what was written.
+        # The model follows version 5's reading; version 4 would save the written fields.
         config.rope_scaling = content.get("rope_scaling")
     model.to(getattr(torch, dtype)).save_pretrained(directory)
 
 
 def stored_tensors(model: Any) -> dict[str, torch.Tensor]:
-    """The parameters and buffers that a model is stored with, a tied one once."""
+    """The parameters and buffers that are saved for a model; tied ones once."""
     stored = model.state_dict()
     buffers = {name: buffer for name, buffer in model.named_buffers() if name in stored}
     return {**dict(model.named_parameters()), **buffers}

@@ -1,4 +1,4 @@
-"""What the tests ask of the process that they run in."""
+"""Prepares the process that the tests run in."""
 
 import functools
 import gc
@@ -9,24 +9,24 @@ from pathlib import Path
 
 @functools.cache
 def prepare_process(directory: Path) -> None:
-    """Has transformers copy code to a place of the tests' own, and lets collections be quick.
+    """Redirects transformers' copies of code to the tests' directory, and speeds up collections.
 
     Args:
-        directory: Where the tests write.
+        directory: The directory of the tests.
     """
     _use_module_cache(directory / "transformers-modules")
-    # Every conversion collects garbage between two models. That looks at all of torch and
-    # transformers each time, unless it is told that they stay.
+    # Every conversion collects garbage between two models, which would search all of torch and
+    # transformers each time.
     gc.collect()
     gc.freeze()
 
 
 def _use_module_cache(directory: Path) -> None:
-    """Has transformers copy the code of remote models to a directory.
+    """Makes transformers copy the code of remote models to a directory.
 
-    Otherwise the copies would stay in the user's cache. It is left as it is where the
-    environment chooses one, and where code was loaded already: transformers keeps all code
-    in one package, which has one place.
+    Otherwise the copies would remain in the user's cache. Does nothing if the environment sets a
+    directory, or if code was already loaded: transformers keeps all code in one package, which has
+    one location.
     """
     from transformers import dynamic_module_utils
 

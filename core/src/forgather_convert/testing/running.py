@@ -15,7 +15,7 @@ from forgather_convert.testing.models import stored_tensors
 _SHORTEST = 40
 _LONGEST = 512
 _MARGIN = 8
-#: Decoding token by token begins so many tokens before a limit, and ends as many after it.
+#: Decoding token by token begins this many tokens before a limit, and ends as many after it.
 _DECODED = 3
 _NEW_TOKENS = 4
 
@@ -47,12 +47,12 @@ def longest_limit(fields: Mapping[str, Any]) -> int:
 
 
 def prompt_length(fields: Mapping[str, Any]) -> int:
-    """How long a prompt must be to go beyond windows and original context lengths."""
+    """The length of a prompt that goes beyond windows and original context lengths."""
     return max(_SHORTEST, longest_limit(fields) + _MARGIN)
 
 
 def prompt(fields: Mapping[str, Any], batch: int = 2) -> torch.Tensor:
-    """Random token ids, ``[batch, length]``, without the first ids: they tend to be special."""
+    """Random token ids, ``[batch, length]``, without the first ids, which tend to be special."""
     size = fields["vocab_size"]
     generator = torch.Generator().manual_seed(1)
     shape = (batch, prompt_length(fields))
@@ -69,8 +69,8 @@ def padding_mask(ids: torch.Tensor) -> torch.Tensor:
 def load_hf(classes: ReferenceClasses, directory: Path, **options: Any) -> Any:
     """Loads a Hugging Face directory with the classes that transformers has for its family.
 
-    Its tensors are in memory of their own, as those of :func:`load_forgather`: the last bits of a
-    product of one row depend on where in memory the matrix begins.
+    Its tensors are copied, like those of :func:`load_forgather`: the last bits of a product with
+    one row depend on the alignment of the matrix.
     """
     # transformers 4 does not know the RoPE schema of version 5.
     config = classes.read(read_config(directory), str(directory))
@@ -95,7 +95,7 @@ def _in_own_memory(model: Any) -> Any:
 
 
 def logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
-    """The logits of a prompt that is read at once."""
+    """The logits of a prompt that is processed at once."""
     with torch.no_grad():
         result: torch.Tensor = model(ids, attention_mask=mask).logits
     return result
@@ -104,10 +104,10 @@ def logits(model: Any, ids: torch.Tensor, mask: torch.Tensor | None = None) -> t
 def decoded_logits(
     model: Any, fields: Mapping[str, Any], mask: torch.Tensor | None
 ) -> list[torch.Tensor]:
-    """The logits of a prompt whose last tokens are read one by one, with a cache.
+    """The logits of a prompt whose last tokens are decoded one by one, with a cache.
 
-    Token by token, it crosses the longest limit: there a window leaves out its first key, and a
-    rotary embedding may change its frequencies.
+    Decoding crosses the longest limit, where a window drops its first key and a rotary embedding
+    may change its frequencies.
     """
     ids = prompt(fields)
     middle = longest_limit(fields) or ids.shape[1] - _DECODED
@@ -164,7 +164,7 @@ def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 def unequal(ones: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> list[str]:
-    """The names under which two collections differ, in a bit or in having it at all."""
+    """The names of tensors that differ in any bit, or that only one collection has."""
     return [
         name
         for name in sorted({*ones, *others})

@@ -1,4 +1,4 @@
-"""What inference servers ask of a model's code, written again from what they were seen to do.
+"""The requirements of inference servers on a model's code, reimplemented from their behaviour.
 
 The rules are those of vLLM 0.33.0 (its transformers backend, ``--model-impl transformers``), which
 needs transformers 5.16.1 or later, and for norms those of SGLang 0.5.23. vLLM reads the source of
@@ -20,9 +20,9 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 #: Whether the rules apply to the installed transformers.
 IS_SERVED = tuple(map(int, transformers.__version__.split(".")[:2])) >= (5, 16)
-#: An attention implementation that stands for a server's: it returns joined heads.
+#: A stand-in for a server's attention implementation, which returns joined heads.
 SERVER_ATTENTION = "forgather_conformance_server"
-#: The same computation with a result as transformers' own attention functions return it.
+#: The same computation with a result in the form of transformers' own attention functions.
 REFERENCE_ATTENTION = "forgather_conformance_reference"
 
 _REGISTRY = "ALL_ATTENTION_FUNCTIONS"
@@ -30,11 +30,11 @@ _REGISTRY = "ALL_ATTENTION_FUNCTIONS"
 
 @dataclass(frozen=True)
 class ServedLayer:
-    """What a server finds out about the attention of a layer.
+    """What a server detects about the attention of a layer.
 
     Attributes:
         scale: The factor of the scores.
-        is_causal: Whether it takes the model for a decoder.
+        is_causal: Whether it considers the model a decoder.
     """
 
     scale: float

@@ -1,20 +1,13 @@
 """Ministral: the standard decoder, with windows by layer."""
 
-from typing import Any
-
-from forgather.ml.model_conversion import HFConverter, register_converter
-from forgather_convert import STANDARD_HYPERPARAMETERS
+from forgather.ml.model_conversion import STANDARD, HFConverter, register_converter
 
 
 @register_converter("ministral")
-class MinistralConverter(HFConverter):
-    """Converts the dense Ministral models."""
+class Ministral(HFConverter):
+    """The dense Ministral models."""
 
     model_type = "ministral"
+    hf_model = "MinistralForCausalLM"
     tokenizer_class = "LlamaTokenizer"
-    hyperparameters = (*STANDARD_HYPERPARAMETERS, "sliding_window", "layer_types")
-
-    def get_hf_model_class(self) -> Any:
-        from transformers import MinistralForCausalLM
-
-        return MinistralForCausalLM
+    hyperparameters = STANDARD + ("sliding_window", "layer_types")

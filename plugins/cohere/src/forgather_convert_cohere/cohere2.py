@@ -1,4 +1,4 @@
-"""Cohere2: parallel blocks behind one layer norm, and positions in layers with windows only."""
+"""Cohere2: parallel blocks after one layer norm, and positions only in layers with windows."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -36,6 +36,6 @@ class Cohere2(HFConverter):
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
         if "sliding_window" in src_config and src_config["sliding_window"] is None:
             raise UnsupportedModelError(
-                f"In {src_config.origin}, 'sliding_window' is null, with which transformers cannot "
-                "compute a Cohere2. Give a number."
+                f"In {src_config.origin}, 'sliding_window' is null, which transformers does not "
+                "support for Cohere2. Give a number."
             )

@@ -1,4 +1,4 @@
-"""Tiny Cohere2s: layers as their class derives them, and with all options flipped."""
+"""Tiny Cohere2s: layers as their class derives them, and with all options inverted."""
 
 from forgather_convert import TINY_DECODER
 

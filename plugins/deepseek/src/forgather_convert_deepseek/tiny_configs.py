@@ -1,4 +1,4 @@
-"""Tiny DeepSeeks: as published but for biases, and with every option changed."""
+"""Tiny DeepSeeks: as published except for biases, and with every option changed."""
 
 from forgather_convert import TINY_DECODER
 

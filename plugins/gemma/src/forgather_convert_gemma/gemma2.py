@@ -1,4 +1,4 @@
-"""Gemma 2: sandwich norms, bounded scores and logits, and windows in every other layer."""
+"""Gemma 2: sandwich norms, soft-capped scores and logits, and windows in every other layer."""
 
 from forgather_convert import STANDARD, HFConverter, without
 

@@ -1,11 +1,11 @@
-"""Tiny Gemmas: each type as its class has it, and with every option the other way."""
+"""Tiny Gemmas: each type with its class's defaults, and with every option changed."""
 
 from forgather_convert import TINY_DECODER
 
 _GEMMA2_SMALL = {name: value for name, value in TINY_DECODER.items() if name != "hidden_act"}
 
 GEMMA2 = {
-    # Scores and logits are large enough for the bounds.
+    # Scores and logits are large enough to be capped.
     "windows-softcaps-tied": {
         **_GEMMA2_SMALL,
         "head_dim": 16,

@@ -13,7 +13,7 @@ class Glm4(HFConverter):
     fixed_hyperparameters = {"attention_output_bias": False}
     layer_weights = {
         "post_self_attn_layernorm": "norm2",
-        # It is before the feed-forward, not behind the attention.
+        # It is before the feed-forward, not after the attention.
         "post_attention_layernorm": "norm3",
         "post_mlp_layernorm": "norm4",
         "mlp.gate_up_proj": "feedforward.gate_up_proj",

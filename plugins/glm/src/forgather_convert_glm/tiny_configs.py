@@ -1,4 +1,4 @@
-"""Tiny GLMs: half of each head is rotated, or another part or all; with biases and experts."""
+"""Tiny GLMs: half, another part or all of each head rotated, with and without biases; experts."""
 
 from forgather_convert import TINY_DECODER
 

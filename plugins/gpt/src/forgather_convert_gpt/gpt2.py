@@ -87,6 +87,6 @@ def _check_length(config: SourceConfig, max_length: int | None) -> None:
     longest = config.get("max_position_embeddings")
     if max_length not in (None, longest):
         raise OptionError(
-            f"--max-length is {max_length}, and {config.origin} has {longest} positions, for each "
-            "of which a GPT-2 has learned a vector. Leave the option out."
+            f"--max-length is {max_length}, but {config.origin} has {longest} positions, each with "
+            "a learned vector. Leave the option out."
         )

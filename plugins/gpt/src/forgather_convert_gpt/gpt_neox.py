@@ -1,4 +1,4 @@
-"""GPT-NeoX: both blocks of a layer may get the same input, and one matrix has all projections."""
+"""GPT-NeoX: both blocks of a layer may have the same input, and projections are fused."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -40,7 +40,7 @@ class GPTNeoX(HFConverter):
     }
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
-        """Adds the names by which all versions of transformers know base and rotated part."""
+        """Adds the names that all versions of transformers use for base and rotated part."""
         return {
             **rope.to_fields(),
             "rotary_emb_base": rope.theta,

@@ -1,4 +1,4 @@
-"""gpt-oss: attention with sinks, norms that round last, and experts with biases."""
+"""gpt-oss: attention with sinks, norms that round at the end, and experts with biases."""
 
 from forgather_convert import STANDARD, HFConverter
 

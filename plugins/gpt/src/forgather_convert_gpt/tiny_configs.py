@@ -91,7 +91,7 @@ GPT_OSS = {
         "attention_bias": False,
         "rope_scaling": {"rope_type": "linear", "factor": 2.0},
         "tie_word_embeddings": True,
-        # transformers 4 has the usual ones all the same.
+        # transformers 4 uses the usual ones anyway.
         "swiglu_alpha": 1.5,
         "swiglu_limit": 0.5,
     },

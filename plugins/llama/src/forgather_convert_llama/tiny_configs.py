@@ -20,7 +20,7 @@ LLAMA = {
             "original_max_position_embeddings": 32,
         },
     },
-    # One head for all keys, of another size than the hidden size gives.
+    # A single key-value head, of another size than the hidden size implies.
     "yarn": {
         **TINY_DECODER,
         "num_key_value_heads": 1,
@@ -36,7 +36,7 @@ LLAMA = {
             "truncate": False,
         },
     },
-    # A head of keys for each head of queries.
+    # One key head for each query head.
     "llama3": {
         **TINY_DECODER,
         "num_key_value_heads": 4,

@@ -1,4 +1,4 @@
-"""OLMo 2: norms behind the blocks and over whole projections, in float32 like the rotation."""
+"""OLMo 2: norms after the blocks and over whole projections, in float32 like the rotation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -25,7 +25,7 @@ class Olmo2(HFConverter):
     }
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
-        """Gives exactly two keys to transformers 4, which knows two types only."""
+        """Returns exactly two keys for transformers 4, which knows only two types."""
         if rope.rope_type not in ("linear", "dynamic"):
             return rope.to_fields()
         return {

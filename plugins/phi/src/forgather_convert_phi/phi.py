@@ -1,4 +1,4 @@
-"""Phi: both blocks of a layer get the same input, and a part of each head is rotated."""
+"""Phi: both blocks of a layer have the same input, and a part of each head is rotated."""
 
 from forgather_convert import STANDARD, HFConverter, without
 

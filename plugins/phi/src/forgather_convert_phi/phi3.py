@@ -30,9 +30,9 @@ class Phi3(HFConverter):
     }
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
-        """Gives exactly three keys, as transformers 4 wants them, and the rest beside."""
+        """Returns exactly three keys, as transformers 4 requires, and the rest separately."""
         if rope.rope_type not in ("default", "longrope"):
-            # For the config class to refuse.
+            # The config class will refuse it.
             return rope.to_fields()
         options = dict(rope.options)
         fields: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Tiny Phis: with and without windows, dropout, LongRoPE and dimensions that do not turn."""
+"""Tiny Phis: with and without windows, dropout, LongRoPE and unrotated dimensions."""
 
 from forgather_convert import TINY_DECODER
 
@@ -34,7 +34,7 @@ PHI = {
 _PHI3_CONFIG = {**TINY_DECODER, "original_max_position_embeddings": 32}
 
 PHI3 = {
-    # On these shapes three products have other last bits than the fused one.
+    # With these shapes, the last bits of three products differ from those of the fused one.
     "plain": _PHI3_CONFIG,
     "partial": {**_PHI3_CONFIG, "partial_rotary_factor": 0.75, "tie_word_embeddings": True},
     "partial-longrope-windows-dropout": {

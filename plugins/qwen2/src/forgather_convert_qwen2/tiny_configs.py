@@ -1,4 +1,4 @@
-"""Tiny Qwen2s, with windows as their class reads them, and with experts."""
+"""Tiny Qwen2s, with windows as their class interprets them, and with experts."""
 
 from forgather_convert import TINY_DECODER
 

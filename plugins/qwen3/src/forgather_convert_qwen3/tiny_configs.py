@@ -1,4 +1,4 @@
-"""Tiny Qwen3s: with windows and heads as their classes read them, and with experts."""
+"""Tiny Qwen3s: with windows and heads as their classes interpret them, and with experts."""
 
 from forgather_convert import TINY_DECODER
 
@@ -10,7 +10,7 @@ QWEN3 = {
     "tied": {**_QWEN3_SMALL, "tie_word_embeddings": True},
     # It means 128.
     "missing-head-dim": TINY_DECODER,
-    # Windows that are switched off.
+    # Disabled windows.
     "attention-bias": {
         **_QWEN3_SMALL,
         "attention_bias": True,

@@ -1,4 +1,4 @@
-"""Seed-OSS: the standard decoder, with biases by projection and dropout behind each block."""
+"""Seed-OSS: the standard decoder, with biases by projection and dropout after each block."""
 
 from forgather_convert import STANDARD, HFConverter
 

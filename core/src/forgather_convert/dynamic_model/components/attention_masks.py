@@ -1,4 +1,4 @@
-"""Which positions each layer may attend to."""
+"""Attention masks: which positions each layer may attend to."""
 
 import inspect
 from collections.abc import Iterable
@@ -19,10 +19,10 @@ _INPUTS_EMBEDS = "inputs_embeds" if "inputs_embeds" in _PARAMETERS else "input_e
 
 
 def attention_types(config: Any) -> list[str]:
-    """For every layer ``"full_attention"`` or ``"sliding_attention"``.
+    """The kind of every layer: ``"full_attention"`` or ``"sliding_attention"``.
 
-    ``layer_types`` says it where a model mixes the two; otherwise all layers slide
-    when a window is set.
+    Given by ``layer_types`` if a model mixes the two; otherwise all layers slide if a window is
+    set.
     """
     layer_types = getattr(config, "layer_types", None)
     if layer_types is not None:
@@ -40,11 +40,10 @@ def create_attention_masks(
     position_ids: torch.Tensor,
     cache_position: torch.Tensor | None,
 ) -> dict[str, Any]:
-    """A mask for each kind of attention in the model, in the form its implementation wants.
+    """Creates a mask for each kind of attention, in the form that its implementation needs.
 
-    ``attention_mask`` is ``[batch, sequence]`` with 0 at padding, a mask that is ready
-    for use, a dictionary of such masks, or ``None``. ``cache_position`` is needed where
-    ``NEEDS_CACHE_POSITION`` says so.
+    ``attention_mask`` is ``[batch, sequence]`` with 0 at padding, a complete mask, a dictionary of
+    complete masks, or ``None``. ``cache_position`` is required if ``NEEDS_CACHE_POSITION``.
     """
     if isinstance(attention_mask, dict):
         return attention_mask

@@ -1,4 +1,4 @@
-"""The experts of a layer with biases, and with gate and up in turns."""
+"""The experts of a layer, with biases, and with gate and up interleaved."""
 
 from typing import Any
 
@@ -13,10 +13,10 @@ from .experts_implementation import use_experts_implementation
 class BiasedExperts(nn.Module):
     """``((clamp(up) + 1) * swish(clamp(gate))) @ down`` of the experts chosen for each token.
 
-    The parameters are ``gate_up_proj``, ``[experts, hidden, 2 * inner]`` with gate and up in turns,
-    and ``down_proj``, ``[experts, inner, hidden]``, each with a bias. The swish has the factor
-    ``swiglu_alpha``, and the clamp the bound ``swiglu_limit``, as in gpt-oss. transformers before
-    5.19 has the same factor and bound for all models.
+    The parameters are ``gate_up_proj``, ``[experts, hidden, 2 * inner]`` with gate and up
+    interleaved, and ``down_proj``, ``[experts, inner, hidden]``, each with a bias. The swish has
+    the factor ``swiglu_alpha``, and the clamp the bound ``swiglu_limit``, as in gpt-oss.
+    transformers before 5.19 uses the same factor and bound for all models.
     """
 
     def __init__(self, config: Any) -> None:
@@ -37,7 +37,7 @@ class BiasedExperts(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
     ) -> torch.Tensor:
-        """Gives the weighted sum of the experts' outputs; see ``GatedExperts``."""
+        """Returns the weighted sum of the experts' outputs; see ``GatedExperts``."""
         output = torch.zeros_like(hidden_states)
         for expert in torch.unique(top_k_index):
             rank, token = torch.where((top_k_index == expert).T)
@@ -49,7 +49,7 @@ class BiasedExperts(nn.Module):
         return output
 
     def _apply_gate(self, gate_up: torch.Tensor) -> torch.Tensor:
-        # The name by which transformers' implementations call it.
+        # transformers' implementations call it by this name.
         gate = gate_up[..., ::2].clamp(min=None, max=self.limit)
         up = gate_up[..., 1::2].clamp(min=-self.limit, max=self.limit)
         return (up + 1) * (gate * torch.sigmoid(gate * self.alpha))

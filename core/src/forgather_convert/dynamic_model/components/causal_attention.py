@@ -35,11 +35,11 @@ def eager_attention_forward(
     divisor: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention spelt out, which also gives the weights.
+    """Attention in elementary operations, which also returns the weights.
 
     Scores are multiplied by ``scaling``, or else divided by ``divisor``: their last bits differ.
     Heads are ``[batch, heads, sequence, head_dim]``; the output is ``[batch,
-    sequence, heads, head_dim]``, as transformers' attention functions have it.
+    sequence, heads, head_dim]``, as in transformers' attention functions.
     """
     groups: Any = module.num_key_value_groups
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
@@ -69,16 +69,16 @@ def score_scaling(config: Any) -> float:
 
 
 class CausalAttention(nn.Module):
-    """Attention to the past, by the implementation that the config selects.
+    """Causal attention, with the implementation that the config selects.
 
-    Its steps are methods, for attentions that differ in one: ``build_projections``,
+    Its steps are methods that subclasses can override: ``build_projections``,
     ``project``, ``rotate``, ``update_cache``, ``attention_options`` and ``merge_heads``. The call
-    of the attention function itself must stay in ``forward``: vLLM looks for it there.
+    of the attention function itself must stay in ``forward``, where vLLM looks for it.
 
     Scores are scaled as :func:`score_scaling` says.
 
-    A config may say which layers have rotary positions, ``no_rope_layers``: 1 for a layer that
-    has them, 0 for one that has no positions at all, as transformers writes it. It may have
+    A config may specify the layers with rotary positions in ``no_rope_layers``: 1 for a layer with
+    them, 0 for one without positions, as in transformers. It may have
     ``flex_attn_kernel_options``, a dictionary for the kernel of flex attention.
 
     Attributes:
@@ -119,7 +119,7 @@ class CausalAttention(nn.Module):
         return int(config.head_dim)
 
     def build_projections(self, config: Any, query_size: int, key_value_size: int) -> None:
-        """Makes the layers from which ``project`` gets the heads."""
+        """Builds the linear layers that ``project`` uses."""
         hidden, bias = config.hidden_size, config.attention_bias
         self.query_linear = nn.Linear(hidden, query_size, bias=bias)
         self.key_linear = nn.Linear(hidden, key_value_size, bias=bias)
@@ -137,7 +137,7 @@ class CausalAttention(nn.Module):
     def rotate(
         self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Puts the positions into query and key, each ``[batch, heads, sequence, head_dim]``."""
+        """Applies the positions to query and key, each ``[batch, heads, sequence, head_dim]``."""
         return apply_rotary(query, position_embeddings), apply_rotary(key, position_embeddings)
 
     def update_cache(
@@ -148,9 +148,9 @@ class CausalAttention(nn.Module):
         cache_position: torch.Tensor | None,
         kwargs: dict[str, Any],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Adds key and value to the cache, if there is one, and returns all that it holds.
+        """Adds key and value to the cache, if there is one, and returns its whole content.
 
-        A cache of transformers' continuous batching also changes ``kwargs``, the further
+        The cache of transformers' continuous batching also changes ``kwargs``, the additional
         arguments of the attention function.
         """
         if past_key_values is None:
@@ -165,7 +165,7 @@ class CausalAttention(nn.Module):
         return key, value
 
     def attention_options(self) -> dict[str, Any]:
-        """Further arguments of the attention function."""
+        """Additional arguments of the attention function."""
         kernel_options = getattr(self.config, "flex_attn_kernel_options", None)
         return {"kernel_options": kernel_options} if kernel_options else {}
 

@@ -1,4 +1,4 @@
-"""The router that compares the experts that it has chosen."""
+"""A router with a softmax over the chosen experts only."""
 
 from typing import Any
 
@@ -25,9 +25,9 @@ class ChosenSoftmaxRouter(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights.
+        """Returns the logits, ``[tokens, experts]``, the chosen experts and their weights.
 
-        transformers 4 has the weights of all experts in the logits' place.
+        As in transformers 4, the weights of all experts may take the place of the logits.
         """
         logits = functional.linear(hidden_states, self.weight, self.bias)
         chosen, experts = torch.topk(logits, self.top_k, dim=-1)

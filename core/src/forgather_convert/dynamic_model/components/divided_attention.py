@@ -1,4 +1,4 @@
-"""Attention whose scores are divided where others multiply them."""
+"""Attention that divides scores instead of multiplying them."""
 
 import math
 from collections.abc import Callable
@@ -11,17 +11,25 @@ from .experts_implementation import HAS_STACKED_EXPERTS
 
 
 def divided_attention_forward(
-    module: Any, *args: Any, **kwargs: Any
+    module: Any,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float,
+    **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention spelt out, as transformers 4 has it in its older classes."""
+    """Attention in elementary operations, as in the older classes of transformers 4."""
     divisor = None if HAS_STACKED_EXPERTS else math.sqrt(module.head_dim)
-    return eager_attention_forward(module, *args, divisor=divisor, **kwargs)
+    return eager_attention_forward(
+        module, query, key, value, attention_mask, scaling, divisor=divisor, **kwargs
+    )
 
 
 class DividedAttention(CausalAttention):
     """Causal attention that divides scores by the square root of the size of a head.
 
-    It does so where transformers 4 spells attention out. transformers 5 multiplies everywhere.
+    It does so in the implementation ``"eager"`` in transformers 4. transformers 5 multiplies.
     """
 
     eager: ClassVar[Callable[..., Any]] = staticmethod(divided_attention_forward)

@@ -1,4 +1,4 @@
-"""The feed-forward block without a gate."""
+"""A feed-forward block without a gate."""
 
 from typing import Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""Attention whose queries, keys and values come from one product."""
+"""Attention with a single projection for queries, keys and values."""
 
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ from .rotary_embedding import apply_partial_rotary
 class FusedAttention(CausalAttention):
     """Causal attention with one matrix: all queries, then all keys, then all values.
 
-    The last bits of a product depend on its shape, so that three smaller ones are not the same.
+    The last bits of a product depend on its shape, so three smaller products would differ.
     """
 
     # The parts of the one matrix cannot be divided evenly.

@@ -1,4 +1,4 @@
-"""The gated feed-forward block whose two inner products are one."""
+"""A gated feed-forward block with a single projection for gate and up."""
 
 from typing import Any, ClassVar
 
@@ -10,8 +10,8 @@ from transformers.activations import ACT2FN
 class FusedGatedFeedforward(nn.Module):
     """``down(up * activation(gate))``, where ``gate`` and ``up`` are the halves of one product.
 
-    The last bits of a product depend on its shape, so that two smaller ones are not the same. The
-    inner size is the config's ``intermediate_size``, unless it is given.
+    The last bits of a product depend on its shape, so two smaller products would differ. The inner
+    size is the config's ``intermediate_size``, unless it is given.
     """
 
     # The halves of the one matrix cannot be divided together.

@@ -12,15 +12,15 @@ from .experts_implementation import HAS_STACKED_EXPERTS, use_experts_implementat
 
 @use_experts_implementation()
 class GatedExperts(nn.Module):
-    """``down(activation(gate(x)) * up(x))`` of the experts that are chosen for each token.
+    """``down(activation(gate(x)) * up(x))`` of the experts chosen for each token.
 
     All experts are in two parameters: ``gate_up_proj``, ``[experts, 2 * inner, hidden]``, and
-    ``down_proj``, ``[experts, hidden, inner]``. The products are those that the installed
-    transformers computes: one for gate and up in version 5, two in version 4. The inner size is
+    ``down_proj``, ``[experts, hidden, inner]``. The products are those of the installed
+    transformers: one for gate and up in version 5, two in version 4. The inner size is
     the config's ``moe_intermediate_size``, or else its ``intermediate_size``.
     """
 
-    #: In transformers 4, whether an expert gets its tokens in their order, and not by rank.
+    #: In transformers 4, whether an expert gets its tokens in sequence order instead of by rank.
     in_token_order = False
 
     def __init__(self, config: Any) -> None:
@@ -38,7 +38,7 @@ class GatedExperts(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
     ) -> torch.Tensor:
-        """Gives the weighted sum of the experts' outputs.
+        """Returns the weighted sum of the experts' outputs.
 
         Args:
             hidden_states: ``[tokens, hidden]``.
@@ -58,7 +58,7 @@ class GatedExperts(nn.Module):
     def tokens_of(
         self, expert: torch.Tensor, top_k_index: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """The tokens that an expert is chosen for, and at which rank."""
+        """The tokens that an expert is chosen for, and the rank of the choice."""
         is_chosen = top_k_index == expert
         if self.in_token_order and not HAS_STACKED_EXPERTS:
             token, rank = torch.where(is_chosen)
@@ -77,6 +77,6 @@ class GatedExperts(nn.Module):
 
 
 class TokenOrderedExperts(GatedExperts):
-    """The same, where transformers 4 gives an expert its tokens in their order (DeepSeek-V3)."""
+    """The same with tokens in sequence order in transformers 4 (DeepSeek-V3)."""
 
     in_token_order = True

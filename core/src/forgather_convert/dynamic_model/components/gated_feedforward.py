@@ -1,4 +1,4 @@
-"""The gated feed-forward block."""
+"""A gated feed-forward block."""
 
 from typing import Any, ClassVar
 
@@ -12,7 +12,7 @@ class GatedFeedforward(nn.Module):
 
     With the silu activation this is SwiGLU: Shazeer, "GLU Variants Improve
     Transformer", 2020. The inner size is the config's ``intermediate_size``, unless it is given.
-    A config may have a probability of dropout for the product, ``activation_dropout``.
+    A config may have a dropout probability for the product, ``activation_dropout``.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {

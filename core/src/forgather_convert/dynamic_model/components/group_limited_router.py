@@ -1,4 +1,4 @@
-"""The router that chooses groups of experts first."""
+"""A router that first chooses groups of experts."""
 
 from typing import Any
 
@@ -10,10 +10,10 @@ from .experts_implementation import CLOSED_SCORE, HAS_STACKED_EXPERTS
 
 
 class GroupLimitedRouter(nn.Module):
-    """Chooses experts by their sigmoid scores, from the groups with the best two.
+    """Chooses experts by their sigmoid scores, from the groups with the best pairs of experts.
 
-    A correction that balances the load takes part in the choice, not in the weights. It is no
-    parameter; training changes it by other means. All is computed in float32.
+    A correction for load balancing affects the choice, but not the weights. It is not a parameter;
+    training changes it by other means. Everything is computed in float32.
 
     DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, section 2.1.2.
     """
@@ -25,7 +25,7 @@ class GroupLimitedRouter(nn.Module):
         self.top_groups = config.topk_group
         self.norm_topk_prob = config.norm_topk_prob
         self.scale = config.routed_scaling_factor
-        # transformers 4 has both in the dtype of the model.
+        # In transformers 4, both have the dtype of the model.
         dtype = torch.float32 if HAS_STACKED_EXPERTS else None
         self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size, dtype=dtype))
         nn.init.normal_(self.weight, std=config.initializer_range)
@@ -36,7 +36,7 @@ class GroupLimitedRouter(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights."""
+        """Returns the logits, ``[tokens, experts]``, the chosen experts and their weights."""
         logits = functional.linear(hidden_states.float(), self.weight.float())
         scores = logits.sigmoid()
         experts = self.choose(scores.detach() + self.e_score_correction_bias)

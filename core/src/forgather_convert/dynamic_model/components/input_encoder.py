@@ -1,4 +1,4 @@
-"""What turns token ids into the first hidden states."""
+"""Turns token ids into the first hidden states."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ from torch import nn
 
 
 class InputEncoder(nn.Module):
-    """Embeds the tokens. Positions enter later, in the attention.
+    """Embeds the tokens. Positions are added later, in the attention.
 
-    A config may have a factor for the vectors, ``embedding_multiplier``, and a probability
-    of dropout, ``embedding_dropout``. Both are for ``inputs_embeds``, too.
+    A config may have a factor for the vectors, ``embedding_multiplier``, and a dropout
+    probability, ``embedding_dropout``. Both also apply to ``inputs_embeds``.
     """
 
     def __init__(self, config: Any, embedding: nn.Module) -> None:
@@ -26,7 +26,7 @@ class InputEncoder(nn.Module):
         inputs_embeds: torch.Tensor | None,
         position_ids: torch.Tensor,
     ) -> torch.Tensor:
-        """Gives ``[batch, sequence, hidden]`` from token ids or from their vectors."""
+        """Returns ``[batch, sequence, hidden]`` for token ids or for their vectors."""
         hidden_states: torch.Tensor = (
             self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
         )

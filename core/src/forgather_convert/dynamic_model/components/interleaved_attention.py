@@ -1,4 +1,4 @@
-"""Attention whose rotary positions turn pairs of neighbouring dimensions."""
+"""Attention with interleaved rotary positions, which rotate pairs of adjacent dimensions."""
 
 import torch
 
@@ -7,7 +7,7 @@ from .rotary_embedding import apply_partial_rotary, rotate_pairs
 
 
 class InterleavedAttention(CausalAttention):
-    """Causal attention with the angles of ``InterleavedRotaryEmbedding``, of a part or all."""
+    """Causal attention with the angles of ``InterleavedRotaryEmbedding``, for all or some pairs."""
 
     def rotate(
         self,

@@ -1,4 +1,4 @@
-"""The stack of layers and the norm behind the last."""
+"""The stack of layers and the final norm."""
 
 from collections.abc import Iterable
 from itertools import islice
@@ -12,19 +12,19 @@ from .experts_implementation import HAS_STACKED_EXPERTS
 
 
 class _Layers(nn.ModuleList):
-    """The layers by their numbers, some of which may be missing.
+    """The layers by number, some of which may be missing.
 
     Tools divide a model among devices in two ways. The Forgather framework deletes layers by
-    their names, as from an ``nn.ModuleDict``, and the others keep theirs. vLLM looks for an
+    name, as from an ``nn.ModuleDict``, and the others keep their names. vLLM looks for an
     ``nn.ModuleList`` and replaces layers in it.
     """
 
     def keys(self) -> Iterable[str]:
-        """The numbers of the layers, as text."""
+        """The numbers of the layers, as strings."""
         return self._modules.keys()
 
     def items(self) -> Iterable[tuple[str, Any]]:
-        """Each layer with its number, as text."""
+        """Each layer with its number, as a string."""
         return self._modules.items()
 
     def __delitem__(self, index: int | slice | str) -> None:
@@ -37,9 +37,9 @@ class _Layers(nn.ModuleList):
 class LayerStack(nn.Module):
     """Runs the layers in order, each with the mask and the positions of its kind of attention.
 
-    As in transformers, the config may be changed to have fewer layers than there are
-    (``assistant_early_exit`` does that): the others are left out. A stage of a pipeline has some
-    of the layers only, and the norm only where it has the last.
+    As in transformers, the config may be changed to fewer layers than there are
+    (``assistant_early_exit`` does that); the others are skipped. A stage of a pipeline has only
+    some of the layers, and the norm only if it has the last one.
     """
 
     def __init__(self, config: Any, layers: Iterable[nn.Module], layer_norm: nn.Module) -> None:
@@ -58,7 +58,7 @@ class LayerStack(nn.Module):
         output_attentions: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[Any, ...] | None, tuple[Any, ...] | None]:
-        """Returns the normalised output, all hidden states and all attention weights, if asked for.
+        """Returns the normalised output, and if requested all hidden states and attention weights.
 
         The hidden states are the input of every layer and the normalised output:
         one more than there are layers.
@@ -85,10 +85,10 @@ class LayerStack(nn.Module):
 
 
 class AdditiveMaskLayerStack(LayerStack):
-    """Where masks are numbers to add to the scores, as in the older classes of transformers 4.
+    """The same with masks that are added to the scores, as in older classes of transformers 4.
 
-    Others give booleans to PyTorch's attention. What differs are the positions of padding: one
-    that may attend to nothing attends to everything alike if a large number is subtracted.
+    Newer classes pass boolean masks to PyTorch's attention. Only padding differs: with an additive
+    mask, a position that may attend to nothing attends to all positions equally.
     """
 
     def forward(
@@ -107,7 +107,7 @@ class AdditiveMaskLayerStack(LayerStack):
 
 
 def as_additive(mask: Any, dtype: torch.dtype) -> Any:
-    """A mask of booleans as numbers: the least one in the place of ``False``. Others are kept."""
+    """Converts a boolean mask: zero for ``True``, the dtype's minimum for ``False``."""
     if not isinstance(mask, torch.Tensor) or mask.dtype != torch.bool:
         return mask
     zero, least = (

@@ -1,4 +1,4 @@
-"""From hidden states to logits."""
+"""Computes logits from hidden states."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class LinearHead(nn.Module):
-    """The product with the head's matrix, which is a parameter of the model itself."""
+    """Multiplies by the head's matrix, which is a parameter of the model itself."""
 
     def __init__(self, config: Any) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Feed-forward blocks of which each token passes a few."""
+"""A mixture of experts: feed-forward blocks of which each token uses a few."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from .gated_feedforward import GatedFeedforward
 class MixtureOfExperts(nn.Module):
     """Experts that a router chooses for each token.
 
-    A config may have a factor for noise in training, ``router_jitter_noise``.
+    A config may have a noise factor for training, ``router_jitter_noise``.
     """
 
     def __init__(self, config: Any, router: nn.Module, experts: nn.Module) -> None:
@@ -26,7 +26,7 @@ class MixtureOfExperts(nn.Module):
         if self.training and self.jitter_noise > 0:
             low, high = 1.0 - self.jitter_noise, 1.0 + self.jitter_noise
             hidden_states = hidden_states * torch.empty_like(hidden_states).uniform_(low, high)
-        # A view for each, so that gradients are added in the order in which transformers does.
+        # Separate views, so that gradients are added in the same order as in transformers.
         _, chosen, weights = self.router(hidden_states.reshape(-1, shape[-1]))
         tokens = hidden_states.reshape(-1, shape[-1])
         output: torch.Tensor = self.experts(tokens, chosen, weights)
@@ -34,7 +34,7 @@ class MixtureOfExperts(nn.Module):
 
 
 class SharedMixtureOfExperts(MixtureOfExperts):
-    """A mixture of experts, and ``n_shared_experts`` more that every token passes.
+    """A mixture of experts, plus ``n_shared_experts`` that every token uses.
 
     Dai et al., "DeepSeekMoE", 2024.
     """
@@ -45,7 +45,7 @@ class SharedMixtureOfExperts(MixtureOfExperts):
         self.shared_experts = GatedFeedforward(config, inner)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        # In this order, which is that of the gradients, too.
+        # The order also determines that of the gradients.
         routed = super().forward(hidden_states)
         shared: torch.Tensor = self.shared_experts(hidden_states)
         return routed + shared

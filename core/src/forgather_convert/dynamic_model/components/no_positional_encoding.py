@@ -1,4 +1,4 @@
-"""The positional encoding of models that have none in their layers."""
+"""The positional encoding of models without positions in their layers."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 class NoPositionalEncoding(nn.Module):
-    """Gives the layers no positions: they are in the first hidden states, or nowhere."""
+    """Gives the layers no positions; if there are any, they are in the first hidden states."""
 
     def forward(self, hidden_states: torch.Tensor, position_ids: torch.Tensor) -> dict[str, Any]:
         return {}

@@ -1,4 +1,4 @@
-"""A transformer layer whose two blocks get the same input."""
+"""A transformer layer whose two blocks have the same input."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     """``x + attention(norm1(x)) + feedforward(norm1(x))``.
 
-    Wang and Komatsuzaki, "GPT-J-6B", 2021. A config may have a probability of dropout for what
-    is added, ``layer_dropout``.
+    Wang and Komatsuzaki, "GPT-J-6B", 2021. A config may have a dropout probability for the outputs
+    of the blocks, ``layer_dropout``.
     """
 
     def __init__(
@@ -27,7 +27,7 @@ class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     def add(
         self, hidden_states: torch.Tensor, attended: torch.Tensor, transformed: torch.Tensor
     ) -> torch.Tensor:
-        """Adds what both blocks give. The order of the sum decides the last bit."""
+        """Adds the outputs of both blocks. The order of the sum determines the last bit."""
         return hidden_states + attended + transformed
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:

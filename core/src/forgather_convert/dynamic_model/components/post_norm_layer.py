@@ -1,4 +1,4 @@
-"""A transformer layer that normalises what each of its two blocks gives."""
+"""A transformer layer that normalises the output of each of its two blocks."""
 
 from typing import Any
 

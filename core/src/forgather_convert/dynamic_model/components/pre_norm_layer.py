@@ -10,11 +10,11 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
     """``x + attention(norm1(x))``, then ``x + feedforward(norm2(x))``.
 
-    A config may have a probability of dropout for what is added, ``layer_dropout``, another for
-    what it is added to, ``residual_dropout``, and a factor for what is added,
+    A config may have a dropout probability for the outputs of the blocks, ``layer_dropout``,
+    another one for the residual stream, ``residual_dropout``, and a factor for the outputs,
     ``residual_multiplier``.
 
-    Hidden states are passed by position: gradient checkpointing needs it.
+    Hidden states are passed by position, as gradient checkpointing requires.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Attention that normalises queries and keys before they are cut into heads."""
+"""Attention that normalises queries and keys before they are split into heads."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -10,9 +10,9 @@ from .causal_attention import CausalAttention, Heads
 
 
 class ProjectionNormAttention(CausalAttention):
-    """Causal attention with a norm over all query heads together, and one over all key heads."""
+    """Causal attention with one norm over all query heads, and one over all key heads."""
 
-    # A norm needs all of its heads.
+    # A norm needs all of its heads, so tensor parallelism must not split them.
     tp_plan: ClassVar[dict[str, str]] = {}
 
     def __init__(self, config: Any, layer_idx: int, make_norm: Callable[[int], nn.Module]) -> None:
@@ -34,6 +34,6 @@ class ProjectionNormAttention(CausalAttention):
         key: torch.Tensor,
         position_embeddings: tuple[torch.Tensor, torch.Tensor],
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotates in the angles' dtype, and rounds once."""
+        """Rotates in the angles' dtype, and rounds once at the end."""
         rotated_query, rotated_key = super().rotate(query, key, position_embeddings)
         return rotated_query.to(query.dtype), rotated_key.to(key.dtype)

@@ -1,4 +1,4 @@
-"""Attention whose query and key heads are normalised before they are rotated."""
+"""Attention that normalises query and key heads before rotating them."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar

@@ -7,12 +7,12 @@ from torch import nn
 class RMSNorm(nn.LayerNorm):
     """Scales the last dimension to unit root mean square, then by a weight.
 
-    The statistics are taken in float32 and the result is rounded to the input's
-    dtype *before* it is multiplied: the order decides the last bit.
+    The statistics are computed in float32, and the result is rounded to the input's
+    dtype *before* it is multiplied: the order determines the last bit.
     Zhang and Sennrich, "Root Mean Square Layer Normalization", 2019.
 
-    It is a ``LayerNorm`` to trainers, which exempt those from weight decay. Servers build one
-    from its size alone to see how new weights begin.
+    It is a subclass of ``LayerNorm`` because trainers exempt that from weight decay. Servers build
+    one from its size alone to see its initial weights.
     """
 
     def __init__(self, size: int, eps: float = 1e-6) -> None:
@@ -33,21 +33,21 @@ class RMSNorm(nn.LayerNorm):
 
 
 class WideRMSNorm(RMSNorm):
-    """Where the result is rounded to the input's dtype *after* it is multiplied."""
+    """An RMS norm whose result is rounded to the input's dtype *after* it is multiplied."""
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
         return (self.weight * self.normalize(hidden_states)).to(hidden_states.dtype)
 
 
 class ZeroCenteredRMSNorm(RMSNorm):
-    """Where the factor is one more than the weight, and the result is rounded last."""
+    """An RMS norm that multiplies by one plus the weight, and rounds the result last."""
 
     def reset_parameters(self) -> None:
-        """A new norm multiplies by one."""
+        """Sets the weights to zero, so that a new norm multiplies by one."""
         nn.init.zeros_(self.weight)
 
     def initialize(self) -> None:
-        """The same for transformers, which sets the weights of every norm to one."""
+        """Does the same in transformers, which would set the weights of any norm to one."""
         self.reset_parameters()
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -2,10 +2,10 @@
 
 Su et al., "RoFormer: Enhanced Transformer with Rotary Position Embedding", 2021.
 
-A variant is a function of the config that gives the inverse frequencies, a
+A variant is a function of the config that returns the inverse frequencies, a
 float32 tensor of ``[rotary_dim / 2]``, and the factor by which the cosines and
-sines are multiplied. The order of the operations is what published checkpoints
-were trained with: change it and the last bits of the logits change.
+sines are multiplied. Published checkpoints were trained with this order of the
+operations; another order changes the last bits of the logits.
 """
 
 import math
@@ -26,7 +26,7 @@ class Rope:
     """One rotary embedding.
 
     Attributes:
-        parameters: An entry ``rope_parameters`` of a config.
+        parameters: An entry of a config's ``rope_parameters``.
         head_dim: The number of dimensions of a head.
         longest: The config's ``max_position_embeddings``.
     """
@@ -66,7 +66,7 @@ def linear_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
 
 
 def dynamic_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
-    """NTK-aware scaling: the base grows with the sequence, past the maximum length."""
+    """NTK-aware scaling: the base grows with sequences beyond the maximum length."""
     parameters, dim, longest = rope.parameters, rope.dim, rope.longest
     if seq_len is None:
         seq_len = longest
@@ -114,7 +114,7 @@ def yarn_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
 
 
 def longrope_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
-    """A learnt factor for every frequency (Ding et al., "LongRoPE", 2024)."""
+    """A learned factor for every frequency (Ding et al., "LongRoPE", 2024)."""
     parameters, original = rope.parameters, rope.original_length
     scale = parameters.get("attention_factor")
     if scale is None:
@@ -152,9 +152,10 @@ ROPE_TYPES: dict[str, Callable[..., Frequencies]] = {
 
 
 class RotaryFrequencies:
-    """The frequencies of one rotary embedding, as far as a sequence goes.
+    """The frequencies of one rotary embedding for sequences of any length.
 
-    They are not a buffer: nothing is saved, cast with the model or lost on the meta device.
+    They are not a buffer, so that they are not saved, cast with the model or lost on the meta
+    device.
     """
 
     def __init__(self, rope: Rope) -> None:
@@ -189,7 +190,7 @@ class RotaryFrequencies:
         moved = self._elsewhere.get((key, device))
         if moved is None:
             moved = self._tables[key][0].to(device)
-            # What is traced is no tensor that could be kept.
+            # Traced tensors must not be kept.
             if not torch.compiler.is_compiling():
                 self._elsewhere[key, device] = moved
         return moved
@@ -226,13 +227,13 @@ class RotaryEmbedding(nn.Module):
             self.kinds[kind] = made.index(parameters)
 
     def join(self, angles: torch.Tensor) -> torch.Tensor:
-        """An angle for each dimension that is rotated, from one for each pair."""
+        """Expands the angles of the pairs to all rotated dimensions."""
         return torch.cat((angles, angles), dim=-1)
 
     def forward(
         self, hidden_states: torch.Tensor, position_ids: torch.Tensor
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        """Gives cos and sin, ``[batch, 1, sequence, rotary_dim]``, in the hidden states' dtype."""
+        """Returns cos and sin, ``[batch, 1, sequence, rotary_dim]``, in the input's dtype."""
         positions = position_ids[:, None, :, None].float()
         tables = []
         for embedding in self.embeddings:
@@ -244,7 +245,7 @@ class RotaryEmbedding(nn.Module):
 
 
 class InterleavedRotaryEmbedding(RotaryEmbedding):
-    """Where the dimensions of a pair are neighbours."""
+    """A rotary embedding whose pairs are adjacent dimensions."""
 
     def join(self, angles: torch.Tensor) -> torch.Tensor:
         return angles.repeat_interleave(2, dim=-1)
@@ -279,7 +280,7 @@ def apply_rotary(
     """Rotates ``[batch, heads, sequence, head_dim]`` by the angles of its positions.
 
     ``turn`` is the rotation by a right angle: :func:`rotate_pairs` for interleaved angles. The
-    result lies in memory as ``heads`` does. Where there are angles for the first dimensions only,
+    result has the memory layout of ``heads``. If there are angles for the first dimensions only,
     it is that of :func:`apply_partial_rotary`. A head of one dimension gets two, for it has two
     angles.
     """
@@ -294,10 +295,10 @@ def apply_partial_rotary(
     position_embeddings: tuple[torch.Tensor, torch.Tensor],
     turn: Callable[[torch.Tensor], torch.Tensor] = rotate_half,
 ) -> torch.Tensor:
-    """Rotates the first dimensions of each head, those with angles, and joins them to the others.
+    """Rotates the first dimensions of each head, those with angles, and appends the others.
 
-    The result is contiguous, also where no dimension is left over. That is no detail: a product
-    adds up in an order that depends on how its factors lie in memory.
+    The result is contiguous, even if no dimension is left over. This matters: the order in which a
+    product is summed depends on the memory layout of its factors.
     """
     size = position_embeddings[0].shape[-1]
     rotated = apply_rotary(heads[..., :size], position_embeddings, turn)

@@ -1,4 +1,4 @@
-"""The logits by which routers choose experts, and the loss that spreads the load."""
+"""Router logits, by which experts are chosen, and the load-balancing loss."""
 
 import threading
 from collections.abc import Iterator
@@ -14,9 +14,9 @@ from transformers.models.mixtral.modeling_mixtral import load_balancing_loss_fun
 def recorded_router_logits(
     model: nn.Module, is_wanted: bool
 ) -> Iterator[list[torch.Tensor] | None]:
-    """Yields what gets each router's logits, ``[tokens, experts]``, while the model runs.
+    """Yields a list that receives each router's logits, ``[tokens, experts]``, as the model runs.
 
-    A router is a module with the attribute ``gives_logits``: its output begins with them. Other
+    A router is a module with the attribute ``gives_logits``, whose output begins with them. Other
     threads may run the same model meanwhile.
     """
     if not is_wanted:

@@ -1,4 +1,4 @@
-"""Logits with a factor."""
+"""A head that scales the logits."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Attention whose scores are bounded."""
+"""Attention with soft-capped scores."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from .causal_attention import CausalAttention
 
 
 class SoftcappedAttention(CausalAttention):
-    """Causal attention with scores within the config's ``attn_logit_softcapping``.
+    """Causal attention, its scores soft-capped at the config's ``attn_logit_softcapping``.
 
     Gemma Team, "Gemma 2", 2024.
     """

@@ -1,4 +1,4 @@
-"""Logits that are kept between two bounds."""
+"""A head with soft-capped logits."""
 
 from typing import Any
 

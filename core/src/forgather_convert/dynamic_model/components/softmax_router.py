@@ -12,7 +12,7 @@ from .experts_implementation import HAS_STACKED_EXPERTS, LOGITS_ARE_PROBABILITIE
 class SoftmaxRouter(nn.Module):
     """Chooses the most probable experts of each token; their probabilities are their weights.
 
-    The weights of a token add up to one if the config says ``norm_topk_prob``.
+    The weights of a token are normalized to a sum of one if the config sets ``norm_topk_prob``.
 
     Shazeer et al., "Outrageously Large Neural Networks: The Sparsely-Gated Mixture-of-Experts
     Layer", 2017.
@@ -32,9 +32,9 @@ class SoftmaxRouter(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights.
+        """Returns the logits, ``[tokens, experts]``, the chosen experts and their weights.
 
-        Some versions of transformers have the probabilities in the logits' place.
+        As in some versions of transformers, probabilities may take the place of the logits.
         """
         logits = functional.linear(hidden_states, self.weight)
         probabilities = functional.softmax(logits, dim=-1, dtype=torch.float32)
@@ -50,6 +50,6 @@ class SoftmaxRouter(nn.Module):
 
 
 class PreciseSoftmaxRouter(SoftmaxRouter):
-    """The same with weights in float32, as Mixtral has it in transformers 5."""
+    """The same with float32 weights, like Mixtral in transformers 5."""
 
     is_precise = HAS_STACKED_EXPERTS

@@ -28,14 +28,14 @@ class TokenEmbedding(nn.Module):
 
 
 class UnpaddedTokenEmbedding(TokenEmbedding):
-    """Where every token's vector gets a gradient."""
+    """An embedding in which every token's vector gets a gradient."""
 
     def padding_id(self, config: Any) -> int | None:
         return None
 
 
 class ScaledTokenEmbedding(TokenEmbedding):
-    """Where vectors are multiplied by the square root of their size, rounded to their dtype.
+    """Multiplies vectors by the square root of their size, rounded to their dtype.
 
     Vaswani et al., "Attention Is All You Need", 2017.
     """

@@ -8,7 +8,7 @@ from transformers.models.deepseek_v2 import modeling_deepseek_v2
 from .complex_rotary_embedding import apply_complex_rotary
 from .latent_attention import LatentAttention
 
-#: Whether the installed transformers enlarges the scores of YaRN models, as DeepSeek does.
+#: Whether the installed transformers scales the scores of YaRN models, as DeepSeek does.
 HAS_YARN_SCALING = hasattr(modeling_deepseek_v2, "yarn_apply_mscale")
 
 

@@ -7,12 +7,12 @@ from .rotary_embedding import RotaryEmbedding
 
 
 class ComplexRotaryEmbedding(RotaryEmbedding):
-    """Turns pairs of neighbouring dimensions, each of them one complex number."""
+    """Rotates pairs of adjacent dimensions, each of them one complex number."""
 
-    def forward(  # type: ignore[override]
+    def forward(
         self, hidden_states: torch.Tensor, position_ids: torch.Tensor
     ) -> dict[str, torch.Tensor]:
-        """Gives complex numbers of float32, ``[batch, 1, sequence, rotary_dim / 2]``."""
+        """Returns complex numbers of float32, ``[batch, 1, sequence, rotary_dim / 2]``."""
         positions = position_ids[:, None, :].float()
         tables = []
         for embedding in self.embeddings:

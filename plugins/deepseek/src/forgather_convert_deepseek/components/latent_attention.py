@@ -1,4 +1,4 @@
-"""Attention whose keys and values come from one small vector for each token."""
+"""Multi-head latent attention: keys and values are computed from one small vector per token."""
 
 import math
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from transformers.models.deepseek_v3.modeling_deepseek_v3 import DeepseekV3Atten
 from .causal_attention import CausalAttention, Heads
 from .rms_norm import RMSNorm
 
-#: Whether the installed transformers caches the small vectors, and not the heads made of them.
+#: Whether the installed transformers caches the small vectors instead of the heads.
 CACHES_LATENTS = hasattr(DeepseekV3Attention, "expand_kv")
 #: That of the norms in here; the config's is for the others.
 _EPS = 1e-6
@@ -26,10 +26,10 @@ def deinterleave_pairs(heads: torch.Tensor) -> torch.Tensor:
 class LatentAttention(CausalAttention):
     """Multi-head latent attention.
 
-    The keys and values of all heads are made of a vector of ``kv_lora_rank`` numbers, and the
-    queries, if the config has it, of one of ``q_lora_rank``. The last ``qk_rope_head_dim``
-    dimensions of queries and keys have positions; in the keys they are the same for all heads.
-    ``rope_interleave`` says that their pairs are neighbours.
+    The keys and values of all heads are computed from a vector of ``kv_lora_rank`` numbers, and
+    the queries from one of ``q_lora_rank``, if the config has it. The last ``qk_rope_head_dim``
+    dimensions of queries and keys have positions, which in the keys are the same for all heads.
+    With ``rope_interleave``, their pairs are adjacent dimensions.
 
     DeepSeek-AI, "DeepSeek-V2", 2024, section 2.1.
     """
@@ -70,7 +70,7 @@ class LatentAttention(CausalAttention):
         )
 
     def project(self, hidden_states: torch.Tensor) -> Heads:
-        """Query heads, the key's part with positions, and the latents, both as one head."""
+        """Query heads, and the key's part with positions and the latents, each as one head."""
         if self.has_query_latents:
             query = self.query_up_linear(self.query_norm(self.query_down_linear(hidden_states)))
         else:
@@ -96,9 +96,9 @@ class LatentAttention(CausalAttention):
 
     @property
     def pads_values(self) -> bool:
-        """Whether the attention function wants keys and values of one size.
+        """Whether the attention function needs keys and values of the same size.
 
-        Later versions of transformers see to that themselves.
+        Later versions of transformers pad the values themselves.
         """
         return not CACHES_LATENTS and bool(self.config._attn_implementation == "flash_attention_2")
 
@@ -123,7 +123,7 @@ class LatentAttention(CausalAttention):
         """The keys and values of all heads, ``[batch, heads, sequence, size]``.
 
         Args:
-            key: The part that has positions, ``[batch, 1, sequence, qk_rope_head_dim]``.
+            key: The part with positions, ``[batch, 1, sequence, qk_rope_head_dim]``.
             latents: ``[batch, 1, sequence, kv_lora_rank]``.
         """
         batch, _, length, _ = latents.shape

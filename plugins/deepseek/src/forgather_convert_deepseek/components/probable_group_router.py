@@ -13,7 +13,7 @@ class ProbableGroupRouter(nn.Module):
     """Chooses the most probable experts, from the groups with the most probable one.
 
     Groups matter where the config's ``topk_method`` is ``group_limited_greedy``. Probabilities are
-    the weights, times ``routed_scaling_factor``. All is computed in float32.
+    the weights, multiplied by ``routed_scaling_factor``. Everything is computed in float32.
 
     DeepSeek-AI, "DeepSeek-V2", 2024, section 2.2.
     """
@@ -25,7 +25,7 @@ class ProbableGroupRouter(nn.Module):
         self.num_groups = config.n_group
         self.top_groups = config.topk_group
         self.scale = config.routed_scaling_factor
-        # transformers 4 has it in the dtype of the model.
+        # In transformers 4, it has the dtype of the model.
         dtype = torch.float32 if HAS_STACKED_EXPERTS else None
         self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size, dtype=dtype))
         nn.init.normal_(self.weight, std=config.initializer_range)
@@ -33,7 +33,7 @@ class ProbableGroupRouter(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights."""
+        """Returns the logits, ``[tokens, experts]``, the chosen experts and their weights."""
         logits = functional.linear(hidden_states.float(), self.weight.float())
         scores = logits.softmax(dim=-1, dtype=torch.float32)
         if self.has_groups:

@@ -8,9 +8,9 @@ from .gated_experts import GatedExperts
 
 
 class SummedExperts(GatedExperts):
-    """Gated experts whose outputs for a token transformers 4 adds up by their rank, all at once.
+    """Gated experts whose outputs for a token are summed by rank in transformers 4.
 
-    It sorts the tokens by their experts first. transformers 5 adds up expert by expert.
+    The tokens are sorted by expert first. transformers 5 adds the outputs expert by expert.
     """
 
     def forward(
@@ -26,7 +26,7 @@ class SummedExperts(GatedExperts):
             [
                 functional.linear(self.inner(group, gate_up), down)
                 for group, gate_up, down in zip(
-                    rows.split(sizes), self.gate_up_proj, self.down_proj, strict=True
+                    torch.split(rows, sizes), self.gate_up_proj, self.down_proj, strict=True
                 )
                 if len(group)
             ]

@@ -1,8 +1,8 @@
 """The attention of GPT-2, as the installed transformers computes it.
 
-Version 5.4 and later have one factor for the scores, whatever attends. Earlier ones have it where
-attention is spelt out only, and divide there; for other implementations they take their own factor.
-Up to 5.1 they also leave the future out before the mask does.
+Version 5.4 and later use one factor for the scores in all implementations. Earlier versions divide
+by it in eager attention only, and use the default factor in other implementations. Up to 5.1 they
+also exclude the future before the mask does.
 """
 
 from typing import Any
@@ -33,7 +33,7 @@ def scores_in_float32(attention: Any, query: torch.Tensor, key: torch.Tensor) ->
 
 
 def divided_scores(attention: Any, query: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
-    """Scaled scores by one division after the other."""
+    """Scaled scores, computed by consecutive divisions."""
     scores = torch.matmul(query, key.transpose(-1, -2))
     if attention.config.scale_attn_weights:
         root = query.shape[-1] ** 0.5
@@ -44,7 +44,7 @@ def divided_scores(attention: Any, query: torch.Tensor, key: torch.Tensor) -> to
 
 
 def without_future(scores: torch.Tensor) -> torch.Tensor:
-    """Scores whose last query is at the last key, with the least number for later keys."""
+    """Scores with the lowest number for later keys; the last query is at the last key."""
     queries, keys = scores.shape[-2:]
     positions = torch.arange(keys, device=scores.device)
     is_past = positions <= positions[keys - queries :, None]
@@ -61,7 +61,7 @@ def eager_attention_forward(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention spelt out, with a softmax in the dtype of the scores."""
+    """Attention in elementary operations, with a softmax in the dtype of the scores."""
     if module.config.reorder_and_upcast_attn:
         scores = scores_in_float32(module, query, key)
     elif DIVIDES_SCORES:
@@ -78,7 +78,7 @@ def eager_attention_forward(
 
 
 class GPT2Attention(FusedAttention):
-    """Causal attention without rotations, with matrices that are ``[in, out]``."""
+    """Causal attention without rotary positions, with ``[in, out]`` matrices."""
 
     eager = staticmethod(eager_attention_forward)
 

@@ -7,7 +7,7 @@ from .projection import Projection
 
 
 class GPT2Feedforward(Feedforward):
-    """``down(activation(up(x)))`` with matrices that are ``[in, out]``."""
+    """``down(activation(up(x)))`` with ``[in, out]`` matrices."""
 
     tp_plan: ClassVar[dict[str, str]] = {}
 

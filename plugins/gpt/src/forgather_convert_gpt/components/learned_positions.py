@@ -1,4 +1,4 @@
-"""Positions that are learned, as tokens are."""
+"""Learned position embeddings."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from .input_encoder import InputEncoder
 
 
 class LearnedPositions(InputEncoder):
-    """Adds a vector for its position to that of each token.
+    """Adds a position vector to each token's vector.
 
     Gehring et al., "Convolutional Sequence to Sequence Learning", 2017.
     """

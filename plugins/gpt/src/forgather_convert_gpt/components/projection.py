@@ -8,9 +8,9 @@ from transformers.pytorch_utils import Conv1D
 
 
 class Projection(Conv1D):
-    """A linear layer whose matrix is ``[in, out]``.
+    """A linear layer with an ``[in, out]`` matrix.
 
-    New weights that lead back to the hidden states are smaller, the deeper the model is
+    New weights of projections into the residual stream are smaller in deeper models
     (Radford et al., "Language Models are Unsupervised Multitask Learners", 2019).
     """
 
@@ -20,6 +20,6 @@ class Projection(Conv1D):
         self.deviation = config.initializer_range / math.sqrt(blocks)
 
     def initialize(self) -> None:
-        """Sets new weights."""
+        """Initializes the weights."""
         nn.init.normal_(self.weight, std=self.deviation)
         nn.init.zeros_(self.bias)

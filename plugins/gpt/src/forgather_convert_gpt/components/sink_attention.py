@@ -19,7 +19,7 @@ def sink_attention_forward(
     dropout: float = 0.0,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Attention spelt out, with one more score for each head, ``s_aux``, that has no value.
+    """Attention in elementary operations, with an additional sink logit per head, ``s_aux``.
 
     Heads are ``[batch, heads, sequence, head_dim]``; the output is ``[batch, sequence, heads,
     head_dim]``. The softmax is in the dtype of the scores, which are below zero so that it does not
@@ -40,7 +40,7 @@ def sink_attention_forward(
 
 
 class SinkAttention(CausalAttention):
-    """Causal attention with a sink for each query head, a score that is learnt.
+    """Causal attention with a learned sink logit per query head.
 
     Xiao et al., "Efficient Streaming Language Models with Attention Sinks", 2023.
     """
@@ -54,14 +54,14 @@ class SinkAttention(CausalAttention):
         self.sinks = nn.Parameter(torch.empty(config.num_attention_heads))
 
     def initialize(self) -> None:
-        """New sinks are random, as matrices are."""
+        """Initializes sinks randomly, like matrices."""
         nn.init.normal_(self.sinks, std=self.config.initializer_range)
 
     def rotate(
         self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        # It joins the halves anew. A product adds up in an order that depends on how its factors
-        # lie in memory.
+        # It copies the halves. The order in which a product is summed depends on the memory layout
+        # of its factors.
         query, key = super().rotate(query, key, position_embeddings)
         return query.contiguous(), key.contiguous()
 

@@ -24,7 +24,7 @@ class FloatSoftmaxRouter(nn.Module):
     def forward(
         self, hidden_states: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Gives the logits, ``[tokens, experts]``, the chosen experts and their weights."""
+        """Returns the logits, ``[tokens, experts]``, the chosen experts and their weights."""
         logits = functional.linear(hidden_states, self.weight).float()
         chosen, experts = logits.topk(self.top_k, dim=-1)
         weights = torch.softmax(chosen, dim=-1).type_as(hidden_states)

@@ -1,22 +1,25 @@
-"""The experts of a layer, in Granite's order under transformers 4."""
+"""The experts of a layer, in Granite's order in older versions of transformers."""
 
 import torch
 from torch.nn import functional
+from transformers.models.granitemoe import modeling_granitemoe
 
-from .experts_implementation import HAS_STACKED_EXPERTS
 from .gated_experts import GatedExperts
+
+#: Whether the installed transformers sorts the tokens; later versions compute as for other models.
+SORTS_TOKENS = hasattr(modeling_granitemoe, "GraniteMoeParallelExperts")
 
 
 class SortedExperts(GatedExperts):
-    """Gated experts that transformers 4 runs one after the other, and adds up all at once.
+    """Gated experts whose outputs are added all at once in older versions of transformers.
 
-    Tokens are sorted by their experts first. Gate and up are one product.
+    Tokens are sorted by expert first. Gate and up are one product.
     """
 
     def forward(
         self, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
     ) -> torch.Tensor:
-        if HAS_STACKED_EXPERTS:
+        if not SORTS_TOKENS:
             return super().forward(hidden_states, top_k_index, top_k_weights)
         experts = top_k_index.flatten()
         order = experts.sort(0).indices
@@ -30,5 +33,5 @@ class SortedExperts(GatedExperts):
 
 def each_product(rows: torch.Tensor, matrices: torch.Tensor, sizes: list[int]) -> torch.Tensor:
     """The products of groups of rows, each group with its matrix."""
-    groups = zip(rows.split(sizes), matrices, strict=True)
+    groups = zip(torch.split(rows, sizes), matrices, strict=True)
     return torch.cat([functional.linear(group, matrix) for group, matrix in groups])

@@ -36,10 +36,10 @@ class PhiAttention(CausalAttention):
     def _rotate(
         self, heads: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
-        """Rotates as many dimensions as the config says, whose number may be odd.
+        """Rotates the number of dimensions in the config, which may be odd.
 
-        There is an even number of angles. Where the config says one dimension, there are two, and
-        the heads become larger by one dimension, as they do in the original.
+        The number of angles is even. If the config has one dimension, there are two, and the heads
+        become larger by one dimension, as in the original.
         """
         cos, sin = position_embeddings
         part, rest = heads[..., : self.rotary_dim], heads[..., self.rotary_dim :]

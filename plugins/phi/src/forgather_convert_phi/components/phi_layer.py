@@ -6,7 +6,7 @@ from .parallel_layer import ParallelLayer
 
 
 class PhiLayer(ParallelLayer):
-    """Adds what the two blocks give to each other first."""
+    """Adds the outputs of the two blocks to each other first."""
 
     def add(
         self, hidden_states: torch.Tensor, attended: torch.Tensor, transformed: torch.Tensor

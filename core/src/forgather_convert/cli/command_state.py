@@ -6,7 +6,7 @@ from typing import Any
 
 
 @dataclass
-class Outcome:
+class CommandState:
     """Recorded by the command while it runs, and read when it ends for whatever reason.
 
     Attributes:
