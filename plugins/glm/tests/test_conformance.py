@@ -3,6 +3,7 @@
 from forgather_convert.testing import ConverterConformance
 from forgather_convert_glm.glm import Glm
 from forgather_convert_glm.glm4 import Glm4
+from forgather_convert_glm.glm4_moe import Glm4Moe
 
 
 class TestGlm(ConverterConformance):
@@ -11,3 +12,7 @@ class TestGlm(ConverterConformance):
 
 class TestGlm4(ConverterConformance):
     converter_class = Glm4
+
+
+class TestGlm4Moe(ConverterConformance):
+    converter_class = Glm4Moe

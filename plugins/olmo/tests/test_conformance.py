@@ -3,6 +3,7 @@
 from forgather_convert.testing import ConverterConformance
 from forgather_convert_olmo.olmo import Olmo
 from forgather_convert_olmo.olmo2 import Olmo2
+from forgather_convert_olmo.olmoe import Olmoe
 
 
 class TestOlmo(ConverterConformance):
@@ -11,3 +12,7 @@ class TestOlmo(ConverterConformance):
 
 class TestOlmo2(ConverterConformance):
     converter_class = Olmo2
+
+
+class TestOlmoe(ConverterConformance):
+    converter_class = Olmoe

@@ -1,4 +1,4 @@
-"""Tiny DeepSeek-V3s: as published except for biases, and with every option changed."""
+"""Tiny DeepSeeks: as published except for biases, and with every option changed."""
 
 from forgather_convert import TINY_DECODER
 
@@ -42,6 +42,39 @@ DEEPSEEK_V3 = {
         "n_shared_experts": 2,
         "rope_interleave": False,
         "norm_topk_prob": False,
+        "routed_scaling_factor": 1.5,
+        "rms_norm_eps": 1e-05,
+        "tie_word_embeddings": True,
+    },
+}
+
+DEEPSEEK_V2 = {
+    # As the small ones.
+    "plain": {
+        **_LATENT,
+        "q_lora_rank": None,
+        "topk_method": "greedy",
+        "n_group": 1,
+        "topk_group": 1,
+        "first_k_dense_replace": 1,
+        "n_shared_experts": 2,
+        "rope_scaling": {
+            "rope_type": "yarn",
+            "factor": 8.0,
+            "beta_fast": 32.0,
+            "beta_slow": 1.0,
+            "mscale": 0.8,
+            "mscale_all_dim": 1.2,
+            "original_max_position_embeddings": 16,
+        },
+    },
+    "groups-options-tied": {
+        **_LATENT,
+        "q_lora_rank": 20,
+        "attention_bias": True,
+        "topk_method": "group_limited_greedy",
+        "first_k_dense_replace": 0,
+        "n_shared_experts": 1,
         "routed_scaling_factor": 1.5,
         "rms_norm_eps": 1e-05,
         "tie_word_embeddings": True,

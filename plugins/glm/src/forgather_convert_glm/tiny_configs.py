@@ -1,4 +1,4 @@
-"""Tiny GLMs: half, another part or all of each head rotated, with and without biases."""
+"""Tiny GLMs: parts or all of each head rotated, with and without biases, and with experts."""
 
 from forgather_convert import TINY_DECODER
 
@@ -29,4 +29,36 @@ GLM4 = {
         "rope_theta": 50000.0,
     },
     "all-rotated": {**_SMALL, "partial_rotary_factor": 1.0},
+}
+
+_EXPERTS = {
+    **_SMALL,
+    "moe_intermediate_size": 32,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 3,
+}
+
+GLM4_MOE = {
+    # As the larger models but for their biases.
+    "norms": {
+        **_EXPERTS,
+        "use_qk_norm": True,
+        "first_k_dense_replace": 2,
+        "routed_scaling_factor": 2.5,
+    },
+    # As the smaller ones, and with every option changed.
+    "no-norms-options-tied": {
+        **_EXPERTS,
+        "use_qk_norm": False,
+        "attention_bias": True,
+        "partial_rotary_factor": 1.0,
+        "first_k_dense_replace": 0,
+        "n_shared_experts": 2,
+        "n_group": 4,
+        "topk_group": 2,
+        "norm_topk_prob": False,
+        "head_dim": 16,
+        "rms_norm_eps": 1e-05,
+        "tie_word_embeddings": True,
+    },
 }

@@ -1,4 +1,4 @@
-"""Tiny OLMos: as published, and with biases, bounds, another base of RoPE and the head tied."""
+"""Tiny OLMos: as published, and with biases, bounds, another RoPE base, tied heads, experts."""
 
 from forgather_convert import TINY_DECODER
 
@@ -25,6 +25,29 @@ OLMO2 = {
         **TINY_DECODER,
         "attention_bias": True,
         "tie_word_embeddings": True,
+        "rope_theta": 500000.0,
+    },
+}
+
+_EXPERTS = {
+    **TINY_DECODER,
+    # The root of a head's size is no power of two.
+    "hidden_size": 48,
+    "num_hidden_layers": 2,
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+}
+
+OLMOE = {
+    "plain": _EXPERTS,
+    "options-tied": {
+        **_EXPERTS,
+        # Some values are beyond it, and most are not.
+        "clip_qkv": 1.5,
+        "norm_topk_prob": True,
+        "attention_bias": True,
+        "tie_word_embeddings": True,
+        "rms_norm_eps": 1e-05,
         "rope_theta": 500000.0,
     },
 }

@@ -1,4 +1,4 @@
-"""Tiny Qwen2s, with windows as their class interprets them."""
+"""Tiny Qwen2s, with windows as their class interprets them, and with experts."""
 
 from forgather_convert import TINY_DECODER
 
@@ -27,5 +27,31 @@ QWEN2 = {
             "factor": 4.0,
             "original_max_position_embeddings": 32,
         },
+    },
+}
+
+_EXPERTS = {
+    **TINY_DECODER,
+    # The root of a head's size is no power of two.
+    "hidden_size": 48,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 40,
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+}
+
+QWEN2_MOE = {
+    "plain": {**_EXPERTS, "num_hidden_layers": 2},
+    "options": {
+        **_EXPERTS,
+        "num_hidden_layers": 4,
+        # Only the second layer is sparse.
+        "decoder_sparse_step": 2,
+        "mlp_only_layers": [3],
+        "norm_topk_prob": True,
+        "qkv_bias": False,
+        "tie_word_embeddings": True,
+        "use_sliding_window": False,
+        "sliding_window": 8,
     },
 }

@@ -32,16 +32,19 @@ def eager_attention_forward(
     scaling: float,
     dropout: float = 0.0,
     softcap: float | None = None,
+    divisor: float | None = None,
     **kwargs: Any,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Attention in elementary operations, which also returns the weights.
 
+    Scores are multiplied by ``scaling``, or else divided by ``divisor``: their last bits differ.
     Heads are ``[batch, heads, sequence, head_dim]``; the output is ``[batch,
     sequence, heads, head_dim]``, as in transformers' attention functions.
     """
     groups: Any = module.num_key_value_groups
     key, value = repeat_kv(key, groups), repeat_kv(value, groups)
-    scores = torch.matmul(query, key.transpose(2, 3)) * scaling
+    scores = torch.matmul(query, key.transpose(2, 3))
+    scores = scores * scaling if divisor is None else scores / divisor
     if softcap is not None:
         scores = torch.tanh(scores / softcap) * softcap
     if attention_mask is not None:

@@ -10,15 +10,17 @@ from transformers.activations import ACT2FN
 class FusedGatedFeedforward(nn.Module):
     """``down(up * activation(gate))``, where ``gate`` and ``up`` are the halves of one product.
 
-    The last bits of a product depend on its shape, so two smaller products would differ.
+    The last bits of a product depend on its shape, so two smaller products would differ. The inner
+    size is the config's ``intermediate_size``, unless it is given.
     """
 
     # The halves of the one matrix cannot be divided together.
     tp_plan: ClassVar[dict[str, str]] = {}
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, intermediate_size: int | None = None) -> None:
         super().__init__()
-        hidden, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        hidden, bias = config.hidden_size, config.mlp_bias
+        inner = intermediate_size or config.intermediate_size
         self.gate_up_proj = nn.Linear(hidden, 2 * inner, bias=bias)
         self.down_proj = nn.Linear(inner, hidden, bias=bias)
         self.activation = ACT2FN[config.hidden_act]

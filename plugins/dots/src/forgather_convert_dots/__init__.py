@@ -1,0 +1,1 @@
+"""dots: a module for each model type."""

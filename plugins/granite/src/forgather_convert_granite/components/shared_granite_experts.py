@@ -1,0 +1,25 @@
+"""The feed-forward block of a Granite that has experts, and one more that every token passes."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from .fused_gated_feedforward import FusedGatedFeedforward
+from .mixture_of_experts import MixtureOfExperts
+
+
+class SharedGraniteExperts(MixtureOfExperts):
+    """A mixture of experts, and one of size ``shared_intermediate_size`` for every token."""
+
+    def __init__(self, config: Any, router: nn.Module, experts: nn.Module) -> None:
+        super().__init__(config, router, experts)
+        self.shared_expert = FusedGatedFeedforward(config, config.shared_intermediate_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        # One view for router and experts, whose gradients are added first.
+        tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
+        _, chosen, weights = self.router(tokens)
+        routed: torch.Tensor = self.experts(tokens, chosen, weights).reshape(hidden_states.shape)
+        shared: torch.Tensor = self.shared_expert(hidden_states)
+        return routed + shared

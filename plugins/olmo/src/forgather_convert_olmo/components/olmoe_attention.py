@@ -1,0 +1,23 @@
+"""The attention of OLMoE."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+
+from .causal_attention import Heads
+from .divided_attention import divided_attention_forward
+from .projection_norm_attention import ProjectionNormAttention
+
+
+class OlmoeAttention(ProjectionNormAttention):
+    """Norms over whole projections; queries, keys and values within the config's ``clip_qkv``."""
+
+    eager: ClassVar[Callable[..., Any]] = staticmethod(divided_attention_forward)
+
+    def project(self, hidden_states: torch.Tensor) -> Heads:
+        query, key, value = super().project(hidden_states)
+        limit = self.config.clip_qkv
+        if limit is not None:
+            query, key, value = (each.clamp(-limit, limit) for each in (query, key, value))
+        return query, key, value

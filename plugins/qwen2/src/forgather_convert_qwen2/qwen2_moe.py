@@ -1,0 +1,61 @@
+"""Qwen2-MoE: Qwen2 with experts, and one more in each layer that has a gate."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forgather_convert import STANDARD, WINDOWS, HFConverter, SourceConfig, stacked_experts
+
+
+class Qwen2Moe(HFConverter):
+    """Qwen1.5-MoE and the Qwen2 model with experts."""
+
+    model_type = "qwen2_moe"
+    hf_model = "Qwen2MoeForCausalLM"
+    tokenizer_class = "Qwen2Tokenizer"
+    hyperparameters = (
+        STANDARD
+        + WINDOWS
+        + (
+            "qkv_bias",
+            "moe_intermediate_size",
+            "shared_expert_intermediate_size",
+            "num_experts",
+            "num_experts_per_tok",
+            "norm_topk_prob",
+            "decoder_sparse_step",
+            "mlp_only_layers",
+            "output_router_logits",
+            "router_aux_loss_coef",
+        )
+    )
+    field_names = {"qkv_bias": "attention_bias"}
+    unsupported = {
+        "use_sliding_window": "transformers 4 and 5 have windows in different layers.",
+    }
+    layer_weights = {
+        "mlp.gate": "feedforward.router",
+        "mlp.shared_expert.gate_proj": "feedforward.shared_expert.gate_proj",
+        "mlp.shared_expert.up_proj": "feedforward.shared_expert.up_proj",
+        "mlp.shared_expert.down_proj": "feedforward.shared_expert.down_proj",
+        "mlp.shared_expert_gate": "feedforward.shared_expert_gate",
+    }
+    layer_tensors = stacked_experts("mlp.experts.{expert}")
+    components = {
+        "layer_stack": "layer_stack:AdditiveMaskLayerStack",
+        "attention": "divided_attention:DividedAttention",
+        "feedforward": {
+            "dense": "gated_feedforward:GatedFeedforward",
+            "sparse": "mixture_of_experts:GatedSharedMixtureOfExperts",
+        },
+    }
+
+    def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
+        dense, step = config.get("mlp_only_layers") or (), config.get("decoder_sparse_step", 1)
+        is_sparse = (
+            layer not in dense and config.get("num_experts", 60) > 0 and (layer + 1) % step == 0
+            for layer in range(config.num_hidden_layers)
+        )
+        return {
+            "attention_output_bias": False,
+            "mlp_layer_types": ["sparse" if each else "dense" for each in is_sparse],
+        }
