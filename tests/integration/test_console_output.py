@@ -105,7 +105,7 @@ def test_help_names_every_option_of_the_specification() -> None:
     text = forgather("convert", "--help", FORGATHER_CONVERTERS="forgather-convert-llama").stdout
     for option in (
         "--reverse",
-        "--model-type {internlm3,iquestcoder,llama}",
+        "--model-type {arcee,cwm,internlm3,iquestcoder,llama}",
         "--dtype {bfloat16,float32,float16}",
         "--max-length LENGTH",
         "-c, --checkpoint-path",
