@@ -27,7 +27,7 @@ class GraniteMoe(HFConverter):
         "block_sparse_moe.output_linear.weight": "feedforward.experts.down_proj",
     }
     components = {
-        "layer_stack": "layer_stack:AdditiveMaskLayerStack",
+        "layer_stack": "additive_mask_layer_stack:AdditiveMaskLayerStack",
         "feedforward": "mixture_of_experts:MixtureOfExperts",
         "router": "float_softmax_router:FloatSoftmaxRouter",
         "experts": "sorted_experts:SortedExperts",

@@ -21,7 +21,7 @@ class Olmoe(HFConverter):
     layer_weights = {"mlp.gate": "feedforward.router"}
     layer_tensors = stacked_experts("mlp.experts.{expert}")
     components = {
-        "layer_stack": "layer_stack:AdditiveMaskLayerStack",
+        "layer_stack": "additive_mask_layer_stack:AdditiveMaskLayerStack",
         "attention": "olmoe_attention:OlmoeAttention",
         "feedforward": "mixture_of_experts:MixtureOfExperts",
         "norm": "olmoe_norm:OlmoeNorm",

@@ -41,7 +41,7 @@ class Qwen2Moe(HFConverter):
     }
     layer_tensors = stacked_experts("mlp.experts.{expert}")
     components = {
-        "layer_stack": "layer_stack:AdditiveMaskLayerStack",
+        "layer_stack": "additive_mask_layer_stack:AdditiveMaskLayerStack",
         "attention": "divided_attention:DividedAttention",
         "feedforward": {
             "dense": "gated_feedforward:GatedFeedforward",
