@@ -89,17 +89,15 @@ def print_converters(converters: Iterable[Mapping[str, Any]]) -> None:
 
 
 def _print_narrow(converters: Sequence[Mapping[str, Any]]) -> None:
-    """Prints the list in 60 columns, unless names are longer; paths are shortened."""
-    rows = []
-    for row in converters:
-        source = row["distribution"] and f"{row['distribution']} {row['version']}"
-        rows.append(
-            (
-                one_line(row["model_type"] or "?"),
-                one_line(source or _shortened(row["location"])),
-                row["status"],
-            )
+    """Prints the list in 60 columns, unless names are longer: no versions, and shortened paths."""
+    rows = [
+        (
+            one_line(row["model_type"] or "?"),
+            one_line(row["distribution"] or _shortened(row["location"])),
+            row["status"],
         )
+        for row in converters
+    ]
     print_table(("MODEL TYPE", "DISTRIBUTION", "STATUS"), rows, styles=_STYLES)
 
 

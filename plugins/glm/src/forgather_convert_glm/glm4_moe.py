@@ -38,7 +38,7 @@ class Glm4Moe(HFConverter):
         **stacked_experts("mlp.experts.{expert}"),
     }
     components = {
-        "attention": "qk_norm_attention:QKNormAttention",
+        "attention": "partly_rotated_norm_attention:PartlyRotatedNormAttention",
         "feedforward": {
             "dense": "gated_feedforward:GatedFeedforward",
             "sparse": "mixture_of_experts:SharedMixtureOfExperts",
@@ -59,5 +59,8 @@ class Glm4Moe(HFConverter):
             return project
         return {
             **project,
-            "components": {**self.components, "attention": "causal_attention:CausalAttention"},
+            "components": {
+                **self.components,
+                "attention": "partly_rotated_attention:PartlyRotatedAttention",
+            },
         }
