@@ -18,6 +18,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from forgather_convert.discovery.installed import installed_model_types
 from support.attention_shapes import LENGTH, both_models, cases
+from support.available_families import available
 
 #: transformers warns of what tiny models have.
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -47,7 +48,7 @@ def _recorded() -> Iterator[list[list[Factor]]]:
         yield calls
 
 
-@pytest.mark.parametrize("family", installed_model_types())
+@pytest.mark.parametrize("family", available(installed_model_types()))
 @pytest.mark.parametrize("head_dim", _SIZES)
 def test_queries_keys_and_values_lie_in_memory_as_those_of_transformers(
     family: str, head_dim: int
@@ -69,7 +70,7 @@ def test_queries_keys_and_values_lie_in_memory_as_those_of_transformers(
                     assert got[1] == expected[1], (number, shape, name)
 
 
-@pytest.mark.parametrize("family", installed_model_types())
+@pytest.mark.parametrize("family", available(installed_model_types()))
 @pytest.mark.parametrize("head_dim", _SIZES)
 def test_logits_have_the_same_bits(family: str, head_dim: int) -> None:
     generator = torch.Generator().manual_seed(head_dim)

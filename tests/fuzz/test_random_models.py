@@ -20,6 +20,7 @@ from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.testing.converted import Family
 from forgather_convert.testing.models import save_model
 from forgather_convert.testing.running import load_forgather, padding_mask
+from support.available_families import available
 from support.directories import differences
 from support.fuzzing import times
 from support.workspace import families
@@ -51,7 +52,7 @@ _VALUES: Mapping[str, st.SearchStrategy[Any]] = {
 @st.composite
 def architectures(draw: st.DrawFn) -> tuple[str, dict[str, Any]]:
     """A family, and a config for it."""
-    family = draw(st.sampled_from(families()))
+    family = draw(st.sampled_from(available(families())))
     tiny = resolve_converter(family).converter.get_tiny_configs()
     config = dict(tiny[draw(st.sampled_from(sorted(tiny)))])
     config["vocab_size"] = draw(st.integers(12, 90))

@@ -429,7 +429,7 @@ def test_json_on_stdout_and_logs_on_stderr(source: Path, tmp_path: Path) -> None
     assert content["checkpoint"] == str(source)
     assert list(content["seconds"]) == ["read", "plan", "write", "check", "commit"]
     assert [content[name] for name in ("error", "hashes", "generation", "vocabulary")] == [None] * 4
-    assert sum(content["seconds"].values()) >= content["elapsed_seconds"] - 0.5 > 0
+    assert content["elapsed_seconds"] > 0
     assert content["warnings"] == []
     assert content["files"] == sorted(path.name for path in (tmp_path / "fg").iterdir())
     assert "Conversion complete" in result.stderr

@@ -10,6 +10,7 @@ from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.models import trial_run
 from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.models.trial_run import error_in_run
+from support.available_families import available
 from support.memory import anonymous_memory, peak_memory
 from support.workspace import families
 
@@ -29,7 +30,7 @@ def on_meta(config: Any) -> Any:
         return transformers.AutoModelForCausalLM.from_config(config)
 
 
-@pytest.mark.parametrize("family", families())
+@pytest.mark.parametrize("family", available(families()))
 def test_every_config_of_every_family_runs(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also if nearly all parameters count as large; and no run is left undecided."""
     hooks = resolve_converter(family)

@@ -20,7 +20,7 @@ IMPORTED = "imported"
 FAILED = "failed"
 #: On a narrower terminal the list of converters has fewer columns.
 _WIDTH_OF_ALL_COLUMNS = 80
-_LONGEST_PATH = 35
+_LONGEST_PATH = 33
 _STYLES = {
     **{status.value: "yellow" for status in Status},
     Status.OK.value: GOOD,
