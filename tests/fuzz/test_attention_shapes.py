@@ -48,6 +48,19 @@ def _recorded() -> Iterator[list[list[Factor]]]:
         yield calls
 
 
+def _can_be_exchanged(model: Any) -> bool:
+    """Whether a built model computes attention as its config says at the moment.
+
+    Old classes of transformers 4 choose when they are built.
+    """
+    before = model.config._attn_implementation
+    model.config._attn_implementation = "sdpa"
+    with torch.no_grad(), _recorded() as calls:
+        model(torch.zeros((1, 1), dtype=torch.int64))
+    model.config._attn_implementation = before
+    return bool(calls)
+
+
 @pytest.mark.parametrize("family", available(installed_model_types()))
 @pytest.mark.parametrize("head_dim", _SIZES)
 def test_queries_keys_and_values_lie_in_memory_as_those_of_transformers(
@@ -55,6 +68,8 @@ def test_queries_keys_and_values_lie_in_memory_as_those_of_transformers(
 ) -> None:
     for number, fields in enumerate(cases(family, head_dim)):
         models = both_models(fields, torch.float32)
+        if not _can_be_exchanged(models[0]):
+            pytest.skip("The installed transformers calls attention of the class's own")
         for shape in _BATCHES:
             ids = torch.arange(shape[0] * shape[1]).view(shape) % models[0].config.vocab_size
             both = []
@@ -78,7 +93,9 @@ def test_logits_have_the_same_bits(family: str, head_dim: int) -> None:
         models = both_models(fields, dtype)
         vocabulary = models[0].config.vocab_size
         # Scores that are bounded, or have sinks, are not for sdpa: then there is one kind.
-        kinds = {"eager", models[0].config._attn_implementation}
+        kinds = {models[0].config._attn_implementation}
+        if _can_be_exchanged(models[0]):
+            kinds.add("eager")
         for kind, length in itertools.product(sorted(kinds), _LENGTHS):
             ids = torch.randint(vocabulary, (1, length), generator=generator)
             logits = []
