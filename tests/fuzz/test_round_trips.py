@@ -91,9 +91,9 @@ def stored_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
 EXTRA_FILES = st.dictionaries(
     st.one_of(
         st.sampled_from(["README.md", "LICENSE", "notes.txt", "vocab.txt", ".hidden", "a b", "\n"]),
-        st.text(st.characters(exclude_characters="/\0", exclude_categories=["Cs"]), min_size=1).map(
-            lambda name: name[:50]
-        ),
+        st.text(
+            st.characters(exclude_characters="/\\\0", exclude_categories=["Cs"]), min_size=1
+        ).map(lambda name: name[:50]),
     ),
     st.binary(max_size=20),
     max_size=3,

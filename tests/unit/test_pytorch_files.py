@@ -212,6 +212,14 @@ def test_contents_that_are_no_dictionary_of_tensors(content: Any, tmp_path: Path
     _refused(tmp_path / "a.bin", "tensors")
 
 
+def test_a_key_that_cannot_be_shown(saved: Path) -> None:
+    """A tuple in a tuple in a tuple: to describe it takes more recursion than Python has."""
+    depth = 3000
+    nested = b")" + depth * b"\x85"
+    repack(saved, {"data.pkl": b"\x80\x02}" + nested + b"K\x01s."})
+    _refused(saved, "contains int under a key of tuple besides tensors")
+
+
 def test_the_format_before_1_6(tmp_path: Path) -> None:
     torch.save({"a": _VALUES}, tmp_path / "a.bin", _use_new_zipfile_serialization=False)
     _refused(tmp_path / "a.bin", "before 1.6", "save it again")

@@ -31,8 +31,10 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
     refs = []
     for name, tensor in content.items():
         if not isinstance(name, str) or not isinstance(tensor, torch.Tensor):
+            # A key may be of any type; to describe it could be long, or fail.
+            key = repr(name) if isinstance(name, str) else f"under a key of {type(name).__name__}"
             raise SourceError(
-                f"{path} contains {type(tensor).__name__} {name!r} besides tensors. A checkpoint "
+                f"{path} contains {type(tensor).__name__} {key} besides tensors. A checkpoint "
                 "with optimizer state or nested parts is not a model's weights."
             )
         refs.append(locate(path, name, tensor, description.keys, archive))
