@@ -168,7 +168,7 @@ def _put_back_neighbours(staging: Staging) -> None:
 
 
 def put_back(directory: Path) -> None:
-    """Moves a model that was moved away back to the destination.
+    """Restores to the destination the model that was moved out of it.
 
     If the new model is at the destination, the old one was replaced, and is left to be removed
     with the staging directory.
