@@ -72,8 +72,9 @@ class CausalAttention(nn.Module):
     """Causal attention, with the implementation that the config selects.
 
     Its steps are methods that subclasses can override: ``build_projections``,
-    ``project``, ``rotate``, ``update_cache``, ``attention_options`` and ``merge_heads``. The call
-    of the attention function itself must stay in ``forward``, where vLLM looks for it.
+    ``project``, ``rotate``, ``rotate_heads``, ``update_cache``, ``attention_options`` and
+    ``merge_heads``. The call of the attention function itself must stay in ``forward``, where vLLM
+    looks for it.
 
     Scores are scaled as :func:`score_scaling` says.
 
@@ -138,7 +139,14 @@ class CausalAttention(nn.Module):
         self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Applies the positions to query and key, each ``[batch, heads, sequence, head_dim]``."""
-        return apply_rotary(query, position_embeddings), apply_rotary(key, position_embeddings)
+        return (
+            self.rotate_heads(query, position_embeddings),
+            self.rotate_heads(key, position_embeddings),
+        )
+
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
+        """Applies the positions to either of them."""
+        return apply_rotary(heads, position_embeddings)
 
     def update_cache(
         self,

@@ -27,10 +27,5 @@ class FusedAttention(CausalAttention):
         query, key, value = self.qkv_linear(hidden_states).split(self.sizes, dim=-1)
         return query.view(shape), key.view(shape), value.view(shape)
 
-    def rotate(
-        self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return (
-            apply_partial_rotary(query, position_embeddings),
-            apply_partial_rotary(key, position_embeddings),
-        )
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
+        return apply_partial_rotary(heads, position_embeddings)

@@ -28,12 +28,6 @@ class ProjectionNormAttention(CausalAttention):
             self.value_linear(hidden_states).view(shape),
         )
 
-    def rotate(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
         """Rotates in the angles' dtype, and rounds once at the end."""
-        rotated_query, rotated_key = super().rotate(query, key, position_embeddings)
-        return rotated_query.to(query.dtype), rotated_key.to(key.dtype)
+        return super().rotate_heads(heads, position_embeddings).to(heads.dtype)

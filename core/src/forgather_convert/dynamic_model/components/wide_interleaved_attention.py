@@ -1,5 +1,7 @@
 """Attention that rotates neighbouring dimensions in float32."""
 
+from typing import Any
+
 import torch
 
 from .causal_attention import CausalAttention
@@ -12,13 +14,5 @@ class WideInterleavedAttention(CausalAttention):
     All dimensions are rotated, and the rotation is rounded once, at its end.
     """
 
-    def rotate(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return (
-            apply_rotary(query.float(), position_embeddings, rotate_pairs).to(query.dtype),
-            apply_rotary(key.float(), position_embeddings, rotate_pairs).to(key.dtype),
-        )
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
+        return apply_rotary(heads.float(), position_embeddings, rotate_pairs).to(heads.dtype)

@@ -11,10 +11,5 @@ from .rotary_embedding import apply_partial_rotary
 class PartlyRotatedAttention(CausalAttention):
     """Causal attention whose rotated heads are contiguous, even if all of each head is rotated."""
 
-    def rotate(
-        self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return (
-            apply_partial_rotary(query, position_embeddings),
-            apply_partial_rotary(key, position_embeddings),
-        )
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
+        return apply_partial_rotary(heads, position_embeddings)

@@ -57,13 +57,10 @@ class SinkAttention(CausalAttention):
         """Initializes sinks randomly, like matrices."""
         nn.init.normal_(self.sinks, std=self.config.initializer_range)
 
-    def rotate(
-        self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
         # It copies the halves. The order in which a product is summed depends on the memory layout
         # of its factors.
-        query, key = super().rotate(query, key, position_embeddings)
-        return query.contiguous(), key.contiguous()
+        return super().rotate_heads(heads, position_embeddings).contiguous()
 
     def attention_options(self) -> dict[str, Any]:
         return {**super().attention_options(), "s_aux": self.sinks}

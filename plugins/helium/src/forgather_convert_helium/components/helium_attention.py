@@ -17,13 +17,5 @@ class HeliumAttention(CausalAttention):
         # The last bit may differ from that of the power.
         self.scaling = 1 / math.sqrt(self.head_dim)
 
-    def rotate(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        return (
-            apply_rotary(query, position_embeddings, rotate_pairs),
-            apply_rotary(key, position_embeddings, rotate_pairs),
-        )
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
+        return apply_rotary(heads, position_embeddings, rotate_pairs)

@@ -21,12 +21,6 @@ class ClippedAttention(CausalAttention):
         bound = self.bound
         return query.clamp(-bound, bound), key.clamp(-bound, bound), value.clamp(-bound, bound)
 
-    def rotate(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        position_embeddings: tuple[torch.Tensor, torch.Tensor],
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Rotates in the angles' dtype, and rounds once."""
-        rotated_query, rotated_key = super().rotate(query, key, position_embeddings)
-        return rotated_query.to(query.dtype), rotated_key.to(key.dtype)
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
+        """Rotates in the angles' dtype, and rounds once at the end."""
+        return super().rotate_heads(heads, position_embeddings).to(heads.dtype)

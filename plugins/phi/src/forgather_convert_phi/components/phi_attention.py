@@ -28,14 +28,9 @@ class PhiAttention(CausalAttention):
     def rotate(
         self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return (
-            self._rotate(self.q_norm(query), position_embeddings),
-            self._rotate(self.k_norm(key), position_embeddings),
-        )
+        return super().rotate(self.q_norm(query), self.k_norm(key), position_embeddings)
 
-    def _rotate(
-        self, heads: torch.Tensor, position_embeddings: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor:
+    def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
         """Rotates the number of dimensions in the config, which may be odd.
 
         The number of angles is even. If the config has one dimension, there are two, and the heads
