@@ -46,6 +46,10 @@ if TYPE_CHECKING:
         without,
     )
     from forgather_convert.families.tiny_decoder import TINY_DECODER
+    from forgather_convert.in_memory.callback import HFCheckpointCallback
+    from forgather_convert.in_memory.loading import load_hf_weights
+    from forgather_convert.in_memory.saving import save_as_hf
+    from forgather_convert.in_memory.weights import hf_weights
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.result import Inspection
     from forgather_convert.options import ConvertOptions
@@ -75,6 +79,10 @@ _EXPORTS = {
     "TensorRef": "tensors.tensor_ref",
     "TINY_DECODER": "families.tiny_decoder",
     "Inspection": "inspection.result",
+    "HFCheckpointCallback": "in_memory.callback",
+    "hf_weights": "in_memory.weights",
+    "load_hf_weights": "in_memory.loading",
+    "save_as_hf": "in_memory.saving",
     "hookimpl": "families.hookspecs",
     "inspect": "inspection.inspect",
     "convert": "api",
@@ -129,6 +137,7 @@ __all__ = [
     "DestinationError",
     "FlushError",
     "ForgatherConvertError",
+    "HFCheckpointCallback",
     "HFConverter",
     "Inspection",
     "MappingError",
@@ -149,11 +158,14 @@ __all__ = [
     "concatenate",
     "convert",
     "deinterleave",
+    "hf_weights",
     "hookimpl",
     "inspect",
+    "load_hf_weights",
     "permute_heads",
     "plan",
     "register_converter",
+    "save_as_hf",
     "split",
     "stack",
     "stacked_experts",

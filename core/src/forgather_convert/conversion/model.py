@@ -82,7 +82,9 @@ def open_model_conversion(request: ConversionRequest) -> ModelConversion:
     """
     request.check_destination()
     tokens = _read_files_of_the_user(request.options)
-    model = open_model(ModelRequest(request.source, request.options, request.converter))
+    model = open_model(
+        ModelRequest(request.source, request.options, request.converter, request.weights)
+    )
     return ModelConversion(PlanRequest(model, request.destination.given, tokens))
 
 

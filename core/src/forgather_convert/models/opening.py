@@ -31,6 +31,22 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class WeightsInMemory:
+    """The weights of a model that is in memory; its directory has all its other files.
+
+    Attributes:
+        checkpoint: The weights.
+        model_directory: The directory that the model is a checkpoint of; ``None`` if there is none.
+        tokenizer: A directory with tokenizer files to use instead of those in the model's;
+            ``None`` to use those.
+    """
+
+    checkpoint: Checkpoint
+    model_directory: Path | None = None
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True)
 class ModelRequest:
     """A model to open.
 
@@ -38,11 +54,13 @@ class ModelRequest:
         path: Its directory.
         options: The options of its conversion.
         converter: The converter of its family; by default, it is looked up.
+        weights: Its weights, if they are not in files.
     """
 
     path: Path
     options: ConvertOptions
     converter: HFConverter | None = None
+    weights: WeightsInMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -75,12 +93,13 @@ class Opening:
 
     def detect(self) -> Detection:
         """Detects the content of the directory; see :func:`source.detection.detect`."""
-        request = self.request
+        request, weights = self.request, self.request.weights
         return detect(
             request.path,
             request.options,
-            self.extension_calls.open_weights,
+            self.extension_calls.open_weights if weights is None else lambda _: weights.checkpoint,
             lambda name: is_family(name, request.path, request.options, request.converter),
+            checkpoint_of=None if weights is None else weights.model_directory,
         )
 
     def find_hooks(self, model_type: str) -> FamilyHooks:
@@ -99,12 +118,14 @@ class OpenedModel:
         hooks: The converter of the family.
         options: The options of its conversion.
         extension_calls: The installed extensions.
+        tokenizer: A directory with tokenizer files to use instead of the model's own.
     """
 
     detection: Detection
     hooks: FamilyHooks
     options: ConvertOptions
     extension_calls: ExtensionCalls
+    tokenizer: Path | None = None
     _descriptions: "dict[frozenset[str], OriginalWeights | None]" = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -183,4 +204,5 @@ def open_model(request: ModelRequest) -> OpenedModel:
     hooks = opening.find_hooks(detection.model_type)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
     refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
-    return OpenedModel(detection, hooks, request.options, opening.extension_calls)
+    tokenizer = None if request.weights is None else request.weights.tokenizer
+    return OpenedModel(detection, hooks, request.options, opening.extension_calls, tokenizer)

@@ -74,6 +74,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         chat_template=options.chat_template_path,
         follows_links=options.follow_links,
         writes=_vocabulary_writes(source, vocabulary),
+        tokenizer=request.model.tokenizer,
     )
     written = PlanFacts(
         tensor_files=tuple(shard.file_name for shard in weights.apart),

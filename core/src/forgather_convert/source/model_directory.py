@@ -35,7 +35,7 @@ _MAX_NAMES = 5
 
 #: Fields that saving or training changes although the model stays the same: transformers' Trainer
 #: turns off the cache and aligns the special tokens with its tokenizer's.
-_CHANGED_BY_TRAINING = BOOKKEEPING | {
+CHANGED_BY_TRAINING = BOOKKEEPING | {
     "bos_token_id",
     "eos_token_id",
     "hf_model_type",
@@ -122,7 +122,7 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
     changed = {
         name
         for name, value in trained.items()
-        if name in config and config[name] != value and name not in _CHANGED_BY_TRAINING
+        if name in config and config[name] != value and name not in CHANGED_BY_TRAINING
     }
     if changed & {*_ROPE}:
         changed |= {*_ROPE}
