@@ -29,6 +29,7 @@ from forgather_convert import (
 from forgather_convert.execution import shard_parts
 from forgather_convert.in_memory import gathering
 from support.directories import differences
+from support.memory import anonymous_memory, peak_memory
 from support.models import load_forgather, write_hf_model
 from support.processes import run_together
 from support.running_conversion import remains
@@ -320,3 +321,31 @@ def test_the_death_of_one_process_ends_all(
     assert "was lost" in outputs[0]
     assert not (tmp_path / "saved").exists()
     assert remains(tmp_path / "saved") == []
+
+
+def test_a_process_holds_one_tensor_at_a_time(tmp_path: Path) -> None:
+    """Its share of the model, one whole tensor, and the part of it that it receives."""
+    # Half of it is the embedding, the largest tensor.
+    sizes = {"hidden_size": 256, "intermediate_size": 512, "vocab_size": 64_000}
+    hf = write_hf_model(tmp_path / "hf", Variant("llama", "large", {**_TIED.fields, **sizes}))
+    fg = tmp_path / "fg"
+    convert(hf, fg, ConvertOptions(logit_check=False))
+    largest = 64_000 * 256 * 4
+
+    def save(_: int) -> None:
+        model = load_forgather(fg)
+        _fsdp(model)
+        save_as_hf(model, tmp_path / "first")
+        before = anonymous_memory()
+        actions = {
+            "save": lambda: save_as_hf(model, tmp_path / "second"),
+            "fill": lambda: load_hf_weights(model, hf),
+            "stream": lambda: sum(1 for _ in hf_weights(model, rank=0)),
+        }
+        for name, action in actions.items():
+            growth = peak_memory(action) - before
+            print(name, growth / largest)  # noqa: T201
+            assert growth < 1.8 * largest, name
+
+    _run(2, save, tmp_path)
+    assert differences(tmp_path / "second", hf) == []

@@ -55,6 +55,7 @@ class ConvertOptions:
             what the generator writes.
         follow_links: Copy files outside the source that symbolic links in it point to.
         drop_unused: Leave out the tensors that the model does not use.
+        code_only: Write the config, code and tokenizer of a Forgather model, and no weights.
         logit_check: Compare the logits of source and result before the result appears.
         logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result, which reads all of it again.
@@ -84,6 +85,7 @@ class ConvertOptions:
     trust_remote_code: bool = False
     follow_links: bool = False
     drop_unused: bool = False
+    code_only: bool = False
     logit_check: bool = True
     logit_tolerance: float | None = None
     hashes: bool = False

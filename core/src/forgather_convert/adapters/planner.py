@@ -46,6 +46,7 @@ _OF_MODELS = {
     "generation_test": "--generation-test",
     "weights_format": "--format",
     "max_shard_size": "--max-shard-size",
+    "code_only": "--code-only",
 }
 #: transformers and PEFT do not load a file without this metadata.
 _METADATA = {"format": "pt"}

@@ -56,6 +56,7 @@ OPTION_GROUPS = {
         "--format",
         "--max-shard-size",
         "--drop-unused",
+        "--code-only",
         "--overwrite",
     ),
     "Vocabulary options": ("--add-tokens", "--skip-default-tokens", "--pad-vocab-to-multiple-of"),
@@ -189,6 +190,11 @@ OPTION_GROUPS = {
     help="Leave out tensors that the model does not use, e.g. layers for speculative decoding.",
 )
 @click.option(
+    "--code-only",
+    is_flag=True,
+    help="Write a Forgather model's config, code and tokenizer, but no weights.",
+)
+@click.option(
     "--overwrite",
     is_flag=True,
     help="Replace DESTINATION_PATH once the conversion has succeeded. Everything in it is deleted.",
@@ -246,6 +252,7 @@ def convert_command(
     weights_format: str,
     max_shard_size: int | None,
     drop_unused: bool,
+    code_only: bool,
     overwrite: bool,
     no_logit_check: bool,
     logit_tolerance: float | None,
@@ -308,6 +315,7 @@ def convert_command(
         trust_remote_code=trust_remote_code,
         follow_links=follow_links,
         drop_unused=drop_unused,
+        code_only=code_only,
         logit_check=not no_logit_check,
         logit_tolerance=logit_tolerance,
         hashes=hashes or report_path is not None,

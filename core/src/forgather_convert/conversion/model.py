@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.conversion.conversion import (
     Checks,
@@ -140,7 +140,7 @@ class _PlannedModelConversion(PlannedConversion):
             ),
             CheckedModel(
                 name="result",
-                load=lambda: destination.load(written),
+                load=lambda: self._load_result(written),
                 tokenizer_directory=written,
                 hf_config=destination.config_object,
                 code=destination.code_owner,
@@ -156,6 +156,12 @@ class _PlannedModelConversion(PlannedConversion):
             planned.plan.vocabulary,
             progress,
         )
+
+    def _load_result(self, written: Path) -> Any:
+        destination = self.planned.destination
+        if self.options.code_only:
+            return destination.load_tensors(self.plan.source, self.planned.tensors)
+        return destination.load(written)
 
     @property
     def _cast_from(self) -> str | None:

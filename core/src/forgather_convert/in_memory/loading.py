@@ -21,6 +21,7 @@ from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import Expression, Slice
 from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.tensor_ref import format_shape
+from forgather_convert.vocabulary.token_file import read_token_file
 
 if TYPE_CHECKING:
     import torch
@@ -46,7 +47,8 @@ def load_hf_weights(
     Args:
         model: The model; wrappers of ``torch.compile`` and DDP are seen through.
         directory: The Hugging Face directory.
-        options: Options of ``convert`` that differ from the defaults, such as ``dequantize``.
+        options: The options that the model's directory was converted with, if there were any, such
+            as ``dequantize``.
         converter: The converter to use; by default, it is found by the model's type.
 
     Raises:
@@ -86,10 +88,9 @@ def _planned(
         planned = _plan(replace(request, options=options))
     check_configs(planned, options)
     _check_config(live, planned, source)
-    tensors = {tensor.name: tensor.expression for tensor in planned.plan.tensors}
     shapes = planned.destination.parameters.shapes
     _check_shapes(live, shapes, source)
-    return _Plan({name: tensors[name] for name in shapes}, planned.plan.weights_states)
+    return _Plan(planned.tensors, planned.plan.weights_states)
 
 
 def _plan(request: ModelRequest) -> PlannedModel:
@@ -98,7 +99,9 @@ def _plan(request: ModelRequest) -> PlannedModel:
         raise UnsupportedModelError(
             f"{request.path} is a Forgather model. Load it with from_pretrained."
         )
-    return plan_conversion(PlanRequest(opened, request.path, tokens=None))
+    token_file = request.options.token_file
+    tokens = None if token_file is None else read_token_file(token_file)
+    return plan_conversion(PlanRequest(opened, request.path, tokens))
 
 
 def _check_config(live: LiveModel, planned: PlannedModel, source: Path) -> None:

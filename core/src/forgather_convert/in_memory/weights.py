@@ -70,11 +70,7 @@ def _planned(
         request = ConversionRequest(stand_in, nowhere, options, converter, weights)
         planned = plan_conversion(open_model_conversion(request).request)
         check_configs(planned, options)
-    parameters = planned.destination.parameters
-    values = {
-        parameters.current_name(tensor.name): tensor.expression for tensor in planned.plan.tensors
-    }
-    return [(name, values[name]) for name in parameters.shapes]
+    return [*planned.tensors.items()]
 
 
 def _evaluated(

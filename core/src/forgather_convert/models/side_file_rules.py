@@ -6,8 +6,9 @@ from pathlib import Path
 
 from forgather_convert.files.file_errors import with_filename
 from forgather_convert.models.carried_tensors import is_carried_file
-from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
+from forgather_convert.models.provenance import Provenance
 from forgather_convert.source.files import sha256
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 
 logger = logging.getLogger(__name__)
 

@@ -27,7 +27,6 @@ from forgather_convert.models.opening import OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
 from forgather_convert.models.original_weights import OriginalWeights, without_kept
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.models.provenance import PROVENANCE_FILE
 from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
 from forgather_convert.models.side_file_rules import SideFileRules, forgather_files
 from forgather_convert.options import ConvertOptions
@@ -36,6 +35,7 @@ from forgather_convert.source.detection import (
     Detection,
     Direction,
 )
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.tensors.names import enumerate_names
 
@@ -130,7 +130,7 @@ def _forgather_target(
         side_files=SideFileRules(
             generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(model.directory)})
         ),
-        carried=_carried_along(model, weights, options.drop_unused),
+        carried=_carried_along(model, weights, options),
         config=fields,
         code=code,
         weights=weights,
@@ -140,13 +140,14 @@ def _forgather_target(
 
 
 def _carried_along(
-    model: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
+    model: HuggingFaceSource, weights: OriginalWeights | None, options: ConvertOptions
 ) -> CarriedTensors:
     """What the model does not use, apart from what is kept in the provenance."""
     carried = without_kept(model.unread, weights)
-    if carried and drops_unused:
+    if carried and (options.drop_unused or options.code_only):
         logger.warning(
-            "Dropped (--drop-unused): %d tensors of %s that the model does not use: %s",
+            "Dropped (%s): %d tensors of %s that the model does not use: %s",
+            "--drop-unused" if options.drop_unused else "--code-only",
             len(carried),
             model.weights_directory,
             enumerate_names(carried),
@@ -240,6 +241,7 @@ def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
         "weights_format",
         "max_shard_size",
         "drop_unused",
+        "code_only",
     )
     return {
         name: getattr(options, name)

@@ -58,6 +58,7 @@ def _keeps_bytes(request: PlanRequest) -> bool:
     )
     return (
         options.keeps_division
+        and not options.code_only
         and detection.quantization is None
         and detection.dtype_is_stated
         and options.dtype is None

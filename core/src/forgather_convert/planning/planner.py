@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from forgather_convert.errors import SourceError
+from forgather_convert.errors import OptionError, SourceError
 from forgather_convert.models.forgather import ForgatherTarget
 from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.planning.config_fields import match_config_fields
@@ -40,6 +40,11 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         ForgatherConvertError: The conversion is not possible.
     """
     detection, options = request.detection, request.options
+    if options.code_only and detection.is_forgather:
+        raise OptionError(
+            f"--code-only writes the code of a Forgather model, but {detection.source} is one. "
+            "Leave it out."
+        )
     context = request.model.read()
     source = context.model
     vocabulary = _planned_vocabulary(request, source)
@@ -76,6 +81,9 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         writes=_vocabulary_writes(source, vocabulary),
         tokenizer=request.model.tokenizer,
     )
+    shards, index = weights.shards, _index(weights.layout)
+    if options.code_only:
+        shards, index = (), ()
     written = PlanFacts(
         tensor_files=tuple(shard.file_name for shard in weights.apart),
         carried=tuple(copy.name for copy in files.copies),
@@ -92,9 +100,9 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         direction=detection.direction,
         model_type=detection.model_type,
         dtype=detection.dtype,
-        shards=weights.shards,
+        shards=shards,
         # The config is last: a directory without one is not mistaken for a model.
-        writes=(*_index(weights.layout), *files.writes, *own_files),
+        writes=(*index, *files.writes, *own_files),
         copies=files.copies,
         left_out=files.left_out,
         checkpoint=request.checkpoint.files.directory,
@@ -105,7 +113,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         ),
         weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
-    return PlannedModel(plan, source, destination, config, match.source_state)
+    return PlannedModel(plan, source, destination, config, match.source_state, content.tensors)
 
 
 def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:

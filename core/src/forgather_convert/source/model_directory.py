@@ -22,7 +22,7 @@ from forgather_convert.source.config_file import (
     SourceConfig,
     read_config,
 )
-from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE, is_forgather_config
 from forgather_convert.source.readable_weights import CheckpointKind, checkpoint_kinds
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
@@ -30,7 +30,6 @@ from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 logger = logging.getLogger(__name__)
 
 _TOKENIZER_FILE = "tokenizer.json"
-_PROVENANCE_FILE = "forgather_conversion.json"
 _MAX_NAMES = 5
 
 #: Fields that saving or training changes although the model stays the same: transformers' Trainer
@@ -193,7 +192,7 @@ def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
     if CheckpointKind.TRAINING_STATE in checkpoint_kinds(checkpoint):
         return True
     is_saved = "transformers_version" in config
-    return is_saved and not (Path(config.origin).parent / _PROVENANCE_FILE).is_file()
+    return is_saved and not (Path(config.origin).parent / PROVENANCE_FILE).is_file()
 
 
 def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:
