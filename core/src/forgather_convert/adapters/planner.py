@@ -47,6 +47,7 @@ _OF_MODELS = {
     "weights_format": "--format",
     "max_shard_size": "--max-shard-size",
     "code_only": "--code-only",
+    "link": "--link",
 }
 #: transformers and PEFT do not load a file without this metadata.
 _METADATA = {"format": "pt"}

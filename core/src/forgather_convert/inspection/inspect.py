@@ -1,7 +1,7 @@
 """Inspects a directory: what it contains, and whether it could be converted."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
@@ -44,6 +44,7 @@ from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.linked_files import LINKS_FILE, read_links
 
 Value = TypeVar("Value")
 
@@ -231,7 +232,7 @@ def _describe(
         converter=None
         if hooks is None
         else UsedConverter(hooks.origin, type(hooks.converter).__name__),
-        remarks=(*_remarks(found, mapping), *others),
+        remarks=(*_linked(found), *_remarks(found, mapping), *others),
         # Last, because it includes the problems found by the others.
         problems=tuple(problems.messages),
     )
@@ -288,6 +289,18 @@ def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tupl
     if found.checkpoint is None or not found.is_complete:
         return ()
     return compare_other_headers(found.checkpoint, found.is_forgather, mapping)
+
+
+def _linked(found: _Found) -> Iterator[str]:
+    if found.checkpoint is None or found.checkpoint.files.index is None:
+        return
+    if found.checkpoint.files.index.name == LINKS_FILE:
+        files = read_links(found.checkpoint.files.directory)
+        (source, *_) = {file.source.parent: None for file in files.values()}
+        yield (
+            f"The weights are links to the {len(files)} weights files of {source}. Once they have "
+            "changed, the model cannot be loaded."
+        )
 
 
 def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:

@@ -34,6 +34,7 @@ from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS
+from forgather_convert.weights.linked_files import open_linked, read_links
 from forgather_convert.weights.mapped_file import TensorReader
 
 logger = logging.getLogger(__name__)
@@ -89,7 +90,8 @@ def load_model(
     """
     logger.debug("Loading %s from %s", model_class.__name__, directory)
     weights = find_weights(directory)
-    if weights is None:
+    is_linked = weights is None and bool(read_links(directory))
+    if weights is None and not is_linked:
         logger.info(
             "transformers cannot read weights like those in %s; this tool reads them", directory
         )
@@ -107,7 +109,7 @@ def load_model(
                 config=config,
                 dtype=_usual_dtype(state),
                 # If a model has the same weights in two formats, the choice must be explicit.
-                use_safetensors=weights.format == SAFETENSORS,
+                use_safetensors=weights is None or weights.format == SAFETENSORS,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -337,7 +339,8 @@ def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
 def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Expression]:
     """The tensors of a written directory by their current names; of a tied pair, the first."""
     weights = find_weights(directory)
-    refs = {} if weights is None else open_checkpoint(weights).tensors
+    checkpoint = open_linked(directory) if weights is None else open_checkpoint(weights)
+    refs = {} if checkpoint is None else checkpoint.tensors
     tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
     for second, first in parameters.tied.items():
         if second in tensors:

@@ -9,11 +9,15 @@ from forgather_convert.models.carried_tensors import is_carried_file
 from forgather_convert.models.provenance import Provenance
 from forgather_convert.source.files import sha256
 from forgather_convert.source.forgather_signs import PROVENANCE_FILE
+from forgather_convert.weights.linked_files import LINKS_FILE
 
 logger = logging.getLogger(__name__)
 
 #: Files without tensors that trainers save beside a model.
 _TRAINING_FILES = ("trainer_state.json",)
+
+
+_REPLACED = (PROVENANCE_FILE, LINKS_FILE)
 
 
 @dataclass(frozen=True)
@@ -43,7 +47,7 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
     tensors = {name for name in names if is_carried_file(name)}
     if provenance is None:
         unused = frozenset({*code, *_TRAINING_FILES})
-        return SideFileRules(replaced=frozenset({PROVENANCE_FILE, *tensors}), unused=unused)
+        return SideFileRules(replaced=frozenset({*_REPLACED, *tensors}), unused=unused)
     generated = {
         name: _hash(directory / name) == digest
         for name, digest in provenance.generated.items()
@@ -58,7 +62,7 @@ def forgather_files(directory: Path, provenance: Provenance | None) -> SideFileR
     unchanged = {name for name, is_unchanged in generated.items() if is_unchanged}
     training = {*_TRAINING_FILES} - {*provenance.carried}
     return SideFileRules(
-        replaced=frozenset({PROVENANCE_FILE, *unchanged, *tensors}),
+        replaced=frozenset({*_REPLACED, *unchanged, *tensors}),
         unused=frozenset({*edited, *training}),
     )
 

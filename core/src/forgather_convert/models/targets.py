@@ -90,7 +90,7 @@ def _forgather_target(
 ) -> ForgatherTarget:
     detection, hooks, options = opened.detection, opened.hooks, opened.options
     project = hooks.project(config, options.max_length)
-    code = generate_code(project)
+    code = generate_code(project, has_links=options.link is not None)
     rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
     fields = forgather_config_fields(
         detection.config,
@@ -242,6 +242,7 @@ def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
         "max_shard_size",
         "drop_unused",
         "code_only",
+        "link",
     )
     return {
         name: getattr(options, name)

@@ -9,7 +9,8 @@ from forgather_convert.models.forgather import ForgatherTarget
 from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout
-from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.planning.links import plan_links
+from forgather_convert.planning.plan import ConversionPlan, LinkPlan
 from forgather_convert.planning.request import PlannedModel, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
 from forgather_convert.planning.rope_length import report_rope_length
@@ -40,10 +41,12 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         ForgatherConvertError: The conversion is not possible.
     """
     detection, options = request.detection, request.options
-    if options.code_only and detection.is_forgather:
+    if (options.code_only or options.link) and detection.is_forgather:
+        flag, what = (
+            ("--code-only", "writes the code of") if options.code_only else ("--link", "makes")
+        )
         raise OptionError(
-            f"--code-only writes the code of a Forgather model, but {detection.source} is one. "
-            "Leave it out."
+            f"{flag} {what} a Forgather model, but {detection.source} is one. Leave it out."
         )
     context = request.model.read()
     source = context.model
@@ -82,8 +85,12 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         tokenizer=request.model.tokenizer,
     )
     shards, index = weights.shards, _index(weights.layout)
+    links: tuple[LinkPlan, ...] = ()
     if options.code_only:
         shards, index = (), ()
+    if options.link is not None:
+        linked = plan_links(request, content)
+        shards, index, links = (), (linked.index,), linked.links
     written = PlanFacts(
         tensor_files=tuple(shard.file_name for shard in weights.apart),
         carried=tuple(copy.name for copy in files.copies),
@@ -111,6 +118,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         config_fields=match_config_fields(
             detection.config, json.loads(own_files[-1].content), _field_names(request)
         ),
+        links=links,
         weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
     return PlannedModel(plan, source, destination, config, match.source_state, content.tensors)
