@@ -23,6 +23,7 @@ from forgather_convert import (
 )
 from forgather_convert.in_memory.live_model import live_model
 from forgather_convert.in_memory.saving import save_live
+from forgather_convert.reporting.certificate import describe_certificate
 from support.converting import convert_unchecked
 from support.directories import differences
 from support.models import load_forgather, load_hf, write_hf_model
@@ -243,3 +244,37 @@ def test_options_of_directories_are_refused(convert_once: Pairs, tmp_path: Path)
 def test_wrappers_of_torch_are_seen_through(convert_once: Pairs) -> None:
     model = load_forgather(convert_once(_TIED, "float32").fg)
     assert live_model(torch.compile(model)).module is model
+
+
+@pytest.mark.parametrize("chosen", [_TIED, _PLAIN], ids=lambda each: each.id)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_logits_are_compared_on_request(
+    convert_once: Pairs, tmp_path: Path, chosen: Variant, dtype: str
+) -> None:
+    model = _trained(convert_once(chosen, dtype).fg).train()
+    result = save_as_hf(model, tmp_path / "saved", logit_check=True)
+    assert result is not None
+    assert describe_certificate(result).startswith("Verified on ")
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_result_that_computes_something_else_does_not_appear(
+    convert_once: Pairs, tmp_path: Path
+) -> None:
+    """A model whose code was changed in memory has the same weights."""
+    model = _trained(convert_once(_PLAIN, "float32").fg)
+    original = type(model).forward
+
+    class Changed(type(model)):  # type: ignore[misc]
+        def forward(self, *args: Any, **kwargs: Any) -> Any:
+            output = original(self, *args, **kwargs)
+            output.logits = output.logits * 1.01
+            return output
+
+    model.__class__ = Changed
+    Changed.__module__, Changed.__name__ = type(model).__mro__[1].__module__, "DynamicCausalLM"
+    with pytest.raises(ValidationError, match="differ"):
+        save_as_hf(model, tmp_path / "saved", logit_check=True)
+    assert not (tmp_path / "saved").exists()
+    save_as_hf(model, tmp_path / "saved")

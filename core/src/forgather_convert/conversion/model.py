@@ -1,7 +1,7 @@
 """The conversion of a model."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ from forgather_convert.logit_check.logits import (
     LogitComparison,
     check_logits,
 )
-from forgather_convert.models.opening import ModelRequest, open_model
+from forgather_convert.models.opening import ModelRequest, WeightsInMemory, open_model
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
 from forgather_convert.planning.request import PlannedModel, PlanRequest
@@ -71,7 +71,8 @@ class ModelConversion(Conversion):
         from forgather_convert.planning.planner import plan_conversion
 
         planned = plan_conversion(self.request, self._early_weights)
-        return _PlannedModelConversion(planned, check_configs(planned, options), options)
+        configs = check_configs(planned, options)
+        return _PlannedModelConversion(planned, configs, options, self.request.model.in_memory)
 
 
 def open_model_conversion(request: ConversionRequest) -> ModelConversion:
@@ -107,6 +108,7 @@ class _PlannedModelConversion(PlannedConversion):
     planned: PlannedModel
     configs: "ConfigComparison"
     options: ConvertOptions
+    in_memory: WeightsInMemory | None
 
     @property
     def plan(self) -> ConversionPlan:
@@ -127,16 +129,21 @@ class _PlannedModelConversion(PlannedConversion):
         planned, options = self.planned, self.options
         source, destination = planned.source, planned.destination
         notes: list[str] = []
+        weights, code, is_own_code = planned.source_state, source.code_owner, source.is_own_code
+        load = partial(source.load, planned.source_state, notes.append)
+        if self.in_memory is not None and self.in_memory.load is not None:
+            load = partial(self.in_memory.load)
+            weights, code, is_own_code = {}, "its own code", True
         return check_logits(
             CheckedModel(
                 name="source",
-                load=lambda: source.load(planned.source_state, notes.append),
+                load=load,
                 tokenizer_directory=source.directory,
                 hf_config=source.config_object,
-                code=source.code_owner,
-                is_own_code=source.is_own_code,
+                code=code,
+                is_own_code=is_own_code,
                 notes=notes,
-                weights=planned.source_state,
+                weights=weights,
             ),
             CheckedModel(
                 name="result",

@@ -1,5 +1,6 @@
 """A Forgather model in memory, as a value."""
 
+import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +82,23 @@ def unwrapped(model: Any) -> Any:
     while inner := next((name for name in _WRAPPED if name in getattr(model, "_modules", {})), ""):
         model = getattr(model, inner)
     return model
+
+
+def twin(module: Any) -> Any:
+    """A model for a check, which shares the tensors of another, but not its hooks and mode."""
+    import torch
+
+    with torch.device("meta"):
+        model = type(module)(copy.deepcopy(module.config))
+    tensors = {**dict(module.named_buffers()), **module.state_dict()}
+    for name, _ in [*model.named_buffers()]:
+        owner, _, attribute = name.rpartition(".")
+        setattr(model.get_submodule(owner), attribute, tensors[name].detach())
+    model.load_state_dict(
+        {name: tensors[name].detach() for name in model.state_dict()}, assign=True
+    )
+    model.tie_weights()
+    return model.requires_grad_(False).eval()
 
 
 def is_peft(model: Any) -> bool:

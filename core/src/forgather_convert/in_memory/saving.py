@@ -31,6 +31,7 @@ from forgather_convert.in_memory.live_model import (
     directory_of,
     is_peft,
     live_model,
+    twin,
     unwrapped,
 )
 from forgather_convert.in_memory.processes import Processes
@@ -51,6 +52,7 @@ def save_as_hf(
     options: ConvertOptions | None = None,
     progress: Progress | None = None,
     *,
+    logit_check: bool = False,
     converter: HFConverter | None = None,
 ) -> ConversionResult | None:
     """Writes a Forgather model in memory as a Hugging Face directory.
@@ -67,8 +69,10 @@ def save_as_hf(
         model: The model; wrappers of ``torch.compile`` and DDP are seen through.
         out: The directory to create.
         tokenizer: The tokenizer to save with it, instead of the model directory's.
-        options: Options of ``convert`` that differ from the defaults. The logit check is not run.
+        options: Options of ``convert`` that differ from the defaults.
         progress: Receives progress, in the first process.
+        logit_check: Compare the logits of the model, which must be on the CPU, with the result's
+            before that appears.
         converter: The converter to use; by default, it is found by the model's type.
 
     Returns:
@@ -78,7 +82,7 @@ def save_as_hf(
         FlushError: The result is complete, but may not survive a power failure.
         ForgatherConvertError: The conversion failed; the destination is unchanged.
     """
-    options = replace(options or ConvertOptions(), logit_check=False)
+    options = replace(options or ConvertOptions(), logit_check=logit_check)
     if options.generation_test or options.checkpoint_path:
         raise OptionError(
             "generation_test and checkpoint_path do not apply to a model in memory. Leave them out."
@@ -116,6 +120,11 @@ def save_live(
         trainer_tokenizer: The tokenizer that a trainer saves in its checkpoints.
         converter: The converter to use; by default, it is found by the model's type.
     """
+    if options.logit_check and live.processes.count > 1:
+        raise OptionError(
+            "The logits of a sharded model cannot be compared. Leave out logit_check, and compare "
+            "the results of saved checkpoints with forgather verify."
+        )
     gathering = Gathering(live.tensors, live.processes, _cpu())
     if not live.processes.is_first:
         _follow(live, gathering)
@@ -131,7 +140,9 @@ def save_live(
             own_tokenizer = Path(temporary) / "tokenizer"
             tokenizer.save_pretrained(own_tokenizer)
         checkpoint = write_stand_in(live, stand_in, beside)
-        weights = WeightsInMemory(checkpoint, model_directory, own_tokenizer)
+        weights = WeightsInMemory(
+            checkpoint, model_directory, own_tokenizer, lambda: twin(live.module)
+        )
         place = resolve_destination(out)
         request = ConversionRequest(stand_in, place, options, converter, weights)
         return run(request, progress=progress, write=lead.write)

@@ -4,11 +4,11 @@ Quick checks come first; neither torch nor transformers is imported until
 :meth:`OpenedModel.read`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
@@ -39,11 +39,13 @@ class WeightsInMemory:
         model_directory: The directory that the model is a checkpoint of; ``None`` if there is none.
         tokenizer: A directory with tokenizer files to use instead of those in the model's;
             ``None`` to use those.
+        load: Gives the model for a logit check; ``None`` if it cannot be checked.
     """
 
     checkpoint: Checkpoint
     model_directory: Path | None = None
     tokenizer: Path | None = None
+    load: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -118,14 +120,14 @@ class OpenedModel:
         hooks: The converter of the family.
         options: The options of its conversion.
         extension_calls: The installed extensions.
-        tokenizer: A directory with tokenizer files to use instead of the model's own.
+        in_memory: Its weights, if they are not in files.
     """
 
     detection: Detection
     hooks: FamilyHooks
     options: ConvertOptions
     extension_calls: ExtensionCalls
-    tokenizer: Path | None = None
+    in_memory: WeightsInMemory | None = None
     _descriptions: "dict[frozenset[str], OriginalWeights | None]" = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -204,5 +206,4 @@ def open_model(request: ModelRequest) -> OpenedModel:
     hooks = opening.find_hooks(detection.model_type)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
     refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
-    tokenizer = None if request.weights is None else request.weights.tokenizer
-    return OpenedModel(detection, hooks, request.options, opening.extension_calls, tokenizer)
+    return OpenedModel(detection, hooks, request.options, opening.extension_calls, request.weights)

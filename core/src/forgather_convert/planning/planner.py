@@ -74,6 +74,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
     weights = early
     if weights is None or weights.content != content:
         weights = plan_weights(request, content)
+    in_memory = request.model.in_memory
     files = plan_side_files(
         detection.source,
         source.directory,
@@ -82,7 +83,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         chat_template=options.chat_template_path,
         follows_links=options.follow_links,
         writes=_vocabulary_writes(source, vocabulary),
-        tokenizer=request.model.tokenizer,
+        tokenizer=None if in_memory is None else in_memory.tokenizer,
     )
     shards, index = weights.shards, _index(weights.layout)
     links: tuple[LinkPlan, ...] = ()
