@@ -107,6 +107,16 @@ def test_options_apply(fg: Path, tmp_path: Path) -> None:
     assert differences(tmp_path / "output" / "hf-1", converted) == []
 
 
+def test_adapters_are_written_as_adapters(fg: Path, tmp_path: Path) -> None:
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(target_modules=["query_linear", "down_proj"], task_type="CAUSAL_LM")
+    model = peft.get_peft_model(load_forgather(fg), config)
+    _trainer(model, tmp_path / "output", HFCheckpointCallback(), max_steps=1).train()
+    checkpoint = tmp_path / "output" / "checkpoint-1"
+    converted = convert_unchecked(checkpoint, tmp_path / "converted", base=fg)
+    assert differences(tmp_path / "output" / "hf-1", converted) == []
+
+
 def test_other_directories_are_left_alone(fg: Path, tmp_path: Path) -> None:
     output = tmp_path / "output"
     for name in ("hf-7", "hf-best", "hf-8x"):

@@ -244,16 +244,15 @@ def _write_parts(work: _Work, gathering: Gathering, processes: Processes, advanc
     error: BaseException | None = None
     written: set[Path] = set()
     for number, ((path, part), values) in enumerate(gathering.run(work.steps), start=1):
-        if values is None:
-            if processes.is_first:
-                advance(part.num_bytes)
-        elif error is None:
-            try:
+        try:
+            if values is not None and error is None:
                 written.add(path)
                 _write_part(path, part, values, advance)
-            except BaseException as failure:
-                # The others wait for this process's parts until they know.
-                error = failure
+            elif values is None and processes.is_first:
+                advance(part.num_bytes)
+        except BaseException as failure:
+            # The others wait for this process's parts until they know.
+            error = error or failure
         if number % _ROUND == 0:
             processes.agree(error)
     if error is None:
