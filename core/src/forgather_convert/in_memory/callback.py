@@ -65,17 +65,24 @@ class HFCheckpointCallback(TrainerCallback):  # type: ignore[misc]
             is_first: Whether this is the process that writes a model that is not sharded.
         """
         module = unwrapped(model)
-        place = directory / f"hf-{step}"
+        place, checkpoint = directory / f"hf-{step}", directory / f"checkpoint-{step}"
         if is_peft(module):
             if is_first:
-                save_adapter(module, place, self._options, converter=self._converter)
+                is_saved = (checkpoint / ADAPTER_CONFIG_FILE).is_file()
+                save_adapter(
+                    module,
+                    place,
+                    self._options,
+                    converter=self._converter,
+                    checkpoint=checkpoint if is_saved else None,
+                )
             return
         live = live_model(module)
         if live.processes.count > 1 or is_first:
             save_live(
                 live,
                 place,
-                find_model_directory(directory / f"checkpoint-{step}", any_config=False),
+                find_model_directory(checkpoint, any_config=False),
                 self._options,
                 trainer_tokenizer=tokenizer,
                 converter=self._converter,

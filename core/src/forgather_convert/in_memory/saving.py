@@ -278,10 +278,20 @@ def save_adapter(
     options: ConvertOptions,
     progress: Progress | None = None,
     converter: HFConverter | None = None,
+    *,
+    checkpoint: Path | None = None,
 ) -> ConversionResult:
     """Writes the adapter of a model that PEFT wraps as one for the Hugging Face model.
 
     It is small, so PEFT writes it for the Forgather model first, and it is converted.
+
+    Args:
+        model: The model.
+        out: The directory to create.
+        options: The options of the conversion.
+        progress: Receives progress.
+        converter: The converter to use; by default, it is found by the model's type.
+        checkpoint: A directory that a trainer has saved the adapter in already.
     """
     base = options.base or directory_of(model.get_base_model())
     if base is None:
@@ -296,8 +306,9 @@ def save_adapter(
             "forgather convert --base."
         )
     with tempfile.TemporaryDirectory(prefix="forgather-") as temporary:
-        saved = Path(temporary) / "adapter"
-        model.save_pretrained(saved)
+        saved = checkpoint or Path(temporary) / "adapter"
+        if checkpoint is None:
+            model.save_pretrained(saved)
         place = resolve_destination(out)
         request = ConversionRequest(saved, place, replace(options, base=base), converter)
         return run(request, progress=progress)
