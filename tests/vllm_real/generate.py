@@ -28,7 +28,8 @@ def main(directory: str, result: str, implementation: str = "transformers", fg: 
     )
     if fg:
         trained = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True)
-        model.apply_model(lambda served: served.load_weights(hf_weights(trained)))
+        # Not load_weights of the model alone: layers may keep their weights in another form.
+        model.collective_rpc("reload_weights", kwargs={"weights_iterator": hf_weights(trained)})
         model.reset_prefix_cache()
     generator = torch.Generator().manual_seed(1)
     prompts = torch.randint(5, 250, (2, 40), generator=generator).tolist()
