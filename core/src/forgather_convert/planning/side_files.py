@@ -85,7 +85,7 @@ def plan_side_files(
             raise SourceError(
                 f"{path} is a link to a file that does not exist. Download it again, or remove it."
             )
-        if path.is_dir() or path.name in rules.unused or _is_other_weights(path):
+        if path.is_dir() or path.name in rules.unused or is_other_weights(path):
             left_out += _unused_names(path, directory, weights_files)
         elif not path.is_file():
             left_out.append(path.name)

@@ -271,7 +271,8 @@ def locate(
     shape, stride = tuple(tensor.shape), torch.Tensor.stride(tensor)
     first = int(torch.Tensor.storage_offset(tensor))
     steps = [(size - 1) * step for size, step in zip(shape, stride, strict=True)]
-    end = 0 if 0 in shape else (first + sum(steps) + 1) * item_size
+    # Without elements, too, it begins in its storage: torch refuses some offsets beyond.
+    end = (first if 0 in shape else first + sum(steps) + 1) * item_size
     if end > entry.size:
         raise SourceError(
             f"{path} is truncated or damaged: '{name}' would need {end} bytes of its storage, "
