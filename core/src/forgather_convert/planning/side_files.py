@@ -138,5 +138,6 @@ def _unused_names(path: Path, directory: Path, weights_files: Collection[Path]) 
     ]
 
 
-def _is_other_weights(path: Path) -> bool:
+def is_other_weights(path: Path) -> bool:
+    """Whether a file has a name of weights; it is left out if the model's are others."""
     return path.suffix.lower() in _OTHER_WEIGHTS or path.name in INDEX_FILE.values()

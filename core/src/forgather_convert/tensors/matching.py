@@ -183,11 +183,11 @@ def _group(
     groups: dict[tuple[Any, ...], _Group] = {}
     unmapped = []
     for name in source:
-        found = mapping.source_patterns.find(name)
-        if found is None:
+        match = mapping.source_patterns.find(name)
+        if match is None:
             unmapped.append(name)
             continue
-        rule, numbers = found
+        rule, numbers = match
         index = 0 if rule.stacks is None else int(numbers.pop(rule.stacks))
         group = groups.setdefault((rule.sources, *sorted(numbers.items())), _Group(rule, numbers))
         group.length = max(group.length, min(index, len(source)) + 1)

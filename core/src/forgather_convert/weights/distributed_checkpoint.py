@@ -44,18 +44,18 @@ def find_distributed(directory: Path) -> WeightsFiles | None:
     Raises:
         SourceError: There are several.
     """
-    places = [directory, *sorted(directory.glob(_ACCELERATE_DIRECTORY))]
-    found = [place for place in places if (place / METADATA_FILE).is_file() and _files(place)]
-    if not found:
+    candidates = [directory, *sorted(directory.glob(_ACCELERATE_DIRECTORY))]
+    directories = [path for path in candidates if (path / METADATA_FILE).is_file() and _files(path)]
+    if not directories:
         return None
-    if len(found) > 1:
-        names = ", ".join(str(place) for place in found[:_MAX_NAMES])
+    if len(directories) > 1:
+        names = ", ".join(str(path) for path in directories[:_MAX_NAMES])
         raise SourceError(
             f"{directory} has the distributed checkpoints of several models: {names}. Choose one "
             "with --checkpoint-path."
         )
-    (place,) = found
-    return WeightsFiles(directory, DISTRIBUTED, _files(place), place / METADATA_FILE)
+    (parts,) = directories
+    return WeightsFiles(directory, DISTRIBUTED, _files(parts), parts / METADATA_FILE)
 
 
 def open_distributed(files: WeightsFiles) -> Checkpoint:
