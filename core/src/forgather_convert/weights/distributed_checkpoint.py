@@ -10,7 +10,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from forgather_convert.errors import SourceError
 from forgather_convert.files.file_errors import with_filename
@@ -25,7 +25,7 @@ from forgather_convert.weights.distributed_metadata import (
 )
 from forgather_convert.weights.file_range import FileRange
 from forgather_convert.weights.tiling import Tile, TilingError, join
-from forgather_convert.weights.torch_archive import Description, describe, locate, open_archive
+from forgather_convert.weights.torch_archive import describe, locate, open_archive
 
 DISTRIBUTED = "distributed"
 _FILES = "*.distcp"
@@ -141,7 +141,7 @@ class _PartReader:
     """Locates the bytes of parts; identical pickles are interpreted only once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, tuple[str, ...]], Description] = {}
+        self._known: dict[tuple[bytes, tuple[str, ...]], Any] = {}
 
     def read(self, path: Path, file: BinaryIO, name: str, chunk: SavedChunk) -> TensorRef:
         import torch
@@ -157,10 +157,10 @@ class _PartReader:
             path,
             io.BufferedReader(FileRange(file, chunk.start, chunk.size), _BUFFER),
         )
-        key = (archive.pickled, archive.version, tuple(archive.storages))
+        key = (archive.pickled, tuple(archive.storages))
         if key not in self._known:
             self._known[key] = describe(path, archive)
-        description = self._known[key]
-        if not isinstance(description.content, torch.Tensor):
+        tensor = self._known[key]
+        if not isinstance(tensor, torch.Tensor):
             raise SourceError(f"{path} has no tensor where a part of '{name}' should be.")
-        return locate(path, name, description.content, description.keys, archive, chunk.start)
+        return locate(path, name, tensor, archive, chunk.start)
