@@ -17,6 +17,7 @@ from forgather_convert.inspection.result import Inspection, ProvenanceSummary, U
 from forgather_convert.inspection.token_ids import read_token_ids
 from forgather_convert.models.opening import ModelRequest, Opening
 from forgather_convert.options import ConvertOptions
+from forgather_convert.quantities import counted
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import (
@@ -309,7 +310,7 @@ def _remarks(contents: _Contents, mapping: WeightMapping | None) -> tuple[str, .
     if not unmapped:
         return ()
     return (
-        f"The converter's mapping does not cover {len(unmapped)} tensors: "
-        f"{enumerate_names(unmapped)}. They prevent a conversion, unless the model's class in "
+        f"The converter's mapping does not cover {counted(len(unmapped), 'tensor')}: "
+        f"{enumerate_names(unmapped)}. This prevents a conversion, unless the model's class in "
         "transformers does not read them either.",
     )
