@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -18,6 +18,7 @@ from forgather_convert.inspection.token_ids import read_token_ids
 from forgather_convert.models.opening import ModelRequest, Opening
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
+from forgather_convert.source.composite import Composite, text_config
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import (
     Direction,
@@ -93,6 +94,8 @@ def inspect(
     model_type, hooks = found.model_type, None
     if model_type is not None:
         hooks = problems.attempt(lambda: opening.find_hooks(model_type))
+    if hooks is not None and hooks.is_composite:
+        found = problems.attempt(found.as_text_model) or found
     mapping = None if hooks is None else problems.attempt(hooks.weight_mapping)
     problems.attempt(lambda: check_json_files(found.metadata, with_tokenizer=False))
     token_ids = problems.attempt(lambda: read_token_ids(found.metadata / TOKENIZER_FILE))
@@ -112,10 +115,25 @@ class _Found:
     quantization: str | None
     checkpoint: Checkpoint | None
     is_complete: bool
+    composite: Composite | None = None
 
     @property
     def tensors(self) -> Mapping[str, TensorRef]:
+        if self.composite is not None:
+            return {name: ref.renamed(name) for name, ref in self.composite.text.items()}
         return {} if self.checkpoint is None else self.checkpoint.tensors
+
+    @property
+    def file_config(self) -> SourceConfig | None:
+        return self.config if self.composite is None else self.composite.config
+
+    def as_text_model(self) -> "_Found":
+        """The same directory of a composite, seen as its text model."""
+        if self.config is None or self.checkpoint is None or self.is_forgather:
+            return self
+        origin = str(self.checkpoint.files.directory)
+        composite = Composite.of(self.config, self.checkpoint.tensors, origin)
+        return replace(self, config=text_config(self.config), composite=composite)
 
     @property
     def is_forgather(self) -> bool:
@@ -206,13 +224,15 @@ def _describe(
     weights = None if checkpoint is None else checkpoint.files.directory
     embeddings = components.get(EMBEDDING, ())
     origin = problems.attempt(lambda: _origin(found.metadata)) if found.is_forgather else None
-    carried = problems.attempt(lambda: _carried(found.metadata)) if found.is_forgather else None
+    carried = problems.attempt(lambda: _carried(found))
     is_tied = None if config is None else config.get("tie_word_embeddings")
     return Inspection(
         path=path,
         is_forgather=None if found.direction is None else found.is_forgather,
         model_type=found.model_type,
-        architectures=() if config is None else config_facts.architectures_of(config),
+        architectures=()
+        if found.file_config is None
+        else config_facts.architectures_of(found.file_config),
         dtype=None if config is None else config_facts.dtype_of(config),
         quantization=found.quantization,
         dimensions={} if config is None else config_facts.dimensions_of(config),
@@ -226,6 +246,7 @@ def _describe(
         files=files_of(path),
         checkpoints=problems.attempt(lambda: checkpoints_of(path, weights)) or (),
         carried=carried or (),
+        is_composite=hooks is not None and hooks.is_composite,
         links_out=problems.attempt(lambda: _links_out(found)) or {},
         origin=origin,
         converter=None
@@ -262,13 +283,16 @@ def _origin(directory: Path) -> ProvenanceSummary | None:
     )
 
 
-def _carried(directory: Path) -> tuple[TensorRef, ...]:
+def _carried(found: _Found) -> tuple[TensorRef, ...]:
+    if not found.is_forgather:
+        return () if found.composite is None else tuple(found.composite.others.values())
     from forgather_convert.models.carried_tensors import read_carried
     from forgather_convert.models.provenance import read_provenance
 
-    provenance = read_provenance(directory)
-    found = read_carried(directory, () if provenance is None else provenance.carried_tensors)
-    return tuple(ref for value in found.tensors.values() for ref in leaves(value))
+    provenance = read_provenance(found.metadata)
+    names = () if provenance is None else provenance.carried_tensors
+    carried = read_carried(found.metadata, names).tensors
+    return tuple(ref for value in carried.values() for ref in leaves(value))
 
 
 def _links_out(found: _Found) -> dict[str, Path]:
@@ -287,7 +311,9 @@ def _links_out(found: _Found) -> dict[str, Path]:
 def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     if found.checkpoint is None or not found.is_complete:
         return ()
-    return compare_other_headers(found.checkpoint, found.is_forgather, mapping)
+    # Names in a composite's files are not those of its text model.
+    own = mapping if found.composite is None else None
+    return compare_other_headers(found.checkpoint, found.is_forgather, own)
 
 
 def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:

@@ -107,6 +107,7 @@ class Run:
         first_position: The position of the first token.
         padding: How many of the first row's tokens are padding.
         steps: Tokens decoded one by one after the others, with a cache.
+        states_positions: Whether the positions are given although they begin with 0.
     """
 
     name: str
@@ -114,6 +115,7 @@ class Run:
     first_position: int = 0
     padding: int = 0
     steps: tuple[int, ...] = ()
+    states_positions: bool = False
 
     @classmethod
     def of(cls, name: str, ids: Sequence[int], first_position: int = 0) -> "Run":
@@ -151,6 +153,7 @@ def plan_runs(
     device: str,
     tokens: Sequence[int],
     most: int | None = None,
+    states_positions: bool = False,
 ) -> PositionPlan:
     """Chooses the runs.
 
@@ -161,8 +164,10 @@ def plan_runs(
         device: The device it runs on, such as ``"cuda:0"``.
         tokens: The ids that may be used.
         most: The number of positions that the model has; ``None`` if it is unlimited.
+        states_positions: Whether to give the positions with padding, since some models of images
+            count them from the first token that is none.
     """
-    runs = _forms(prompt, tokens, most)
+    runs = _forms(prompt, tokens, most, states_positions)
     longest = max(run.length for run in runs)
     # Limits that an existing run covers, with positions on both sides.
     covered = {limit for limit in limits if limit.length < longest and not limit.is_switch}
@@ -199,7 +204,9 @@ def plan_runs(
     )
 
 
-def _forms(prompt: Sequence[int], tokens: Sequence[int], most: int | None) -> list[Run]:
+def _forms(
+    prompt: Sequence[int], tokens: Sequence[int], most: int | None, states_positions: bool
+) -> list[Run]:
     """The prompt, and a run for each form that input may have."""
     ids = list(prompt)[: most if most is None else max(1, most - _CACHED_STEPS)]
     steps = fixed_ids(tokens, _CACHED_STEPS)[: None if most is None else max(0, most - len(ids))]
@@ -215,7 +222,10 @@ def _forms(prompt: Sequence[int], tokens: Sequence[int], most: int | None) -> li
     if most is None or most >= _BATCH_LENGTH:
         both = fixed_ids(tokens, 2 * _BATCH_LENGTH)
         rows = tuple(both[:_BATCH_LENGTH]), tuple(both[_BATCH_LENGTH:])
-        runs.append(Run("a batch of 2 with left padding", rows, padding=_PADDING))
+        name = "a batch of 2 with left padding"
+        if states_positions:
+            name += " at given positions"
+        runs.append(Run(name, rows, padding=_PADDING, states_positions=states_positions))
     return runs
 
 
