@@ -274,10 +274,24 @@ def test_an_adapter(hf: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()
     write_json(adapter / "adapter_config.json", {"peft_type": "LORA"})
-    save_file({"base_model.model.x.lora_A.weight": torch.ones(1)}, adapter / "adapter_model.safetensors")
+    tensors = {"base_model.model.x.lora_A.weight": torch.ones(1)}
+    save_file(tensors, adapter / "adapter_model.safetensors")
     result = forgather("convert", "--base", hf, adapter, tmp_path / "fg")
     assert result.returncode == 1
     assert "is a composite ('gemma3'), for which adapters cannot be converted" in result.stderr
+
+
+def test_without_the_rest(hf: Path, fg: Path, tmp_path: Path) -> None:
+    """What was dropped does not come back."""
+    result = forgather("convert", "--drop-unused", fg, tmp_path / "back")
+    assert result.returncode == 1
+    assert "use --text-only" in result.stderr
+    dropped = convert_unchecked(hf, tmp_path / "dropped", drop_unused=True)
+    result = forgather("convert", dropped, tmp_path / "back")
+    assert result.returncode == 1
+    assert "--base ORIGINAL" in result.stderr
+    run_convert("--base", hf, dropped, tmp_path / "back")
+    assert differences(hf, tmp_path / "back") == []
 
 
 def test_what_was_carried_is_missing(fg: Path, tmp_path: Path) -> None:

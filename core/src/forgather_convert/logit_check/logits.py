@@ -442,9 +442,11 @@ def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         arguments["attention_mask"] = mask
     output = model(**arguments)
     found = [_logits_in(output)[:, -kept:].cpu()]
-    for token in run.steps:
-        step = torch.tensor([[token]], device=device)
-        output = model(input_ids=step, **_cache_options(True), **_cache_of(model, output))
+    for number, token in enumerate(run.steps):
+        arguments = {"input_ids": torch.tensor([[token]], device=device)}
+        if run.states_positions:
+            arguments["position_ids"] = torch.tensor([[run.length + number]], device=device)
+        output = model(**arguments, **_cache_options(True), **_cache_of(model, output))
         found.append(_logits_in(output)[:, -1:].cpu())
     logits = torch.cat(found, 1)
     if tokens is not None and logits.shape[-1] != len(tokens):

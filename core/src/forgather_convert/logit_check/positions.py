@@ -45,6 +45,7 @@ _CACHED_STEPS = 2
 #: How many tokens are run on either side of a length at which frequencies change.
 _NEAR = 4
 
+_GIVEN = " at given positions"
 #: RoPE types whose frequencies depend on the length.
 _SWITCHING = ("dynamic", "longrope")
 #: RoPE types that know the length before it was extended.
@@ -107,7 +108,7 @@ class Run:
         first_position: The position of the first token.
         padding: How many of the first row's tokens are padding.
         steps: Tokens decoded one by one after the others, with a cache.
-        states_positions: Whether the positions are given although they begin with 0.
+        states_positions: Whether all positions are given, although they begin with 0.
     """
 
     name: str
@@ -164,8 +165,8 @@ def plan_runs(
         device: The device it runs on, such as ``"cuda:0"``.
         tokens: The ids that may be used.
         most: The number of positions that the model has; ``None`` if it is unlimited.
-        states_positions: Whether to give the positions with padding, since some models of images
-            count them from the first token that is none.
+        states_positions: Whether to give the positions with padding or a cache, since some models
+            of images count them in another way where they are not given.
     """
     runs = _forms(prompt, tokens, most, states_positions)
     longest = max(run.length for run in runs)
@@ -213,7 +214,9 @@ def _forms(
     name = f"the prompt ({_count(len(ids))})"
     if steps:
         name += f" and {len(steps)} cached steps"
-    runs = [Run(name, (tuple(ids),), steps=tuple(steps))]
+    if states_positions:
+        name += _GIVEN
+    runs = [Run(name, (tuple(ids),), steps=tuple(steps), states_positions=states_positions)]
     runs += [
         Run.of(_count(length), fixed_ids(tokens, length))
         for length in (1, 2, _ODD_LENGTH)
@@ -224,7 +227,7 @@ def _forms(
         rows = tuple(both[:_BATCH_LENGTH]), tuple(both[_BATCH_LENGTH:])
         name = "a batch of 2 with left padding"
         if states_positions:
-            name += " at given positions"
+            name += _GIVEN
         runs.append(Run(name, rows, padding=_PADDING, states_positions=states_positions))
     return runs
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
-from forgather_convert.errors import ConverterError, SourceError, first_line
+from forgather_convert.errors import ConverterError, OptionError, SourceError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import read_text
 from forgather_convert.models.carried_tensors import CarriedTensors, carried_files
@@ -247,7 +247,13 @@ def _names_in_original(
 
     Raises:
         SourceError: It is not.
+        OptionError: It is not wanted.
     """
+    if opened.options.drop_unused:
+        raise OptionError(
+            "--drop-unused would leave out everything but the text model. Leave it out, or use "
+            "--text-only to convert the text model alone."
+        )
     provenance = opened.provenance
     prefix = None if provenance is None else provenance.text_prefix
     if original is None or prefix is None or not carried.tensors:

@@ -86,7 +86,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         writes=_vocabulary_writes(source, vocabulary),
     )
     if request.hooks.is_composite and not detection.is_forgather:
-        files = without_processor_class(files)
+        files = without_processor_class(files, source.directory)
     elif isinstance(destination, HuggingFaceTarget) and destination.names is not None:
         files = with_processor_class(files)
     written = PlanFacts(

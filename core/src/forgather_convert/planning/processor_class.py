@@ -8,10 +8,11 @@ along, and comes back unless the tokenizer has changed since.
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from forgather_convert.files.file_state import FileState
-from forgather_convert.files.json_file import parse_json_object, read_text
+from forgather_convert.files.json_file import parse_json_object, read_json_object, read_text
 from forgather_convert.models.carried_tensors import CARRIED_TOKENIZER_CONFIG
 from forgather_convert.planning.side_files import SideFiles
 from forgather_convert.source.files import CopyFile, WriteFile, encode_json
@@ -20,17 +21,19 @@ from forgather_convert.source.tokenizer_directory import TOKENIZER_CONFIG_FILE
 _CLASS = "processor_class"
 
 
-def without_processor_class(files: SideFiles) -> SideFiles:
-    """The files of a Forgather model, from those of a composite."""
-    original = _copy_of(TOKENIZER_CONFIG_FILE, files)
-    text = _text(files)
-    content = {} if text is None else parse_json_object(text, TOKENIZER_CONFIG_FILE)
-    if _CLASS not in content:
+def without_processor_class(files: SideFiles, directory: Path) -> SideFiles:
+    """The files of a Forgather model, from those of a composite.
+
+    Args:
+        files: The files to write and to copy.
+        directory: The directory of the composite.
+    """
+    path, text = directory / TOKENIZER_CONFIG_FILE, _text(files)
+    if text is None or not path.is_file() or _CLASS not in read_json_object(path):
         return files
-    files = _with_text(files, _without(content))
-    if original is None:
-        return files
-    return replace(files, copies=(*files.copies, replace(original, name=CARRIED_TOKENIZER_CONFIG)))
+    files = _with_text(files, _without(parse_json_object(text, TOKENIZER_CONFIG_FILE)))
+    original = CopyFile(CARRIED_TOKENIZER_CONFIG, path, FileState.of(path))
+    return replace(files, copies=(*files.copies, original))
 
 
 def with_processor_class(files: SideFiles) -> SideFiles:

@@ -192,7 +192,7 @@ class CompositeConformance:
 def _padded(model: Any, ids: torch.Tensor) -> Iterator[torch.Tensor]:
     """The logits of a prompt with padding, at positions that are given.
 
-    Otherwise, some models count positions from the first token, and some from the first padding.
+    Otherwise, some models count positions from the first token that is no padding.
     """
     mask = padding_mask(ids)
     positions = torch.arange(ids.shape[1]).expand_as(ids)
@@ -202,10 +202,14 @@ def _padded(model: Any, ids: torch.Tensor) -> Iterator[torch.Tensor]:
 
 
 def _decoded(model: Any, ids: torch.Tensor) -> Iterator[torch.Tensor]:
-    """The logits of a prompt whose last tokens are decoded one by one."""
+    """The logits of a prompt whose last tokens are decoded one by one, at positions as given."""
     cache, start = None, 0
     for end in range(ids.shape[1] - _DECODED, ids.shape[1] + 1):
+        part = ids[:, start:end]
+        positions = torch.arange(start, end).expand_as(part)
         with torch.no_grad():
-            output = model(input_ids=ids[:, start:end], past_key_values=cache, use_cache=True)
+            output = model(
+                input_ids=part, position_ids=positions, past_key_values=cache, use_cache=True
+            )
         cache, start = output.past_key_values, end
         yield output.logits
