@@ -45,6 +45,10 @@ if TYPE_CHECKING:
         WINDOWS,
         without,
     )
+    from forgather_convert.families.mixtures_of_experts import (
+        DeepseekExperts,
+        sparse_layers_by_step,
+    )
     from forgather_convert.families.tiny_decoder import TINY_DECODER
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.result import Inspection
@@ -108,6 +112,8 @@ _EXPORTS = {
     "STANDARD_HYPERPARAMETERS": "families.hyperparameters",
     "WINDOWS": "families.hyperparameters",
     "without": "families.hyperparameters",
+    "DeepseekExperts": "families.mixtures_of_experts",
+    "sparse_layers_by_step": "families.mixtures_of_experts",
     "register_converter": "discovery.converter_files",
     "SourceConfig": "source.config_file",
     "Verification": "compare.result",
@@ -126,6 +132,7 @@ __all__ = [
     "ConversionResult",
     "ConvertOptions",
     "ConverterError",
+    "DeepseekExperts",
     "DestinationError",
     "FlushError",
     "ForgatherConvertError",
@@ -154,6 +161,7 @@ __all__ = [
     "permute_heads",
     "plan",
     "register_converter",
+    "sparse_layers_by_step",
     "split",
     "stack",
     "stacked_experts",

@@ -18,6 +18,7 @@ from forgather_convert.cli.parameters import (
 from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, Verbosity, verbosity_options
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
+from forgather_convert.quantities import counted
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import to_safetensors
 from forgather_convert.tensors.names import enumerate_names
@@ -252,7 +253,7 @@ def _parameter_rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
     said = "" if dtypes == [inspection.dtype] else f"; the config says {stated}"
     yield (
         "Parameters",
-        f"{_count(inspection.parameters)} in {len(inspection.tensors)} tensors, "
+        f"{_count(inspection.parameters)} in {counted(len(inspection.tensors), 'tensor')}, "
         f"{_bytes(inspection.num_bytes)}, {', '.join(dtypes)}{said}",
     )
     width = max(len(component.name) for component in inspection.components)
@@ -317,10 +318,9 @@ def _files_text(inspection: "Inspection") -> str:
     parts = []
     if weights:
         size = _bytes(sum(file.num_bytes for file in weights))
-        count = "1 file" if len(weights) == 1 else f"{len(weights)} files"
-        parts.append(f"{count} of weights ({size})")
+        parts.append(f"{counted(len(weights), 'file')} of weights ({size})")
     if code:
-        parts.append(f"{len(code)} Python file{'' if len(code) == 1 else 's'}")
+        parts.append(counted(len(code), "Python file"))
     parts += [f"{file.name} ({_bytes(file.num_bytes)})" for file in others[:_MAX_FILES]]
     if len(others) > _MAX_FILES:
         parts.append(f"{len(others) - _MAX_FILES} more")
@@ -330,7 +330,7 @@ def _files_text(inspection: "Inspection") -> str:
 def _carried_text(inspection: "Inspection") -> str:
     carried = inspection.carried
     size = _bytes(sum(ref.num_bytes for ref in carried))
-    count = "1 tensor" if len(carried) == 1 else f"{len(carried)} tensors"
+    count = counted(len(carried), "tensor")
     names = enumerate_names(ref.name for ref in carried)
     what = (
         "besides the text model"

@@ -86,9 +86,9 @@ def check_configs(planned: PlannedModel, options: ConvertOptions) -> ConfigCompa
         forgather = before
         differences = _lost_from_forgather(planned, destination, fields, hf, forgather)
         limits = limits_of(forgather), limits_of(hf)
-    found = {difference.name: difference for difference in differences}
-    if found:
-        raise ValidationError(_message(planned, found))
+    by_name = {difference.name: difference for difference in differences}
+    if by_name:
+        raise ValidationError(_message(planned, by_name))
     if limits[0] != limits[1]:
         raise ValidationError(
             f"The source changes its behaviour past {_enumerate(limits[0])}, and the result past "
@@ -155,8 +155,8 @@ def _across(planned: PlannedModel, hf: Any, forgather: Any) -> tuple[FieldDiffer
 
 def _message(planned: PlannedModel, differences: Mapping[str, FieldDifference]) -> str:
     lines = "".join(
-        f"\n  {one_line(name)}: {_short(found.a)} in the source, {_short(found.b)} in the result"
-        for name, found in sorted(differences.items())
+        f"\n  {one_line(name)}: {_short(values.a)} in the source, {_short(values.b)} in the result"
+        for name, values in sorted(differences.items())
     )
     return (
         f"The configs of source and result do not agree:{lines}\nNothing was written. "

@@ -137,8 +137,8 @@ def tensor_parallel_plan(
 ) -> TensorParallelPlan:
     """The tensor-parallel plan that the components declare."""
     plan = {
-        f"{place}.{name}": style
-        for role, place in _PLACES.items()
+        f"{key}.{name}": style
+        for role, key in _PLACES.items()
         for component in components[role].values()
         for name, style in component.source.tp_plan.items()
     }

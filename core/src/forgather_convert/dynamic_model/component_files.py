@@ -101,7 +101,7 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     """
     own = [Path(path).resolve() for path in project.component_paths]
     files: dict[Path, _File] = {}
-    found: dict[RoleBinding, Path] = {}
+    paths: dict[RoleBinding, Path] = {}
     classes: dict[RoleBinding, ComponentClass] = {}
     for binding in sorted(
         project.role_bindings(), key=lambda binding: binding.role in OPTIONAL_ROLES
@@ -112,7 +112,7 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
         path = _find(project, binding.module, [*directories, _STANDARD_COMPONENTS])
         _add(project, path, own, files)
         _check_defines(files[path], path, binding.name)
-        found[binding] = path
+        paths[binding] = path
         classes[binding] = _read_class(files, path, binding.name)
     functions = [
         (_STANDARD_COMPONENTS / f"{module}.py", name) for module, name in _functions(project)
@@ -122,11 +122,11 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
 
     modules = _module_names(files, taken)
     components: dict[str, dict[str | None, Component]] = {}
-    for binding, path in found.items():
+    for binding, path in paths.items():
         components.setdefault(binding.role, {})[binding.kind] = Component(
             Symbol(modules[path], binding.name), classes[binding]
         )
-    direct = {*(path for path, _ in functions), *found.values()}
+    direct = {*(path for path, _ in functions), *paths.values()}
     return ComponentFiles(
         sources={modules[path]: _renamed(path, file, modules) for path, file in files.items()},
         components=components,

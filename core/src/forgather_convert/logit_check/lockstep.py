@@ -202,10 +202,10 @@ class Lockstep:
     def _place(self, side: int, run: LockstepRun) -> float:
         """How far a run is; a parameter that precedes the last one is being used again."""
         assert run.request is not None
-        place = self._places[side][id(run.request.matrix)]
+        position = self._places[side][id(run.request.matrix)]
         progress = self._progress[id(run)]
         whole = progress - progress % 1
-        return whole + place + (whole + place < progress)
+        return whole + position + (whole + position < progress)
 
     def _is_the_same(self, sources: list[LockstepRun], results: list[LockstepRun]) -> bool:
         """Whether all runs need the same product, with the same inputs in both models."""

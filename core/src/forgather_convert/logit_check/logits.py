@@ -441,14 +441,14 @@ def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         mask[0, : run.padding] = 0
         arguments["attention_mask"] = mask
     output = model(**arguments)
-    found = [_logits_in(output)[:, -kept:].cpu()]
+    parts = [_logits_in(output)[:, -kept:].cpu()]
     for number, token in enumerate(run.steps):
         arguments = {"input_ids": torch.tensor([[token]], device=device)}
         if run.states_positions:
             arguments["position_ids"] = torch.tensor([[run.length + number]], device=device)
         output = model(**arguments, **_cache_options(True), **_cache_of(model, output))
-        found.append(_logits_in(output)[:, -1:].cpu())
-    logits = torch.cat(found, 1)
+        parts.append(_logits_in(output)[:, -1:].cpu())
+    logits = torch.cat(parts, 1)
     if tokens is not None and logits.shape[-1] != len(tokens):
         # The model does not compute its logits with a head.
         logits = logits[..., torch.as_tensor(tokens)]

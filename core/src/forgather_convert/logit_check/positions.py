@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.logit_check.prompts import fixed_ids
+from forgather_convert.quantities import counted
 
 _OPERATIONS = 1e11
 #: For accelerators.
@@ -211,14 +212,14 @@ def _forms(
     """The prompt, and a run for each form that input may have."""
     ids = list(prompt)[: most if most is None else max(1, most - _CACHED_STEPS)]
     steps = fixed_ids(tokens, _CACHED_STEPS)[: None if most is None else max(0, most - len(ids))]
-    name = f"the prompt ({_count(len(ids))})"
+    name = f"the prompt ({counted(len(ids), 'token')})"
     if steps:
         name += f" and {len(steps)} cached steps"
     if states_positions:
         name += _GIVEN
     runs = [Run(name, (tuple(ids),), steps=tuple(steps), states_positions=states_positions)]
     runs += [
-        Run.of(_count(length), fixed_ids(tokens, length))
+        Run.of(counted(length, "token"), fixed_ids(tokens, length))
         for length in (1, 2, _ODD_LENGTH)
         if most is None or length <= most
     ]
@@ -233,11 +234,7 @@ def _forms(
 
 
 def _name_at(ids: Sequence[int], first: int) -> str:
-    return f"{_count(len(ids))} from position {first} on"
-
-
-def _count(number: int) -> str:
-    return "1 token" if number == 1 else f"{number} tokens"
+    return f"{counted(len(ids), 'token')} from position {first} on"
 
 
 def num_logit_positions(length: int, num_tokens: int) -> int:

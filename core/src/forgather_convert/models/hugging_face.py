@@ -23,6 +23,7 @@ from forgather_convert.models.reference import (
     warn_of_other_reading,
     with_max_length,
 )
+from forgather_convert.quantities import counted
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, Direction, model_type_in
@@ -220,8 +221,9 @@ def _refuse_loaded_form(
     ]
     if loaded:
         raise MappingError(
-            f"{detection.checkpoint.files.directory} has {len(loaded)} tensors in transformers' "
-            f"in-memory form instead of the form of checkpoints:{collapse_names(loaded)}\n"
+            f"{detection.checkpoint.files.directory} has {counted(len(loaded), 'tensor')} in "
+            "transformers' in-memory form instead of the form of checkpoints:"
+            f"{collapse_names(loaded)}\n"
             "Save the model with save_pretrained and without save_original_format=False. A model "
             "that was loaded from such files is saved in the same form again: load its "
             "state_dict() into a new model of its class and config, and save that."

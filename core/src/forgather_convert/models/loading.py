@@ -161,13 +161,15 @@ def _what_is_incomplete(
     mismatched = [
         name if isinstance(name, str) else name[0] for name in report.get("mismatched_keys") or ()
     ]
-    found = {
+    names_by_problem = {
         "missing": {*report["missing_keys"], *empty},
         "unexpected": {*unexpected},
         "of another shape": {*mismatched},
     }
     problems = [
-        f"{enumerate_names(sorted(names))} ({what})" for what, names in found.items() if names
+        f"{enumerate_names(sorted(names))} ({what})"
+        for what, names in names_by_problem.items()
+        if names
     ]
     return "; ".join([*problems, *(report.get("error_msgs") or ())])
 
@@ -242,15 +244,15 @@ def _value(reader: TensorReader, value: Expression) -> Any:
 
 def _by_stored_names(state: Mapping[str, Expression]) -> Mapping[str, Expression]:
     """The stored tensors that tensors are made of, by their names in the files."""
-    found: dict[str, Expression] = {}
+    stored: dict[str, Expression] = {}
     parts = [*state.values()]
     while parts:
         part = parts.pop()
         if _is_in_a_file(part):
-            found[leaves(part)[0].name] = part
+            stored[leaves(part)[0].name] = part
         else:
             parts += operands(part)
-    return found
+    return stored
 
 
 def _placeholders(values: Mapping[str, Expression]) -> dict[str, Any]:

@@ -84,8 +84,8 @@ def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozense
     kept = {}
     for dtype, modules in (("bfloat16", always), ("float16", (*always, *in_float16))):
         patterns = [as_transformers_finds(module, type(model)) for module in modules]
-        found = (name for name in names if any(find.search(name) for find in patterns))
-        kept[dtype] = frozenset(names[name] for name in found)
+        matching = (name for name in names if any(find.search(name) for find in patterns))
+        kept[dtype] = frozenset(names[name] for name in matching)
     return kept
 
 

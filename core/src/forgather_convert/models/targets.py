@@ -40,6 +40,7 @@ from forgather_convert.models.side_file_rules import (
     processor_files,
 )
 from forgather_convert.options import ConvertOptions
+from forgather_convert.quantities import counted
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
 from forgather_convert.source.detection import (
     Detection,
@@ -158,8 +159,8 @@ def _carried_along(
     carried = without_kept(model.unread, weights)
     if carried and drops_unused:
         logger.warning(
-            "Dropped (--drop-unused): %d tensors of %s that the model does not use: %s",
-            len(carried),
+            "Dropped (--drop-unused): %s of %s that the model does not use: %s",
+            counted(len(carried), "tensor"),
             model.weights_directory,
             enumerate_names(carried),
         )
@@ -174,9 +175,8 @@ def _carried_along(
         )
     elif carried:
         logger.info(
-            "The model does not use %d tensors of %s. They are copied, and the reverse conversion "
-            "restores them: %s",
-            len(carried),
+            "The model does not use %s of %s, copied for the reverse conversion: %s",
+            counted(len(carried), "tensor"),
             model.weights_directory,
             enumerate_names(carried),
         )

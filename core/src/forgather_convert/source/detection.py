@@ -300,25 +300,25 @@ def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Directio
 def _detect_model_type(
     config: SourceConfig, direction: Direction, options: ConvertOptions, is_family: IsFamily
 ) -> str:
-    found = model_type_in(config, direction)
+    stated = model_type_in(config, direction)
     how = "Auto-detected"
     if options.model_type is not None:
-        if found is not None and found != options.model_type:
+        if stated is not None and stated != options.model_type:
             logger.warning(
                 "The config states the model type '%s'; using '%s' because of --model-type",
-                found,
+                stated,
                 options.model_type,
             )
         model_type, how = options.model_type, "Using"
-    elif found is not None and (not _is_only_a_name(config, direction) or is_family(found)):
-        model_type = found
+    elif stated is not None and (not _is_only_a_name(config, direction) or is_family(stated)):
+        model_type = stated
     else:
         logger.warning(
             "Could not auto-detect model type: %s %s; using the default '%s'. If that is wrong, "
             "name the type with --model-type",
             config.origin,
-            f"states '{one_line(found[:80])}', which is not a known type"
-            if found
+            f"states '{one_line(stated[:80])}', which is not a known type"
+            if stated
             else "does not say",
             DEFAULT_MODEL_TYPE,
         )

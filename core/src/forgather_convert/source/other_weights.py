@@ -143,21 +143,21 @@ def _difference_of_headers(one: _Set, other: _Set) -> str | None:
         forms = [_form(each.tensors[name]) for each in (one, other)]
         if forms[0] != forms[1]:
             return f"'{name}' is {forms[0]} in the former and {forms[1]} in the latter"
-    for each, peer, place in ((one, other, "former"), (other, one, "latter")):
+    for each, peer, which in ((one, other, "former"), (other, one, "latter")):
         common = {_form(each.tensors[name]) for name in each.tensors.keys() & peer.tensors.keys()}
         for name in sorted(each.tensors.keys() - peer.tensors.keys()):
             # It may be a second name of another one, which only its values can tell.
             if _form(each.tensors[name]) not in common:
-                return f"only the {place} has '{name}'"
+                return f"only the {which} has '{name}'"
     return None
 
 
 def _difference_of_values(one: _Set, other: _Set) -> str | None:
     names = one.tensors.keys() & other.tensors.keys()
-    for each, place in ((one, "former"), (other, "latter")):
+    for each, which in ((one, "former"), (other, "latter")):
         for name in sorted(each.tensors.keys() - names):
             if not any(_are_equal(each.tensors[name], each.tensors[known]) for known in names):
-                return f"only the {place} has '{name}'"
+                return f"only the {which} has '{name}'"
     for name in sorted(names):
         if not _are_equal(one.tensors[name], other.tensors[name]):
             return f"the values of '{name}' differ"

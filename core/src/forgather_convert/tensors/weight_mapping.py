@@ -162,10 +162,10 @@ class WeightMapping:
         )
 
         def rename(name: str) -> str | None:
-            found = renames.find(name)
-            if found is None:
+            match = renames.find(name)
+            if match is None:
                 return None
-            destination, numbers = found
+            destination, numbers = match
             return destination.format_map(numbers)
 
         return rename
