@@ -35,7 +35,8 @@ class ConvertOptions:
         dequantize: Dequantize quantized weights, which are refused otherwise.
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
-        base: The base model of an adapter; ``None`` if the source is a model.
+        base: The base model of an adapter; or the original of a composite whose trained weights
+            were saved without what is carried along.
         token_file: A YAML file with tokens to add.
         skip_default_tokens: Do not add a padding token if the tokenizer has none.
         pad_vocab_to_multiple_of: Round the number of vocabulary rows up to a multiple of this.
@@ -55,6 +56,7 @@ class ConvertOptions:
             what the generator writes.
         follow_links: Copy files outside the source that symbolic links in it point to.
         drop_unused: Leave out the tensors that the model does not use.
+        text_only: Convert a composite back to its text model alone.
         logit_check: Compare the logits of source and result before the result appears.
         logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result, which reads all of it again.
@@ -84,6 +86,7 @@ class ConvertOptions:
     trust_remote_code: bool = False
     follow_links: bool = False
     drop_unused: bool = False
+    text_only: bool = False
     logit_check: bool = True
     logit_tolerance: float | None = None
     hashes: bool = False

@@ -56,6 +56,7 @@ OPTION_GROUPS = {
         "--format",
         "--max-shard-size",
         "--drop-unused",
+        "--text-only",
         "--overwrite",
     ),
     "Vocabulary options": ("--add-tokens", "--skip-default-tokens", "--pad-vocab-to-multiple-of"),
@@ -127,7 +128,8 @@ OPTION_GROUPS = {
     "--base",
     metavar="DIR",
     type=DirectoryParameter(path_type=Path),
-    help="Treat SOURCE_PATH as a PEFT adapter; DIR is its base model.",
+    help="Base model of a PEFT adapter in SOURCE_PATH; or the original of a model of images and "
+    "text whose trained weights were saved without the vision part.",
 )
 @click.option(
     "--follow-links",
@@ -189,6 +191,11 @@ OPTION_GROUPS = {
     help="Leave out tensors that the model does not use, e.g. layers for speculative decoding.",
 )
 @click.option(
+    "--text-only",
+    is_flag=True,
+    help="Convert the Forgather model of a model of images and text back to its text model alone.",
+)
+@click.option(
     "--overwrite",
     is_flag=True,
     help="Replace DESTINATION_PATH once the conversion has succeeded. Everything in it is deleted.",
@@ -246,6 +253,7 @@ def convert_command(
     weights_format: str,
     max_shard_size: int | None,
     drop_unused: bool,
+    text_only: bool,
     overwrite: bool,
     no_logit_check: bool,
     logit_tolerance: float | None,
@@ -308,6 +316,7 @@ def convert_command(
         trust_remote_code=trust_remote_code,
         follow_links=follow_links,
         drop_unused=drop_unused,
+        text_only=text_only,
         logit_check=not no_logit_check,
         logit_tolerance=logit_tolerance,
         hashes=hashes or report_path is not None,

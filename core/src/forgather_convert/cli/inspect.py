@@ -1,6 +1,6 @@
 """``forgather inspect``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -166,6 +166,7 @@ def inspection_object(inspection: "Inspection") -> dict[str, Any]:
             for checkpoint in inspection.checkpoints
         ],
         "carried": [_tensor_object(ref) for ref in inspection.carried],
+        "is_composite": inspection.is_composite,
         "links_out": {name: str(target) for name, target in inspection.links_out.items()},
         "provenance": None
         if origin is None
@@ -199,7 +200,7 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
         yield label, _checkpoint_text(checkpoint)
         label = ""
     if inspection.carried:
-        yield "Carried", _carried_text(inspection.carried)
+        yield "Carried", _carried_text(inspection)
     label = "Not copied"
     for name, target in inspection.links_out.items():
         yield label, f"{name}: a link to {target} (copied with --follow-links)"
@@ -326,11 +327,17 @@ def _files_text(inspection: "Inspection") -> str:
     return ", ".join(parts) or "none"
 
 
-def _carried_text(carried: Sequence["TensorRef"]) -> str:
+def _carried_text(inspection: "Inspection") -> str:
+    carried = inspection.carried
     size = _bytes(sum(ref.num_bytes for ref in carried))
     count = counted(len(carried), "tensor")
     names = enumerate_names(ref.name for ref in carried)
-    return f"{count} that the model itself does not use ({size}): {names}"
+    what = (
+        "besides the text model"
+        if inspection.is_composite
+        else "that the model itself does not use"
+    )
+    return f"{count} {what} ({size}): {names}"
 
 
 def _checkpoint_text(checkpoint: "CheckpointContents") -> str:

@@ -173,7 +173,9 @@ def _compare_logits(
                 dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
                 prompt=options.prompt,
                 device=options.device,
-                mapping=mapping,
+                mapping=None
+                if mapping is None
+                else mapping.renamed(a.source.loaded_name, b.source.loaded_name),
             ),
             progress=progress,
         )

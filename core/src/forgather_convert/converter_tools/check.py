@@ -66,8 +66,10 @@ def attempt(name: str, check: Callable[[], str]) -> CheckStep:
 def check_converter(hooks: FamilyHooks) -> Iterator[CheckStep]:
     """Checks an imported converter; yields each step when it is done.
 
-    A step that depends on a failed one is skipped.
+    A step that depends on a failed one is skipped. Of a composite, the text model is checked.
     """
+    if hooks.is_composite:
+        hooks = hooks.of_text_model()
     basics = {
         "its hooks have the arguments of the specifications": partial(_check_signatures, hooks),
         "it names its classes in transformers": partial(_check_classes, hooks),

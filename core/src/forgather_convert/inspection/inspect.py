@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from forgather_convert.models.opening import ModelRequest, Opening
 from forgather_convert.options import ConvertOptions
 from forgather_convert.quantities import counted
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
+from forgather_convert.source.composite import Composite, text_config
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import (
     Direction,
@@ -94,6 +95,8 @@ def inspect(
     model_type, hooks = contents.model_type, None
     if model_type is not None:
         hooks = problems.attempt(lambda: opening.find_hooks(model_type))
+    if hooks is not None and hooks.is_composite:
+        contents = problems.attempt(contents.as_text_model) or contents
     mapping = None if hooks is None else problems.attempt(hooks.weight_mapping)
     problems.attempt(lambda: check_json_files(contents.metadata, with_tokenizer=False))
     token_ids = problems.attempt(lambda: read_token_ids(contents.metadata / TOKENIZER_FILE))
@@ -113,10 +116,25 @@ class _Contents:
     quantization: str | None
     checkpoint: Checkpoint | None
     is_complete: bool
+    composite: Composite | None = None
 
     @property
     def tensors(self) -> Mapping[str, TensorRef]:
+        if self.composite is not None:
+            return {name: ref.renamed(name) for name, ref in self.composite.text.items()}
         return {} if self.checkpoint is None else self.checkpoint.tensors
+
+    @property
+    def file_config(self) -> SourceConfig | None:
+        return self.config if self.composite is None else self.composite.config
+
+    def as_text_model(self) -> "_Contents":
+        """The same directory of a composite, seen as its text model."""
+        if self.config is None or self.checkpoint is None or self.is_forgather:
+            return self
+        origin = str(self.checkpoint.files.directory)
+        composite = Composite.of(self.config, self.checkpoint.tensors, origin)
+        return replace(self, config=text_config(self.config), composite=composite)
 
     @property
     def is_forgather(self) -> bool:
@@ -209,15 +227,15 @@ def _describe(
     weights = None if checkpoint is None else checkpoint.files.directory
     embeddings = components.get(EMBEDDING, ())
     origin = problems.attempt(lambda: _origin(contents.metadata)) if contents.is_forgather else None
-    carried = (
-        problems.attempt(lambda: _carried(contents.metadata)) if contents.is_forgather else None
-    )
+    carried = problems.attempt(lambda: _carried(contents))
     is_tied = None if config is None else config.get("tie_word_embeddings")
     return Inspection(
         path=path,
         is_forgather=None if contents.direction is None else contents.is_forgather,
         model_type=contents.model_type,
-        architectures=() if config is None else config_facts.architectures_of(config),
+        architectures=()
+        if contents.file_config is None
+        else config_facts.architectures_of(contents.file_config),
         dtype=None if config is None else config_facts.dtype_of(config),
         quantization=contents.quantization,
         dimensions={} if config is None else config_facts.dimensions_of(config),
@@ -231,6 +249,7 @@ def _describe(
         files=files_of(path),
         checkpoints=problems.attempt(lambda: checkpoints_of(path, weights)) or (),
         carried=carried or (),
+        is_composite=hooks is not None and hooks.is_composite,
         links_out=problems.attempt(lambda: _links_out(contents)) or {},
         origin=origin,
         converter=None
@@ -267,13 +286,16 @@ def _origin(directory: Path) -> ProvenanceSummary | None:
     )
 
 
-def _carried(directory: Path) -> tuple[TensorRef, ...]:
+def _carried(contents: _Contents) -> tuple[TensorRef, ...]:
+    if not contents.is_forgather:
+        return () if contents.composite is None else tuple(contents.composite.others.values())
     from forgather_convert.models.carried_tensors import read_carried
     from forgather_convert.models.provenance import read_provenance
 
-    provenance = read_provenance(directory)
-    carried = read_carried(directory, () if provenance is None else provenance.carried_tensors)
-    return tuple(ref for value in carried.tensors.values() for ref in leaves(value))
+    provenance = read_provenance(contents.metadata)
+    names = () if provenance is None else provenance.carried_tensors
+    carried = read_carried(contents.metadata, names).tensors
+    return tuple(ref for value in carried.values() for ref in leaves(value))
 
 
 def _links_out(contents: _Contents) -> dict[str, Path]:
@@ -294,7 +316,9 @@ def _links_out(contents: _Contents) -> dict[str, Path]:
 def _compare_other_weights(contents: _Contents, mapping: WeightMapping | None) -> tuple[str, ...]:
     if contents.checkpoint is None or not contents.is_complete:
         return ()
-    return compare_other_headers(contents.checkpoint, contents.is_forgather, mapping)
+    # Names in a composite's files are not those of its text model.
+    own = mapping if contents.composite is None else None
+    return compare_other_headers(contents.checkpoint, contents.is_forgather, own)
 
 
 def _remarks(contents: _Contents, mapping: WeightMapping | None) -> tuple[str, ...]:

@@ -31,6 +31,10 @@ _LARGEST = torch.int64
 _NUMBERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
+#: Where models of images record how far the positions of text after an image are shifted.
+_POSITION_STATE = "rope_deltas"
+
+
 class _Abandoned(BaseException):
     """Ends a run whose result is no longer needed."""
 
@@ -119,7 +123,11 @@ class _ModuleState:
     """
 
     def __init__(self, model: Any) -> None:
-        self._modules = [module for module in model.modules() if module._buffers]
+        self._modules = [
+            module
+            for module in model.modules()
+            if module._buffers or _POSITION_STATE in vars(module)
+        ]
         self._own = self._current()
 
     def __enter__(self) -> None:

@@ -32,6 +32,7 @@ from forgather_convert.tensors.expressions import (
 from forgather_convert.tensors.names import collapse_names, enumerate_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
+from forgather_convert.tensors.text_names import TextNames
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS
 from forgather_convert.weights.mapped_file import TensorReader
@@ -337,14 +338,24 @@ def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
 
 
 def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Expression]:
-    """The tensors of a written directory by their current names; of a tied pair, the first."""
+    """The tensors of a written directory by the names that transformers has for them.
+
+    Of a tied pair, it is that of the first.
+    """
     weights = find_weights(directory)
     refs = {} if weights is None else open_checkpoint(weights).tensors
-    tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
+    if parameters.text_names is not None:
+        names = TextNames.find(refs, str(directory))
+        tensors = {names.in_text_model(name) or name: stored(ref) for name, ref in refs.items()}
+    else:
+        tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
     for second, first in parameters.tied.items():
         if second in tensors:
             tensors.setdefault(first, tensors[second])
-    return tensors
+    return {
+        parameters.loaded_name(name) if name in parameters else name: value
+        for name, value in tensors.items()
+    }
 
 
 @contextlib.contextmanager

@@ -92,7 +92,14 @@ def plan_side_files(
         elif not follows_links and (target := target_outside(path)) is not None:
             outside.append(f"{path.name} -> {target}")
         else:
-            copies.append(CopyFile(path.name, path, FileState.of(path)))
+            name = rules.renamed.get(path.name, path.name)
+            copies.append(CopyFile(name, path, FileState.of(path)))
+    known = {copy.name for copy in copies}
+    copies += [
+        CopyFile(name, path, FileState.of(path))
+        for name, path in rules.elsewhere.items()
+        if name not in known
+    ]
     if real_path(source) != real_path(directory):
         left_out += _names_of_its_own(source, directory, weights_files)
     if chat_template is not None:

@@ -48,7 +48,7 @@ class _Set:
 
 
 def refuse_other_weights(
-    checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping
+    checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping | None
 ) -> None:
     """Refuses weights if the same directory has others that differ.
 
@@ -60,7 +60,7 @@ def refuse_other_weights(
         checkpoint: The chosen weights.
         is_forgather: Whether they belong to a Forgather model, which may have been trained: then
             others that cannot be read are refused, too.
-        mapping: The family's mapping to Forgather.
+        mapping: The family's mapping to Forgather; ``None`` to compare all tensors.
 
     Raises:
         SourceError: There are others, and they differ.

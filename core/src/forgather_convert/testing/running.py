@@ -73,7 +73,7 @@ def load_hf(classes: ReferenceClasses, directory: Path, **options: Any) -> Any:
     one row depend on the alignment of the matrix.
     """
     # transformers 4 does not know the RoPE schema of version 5.
-    config = classes.read(read_config(directory), str(directory))
+    config = classes.read_whole(read_config(directory), str(directory))
     model = classes.model_class.from_pretrained(
         directory, config=config, local_files_only=True, **options
     )
