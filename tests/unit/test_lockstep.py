@@ -9,7 +9,6 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
-from forgather_convert.logit_check import lockstep
 from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
 from forgather_convert.logit_check.streamed_parameters import (
     LogitSelection,
@@ -53,6 +52,12 @@ def compute(model: Any, length: int) -> torch.Tensor:
     return logits
 
 
+def _with_length(
+    action: Callable[[Any, int], torch.Tensor], length: int
+) -> Callable[[Any], torch.Tensor]:
+    return lambda model: action(model, length)
+
+
 def run_both(
     one: Any, other: Any, action: Callable[[Any, int], torch.Tensor] = compute
 ) -> tuple[list[LockstepRun], list[LockstepRun]]:
@@ -63,7 +68,7 @@ def run_both(
     ):
         sources, results = (
             [
-                LockstepRun(model, parameters, LogitSelection(), lambda m, n=length: action(m, n))
+                LockstepRun(model, parameters, LogitSelection(), _with_length(action, length))
                 for length in _LENGTHS
             ]
             for model, parameters in ((one, ours), (other, theirs))
@@ -89,7 +94,7 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         found.append((self.matrix.name, is_shared))
         return compute_one(self, input, is_shared)
 
-    monkeypatch.setattr(lockstep.Product, "compute", note)
+    monkeypatch.setattr(Product, "compute", note)
     return found
 
 
