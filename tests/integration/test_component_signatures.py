@@ -179,8 +179,11 @@ def test_a_norm_without_an_epsilon_in_the_config(tmp_path: Path) -> None:
 
 
 def test_capabilities_are_class_attributes(tmp_path: Path) -> None:
-    lists = {"keep_in_fp32_modules": ("norm1", "nowhere"), "keep_in_fp32_modules_strict": ("no.w",)}
-    capabilities = Capabilities(supports_sdpa=False, **lists)
+    capabilities = Capabilities(
+        supports_sdpa=False,
+        keep_in_fp32_modules=("norm1", "nowhere"),
+        keep_in_fp32_modules_strict=("no.w",),
+    )
     code = generate_code(Project("vendor", CONFIG, capabilities=capabilities))
     classes = load_generated_code(code)
     found = {name: getattr(classes.model_class, name) for name in capabilities.attributes()}

@@ -9,7 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
-from forgather_convert.logit_check import lockstep, shared_products
+from forgather_convert.logit_check import shared_products
 from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
 from forgather_convert.logit_check.streamed_parameters import (
     LogitSelection,
@@ -53,6 +53,12 @@ def compute(model: Any, length: int) -> torch.Tensor:
     return logits
 
 
+def _with_length(
+    action: Callable[[Any, int], torch.Tensor], length: int
+) -> Callable[[Any], torch.Tensor]:
+    return lambda model: action(model, length)
+
+
 def run_both(
     one: Any,
     other: Any,
@@ -66,7 +72,7 @@ def run_both(
     ):
         sources, results = (
             [
-                LockstepRun(model, parameters, LogitSelection(), lambda m, n=length: action(m, n))
+                LockstepRun(model, parameters, LogitSelection(), _with_length(action, length))
                 for length in _LENGTHS
             ]
             for model, parameters in ((one, ours), (other, theirs))
@@ -92,7 +98,7 @@ def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
         found.append((self.matrix.name, is_shared))
         return compute_one(self, input, is_shared)
 
-    monkeypatch.setattr(lockstep.Product, "compute", note)
+    monkeypatch.setattr(Product, "compute", note)
     return found
 
 
@@ -114,12 +120,15 @@ def test_shared_products_of_narrow_types(
     dtype: torch.dtype, is_wide: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In float32 or not: equal models are equal bit for bit, and different ones differ."""
-    chosen = []
-    monkeypatch.setattr(
-        shared_products, "_is_faster_in_float32", lambda dtype: chosen.append(dtype) or is_wide
-    )
+    asked: set[torch.dtype] = set()
+
+    def choose(dtype: torch.dtype) -> bool:
+        asked.add(dtype)
+        return is_wide
+
+    monkeypatch.setattr(shared_products, "_is_faster_in_float32", choose)
     sources, results = map(results_of, run_both(model_of("llama"), model_of("llama"), dtype=dtype))
-    assert {*chosen} == {dtype}
+    assert asked == {dtype}
     for one, other in zip(sources, results, strict=True):
         assert one.dtype == dtype
         assert torch.equal(one, other)

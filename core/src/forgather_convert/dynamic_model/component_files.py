@@ -124,7 +124,7 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     functions = [
         (_STANDARD_COMPONENTS / f"{module}.py", name)
         for module, name in _functions(
-            project, has_mixers=any(each.role == MIXER for each in found)
+            project, has_mixers=any(each.role == MIXER for each in paths)
         )
     ]
     for path, _ in functions:
