@@ -1,5 +1,7 @@
 """What is read from ``.bin`` files is what torch loads from them, or it is refused."""
 
+import io
+import pickle
 import struct
 import tarfile
 import warnings
@@ -37,8 +39,10 @@ def _assert_read_as_torch_does(path: Path) -> None:
 
 
 def _dtypes() -> dict[str, torch.Tensor]:
-    types = ("float16", "bfloat16", "float32", "float64", "bool", "int8", "uint8", "int16")
-    types += ("int32", "int64", "float8_e4m3fn", "float8_e5m2", "complex64")
+    types = [
+        *("float16", "bfloat16", "float32", "float64", "bool", "int8", "uint8", "int16"),
+        *("int32", "int64", "float8_e4m3fn", "float8_e5m2", "complex64"),
+    ]
     return {name: _VALUES.to(getattr(torch, name)) for name in types}
 
 
@@ -260,7 +264,28 @@ def test_views_that_reach_behind_their_storage(tmp_path: Path) -> None:
     _refused(tmp_path / "a.bin", "'a' would need 96 bytes")
 
 
-def _central_directory(data: bytes, name: bytes) -> int:
+def test_empty_tensors_that_begin_behind_their_storage(saved: Path) -> None:
+    class Described:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch._utils._rebuild_tensor_v2, (_Stored(), 2**62, (0,), (), False, {})
+
+    class _Stored:
+        pass
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj: Any) -> Any:
+            kind = torch.FloatStorage
+            return ("storage", kind, "1", "cpu", 24) if isinstance(obj, _Stored) else None
+
+    pickled = io.BytesIO()
+    Pickler(pickled, protocol=2).dump({"a": Described()})
+    repack(saved, {"data.pkl": pickled.getvalue()})
+    with pytest.raises(RuntimeError, match="overflowed"):
+        torch.load(saved, weights_only=True)
+    _refused(saved, "'a' would need")
+
+
+def _central_directory(data: bytearray, name: bytes) -> int:
     """Where the directory of a zip file describes an entry."""
     return data.rindex(b"PK\x01\x02", 0, data.rindex(name))
 

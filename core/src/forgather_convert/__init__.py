@@ -46,6 +46,10 @@ if TYPE_CHECKING:
         WINDOWS,
         without,
     )
+    from forgather_convert.families.mixtures_of_experts import (
+        DeepseekExperts,
+        sparse_layers_by_step,
+    )
     from forgather_convert.families.tiny_decoder import TINY_DECODER
     from forgather_convert.in_memory.callback import HFCheckpointCallback
     from forgather_convert.in_memory.loading import load_hf_weights
@@ -118,6 +122,8 @@ _EXPORTS = {
     "STANDARD_HYPERPARAMETERS": "families.hyperparameters",
     "WINDOWS": "families.hyperparameters",
     "without": "families.hyperparameters",
+    "DeepseekExperts": "families.mixtures_of_experts",
+    "sparse_layers_by_step": "families.mixtures_of_experts",
     "register_converter": "discovery.converter_files",
     "SourceConfig": "source.config_file",
     "Verification": "compare.result",
@@ -136,6 +142,7 @@ __all__ = [
     "ConversionResult",
     "ConvertOptions",
     "ConverterError",
+    "DeepseekExperts",
     "DestinationError",
     "FlushError",
     "ForgatherConvertError",
@@ -169,6 +176,7 @@ __all__ = [
     "plan",
     "register_converter",
     "save_as_hf",
+    "sparse_layers_by_step",
     "split",
     "stack",
     "stacked_experts",

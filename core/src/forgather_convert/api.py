@@ -132,8 +132,11 @@ def run(
     """Runs a requested conversion; see :func:`convert`."""
     timed = TimedProgress(progress or Progress())
     conversion = _open(request, timed)
-    place, options = request.destination, request.options
-    with staging_directory(place) as staging, WeightsWriter(staging.content) as writer:
+    options = request.options
+    with (
+        staging_directory(request.destination) as staging,
+        WeightsWriter(staging.content) as writer,
+    ):
         # Again, because an old model may have been put back there.
         request.check_destination()
         free = free_bytes(staging.content)
@@ -164,7 +167,7 @@ def run(
         elapsed_seconds=timed.elapsed(),
         hashes=hashes,
     )
-    logger.info("Conversion complete: %s", place.given)
+    logger.info("Conversion complete: %s", request.destination.given)
     conversion.extension_calls.conversion_finished(result)
     return result
 
@@ -172,8 +175,8 @@ def run(
 def _request(
     source: Path, destination: Path, options: ConvertOptions | None, converter: HFConverter | None
 ) -> ConversionRequest:
-    place = resolve_destination(Path(destination))
-    return ConversionRequest(Path(source), place, options or ConvertOptions(), converter)
+    resolved = resolve_destination(Path(destination))
+    return ConversionRequest(Path(source), resolved, options or ConvertOptions(), converter)
 
 
 def _open(request: ConversionRequest, progress: Progress) -> Conversion:

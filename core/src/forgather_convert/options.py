@@ -38,7 +38,8 @@ class ConvertOptions:
         dequantize: Dequantize quantized weights, which are refused otherwise.
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
-        base: The base model of an adapter; ``None`` if the source is a model.
+        base: The base model of an adapter; or the original of a composite whose trained weights
+            were saved without what is carried along.
         token_file: A YAML file with tokens to add.
         skip_default_tokens: Do not add a padding token if the tokenizer has none.
         pad_vocab_to_multiple_of: Round the number of vocabulary rows up to a multiple of this.
@@ -61,6 +62,7 @@ class ConvertOptions:
         link: Write a Forgather model that links to the source's weights files: ``"hard"`` or
             ``"symbolic"``; ``None`` to write weights.
         code_only: Write the config, code and tokenizer of a Forgather model, and no weights.
+        text_only: Convert a composite back to its text model alone.
         logit_check: Compare the logits of source and result before the result appears.
         logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result, which reads all of it again.
@@ -92,6 +94,7 @@ class ConvertOptions:
     drop_unused: bool = False
     link: str | None = None
     code_only: bool = False
+    text_only: bool = False
     logit_check: bool = True
     logit_tolerance: float | None = None
     hashes: bool = False

@@ -58,6 +58,7 @@ OPTION_GROUPS = {
         "--drop-unused",
         "--link",
         "--code-only",
+        "--text-only",
         "--overwrite",
     ),
     "Vocabulary options": ("--add-tokens", "--skip-default-tokens", "--pad-vocab-to-multiple-of"),
@@ -137,7 +138,8 @@ class _ConvertCommand(GroupedCommand):
     "--base",
     metavar="DIR",
     type=DirectoryParameter(path_type=Path),
-    help="Treat SOURCE_PATH as a PEFT adapter; DIR is its base model.",
+    help="Base model of a PEFT adapter in SOURCE_PATH; or the original of a model of images and "
+    "text whose trained weights were saved without the vision part.",
 )
 @click.option(
     "--follow-links",
@@ -210,6 +212,11 @@ class _ConvertCommand(GroupedCommand):
     help="Write a Forgather model's config, code and tokenizer, but no weights.",
 )
 @click.option(
+    "--text-only",
+    is_flag=True,
+    help="Convert the Forgather model of a model of images and text back to its text model alone.",
+)
+@click.option(
     "--overwrite",
     is_flag=True,
     help="Replace DESTINATION_PATH once the conversion has succeeded. Everything in it is deleted.",
@@ -269,6 +276,7 @@ def convert_command(
     drop_unused: bool,
     link: str | None,
     code_only: bool,
+    text_only: bool,
     overwrite: bool,
     no_logit_check: bool,
     logit_tolerance: float | None,
@@ -333,6 +341,7 @@ def convert_command(
         drop_unused=drop_unused,
         link=link,
         code_only=code_only,
+        text_only=text_only,
         logit_check=not no_logit_check,
         logit_tolerance=logit_tolerance,
         hashes=hashes or report_path is not None,

@@ -156,7 +156,7 @@ class _PlannedModelConversion(PlannedConversion):
                 dtype=planned.plan.dtype,
                 prompt=options.prompt,
                 device=options.device,
-                mapping=destination.mapping,
+                mapping=planned.mapping_as_loaded,
                 cast_from=self._cast_from,
                 tolerance=options.logit_tolerance,
             ),

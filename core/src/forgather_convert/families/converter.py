@@ -40,6 +40,10 @@ class HFConverter(ConverterHooks):
         model_type: The family's name, the Hugging Face ``model_type``.
         aliases: Other model types of the same architecture that it also converts. Each is
             registered like the family's own type, and is kept in both directions.
+        text_model_type: For a composite, such as a model of images and text, the type of the text
+            model that it can be converted back to alone; the other attributes describe that text
+            model. A composite's converter is a subclass of its text model's: the text model is
+            converted, and everything else is carried along.
         hf_model: The name of the causal language model class in transformers, which is imported
             when it is used.
         layer_weights: Modules of a layer that the standard decoder lacks or names differently,
@@ -71,6 +75,7 @@ class HFConverter(ConverterHooks):
 
     model_type: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
+    text_model_type: ClassVar[str] = ""
     hf_model: ClassVar[str] = ""
     layer_weights: ClassVar[Mapping[str, str]] = {}
     layer_tensors: ClassVar[WeightMappingDict] = {}

@@ -36,6 +36,7 @@ from forgather_convert.source.legacy import normalize_config, normalize_tensors
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.text_names import TextNames
 
 logger = logging.getLogger(__name__)
 
@@ -234,6 +235,7 @@ class ForgatherTarget(TargetModel):
         weights: The division of the original's weights; ``None`` if it cannot be restored.
         original_config_text: The ``config.json`` to restore in the reverse conversion.
         options: The options of the conversion to record.
+        names: The names that a composite original has for its text model's tensors.
     """
 
     config: Mapping[str, Any]
@@ -241,6 +243,7 @@ class ForgatherTarget(TargetModel):
     weights: OriginalWeights | None
     original_config_text: str
     options: Mapping[str, Any]
+    names: TextNames | None = None
 
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
@@ -253,6 +256,7 @@ class ForgatherTarget(TargetModel):
             generated={name: sha256(content) for name, content in contents.items()},
             carried=[name for name in written.carried if is_plain_name(name)],
             carried_tensors=list(written.tensor_files),
+            text_prefix=None if self.names is None else self.names.prefix,
         )
         return (
             *(WriteFile(name, content) for name, content in contents.items()),

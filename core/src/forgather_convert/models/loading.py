@@ -32,6 +32,7 @@ from forgather_convert.tensors.expressions import (
 from forgather_convert.tensors.names import collapse_names, enumerate_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
+from forgather_convert.tensors.text_names import TextNames
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS
 from forgather_convert.weights.linked_files import open_linked, read_links
@@ -162,13 +163,15 @@ def _what_is_incomplete(
     mismatched = [
         name if isinstance(name, str) else name[0] for name in report.get("mismatched_keys") or ()
     ]
-    found = {
+    names_by_problem = {
         "missing": {*report["missing_keys"], *empty},
         "unexpected": {*unexpected},
         "of another shape": {*mismatched},
     }
     problems = [
-        f"{enumerate_names(sorted(names))} ({what})" for what, names in found.items() if names
+        f"{enumerate_names(sorted(names))} ({what})"
+        for what, names in names_by_problem.items()
+        if names
     ]
     return "; ".join([*problems, *(report.get("error_msgs") or ())])
 
@@ -243,15 +246,15 @@ def _value(reader: TensorReader, value: Expression) -> Any:
 
 def _by_stored_names(state: Mapping[str, Expression]) -> Mapping[str, Expression]:
     """The stored tensors that tensors are made of, by their names in the files."""
-    found: dict[str, Expression] = {}
+    stored: dict[str, Expression] = {}
     parts = [*state.values()]
     while parts:
         part = parts.pop()
         if _is_in_a_file(part):
-            found[leaves(part)[0].name] = part
+            stored[leaves(part)[0].name] = part
         else:
             parts += operands(part)
-    return found
+    return stored
 
 
 def _placeholders(values: Mapping[str, Expression]) -> dict[str, Any]:
@@ -337,15 +340,25 @@ def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
 
 
 def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Expression]:
-    """The tensors of a written directory by their current names; of a tied pair, the first."""
+    """The tensors of a written directory by the names that transformers has for them.
+
+    Of a tied pair, it is that of the first.
+    """
     weights = find_weights(directory)
     checkpoint = open_linked(directory) if weights is None else open_checkpoint(weights)
     refs = {} if checkpoint is None else checkpoint.tensors
-    tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
+    if parameters.text_names is not None:
+        names = TextNames.find(refs, str(directory))
+        tensors = {names.in_text_model(name) or name: stored(ref) for name, ref in refs.items()}
+    else:
+        tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
     for second, first in parameters.tied.items():
         if second in tensors:
             tensors.setdefault(first, tensors[second])
-    return tensors
+    return {
+        parameters.loaded_name(name) if name in parameters else name: value
+        for name, value in tensors.items()
+    }
 
 
 @contextlib.contextmanager

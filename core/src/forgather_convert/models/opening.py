@@ -5,13 +5,14 @@ Quick checks come first; neither torch nor transformers is imported until
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
+from forgather_convert.errors import OptionError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
@@ -25,9 +26,17 @@ from forgather_convert.tensors.expressions import Expression
 from forgather_convert.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from forgather_convert.models.composite_original import CompositeOriginal
     from forgather_convert.models.original_weights import OriginalWeights
     from forgather_convert.models.provenance import Provenance
     from forgather_convert.models.targets import SourceContext
+
+
+#: What to do if a composite's Forgather model lacks what is carried along.
+COMPOSITE_REMEDY = (
+    "Give the original, or a Forgather model that has these parts, with --base ORIGINAL; or "
+    "convert the text model alone with --text-only."
+)
 
 
 @dataclass(frozen=True)
@@ -144,14 +153,41 @@ class OpenedModel:
         Raises:
             SourceError: The file is damaged.
         """
+        if self.original is not None:
+            return self.original.provenance
+        return self.own_provenance
+
+    @cached_property
+    def own_provenance(self) -> "Provenance | None":
+        """The same from its own directory only, although another one has more of a composite."""
         from forgather_convert.models.provenance import read_provenance
 
         return read_provenance(self.detection.metadata_directory)
 
     @cached_property
+    def original(self) -> "CompositeOriginal | None":
+        """The parts of a composite's original, if a directory is given for them.
+
+        Raises:
+            ForgatherConvertError: They cannot be read.
+        """
+        if self.options.base is None:
+            return None
+        from forgather_convert.models.composite_original import read_original
+
+        options = replace(self.options, base=None, checkpoint_path=None, reverse=False)
+        opened = open_model(ModelRequest(self.options.base, options, self.hooks.converter))
+        return read_original(opened.detection, self.hooks.model_type)
+
+    @cached_property
     def _carried(self) -> CarriedTensors:
+        if self.original is not None:
+            return self.original.carried
         expected = () if self.provenance is None else self.provenance.carried_tensors
-        return read_carried(self.detection.metadata_directory, expected)
+        directory = self.detection.metadata_directory
+        if self.hooks.is_composite:
+            return read_carried(directory, expected, COMPOSITE_REMEDY)
+        return read_carried(directory, expected)
 
     def unused_tensors(self, gives_layout_back: bool) -> CarriedTensors:
         """The tensors of a Forgather model's original that the model itself does not use.
@@ -204,6 +240,33 @@ def open_model(request: ModelRequest) -> OpenedModel:
     opening = Opening.start(request)
     detection = opening.detect()
     hooks = opening.find_hooks(detection.model_type)
+    detection = seen_as_text_model(detection, hooks)
+    _check_options(detection, hooks, request.options)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
-    refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
+    mapping = hooks.weight_mapping() if detection.composite is None else None
+    refuse_other_weights(detection.checkpoint, detection.is_forgather, mapping)
     return OpenedModel(detection, hooks, request.options, opening.extension_calls, request.weights)
+
+
+def seen_as_text_model(detection: Detection, hooks: FamilyHooks) -> Detection:
+    """A directory as the converter of its family sees it: of a composite, the text model.
+
+    Raises:
+        ForgatherConvertError: A composite has no text model, or one that cannot be converted.
+    """
+    is_whole = hooks.is_composite and not detection.is_forgather
+    return detection.as_text_model() if is_whole else detection
+
+
+def _check_options(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> None:
+    """Refuses options for composites if the model is none that is converted back."""
+    given = [
+        name
+        for name, value in (("--base", options.base), ("--text-only", options.text_only))
+        if value
+    ]
+    if given and not (hooks.is_composite and detection.is_forgather):
+        raise OptionError(
+            f"{given[0]} is for Forgather models of composites, such as models of images and text; "
+            f"{detection.source} is none. Leave it out."
+        )

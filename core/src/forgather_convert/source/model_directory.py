@@ -67,12 +67,12 @@ def _around(directory: Path) -> tuple[Path, ...]:
 
     There are two if the directory is a link.
     """
-    found = []
+    models = []
     for path in (directory.absolute(), real_path(directory)):
         if CHECKPOINT_NAME.fullmatch(path.name):
             is_deeper = path.parent.name == CHECKPOINTS_DIRECTORY
-            found.append(path.parent.parent if is_deeper else path.parent)
-    return tuple(found)
+            models.append(path.parent.parent if is_deeper else path.parent)
+    return tuple(models)
 
 
 def _belong_together(model: Path, checkpoint: Path, any_config: bool) -> bool:

@@ -108,23 +108,23 @@ class CheckpointKind(Enum):
 
 def checkpoint_kinds(directory: Path) -> tuple[CheckpointKind, ...]:
     """The content of a directory, judging by file names; empty if none of them is known."""
-    found = []
+    kinds = []
     names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
     if any((directory / name).is_file() for name in names):
-        found.append(CheckpointKind.WEIGHTS)
+        kinds.append(CheckpointKind.WEIGHTS)
     for contents, patterns in (
         (CheckpointKind.ADAPTERS, _ADAPTERS),
         (CheckpointKind.DEEPSPEED, _DEEPSPEED),
         (CheckpointKind.DISTRIBUTED, _DISTRIBUTED),
     ):
         if _has(directory, patterns):
-            found.append(contents)
+            kinds.append(contents)
     state = _matching(directory, _TRAINING_STATE)
-    if not found and _others(directory, state):
-        found.append(CheckpointKind.OTHER_FORMATS)
+    if not kinds and _others(directory, state):
+        kinds.append(CheckpointKind.OTHER_FORMATS)
     if state:
-        found.append(CheckpointKind.TRAINING_STATE)
-    return tuple(found)
+        kinds.append(CheckpointKind.TRAINING_STATE)
+    return tuple(kinds)
 
 
 def _why_none(directory: Path) -> str:
@@ -177,5 +177,5 @@ def _has(directory: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _matching(directory: Path, patterns: tuple[str, ...]) -> list[str]:
-    found = {path.name for pattern in patterns for path in directory.glob(pattern)}
-    return sorted(found)
+    names = {path.name for pattern in patterns for path in directory.glob(pattern)}
+    return sorted(names)

@@ -371,7 +371,7 @@ class ConverterConformance:
         assert config == read_json(written_anew.fg / "config.json")
         del written[PROVENANCE_FILE]
         assert written == {path.name: path.read_bytes() for path in written_anew.fg.glob("*.py")}
-        assert [torch.equal(found, converted.expected) for found in written_anew.logits] == [
+        assert [torch.equal(logits, converted.expected) for logits in written_anew.logits] == [
             True
         ] * 2
 
@@ -497,14 +497,14 @@ class ConverterConformance:
             for dtype in ("float32", "bfloat16")
         }
         prompts = [prompt(model.fields) for model in models.values()]
-        found = self._isolated(tmp_path_factory).logits(
+        logits = self._isolated(tmp_path_factory).logits(
             [(model.fg, model.dtype) for model in models.values()],
             [{"input_ids": ids, "attention_mask": padding_mask(ids)} for ids in prompts],
             absent=[self.converter_class.__module__.partition(".")[0]],
             scratch=tmp_path,
         )
         expected = [model.expected_with_padding for model in models.values()]
-        outputs = zip(models, expected, found, strict=True)
+        outputs = zip(models, expected, logits, strict=True)
         assert [key for key, one, other in outputs if not torch.equal(one, other)] == []
 
     @pytest.mark.parametrize("dtype", ["bfloat16"])

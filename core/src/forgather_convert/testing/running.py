@@ -73,7 +73,7 @@ def load_hf(classes: ReferenceClasses, directory: Path, **options: Any) -> Any:
     one row depend on the alignment of the matrix.
     """
     # transformers 4 does not know the RoPE schema of version 5.
-    config = classes.read(read_config(directory), str(directory))
+    config = classes.read_whole(read_config(directory), str(directory))
     model = classes.model_class.from_pretrained(
         directory, config=config, local_files_only=True, **options
     )
@@ -154,13 +154,13 @@ def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     torch.manual_seed(5)
     model.train()
     model(ids, attention_mask=padding_mask(ids), labels=ids).loss.backward()
-    found = {
+    by_name = {
         name: torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         for name, tensor in stored_tensors(model).items()
     }
     model.zero_grad(set_to_none=True)
     model.eval()
-    return found
+    return by_name
 
 
 def unequal(ones: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> list[str]:

@@ -106,3 +106,9 @@ CWM = {
         "rope_scaling": {"rope_type": "linear", "factor": 2.0},
     },
 }
+
+#: Of the text models.
+LLAVA = {
+    "plain": TINY_DECODER,
+    "tied-llama3": {**LLAMA["llama3"], "tie_word_embeddings": True},
+}

@@ -58,3 +58,19 @@ QWEN3_MOE = {
         "sliding_window": 8,
     },
 }
+
+_QWEN3_VL_SMALL = {
+    **_QWEN3_SMALL,
+    "rope_parameters": {
+        "rope_type": "default",
+        "mrope_interleaved": True,
+        "mrope_section": [4, 2, 2],
+        "rope_theta": 5000000.0,
+    },
+}
+
+#: Of the text models.
+QWEN3_VL = {
+    "plain": _QWEN3_VL_SMALL,
+    "tied-bias": {**_QWEN3_VL_SMALL, "attention_bias": True, "tie_word_embeddings": True},
+}
