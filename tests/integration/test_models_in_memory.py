@@ -238,7 +238,7 @@ def test_options_of_directories_are_refused(convert_once: Pairs, tmp_path: Path)
     model = load_forgather(convert_once(_TIED, "float32").fg)
     for options in ({"generation_test": True}, {"checkpoint_path": tmp_path}):
         with pytest.raises(OptionError, match="do not apply to a model in memory"):
-            save_as_hf(model, tmp_path / "out", options=ConvertOptions(**options))  # type: ignore[arg-type]
+            save_as_hf(model, tmp_path / "out", options=ConvertOptions(**options))
 
 
 def test_wrappers_of_torch_are_seen_through(convert_once: Pairs) -> None:

@@ -26,7 +26,7 @@ from forgather_convert import (
     load_hf_weights,
     save_as_hf,
 )
-from forgather_convert.execution import shard_parts
+from forgather_convert.execution.byte_copy import write_at
 from forgather_convert.in_memory import gathering
 from support.directories import differences
 from support.memory import anonymous_memory, peak_memory
@@ -41,6 +41,7 @@ pytestmark = pytest.mark.version_independent
 _TIED = variant("llama-tied")
 _BIASES = variant("llama-biases")
 
+_WRITE_AT = "forgather_convert.execution.shard_parts.write_at"
 _PLAN = {
     "attention.query_linear": ColwiseParallel(),
     "attention.key_linear": ColwiseParallel(),
@@ -250,8 +251,6 @@ def test_a_process_gathers_only_what_it_writes(
 def test_an_error_of_one_process_ends_all(
     models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, failing: int
 ) -> None:
-    original = shard_parts.write_at
-
     def save(rank: int) -> None:
         model = trained(models.fg)
         _fsdp(model)
@@ -259,9 +258,9 @@ def test_an_error_of_one_process_ends_all(
         def full(file: Any, data: Any, position: int) -> None:
             if rank == failing and position > 20_000:
                 raise OSError(28, "No space left on device")
-            original(file, data, position)
+            write_at(file, data, position)
 
-        monkeypatch.setattr(shard_parts, "write_at", full)
+        monkeypatch.setattr(_WRITE_AT, full)
         try:
             save_as_hf(model, tmp_path / "saved")
         except (ForgatherConvertError, OSError) as error:
@@ -277,7 +276,7 @@ def test_an_error_of_one_process_ends_all(
 @pytest.mark.parametrize("action", ["save", "stream", "fill"])
 def test_a_refusal_ends_all(models: Models, tmp_path: Path, action: str) -> None:
     """Only the first process plans, and finds what is wrong."""
-    actions = {
+    actions: dict[str, Callable[[Any], object]] = {
         "save": lambda model: save_as_hf(model, models.hf),
         "stream": lambda model: hf_weights(model, options=ConvertOptions(model_type="gpt2")),
         "fill": lambda model: load_hf_weights(model, tmp_path / "nowhere"),
@@ -299,8 +298,6 @@ def test_a_refusal_ends_all(models: Models, tmp_path: Path, action: str) -> None
 def test_the_death_of_one_process_ends_all(
     models: Models, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    original = shard_parts.write_at
-
     def save(rank: int) -> None:
         model = trained(models.fg)
         _fsdp(model)
@@ -308,9 +305,9 @@ def test_the_death_of_one_process_ends_all(
         def dying(file: Any, data: Any, position: int) -> None:
             if rank == 1 and position > 20_000:
                 os.kill(os.getpid(), signal.SIGKILL)
-            original(file, data, position)
+            write_at(file, data, position)
 
-        monkeypatch.setattr(shard_parts, "write_at", dying)
+        monkeypatch.setattr(_WRITE_AT, dying)
         try:
             save_as_hf(model, tmp_path / "saved")
         except ForgatherConvertError as error:

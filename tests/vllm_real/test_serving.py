@@ -131,7 +131,7 @@ def test_a_server_gets_the_weights_of_a_model_in_memory(
     trained, saved = tmp_path / "trained", tmp_path / "saved"
     model.save_pretrained(trained)
     save_as_hf(model, saved, AutoTokenizer.from_pretrained(source))
-    results = []
+    results: list[Any] = []
     for arguments in ((source, "auto"), (saved, "auto"), (source, "auto", trained)):
         result = tmp_path / f"{len(results)}.json"
         process = generated(arguments[0], result, *arguments[1:])
