@@ -10,6 +10,8 @@ import pytest
 
 from forgather_convert import ConvertOptions, SourceError, api, convert
 from forgather_convert.conversion import model
+from forgather_convert.execution.executor import execute
+from forgather_convert.logit_check.logits import check_logits
 from support.directories import snapshot
 from support.fault_selection import IS_COMPLETE, kinds_of
 from support.faults import Conversions, Fault, planned_command
@@ -75,10 +77,13 @@ def _set_time(path: Path) -> None:
 
 
 def _convert_while(
-    monkeypatch: pytest.MonkeyPatch, when: str, action: Callable[[], object], *paths: Path
+    monkeypatch: pytest.MonkeyPatch,
+    when: str,
+    action: Callable[[], object],
+    source: Path,
+    destination: Path,
 ) -> None:
     """Converts; something happens before the bytes are copied, or when they have been."""
-    execute = api.execute
 
     def interfere(*arguments: Any) -> None:
         if when == "before":
@@ -88,7 +93,7 @@ def _convert_while(
             action()
 
     monkeypatch.setattr(api, "execute", interfere)
-    convert(*paths, ConvertOptions(logit_check=False))
+    convert(source, destination, ConvertOptions(logit_check=False))
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -115,10 +120,9 @@ def test_source_that_changes_during_the_check_is_refused(
     models: dict[str, Path], tmp_path: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = shutil.copytree(models["hf"], tmp_path / "source")
-    check = model.check_logits
 
     def check_and_change(*arguments: Any, **options: Any) -> Any:
-        result = check(*arguments, **options)
+        result = check_logits(*arguments, **options)
         _set_time(source / _WEIGHTS)
         return result
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from forgather_convert import ConvertOptions, DestinationError, api, convert
-from forgather_convert.execution import free_space
+from forgather_convert.execution.executor import execute
 from forgather_convert.planning import early_weights
 from support.command import forgather
 from support.directories import differences, snapshot
@@ -119,7 +119,7 @@ def test_file_system_that_does_not_say_what_is_free(
     """Some network file systems say that they have no blocks at all."""
     status = os.statvfs(tmp_path)
     nothing = os.statvfs_result((*status[:2], 0, 0, 0, *status[5:]))
-    monkeypatch.setattr(free_space.os, "statvfs", lambda path: nothing)
+    monkeypatch.setattr(os, "statvfs", lambda path: nothing)
     convert(source, tmp_path / "out", _UNCHECKED)
     assert (tmp_path / "out" / "config.json").is_file()
 
@@ -160,7 +160,6 @@ def test_limit_of_the_size_of_files(
     place.parent.mkdir()
     write_model(place, OLD)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    execute = api.execute
 
     def execute_within_limit(*arguments: Any) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))

@@ -5,6 +5,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -170,7 +171,7 @@ def test_packed_training(
 ) -> None:
     """Several conversations in one row, told apart by their positions alone."""
     made = models(source)
-    arguments = {"packed": True, "attn_implementation": attn_implementation}
+    arguments: dict[str, Any] = {"packed": True, "attn_implementation": attn_implementation}
     ours = train(project, copy(made.ours), **arguments)
     theirs = train(project, copy(made.theirs), **arguments)
     assert ours.losses == pytest.approx(theirs.losses, abs=1e-4)
@@ -197,7 +198,11 @@ def test_fused_loss(
 ) -> None:
     """Loss and head in one: the trainer takes hidden states from the model."""
     made = models(source)
-    arguments = {"packed": packed, "attn_implementation": "sdpa", "fused_loss": True}
+    arguments: dict[str, Any] = {
+        "packed": packed,
+        "attn_implementation": "sdpa",
+        "fused_loss": True,
+    }
     ours = train(project, copy(made.ours), **arguments)
     theirs = train(project, copy(made.theirs), **arguments)
     assert ours.losses == pytest.approx(theirs.losses, abs=1e-4)

@@ -98,7 +98,7 @@ class Described:
     """A tensor as a pickle may describe it, whether there can be one or not."""
 
     def __init__(self, storage: "Storage", offset: int, size: Any, stride: Any) -> None:
-        self._arguments = (storage, offset, size, stride, False, OrderedDict())
+        self._arguments: tuple[Any, ...] = (storage, offset, size, stride, False, OrderedDict())
 
     def __reduce__(self) -> tuple[Any, ...]:
         return torch._utils._rebuild_tensor_v2, self._arguments

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from forgather_convert import ConvertOptions, ValidationError, api, convert, plan
 from forgather_convert.adapters.provenance import ADAPTER_PROVENANCE_FILE
+from forgather_convert.execution.executor import execute
 from forgather_convert.reporting.certificate import describe_certificate
 from support.adapters import with_adapter, write_adapter
 from support.command import forgather, run_convert
@@ -260,8 +261,6 @@ def test_on_the_command_line(pair: Pair, adapter: Path, tmp_path: Path) -> None:
 def test_an_adapter_that_computes_something_else_is_refused(
     pair: Pair, adapter: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    execute = api.execute
-
     def execute_badly(plan: Any, staged: Path, *arguments: Any) -> None:
         execute(plan, staged, *arguments)
         weights = staged / "adapter_model.safetensors"

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -176,6 +176,8 @@ def test_a_type_that_is_no_alias_is_refused(tmp_path: Path) -> None:
 
 class _Loaded(torch.nn.Module):
     """What a class of transformers gives."""
+
+    report: ClassVar[Mapping[str, Any]]
 
     @classmethod
     def from_pretrained(cls, *_: Any, **__: Any) -> Any:

@@ -150,7 +150,11 @@ def test_roles_differ_by_layer(tmp_path: Path) -> None:
         ({"layer": "my_layers:Circular"}, {}, "asks for it in turn: layer"),
         ({"norm": "my_norms:Sizeless"}, {}, "the first one must be its size"),
         ({"norm": "my_norms:Greedy"}, {}, "asks for 'weather'"),
-        ({"head": {"a": "linear_head:LinearHead"}}, {}, "Only layer, attention, feedforward"),
+        (
+            {"head": {"a": "linear_head:LinearHead"}},
+            {},
+            "Only layer, attention, mixer, feedforward",
+        ),
         ({"feedforward": {}}, {"mlp_layer_types": ["a"]}, "at least one kind"),
         ({"feedforward": {'"': "feedforward:Feedforward"}}, {}, "letters, digits and '_'"),
         ({"feedforward": {"a": "feedforward:Feedforward"}}, {}, "has no 'mlp_layer_types'"),
@@ -175,8 +179,11 @@ def test_a_norm_without_an_epsilon_in_the_config(tmp_path: Path) -> None:
 
 
 def test_capabilities_are_class_attributes(tmp_path: Path) -> None:
-    lists = {"keep_in_fp32_modules": ("norm1", "nowhere"), "keep_in_fp32_modules_strict": ("no.w",)}
-    capabilities = Capabilities(supports_sdpa=False, **lists)
+    capabilities = Capabilities(
+        supports_sdpa=False,
+        keep_in_fp32_modules=("norm1", "nowhere"),
+        keep_in_fp32_modules_strict=("no.w",),
+    )
     code = generate_code(Project("vendor", CONFIG, capabilities=capabilities))
     classes = load_generated_code(code)
     found = {name: getattr(classes.model_class, name) for name in capabilities.attributes()}

@@ -38,14 +38,14 @@ def variables(site: Path, tmp_path: Path) -> dict[str, str]:
     return environment(site, FORGATHER_ROOT=str(tmp_path))
 
 
-def listed(*arguments: str | Path, code: int = 0, **variables: str) -> dict[str, Any]:
+def listed(variables: dict[str, str], *arguments: str, code: int = 0) -> dict[str, Any]:
     result = forgather_process("converters", "list", "--json", *arguments, **variables)
     assert result.returncode == code, result.stderr
     return {row["distribution"]: row for row in json.loads(result.stdout)}
 
 
 def test_list_tells_every_status_and_imports_nothing(site: Path, variables: dict[str, str]) -> None:
-    rows = listed(**variables)
+    rows = listed(variables)
     assert {name: row["status"] for name, row in rows.items()} == {
         **{project(path)["project"]["name"]: "ok" for path in plugins()},
         "vendor-good": "ok",
@@ -67,14 +67,14 @@ def test_list_tells_every_status_and_imports_nothing(site: Path, variables: dict
     }
     assert "--converter vendor-a" in rows["vendor-a"]["problem"]
     assert imported(site) == set()
-    allowed = listed(**variables, FORGATHER_CONVERTERS="vendor-a")
+    allowed = listed({**variables, "FORGATHER_CONVERTERS": "vendor-a"})
     assert [name for name in allowed if allowed[name]["status"] != "disabled"] == ["vendor-a"]
     assert allowed["vendor-a"]["status"] == "ok"
-    assert {row["status"] for row in listed("--no-plugins", **variables).values()} == {"disabled"}
+    assert {row["status"] for row in listed(variables, "--no-plugins").values()} == {"disabled"}
 
 
 def test_list_with_check_imports_each_by_itself(site: Path, variables: dict[str, str]) -> None:
-    rows = listed("--check", code=1, **variables)
+    rows = listed(variables, "--check", code=1)
     statuses = {name: row["status"] for name, row in rows.items() if row["status"] != "imported"}
     assert statuses == {
         "vendor-broken": "failed",

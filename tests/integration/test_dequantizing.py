@@ -18,6 +18,7 @@ from forgather_convert import (
     convert,
 )
 from forgather_convert.tensors import evaluation
+from forgather_convert.tensors.quantized_numbers import scale_blocks
 from support.command import forgather
 from support.converting import edit_config, read_config
 from support.models import TRANSFORMERS_MAJOR, hf_classes, write_hf_model
@@ -114,10 +115,9 @@ def test_the_check_does_not_take_this_tools_numbers(
 ) -> None:
     """A wrong formula does not pass where transformers dequantizes; elsewhere the log says so."""
     source = write_fp8_model(tmp_path / "hf", LLAMA)
-    compute = evaluation.scale_blocks
 
     def doubled(*arguments: Any) -> torch.Tensor:
-        return 2 * compute(*arguments)
+        return 2 * scale_blocks(*arguments)
 
     monkeypatch.setattr(evaluation, "scale_blocks", doubled)
     with caplog.at_level(logging.WARNING):
@@ -288,7 +288,7 @@ class TestRefusals:
     def test_weights_that_the_config_does_not_describe(self, tmp_path: Path) -> None:
         """They would be taken for what is stored, without the scales."""
         source = write_fp8_model(tmp_path / "hf", LLAMA)
-        edit_config(source, remove=("quantization_config",))
+        edit_config(source, ("quantization_config",))
         words = (source, "float8_e4m3fn", "unquantized")
         assert_refused(source, UnsupportedModelError, *words, dequantize=True)
 

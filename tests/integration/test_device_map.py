@@ -69,6 +69,7 @@ def test_division_among_gpus(pair: Pair, strategy: str) -> None:
     assert {0, 1} <= {*device_map.values()}
 
     def device_of(name: str) -> int | str:
+        device: int | str
         (device,) = {
             device for part, device in device_map.items() if f"{name}.".startswith(f"{part}.")
         }

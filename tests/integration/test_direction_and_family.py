@@ -61,7 +61,7 @@ def strip_metadata(forgather_model: Path, directory: Path) -> Path:
     """A Forgather model that does not say so."""
     shutil.copytree(forgather_model, directory)
     (directory / "forgather_conversion.json").unlink()
-    edit_config(directory, remove=("hf_model_type", "model_type", "auto_map"))
+    edit_config(directory, ("hf_model_type", "model_type", "auto_map"))
     return directory
 
 

@@ -59,7 +59,7 @@ def test_dtype_priority(
     if direction == "from_forgather":
         convert(source, tmp_path / "fg")
         source = tmp_path / "fg"
-    edit_config(source, remove=("dtype",))
+    edit_config(source, ("dtype",))
     edit_config(source, **fields)
     convert(source, tmp_path / "out", ConvertOptions(dtype=option))
     config = read_config(tmp_path / "out")
@@ -83,7 +83,7 @@ def test_default_dtype_is_applied_with_a_warning(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     source = write_hf_model(tmp_path / "hf", LLAMA, dtype="float32")
-    edit_config(source, remove=("dtype",))
+    edit_config(source, ("dtype",))
     with caplog.at_level(logging.WARNING):
         convert(source, tmp_path / "fg")
     assert stored_dtypes(tmp_path / "fg") == {"BF16"}

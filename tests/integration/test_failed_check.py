@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from forgather_convert import ConvertOptions, ValidationError, convert
+from forgather_convert import ConvertOptions, ValidationError, api, convert
+from forgather_convert.execution.executor import execute
+from forgather_convert.planning.plan import ConversionPlan
 from support.command import forgather
 from support.models import write_hf_model
 from support.running_conversion import remains
@@ -62,10 +64,6 @@ def test_logit_check_sees_a_single_wrong_byte(
     source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The result is read back from the disk, not from memory."""
-    from forgather_convert import api
-    from forgather_convert.planning.plan import ConversionPlan
-
-    execute = api.execute
 
     def execute_badly(plan: ConversionPlan, staged: Path, *arguments: Any) -> None:
         execute(plan, staged, *arguments)

@@ -187,7 +187,7 @@ def test_packed_sequences(name: str, attn_implementation: str, mode: str, make: 
     positions = torch.cat([torch.arange(length) for length in lengths]).expand_as(prompt())
     with torch.no_grad():
         packed = model(prompt(), position_ids=positions).logits
-        documents = [model(each).logits for each in prompt().split(lengths, dim=1)]
+        documents = [model(each).logits for each in torch.split(prompt(), [*lengths], dim=1)]
         one_document = model(prompt()).logits
     torch.testing.assert_close(packed, torch.cat(documents, dim=1), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(packed, one_document, atol=1e-2)

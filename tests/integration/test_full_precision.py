@@ -59,7 +59,8 @@ def test_the_same_parameters_stay_wide(
     hf = converted.family.load_hf(converted.hf, dtype=dtype)
     fg = load_forgather(converted.fg, dtype=dtype)
     rename = converted.family.hooks.weight_mapping().renamer()
-    theirs = {rename(name): each for name, each in dtypes(hf).items() if rename(name) is not None}
+    renamed = ((rename(name), each) for name, each in dtypes(hf).items())
+    theirs = {name: each for name, each in renamed if name is not None}
     ours = dtypes(fg)
     assert {name: ours[name] for name in theirs} == theirs
     wide = {name.split(".")[-2] for name in ours if ours[name] is torch.float32}

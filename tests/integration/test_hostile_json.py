@@ -133,7 +133,7 @@ def test_tokenizer_file_may_be_larger(source: Path) -> None:
     "name", ["hidden_size", "rms_norm_eps", "initializer_range", "rope_theta", "sliding_window"]
 )
 def test_number_that_is_none(source: Path, name: str, text: str) -> None:
-    edit_config(source, remove=("rope_parameters", name))
+    edit_config(source, ("rope_parameters", name))
     path = source / "config.json"
     path.write_text(insert(path.read_text(), f'"{name}": {text}'))
     assert_refused(source, ForgatherConvertError, path, f"In {path}, '{name}' is ")
@@ -144,7 +144,7 @@ def test_number_that_is_none(source: Path, name: str, text: str) -> None:
 def test_number_of_rope_that_is_none(source: Path, key: str, value: Any) -> None:
     rope: dict[str, Any] = {"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}
     rope[key] = [1.0, value] if key == "short_factor" else value
-    edit_config(source, remove=("rope_scaling", "rope_theta"), rope_parameters=rope)
+    edit_config(source, ("rope_scaling", "rope_theta"), rope_parameters=rope)
     path = source / "config.json"
     assert_refused(source, UnsupportedModelError, path, f"rope_parameters.{key}", "finite")
 

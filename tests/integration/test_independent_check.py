@@ -15,6 +15,7 @@ from forgather_convert import (
     ValidationError,
     convert,
 )
+from forgather_convert.dynamic_model.project import Project
 from support.models import write_hf_model
 from support.variants import Variant
 
@@ -107,7 +108,10 @@ def test_a_field_that_is_lost_in_reading_is_found(
             changed = {field: value}
             if field == "rope_theta":
                 changed |= {"rope_scaling": None, "rope_parameters": None}
-            return super().create_project_config(src_config.updated(changed), max_length)
+            project: Mapping[str, Any] = super().create_project_config(
+                src_config.updated(changed), max_length
+            )
+            return project
 
         def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
             return super().create_hf_config(src_config.updated({field: value}), max_length)
@@ -131,7 +135,7 @@ def test_a_converter_that_names_another_class_is_found(tmp_path: Path) -> None:
 
         def create_project_config(
             self, src_config: SourceConfig, max_length: int | None = None
-        ) -> Mapping[str, Any]:
+        ) -> Project | Mapping[str, Any]:
             changed = src_config.updated({"sliding_window": None})
             return super().create_project_config(changed, max_length)
 

@@ -15,6 +15,9 @@ from forgather_convert import SourceError, api
 from forgather_convert.cli import main as main_module
 from forgather_convert.cli import stop_signals
 from forgather_convert.execution import commit as commit_module
+from forgather_convert.execution.commit import commit
+from forgather_convert.execution.destination import check_destination
+from forgather_convert.execution.flush import flush
 from support.command import forgather
 from support.models import write_hf_model
 from support.variants import variant
@@ -52,7 +55,6 @@ def fail(monkeypatch: pytest.MonkeyPatch, error: BaseException, late: bool) -> N
     if not late:
         monkeypatch.setattr(api, "execute", raise_it)
         return
-    commit = api.commit
 
     def commit_and_fail(*arguments: Any) -> None:
         commit(*arguments)
@@ -155,8 +157,6 @@ def test_reported_error_after_the_result_is_there(
 
 
 def test_late_flush_error(source: Path, destination: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    flush = commit_module.flush
-
     def fail_late(path: Path) -> None:
         if path == destination.parent:
             raise OSError(errno.EIO, os.strerror(errno.EIO))
@@ -193,10 +193,9 @@ def test_signal(
         signal.raise_signal(number)
 
     if late:
-        check = commit_module.check_destination
 
         def check_and_arrive(*arguments: Any) -> None:
-            check(*arguments)
+            check_destination(*arguments)
             arrive()
 
         monkeypatch.setattr(commit_module, "check_destination", check_and_arrive)
@@ -221,7 +220,7 @@ def test_signals_that_arrive_together_are_one_event(monkeypatch: pytest.MonkeyPa
     numbers = (signal.SIGHUP, signal.SIGTERM)
     before = [signal.signal(number, signal.default_int_handler) for number in numbers]
     time = 100.0
-    monkeypatch.setattr(stop_signals.time, "monotonic", lambda: time)
+    monkeypatch.setattr("forgather_convert.cli.stop_signals.time.monotonic", lambda: time)
     try:
         with stop_signals.stop_signals():
             with pytest.raises(stop_signals.Stopped):

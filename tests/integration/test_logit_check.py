@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from forgather_convert import ConvertOptions, ValidationError, api, convert
+from forgather_convert.execution.executor import execute
 from forgather_convert.logit_check import prompts
 from forgather_convert.logit_check.logits import (
     CheckedModel,
@@ -151,8 +152,6 @@ def test_a_cast_is_told_from_a_wrong_model(tmp_path: Path, monkeypatch: pytest.M
     assert str(cast.result) in message
     assert "exactly the effect of the cast" in message
 
-    execute = api.execute
-
     def execute_badly(plan: Any, staged: Path, *arguments: Any) -> None:
         execute(plan, staged, *arguments)
         weights = staged / "model.safetensors"
@@ -220,9 +219,10 @@ def test_frequencies_that_change_behind_the_prompt(length: int, order: int, tmp_
         write_changed(source, **fields).rename(tmp_path / name)
         for fields, name in ((plain, "plain"), (dynamic, "dynamic"))
     )
+    first, second = (one, other)[::order]
     assert check(other, other).are_equal
     with pytest.raises(ValidationError, match="Model logits are dissimilar"):
-        check(*(one, other)[::order])
+        check(first, second)
 
 
 def message(action: Callable[[], object]) -> str:
@@ -319,8 +319,6 @@ def test_source_that_holds_nan_is_converted_and_the_rest_compared(
     assert "'lm_head.weight' contains NaN or infinite values" in warning
     assert "51 of 8160 logits" in warning
     assert "proves nothing" not in warning
-
-    execute = api.execute
 
     def execute_badly(plan: Any, staged: Path, *arguments: Any) -> None:
         execute(plan, staged, *arguments)

@@ -16,6 +16,7 @@ from forgather_convert.tensors.byte_ranges import byte_ranges
 from forgather_convert.tensors.expressions import cast, stored
 from forgather_convert.tensors.matching import TensorMatch, match_tensors
 from forgather_convert.tensors.notation import (
+    Step,
     concatenate,
     deinterleave,
     permute_heads,
@@ -264,7 +265,7 @@ def test_a_mapping_is_what_its_dictionary_says(name: str) -> None:
 def test_what_does_not_fit_is_named(
     before: State, shapes: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    rules = {
+    rules: dict[str | tuple[str, ...], Step] = {
         "h.{i}.qkv": split("l.{i}.q", "l.{i}.k", "l.{i}.v"),
         ("h.{i}.gate", "h.{i}.up"): concatenate("l.{i}.gate_up"),
         "h.{i}.e.{n}": stack("l.{i}.e", over="n"),

@@ -8,6 +8,7 @@ import pytest
 
 from forgather_convert import ConverterError, SourceError, convert
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.models import targets
 from forgather_convert.testing.models import write_model
 from support.command import forgather
@@ -74,11 +75,10 @@ def test_the_command_says_it_in_a_dry_run(tmp_path: Path) -> None:
 def test_a_component_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What a converter makes must run, too, also if nobody checks it."""
     source = model_of("llama", tmp_path / "hf")
-    generate = targets.generate_code
     right, wrong = "query.transpose(1, 2), key", "query.transpose(1, 3), key"
 
     def generate_badly(project: Any) -> Any:
-        code = generate(project)
+        code = generate_code(project)
         files = {name: text.replace(right, wrong) for name, text in code.files.items()}
         assert files != code.files
         return replace(code, files=files)

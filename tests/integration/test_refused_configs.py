@@ -86,10 +86,10 @@ def test_rope_that_cannot_be_expressed(
     source: Path, rope: Any, words: list[str], schema: str
 ) -> None:
     if schema == "4":
-        edit_config(source, remove=("rope_parameters",), rope_scaling=rope)
+        edit_config(source, ("rope_parameters",), rope_scaling=rope)
     else:
         both = {**rope, "rope_theta": 10000.0} if isinstance(rope, dict) else rope
-        edit_config(source, remove=("rope_scaling", "rope_theta"), rope_parameters=both)
+        edit_config(source, ("rope_scaling", "rope_theta"), rope_parameters=both)
     assert_refused(source, UnsupportedModelError, source / "config.json", *words)
 
 

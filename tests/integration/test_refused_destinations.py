@@ -15,7 +15,7 @@ from forgather_convert import (
     convert,
 )
 from forgather_convert.execution.destination import Destination
-from forgather_convert.execution.staging import Staging
+from forgather_convert.execution.staging import Staging, staging_directory
 from support.models import write_hf_model
 from support.refusals import (
     LLAMA,
@@ -91,14 +91,12 @@ def test_destination_that_cannot_be_written(source: Path, monkeypatch: pytest.Mo
         shutil.copytree(source, root / "hf")
         locked.mkdir(mode=stat.S_IRUSR | stat.S_IXUSR)
 
-        stage = api.staging_directory
-
         def give_up_rights_and_stage(destination: Destination) -> AbstractContextManager[Staging]:
             # Not before: the environment may be one that only the administrator can read.
             stack.enter_context(unprivileged(root))
             with pytest.raises(PermissionError):
                 (locked / "probe").touch()
-            return stage(destination)
+            return staging_directory(destination)
 
         monkeypatch.setattr(api, "staging_directory", give_up_rights_and_stage)
         with unchanged(root), pytest.raises(DestinationError) as caught:

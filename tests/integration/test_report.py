@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from forgather_convert import ConversionResult, ConvertOptions, api, convert, write_report
+from forgather_convert.execution.commit import commit
 from support.command import forgather, run_convert
 from support.converting import edit_config
 from support.models import write_hf_model
@@ -235,7 +236,6 @@ def test_a_plan_has_no_report(tmp_path: Path) -> None:
 def test_report_that_cannot_be_written_does_not_deny_the_result(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    commit = api.commit
 
     def commit_and_get_in_the_way(*arguments: Any) -> None:
         commit(*arguments)

@@ -19,7 +19,7 @@ LOST = "rounding cannot be undone"
 
 
 def _write(
-    directory: Path, stored: str, weights_format: str = "safetensors", **fields: Any
+    directory: Path, stored: str, weights_format: str = "safetensors", /, **fields: Any
 ) -> Path:
     """A model whose config does not say its dtype, unless ``fields`` do."""
     first, _, second = stored.partition("+")

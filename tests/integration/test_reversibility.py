@@ -43,7 +43,7 @@ def test_a_default_that_the_reverse_conversion_refuses(tmp_path: Path) -> None:
     hooks = FamilyHooks(DeepseekV3(), "test")
     fields = {**DeepseekV3().get_tiny_configs()["options"]}
     source = write_model(tmp_path / "hf", hooks, fields, "bfloat16")
-    edit_config(source, remove=("num_key_value_heads",))
+    edit_config(source, ("num_key_value_heads",))
     message = _refused(source)
     assert "'num_key_value_heads' is 128; it must divide the 4 attention heads" in message
     assert str(source / "config.json") in message
@@ -106,14 +106,14 @@ def test_what_the_user_changes_is_no_loss(tmp_path: Path) -> None:
     assert changed >= {"max_position_embeddings", "vocab_size", "pad_token_id"}
 
 
-class QkvConfig(transformers.LlamaConfig):
+class QkvConfig(transformers.LlamaConfig):  # type: ignore[misc]
     """Llama's config with a name of its own for the biases."""
 
     model_type = "llama_with_qkv_bias"
     attribute_map: ClassVar[dict[str, str]] = {"attention_bias": "qkv_bias"}
 
 
-class QkvModel(transformers.LlamaForCausalLM):
+class QkvModel(transformers.LlamaForCausalLM):  # type: ignore[misc]
     config_class = QkvConfig
 
 

@@ -1,7 +1,6 @@
 """Ministral, which nobody installed: the directory scanner finds its converter."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,7 +22,7 @@ def model(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The working directory is not a Forgather tree."""
     monkeypatch.delenv("FORGATHER_ROOT", raising=False)
     monkeypatch.chdir(tmp_path)

@@ -93,7 +93,7 @@ def test_pipeline_stages(pair: Pair) -> None:
     positions = torch.arange(LENGTH)[None]
     expected = pair.load()[0].model(ids).last_hidden_state
     stages = [pair.load()[1].causal_lm for _ in range(2)]
-    hidden_states = None
+    hidden_states: Any = None
     for number, stage in enumerate(stages):
         keep_stage(stage, number, boundary=2)
         inputs = {"inputs_embeds": hidden_states} if number else {"input_ids": ids}

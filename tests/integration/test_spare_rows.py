@@ -168,7 +168,7 @@ def test_tokens_that_tokenizer_json_does_not_list(place: str, tmp_path: Path) ->
     source = write_model(tmp_path / "hf", write_byte_level_bpe, spare=3)
     size = _size(source)
     if place == "added_tokens.json":
-        edit_json(source / "tokenizer_config.json", remove=("added_tokens_decoder",))
+        edit_json(source / "tokenizer_config.json", ("added_tokens_decoder",))
         (source / place).write_text(json.dumps({"<|elsewhere|>": size}))
     else:
         decoder = _decoder("<|elsewhere|>", size)

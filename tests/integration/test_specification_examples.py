@@ -153,7 +153,7 @@ def test_qwen3_bos(without_padding: Path, tmp_path: Path) -> None:
         (source / path.name).write_bytes(path.read_bytes())
     edit_json(source / "tokenizer_config.json", bos_token=None)
     if (source / "special_tokens_map.json").exists():
-        edit_json(source / "special_tokens_map.json", remove=("bos_token",))
+        edit_json(source / "special_tokens_map.json", ("bos_token",))
     assert load_tokenizer(source).bos_token is None
 
     converted = add_tokens(source, tmp_path, QWEN3_BOS)

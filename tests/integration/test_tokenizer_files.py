@@ -130,7 +130,7 @@ def test_tokens_that_were_added_beside_a_sentencepiece_model(tmp_path: Path) -> 
         "pad_token": "<pad>",
     }
     (source / "special_tokens_map.json").write_text(json.dumps(special))
-    edit_json(source / "tokenizer_config.json", remove=("pad_token",))
+    edit_json(source / "tokenizer_config.json", ("pad_token",))
     result = add_tokens(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
     before, after = load_tokenizer(source), load_tokenizer(result)
     assert after.convert_tokens_to_ids(["<|old|>", "<pad>", "<|a|>"]) == [32000, 32001, 32002]

@@ -5,14 +5,16 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
 
 from forgather_convert import ConvertOptions, convert
 from forgather_convert.cli.main import main
-from forgather_convert.execution import executor, shard_writers
+from forgather_convert.execution import shard_writers
+from forgather_convert.execution.executor import write_shards
+from forgather_convert.planning.plan import ShardPlan
 from support.command import forgather
 from support.directories import snapshot
 from support.models import write_hf_model
@@ -31,7 +33,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def alone(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+def alone(source: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     """What one process makes of the source."""
     directory = tmp_path_factory.mktemp("alone") / "fg"
     convert(source, directory, ConvertOptions(logit_check=False))
@@ -47,7 +49,7 @@ def _outputs(directory: Path) -> list[str]:
     return [path.read_text() for path in sorted(directory.glob("*.txt"))]
 
 
-def test_torchrun_itself(source: Path, alone: dict[str, object]) -> None:
+def test_torchrun_itself(source: Path, alone: dict[str, bytes]) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
     result = subprocess.run(
         [*command, "-m", "forgather_convert", "convert", "--no-logit-check", source.name, "fg"],
@@ -68,7 +70,7 @@ def test_four_processes_make_what_one_makes(
     options: tuple[str, ...], source: Path, tmp_path: Path
 ) -> None:
     places = [tmp_path / "one", tmp_path / "four"]
-    arguments = ("--no-logit-check", *options, source)
+    arguments: tuple[str | Path, ...] = ("--no-logit-check", *options, source)
     (tmp_path / "out").mkdir()
     codes = run_together(4, lambda rank: _convert(*arguments, places[1]), tmp_path / "out")
     first, *others = _outputs(tmp_path / "out")
@@ -87,19 +89,17 @@ class _Trouble:
         self._what = what
 
     def convert(self, rank: int, source: Path, destination: Path) -> None:
-        write = executor.write_shards
-
         def write_and_wait(
-            shards: object, directory: Path, progress: Callable[[int], None]
+            shards: Iterable[ShardPlan], directory: Path, progress: Callable[[int], None]
         ) -> None:
-            write(shards, directory, progress)
+            write_shards(shards, directory, progress)
             if rank == self._rank:
                 self._what()
             while True:
                 progress(0)
                 time.sleep(0.01)
 
-        shard_writers.write_shards = write_and_wait
+        shard_writers.write_shards = write_and_wait  # type: ignore[attr-defined]
         _convert("--no-logit-check", source, destination)
 
 

@@ -30,7 +30,7 @@ def assert_equal_by_name(pair: Pair, hf: dict[str, Any], fg: dict[str, Any]) -> 
     """Both have the same tensors, under the names that the mapping gives them."""
     names = dict(zip(hf, pair.forgather_names(hf), strict=True))
     assert set(names.values()) == set(fg)
-    assert [name for name in hf if not torch.equal(hf[name], fg[names[name]])] == []
+    assert [name for name in hf if not torch.equal(hf[name], fg[str(names[name])])] == []
 
 
 @every_variant

@@ -1,7 +1,7 @@
 """A vendor's family that differs in one component, which its converter brings as a source file."""
 
 import ast
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,8 @@ def project_config(component_paths: Any) -> Callable[..., dict[str, Any]]:
     def create_project_config(
         self: HFConverter, src_config: SourceConfig, max_length: int | None = None
     ) -> dict[str, Any]:
-        project = dict(HFConverter.create_project_config(self, src_config, max_length))
+        project = HFConverter.create_project_config(self, src_config, max_length)
+        assert isinstance(project, Mapping)
         return {**project, "component_paths": component_paths}
 
     return create_project_config
@@ -56,7 +57,8 @@ def project_config(component_paths: Any) -> Callable[..., dict[str, Any]]:
 
 def with_component_paths(component_paths: Any) -> HFConverter:
     hook = project_config(component_paths)
-    return type("Changed", (ARCEE,), {"create_project_config": hook})()
+    converter: HFConverter = type("Changed", (ARCEE,), {"create_project_config": hook})()
+    return converter
 
 
 def test_the_file_lies_beside_those_of_core(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -90,7 +91,7 @@ def copied(tmp_path: Path) -> Callable[[Path], Path]:
     return copy
 
 
-def weights_only(a: Path, b: Path, **options: bool) -> Verification:
+def weights_only(a: Path, b: Path, **options: Any) -> Verification:
     return verify(a, b, VerifyOptions(logit_check=False, **options))
 
 
@@ -246,7 +247,7 @@ def test_other_spelling_of_a_config_is_no_difference(
     hf: Path, copied: Callable[[Path], Path]
 ) -> None:
     other = copied(hf)
-    edit_config(other, remove=("rope_parameters", "dtype"), torch_dtype="float32", unknown=3)
+    edit_config(other, ("rope_parameters", "dtype"), torch_dtype="float32", unknown=3)
     edit_config(other, rope_theta=500000, rope_scaling=None)
     assert weights_only(hf, other).are_equal
 
@@ -311,7 +312,7 @@ def test_command_exits_with_1_for_a_difference_and_locates_it(
     hf: Path, fg: Path, copied: Callable[[Path], Path]
 ) -> None:
     other = copied(fg)
-    edit_config(other, rope_theta=10000.0, remove=("rope_parameters", "rope_scaling"))
+    edit_config(other, ("rope_parameters", "rope_scaling"), rope_theta=10000.0)
     result = forgather("verify", hf, other)
     assert result.returncode == 1
     assert "rope_parameters.rope_theta: 500000.0 in A, 10000.0 in B" in result.stdout

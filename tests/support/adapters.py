@@ -25,7 +25,7 @@ def write_adapter(directory: Path, model: Any, **config: Any) -> Path:
     with warnings.catch_warnings():
         # PEFT saves the matrix of an embedding with its adapter, and says so.
         warnings.filterwarnings("ignore", "Setting .save_embedding_layers. to .True.")
-        adapted.save_pretrained(directory)
+        adapted.save_pretrained(str(directory))
     return directory
 
 

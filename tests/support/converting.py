@@ -35,7 +35,7 @@ def read_config(directory: Path) -> dict[str, Any]:
     return config
 
 
-def edit_config(directory: Path, remove: tuple[str, ...] = (), **fields: Any) -> None:
+def edit_config(directory: Path, remove: tuple[str, ...] = (), /, **fields: Any) -> None:
     """Sets fields of ``config.json``, and removes others."""
     config = {**read_config(directory), **fields}
     kept = {name: config[name] for name in config if name not in remove}

@@ -15,6 +15,7 @@ from typing import Any
 
 from forgather_convert import api
 from forgather_convert.conversion.conversion import Checks
+from forgather_convert.execution.staging import staging_directory
 from forgather_convert.tensors.byte_ranges import byte_ranges
 from support.command import forgather
 from support.faults import Fault, PlannedCommand
@@ -81,7 +82,7 @@ def _use(plan: Any) -> None:
         plan=lambda: planned,
         extension_calls=SimpleNamespace(conversion_finished=lambda result: None),
     )
-    api.open_conversion = lambda _: conversion  # type: ignore[assignment, return-value]
+    api.open_conversion = lambda _: conversion  # type: ignore
 
 
 def _run(command: PlannedCommand, fault: Fault, run_rival: Callable[[], None]) -> dict[str, Any]:
@@ -89,15 +90,14 @@ def _run(command: PlannedCommand, fault: Fault, run_rival: Callable[[], None]) -
     _use(_plan(command.plan))
     interference = _Interference(fault, run_rival)
     # Flushing takes its time, and what comes of it is seen only after a power failure.
-    os.fsync = os.fdatasync = lambda descriptor: None
+    os.fsync = os.fdatasync = lambda fd: None
     watch = FileOperations(Path(command.root), interference.before, fault.lacks_renameat2)
-    staging_directory = api.staging_directory
 
     def watch_and_stage(destination: Any) -> Any:
         watch.__enter__()
         return staging_directory(destination)
 
-    api.staging_directory = watch_and_stage
+    api.staging_directory = watch_and_stage  # type: ignore[attr-defined]
     ended = forgather("convert", *command.arguments)
     watch.__exit__()
     return {

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 from support.distributions import write
 from support.workspace import ROOT
@@ -16,6 +17,7 @@ PACKAGE = "forgather"
 #: Written for the framework's base class, as its ``examples/models/*/src/converter.py``.
 CONVERTER = """
 from pathlib import Path
+from types import ModuleType
 
 from forgather import MetaConfig
 from forgather.ml.model_conversion import HFConverter, register_converter
@@ -85,6 +87,6 @@ def importable_framework(*paths: Path) -> Iterator[None]:
         sys.modules.update(before)
 
 
-def _without_framework() -> dict[str, object]:
+def _without_framework() -> dict[str, ModuleType]:
     names = [name for name in sys.modules if name.partition(".")[0] == PACKAGE]
     return {name: sys.modules.pop(name) for name in names}

@@ -39,7 +39,7 @@ WRONG_VALUES = st.one_of(
 #: For places that are left out.
 ABSENT = object()
 #: One of each type, and of those that pass for another, at the limits of what programs hold.
-KINDS = (
+KINDS: tuple[Any, ...] = (
     ABSENT,
     None,
     True,
@@ -81,6 +81,7 @@ def times(long: float, few: float = 1) -> settings:
         few: Likewise for the profile that is part of all tests.
     """
     default = settings.default
+    assert default is not None
     return settings(
         max_examples=round(default.max_examples * (few if default.derandomize else long))
     )
@@ -110,7 +111,7 @@ def with_one_wrong(value: Any) -> st.SearchStrategy[Any]:
 def _with(value: Any, place: Place, new: Any) -> Any:
     value = copy.deepcopy(value)
     *outer, last = place
-    holder = value
+    holder: Any = value
     for key in outer:
         holder = holder[key]
     if new is ABSENT:
@@ -128,13 +129,14 @@ def changed_values(draw: st.DrawFn, value: Any, changes: int = 2) -> Any:
         *outer, last = draw(
             st.sampled_from([place for place in places(value) if place] or [("a",)])
         )
-        holder = value
+        holder: Any = value
         for key in outer:
             holder = holder[key]
+        is_list = isinstance(holder, list)
         match draw(st.sampled_from(["exchange", "exchange", "remove", "add"])):
             case "exchange":
                 holder[last] = draw(WRONG_VALUES)
-            case "remove" if last in holder or isinstance(holder, list):
+            case "remove" if is_list or last in holder:
                 del holder[last]
             case _ if isinstance(holder, dict):
                 holder[draw(st.text(max_size=3))] = draw(WRONG_VALUES)

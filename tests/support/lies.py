@@ -267,7 +267,7 @@ def _rope_lies() -> Iterator[Lie]:
 
 
 def _mapping_lies() -> Iterator[Lie]:
-    mapping = dict(Qwen3.weight_mapping)
+    mapping: dict[Any, Any] = dict(Qwen3.weight_mapping)
 
     def lie(name: str, changed: Mapping[Any, Any]) -> Iterator[Lie]:
         def get_weight_mapping(self: Any, direction: str) -> Any:
@@ -318,7 +318,8 @@ def _component_lies() -> Iterator[Lie]:
                 (directory / "wrong_component.py").write_text(text)
                 components = {**Qwen3.components, role: "wrong_component:Wrong"}
                 members = {"components": components, "component_paths": (directory,)}
-                return type("Liar", (Qwen3,), members)()
+                liar: HFConverter = type("Liar", (Qwen3,), members)()
+                return liar
 
             yield Lie(f"{role} wrong for {name}", QWEN3, make, True)
 

@@ -116,8 +116,10 @@ def _with_another_number(code: bytes, number: int) -> list[bytes]:
 
 
 #: The fields of an entry in a zip file's directory, and of the end of the directory: place, format.
-_ENTRY = ((8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I"), (28, "<H"), (30, "<H"))
-_ENTRY += ((32, "<H"), (38, "<I"), (42, "<I"))
+_ENTRY = (
+    *((8, "<H"), (10, "<H"), (16, "<I"), (20, "<I"), (24, "<I")),
+    *((28, "<H"), (30, "<H"), (32, "<H"), (38, "<I"), (42, "<I")),
+)
 _END = ((4, "<H"), (8, "<H"), (10, "<H"), (12, "<I"), (16, "<I"), (20, "<H"))
 _LOCAL = ((6, "<H"), (8, "<H"), (18, "<I"), (22, "<I"), (26, "<H"), (28, "<H"))
 _RECORDS: Sequence[tuple[bytes, Sequence[tuple[int, str]]]] = (

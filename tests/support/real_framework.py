@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -191,11 +192,11 @@ def write_workspace(directory: Path) -> Path:
 
 def convert_with_framework(source: Path, destination: Path) -> Path:
     """Converts a model by the framework's own converter, in this process."""
-    from forgather.ml.model_conversion import discover_and_register_converters, get_converter
-
-    discover_and_register_converters(None, str(CHECKOUT))
+    # The framework's own module: here, this project has one of that name.
+    framework: Any = import_module("forgather.ml.model_conversion")
+    framework.discover_and_register_converters(None, str(CHECKOUT))
     model_type = json.loads((source / "config.json").read_text())["model_type"]
-    converter = get_converter(model_type)()
+    converter = framework.get_converter(model_type)()
     converter.convert_to_forgather(str(source), str(destination), prompt="river bridge")
     return destination
 

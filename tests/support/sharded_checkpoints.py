@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-import torch.distributed.checkpoint as dcp
 from torch import nn
+from torch.distributed.checkpoint.state_dict_saver import save as save_checkpoint
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import Shard, distribute_tensor
@@ -36,7 +36,7 @@ def save_fully_sharded(directory: Path, state: State, count: int = 2, key: str =
         if key:
             moments = {name: {"exp_avg": value} for name, value in content.items()}
             content = {key: content, "optimizer": {"state": moments}, "step": 3}
-        dcp.save(content, checkpoint_id=directory)
+        save_checkpoint(content, checkpoint_id=directory)
         dist.destroy_process_group()
 
     assert run_together(count, save) == [0] * count
@@ -53,7 +53,7 @@ def save_divided(directory: Path, state: State, mesh: tuple[int, ...], dims: Seq
         divided = {
             name: distribute_tensor(value, device_mesh, placements) for name, value in state.items()
         }
-        dcp.save(divided, checkpoint_id=directory)
+        save_checkpoint(divided, checkpoint_id=directory)
         dist.destroy_process_group()
 
     assert run_together(count, save) == [0] * count
@@ -63,7 +63,7 @@ def save_alone(directory: Path, content: Mapping[str, Any]) -> None:
     """Saves from this process alone."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "torch.distributed is disabled", UserWarning)
-        dcp.save(dict(content), checkpoint_id=directory, no_dist=True)
+        save_checkpoint(dict(content), checkpoint_id=directory, no_dist=True)
 
 
 def _module(state: State) -> nn.Module:

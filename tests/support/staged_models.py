@@ -49,7 +49,7 @@ def write_result(
     destination: Path,
     overwrite: bool = False,
     before_commit: Callable[[], object] = lambda: None,
-    on_written: Callable[[Path], object] = lambda path: None,
+    on_written: Callable[[Path], None] = lambda path: None,
 ) -> None:
     """Does what a conversion does to its destination; the result is ``NEW``.
 

@@ -66,7 +66,7 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
-def edit_json(path: Path, remove: tuple[str, ...] = (), **fields: Any) -> None:
+def edit_json(path: Path, remove: tuple[str, ...] = (), /, **fields: Any) -> None:
     """Sets fields of a JSON file, and removes others."""
     content = {**read_json(path), **fields}
     path.write_text(json.dumps({key: content[key] for key in content if key not in remove}))

@@ -30,7 +30,14 @@ class WheelEnvironment:
     def build(self, projects: Iterable[str | Path]) -> None:
         """Builds a source archive of each project, and the wheel from that archive."""
         for project in projects:
-            command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", self.dist]
+            command: list[str | Path] = [
+                sys.executable,
+                "-m",
+                "build",
+                "--no-isolation",
+                "--outdir",
+                self.dist,
+            ]
             self.run([*command, ROOT / project])
 
     def create(self, python: str | Path = sys.executable) -> None:
@@ -48,7 +55,7 @@ class WheelEnvironment:
 
     def pip(self, *arguments: str | Path) -> None:
         """Runs the pip of this Python for the environment."""
-        pip = [sys.executable, "-m", "pip", "--python", self._bin / "python"]
+        pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", self._bin / "python"]
         self.run([*pip, "--disable-pip-version-check", "--quiet", *arguments])
 
     def python(

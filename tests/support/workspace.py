@@ -1,9 +1,13 @@
 """The distributions of this repository."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
-import tomllib
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -15,7 +19,8 @@ def plugins() -> list[Path]:
 
 def project(directory: Path) -> dict[str, Any]:
     """The content of a directory's ``pyproject.toml``."""
-    return tomllib.loads((directory / "pyproject.toml").read_text())
+    content: dict[str, Any] = tomllib.loads((directory / "pyproject.toml").read_text())
+    return content
 
 
 def model_types() -> list[str]:

@@ -29,6 +29,7 @@ REVEALING = Variant(
 
 _LAYER = "model.layers.{layer}."
 _ATTENTION = f"{_LAYER}self_attn."
+_MAPPING: Mapping[Any, Any] = Qwen3.weight_mapping
 
 
 class SwapsQueriesAndKeys(Qwen3):
@@ -51,8 +52,8 @@ class SwapsLayers(Qwen3):
     """Is one layer off."""
 
     def get_weight_mapping(self, direction: str) -> Any:
-        mapping = {}
-        for hf, fg in Qwen3.weight_mapping.items():
+        mapping: dict[Any, Any] = {}
+        for hf, fg in _MAPPING.items():
             if "{layer}" not in hf:
                 mapping[hf] = fg
                 continue
@@ -66,7 +67,7 @@ class TransposesOutputs(Qwen3):
 
     def get_weight_mapping(self, direction: str) -> Any:
         name = f"{_ATTENTION}o_proj.weight"
-        return {**Qwen3.weight_mapping, name: transpose(_forgather_name(name))}
+        return {**_MAPPING, name: transpose(_forgather_name(name))}
 
 
 class LosesTheta(Qwen3):
@@ -116,12 +117,11 @@ class IgnoresHeadNorms(Qwen3):
 
 
 def _swapped(one: str, other: str) -> dict[Any, Any]:
-    mapping = dict(Qwen3.weight_mapping)
-    return {**mapping, one: mapping[other], other: mapping[one]}
+    return {**_MAPPING, one: _MAPPING[other], other: _MAPPING[one]}
 
 
 def _forgather_name(name: str) -> str:
-    return str(Qwen3.weight_mapping[name])
+    return str(_MAPPING[name])
 
 
 def _with(project: Any, fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from forgather_convert import DestinationError, FlushError
 from forgather_convert.execution import commit as commit_module
 from forgather_convert.execution import staging as staging_module
 from forgather_convert.execution.atomic_rename import exchange, rename_to_free
-from forgather_convert.execution.destination import Destination
+from forgather_convert.execution.destination import Destination, check_destination
+from forgather_convert.execution.flush import flush
 from support.directories import snapshot
 from support.staged_models import NEW, OLD, forbid_renameat2, write_model, write_result
 
@@ -133,10 +134,8 @@ def test_without_overwriting_nothing_is_replaced(
 
 
 def _after_the_check(monkeypatch: pytest.MonkeyPatch, action: Callable[[], object]) -> None:
-    check = commit_module.check_destination
-
     def check_and_act(source: Path, destination: Destination, overwrite: bool) -> None:
-        check(source, destination, overwrite)
+        check_destination(source, destination, overwrite)
         action()
 
     monkeypatch.setattr(commit_module, "check_destination", check_and_act)
@@ -161,7 +160,7 @@ def test_checkpoint_that_cannot_be_put_back_is_kept(
     """The new model is in its place, which is said, and what was there is not removed."""
     write_model(place, OLD)
     _after_the_check(monkeypatch, lambda: _checkpoint(place))
-    exchange, calls = commit_module.exchange, []
+    calls: list[Path] = []
 
     def exchange_once(first: Path, second: Path) -> bool:
         calls.append(first)
@@ -188,9 +187,7 @@ def test_destination_that_appears_after_the_last_check(
     _after_the_check(monkeypatch, lambda: write_model(place, OLD))
     exists = os.path.lexists
     # What is looked at is past before it is acted on.
-    monkeypatch.setattr(
-        commit_module.os.path, "lexists", lambda path: path != place and exists(path)
-    )
+    monkeypatch.setattr(os.path, "lexists", lambda path: path != place and exists(path))
     with pytest.raises(DestinationError):
         write_result(place)
     assert snapshot(place) == OLD
@@ -345,8 +342,6 @@ def test_overwritten_directory_keeps_its_mode(place: Path, mode: int, each_way: 
 def test_flush_that_fails_after_the_rename_says_so(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    flush = commit_module.flush
-
     def fail(path: Path) -> None:
         if path == place.parent:
             raise OSError(errno.EIO, os.strerror(errno.EIO))

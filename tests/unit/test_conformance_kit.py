@@ -96,7 +96,7 @@ def test_a_failure_may_be_expected(name: str) -> None:
 
 
 def _relaxed(**options: Any) -> Any:
-    copy = expected_failure(ConverterConformance.test_logits, reason="x")
+    copy: Any = expected_failure(ConverterConformance.test_logits, reason="x")
     copy.pytestmark = [*copy.pytestmark[:-1], pytest.mark.xfail(**options).mark]
     return copy
 

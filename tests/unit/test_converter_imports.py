@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 from threading import Event, Thread
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -91,7 +93,8 @@ def test_what_is_imported_later_is_ours_too(framework: bool, tmp_path: Path) -> 
     )
     text = statement + CLASS.format(name="").replace("    pass", later)
     hooks = resolve_converter("family", [write(tmp_path / "converter.py", text)])
-    assert hooks.converter.later() is HFConverter
+    converter: Any = hooks.converter
+    assert converter.later() is HFConverter
 
 
 def test_the_framework_itself_stays_the_frameworks(tmp_path: Path) -> None:
@@ -124,8 +127,8 @@ def test_another_thread_imports_the_frameworks_meanwhile(tmp_path: Path) -> None
     )
     file = write(tmp_path / "converter.py", text)
     with importable_framework(), pytest.MonkeyPatch.context() as patch:
-        events = type("Events", (), {"running": Event(), "done": Event()})
-        patch.setitem(sys.modules, "_events_of_the_test", events)
+        events = SimpleNamespace(running=Event(), done=Event())
+        patch.setitem(sys.modules, "_events_of_the_test", cast("Any", events))
         thread = Thread(target=load_file, args=(file,))
         thread.start()
         assert events.running.wait(60)

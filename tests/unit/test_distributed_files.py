@@ -144,7 +144,7 @@ def _chunk(directory: Path) -> Any:
     return _load(directory).state_dict_metadata["w"].chunks[0]
 
 
-def _with_chunks(*places: tuple[tuple[int, int], tuple[int, int]]) -> Callable[[Path], None]:
+def _with_chunks(*places: tuple[tuple[int, ...], tuple[int, ...]]) -> Callable[[Path], None]:
     """Says that the tensor is in other parts; all of them are in the place of the one."""
 
     def edit(metadata: Any) -> None:
@@ -210,7 +210,7 @@ def _other_archive(directory: Path) -> None:
     _edit(directory, edit)
 
 
-_DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+_DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "hole": (_grow, "has the wrong size"),
     "hole between": (
         _with_chunks(((0, 0), (5, 7)), ((6, 0), (5, 7))),

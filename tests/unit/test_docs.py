@@ -12,7 +12,7 @@ import pytest
 
 import forgather_convert
 from forgather_convert.cli.main import forgather
-from forgather_convert.discovery.converter_files import ROOT_VARIABLE
+from forgather_convert.discovery.forgather_tree import ROOT_VARIABLE
 from forgather_convert.discovery.found import Status
 from forgather_convert.discovery.installed import ALLOW_VARIABLE, ENTRY_POINT_GROUP
 from forgather_convert.dynamic_model import project
@@ -107,7 +107,7 @@ def test_every_field_of_json_is_documented() -> None:
         for node in ast.walk(tree)
         if isinstance(node, ast.Dict)
         for key in node.keys
-        if isinstance(key, ast.Constant)
+        if isinstance(key, ast.Constant) and isinstance(key.value, str)
     }
     assert {"certificate", "own_code", "tokens_per_second"} <= keys
     assert [key for key in keys if f"`{key}`" not in COMMAND_LINE] == []

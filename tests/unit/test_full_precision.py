@@ -5,12 +5,13 @@ from transformers import LlamaForCausalLM, PreTrainedModel
 
 from forgather_convert import STANDARD_WEIGHT_MAPPING, split
 from forgather_convert.dynamic_model.full_precision import translated_modules
+from forgather_convert.tensors.notation import Step
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 #: Whether transformers searches what is listed anywhere in a name, as version 5 does.
 IS_SEARCHED = hasattr(PreTrainedModel, "_get_dtype_plan")
 ALL_NORMS = ("k_norm", "layer_norm", "norm1", "norm2", "q_norm")
-MAPPING = {
+MAPPING: dict[str, str | Step] = {
     **STANDARD_WEIGHT_MAPPING,
     "model.layers.{layer}.mlp.gate.weight": "causal_lm.layers.{layer}.router.weight",
     "model.layers.{layer}.mlp.gate.correction": "causal_lm.layers.{layer}.router.correction",

@@ -33,19 +33,19 @@ class OldStyle(HFConverter):
 
     model_type = "old"
 
-    def get_weight_mapping(self) -> Any:
+    def get_weight_mapping(self) -> Any:  # type: ignore[override]
         return {"a.{layer}": "b.{layer}"}
 
-    def create_project_config(self, src_config: Any) -> Any:
+    def create_project_config(self, src_config: Any) -> Any:  # type: ignore[override]
         return {"model_type": "old", "config": dict(src_config)}
 
-    def create_hf_config(self) -> Any:
+    def create_hf_config(self) -> Any:  # type: ignore[override]
         return "a config"
 
     def get_hf_model_class(self) -> Any:
         return object
 
-    def validate_source_config(self, direction: str) -> None:
+    def validate_source_config(self, direction: str) -> None:  # type: ignore[override]
         raise UnsupportedModelError(direction)
 
 
@@ -66,7 +66,7 @@ class WithDefaults(HFConverter):
     def get_hf_model_class(self, own: int = 3) -> Any:
         return object
 
-    def validate_source_config(self, **arguments: Any) -> None:
+    def validate_source_config(self, **arguments: Any) -> None:  # type: ignore[override]
         raise UnsupportedModelError(",".join(sorted(arguments)))
 
 

@@ -1,6 +1,7 @@
 """What killed conversions leave: no model is ever lost, and nothing in use is touched."""
 
 import errno
+import fcntl
 import os
 import shutil
 import signal
@@ -11,8 +12,6 @@ from pathlib import Path
 import pytest
 
 from forgather_convert import DestinationError
-from forgather_convert.execution import staging as staging_module
-from forgather_convert.execution import staging_lock as staging_lock_module
 from forgather_convert.execution.destination import resolve_destination
 from forgather_convert.execution.staging import staging_directory, staging_path
 from forgather_convert.execution.staging_lock import InUseError, lock_directory
@@ -164,7 +163,7 @@ def test_old_model_that_cannot_be_removed_is_said(
 ) -> None:
     """The result is there all the same."""
     write_model(place, OLD)
-    monkeypatch.setattr(staging_module.shutil, "rmtree", lambda path, ignore_errors: None)
+    monkeypatch.setattr(shutil, "rmtree", lambda path, ignore_errors: None)
     write_result(place, overwrite=True)
     assert snapshot(place) == NEW
     (left,) = place.parent.glob(".out.partial-*/model")
@@ -180,7 +179,7 @@ def test_signal_while_cleaning_up_waits_until_all_is_clean(
         signal.raise_signal(signal.SIGINT)
         remove(path, ignore_errors=ignore_errors)
 
-    monkeypatch.setattr(staging_module.shutil, "rmtree", arrive_and_remove)
+    monkeypatch.setattr(shutil, "rmtree", arrive_and_remove)
     with pytest.raises(KeyboardInterrupt):
         write_result(place / "out", before_commit=lambda: 1 / 0)
     assert list(place.parent.iterdir()) == []
@@ -209,7 +208,7 @@ def test_directory_without_room_for_the_lock_is_not_left(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return open_file(path, *arguments)
 
-    monkeypatch.setattr(staging_lock_module.os, "open", fail)
+    monkeypatch.setattr(os, "open", fail)
     with pytest.raises(DestinationError, match="No space left on device"):
         write_result(place)
     assert list(place.parent.iterdir()) == []
@@ -238,7 +237,7 @@ def test_file_system_without_locks(
     def fail(descriptor: int, operation: int) -> None:
         raise OSError(errno.ENOLCK, "No locks available")
 
-    monkeypatch.setattr(staging_lock_module.fcntl, "flock", fail)
+    monkeypatch.setattr(fcntl, "flock", fail)
     path = tmp_path / "shared"
     if is_new:
         lock_directory(path).release()

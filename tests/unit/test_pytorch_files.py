@@ -39,8 +39,10 @@ def _assert_read_as_torch_does(path: Path) -> None:
 
 
 def _dtypes() -> dict[str, torch.Tensor]:
-    types = ("float16", "bfloat16", "float32", "float64", "bool", "int8", "uint8", "int16")
-    types += ("int32", "int64", "float8_e4m3fn", "float8_e5m2", "complex64")
+    types = [
+        *("float16", "bfloat16", "float32", "float64", "bool", "int8", "uint8", "int16"),
+        *("int32", "int64", "float8_e4m3fn", "float8_e5m2", "complex64"),
+    ]
     return {name: _VALUES.to(getattr(torch, name)) for name in types}
 
 
@@ -283,7 +285,7 @@ def test_empty_tensors_that_begin_behind_their_storage(saved: Path) -> None:
     _refused(saved, "'a' would need")
 
 
-def _central_directory(data: bytes, name: bytes) -> int:
+def _central_directory(data: bytearray, name: bytes) -> int:
     """Where the directory of a zip file describes an entry."""
     return data.rindex(b"PK\x01\x02", 0, data.rindex(name))
 

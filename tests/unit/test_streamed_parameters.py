@@ -222,7 +222,7 @@ class _Doubling(torch.nn.Module):
         return (hidden * self.scale) @ self.inner.weight.T
 
 
-class _OddModel(transformers.PreTrainedModel):
+class _OddModel(transformers.PreTrainedModel):  # type: ignore[misc]
     """One layer twice, a parameter beside the modules, and a head with a bias."""
 
     config_class = transformers.PretrainedConfig
@@ -254,7 +254,8 @@ class _OddModel(transformers.PreTrainedModel):
 
 @pytest.fixture
 def odd() -> _OddModel:
-    model = _OddModel(transformers.PretrainedConfig(dtype="bfloat16")).to(torch.bfloat16).eval()
+    model = _OddModel(transformers.PretrainedConfig(dtype="bfloat16"))
+    model.to(torch.bfloat16).eval()
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         for parameter in model.parameters():

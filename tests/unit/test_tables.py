@@ -14,7 +14,7 @@ from forgather_convert.cli.converter_reports import (
 )
 from forgather_convert.cli.tables import BAD, GOOD, Labelled, print_labelled, print_line
 from forgather_convert.discovery.choice import find_converters
-from forgather_convert.discovery.converter_files import ROOT_VARIABLE
+from forgather_convert.discovery.forgather_tree import ROOT_VARIABLE
 
 pytestmark = pytest.mark.version_independent
 

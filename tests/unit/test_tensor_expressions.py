@@ -89,9 +89,9 @@ def random_step(value: Pair, files: Files, choose: random.Random) -> Pair:
             length = choose.randint(1, tensor.shape[dim] - start)
             return Slice(expression, dim, start, length), tensor.narrow(dim, start, length)
         case "join":
-            shape = list(tensor.shape)
-            shape[dim] = choose.randint(1, 3)
-            other, other_tensor = files.write(tuple(shape), tensor.dtype)
+            sizes = list(tensor.shape)
+            sizes[dim] = choose.randint(1, 3)
+            other, other_tensor = files.write(tuple(sizes), tensor.dtype)
             return (
                 Concatenate((expression, other), dim),
                 torch.cat([tensor, other_tensor], dim),

@@ -71,7 +71,9 @@ def owner_of_script(environment: WheelEnvironment) -> str | None:
 
 def hands_over(environment: WheelEnvironment, *command: str) -> bool:
     shown = environment.script(*command, "-t", "x.yaml", "train", "--help").stdout
-    return json.loads(shown) == {"framework": ["forgather", "-t", "x.yaml", "train", "--help"]}
+    return bool(
+        json.loads(shown) == {"framework": ["forgather", "-t", "x.yaml", "train", "--help"]}
+    )
 
 
 def uninstall(environment: WheelEnvironment, name: str) -> None:

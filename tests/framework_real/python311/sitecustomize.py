@@ -5,4 +5,4 @@ import typing
 if not hasattr(typing, "override"):
     from typing_extensions import override
 
-    typing.override = override
+    typing.override = override  # type: ignore[attr-defined]

@@ -32,6 +32,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "helium": "forgather-convert-helium",
     "internlm3": "forgather-convert-llama",
     "iquestcoder": "forgather-convert-llama",
+    "lfm2": "forgather-convert-lfm2",
     "llama": "forgather-convert-llama",
     "llava": "forgather-convert-llama",
     "mistral": "forgather-convert-mistral",

@@ -21,6 +21,8 @@ class Capabilities:
         supports_flash_attn: Attention by the flash-attention library.
         supports_flex_attn: Attention by ``torch.nn.attention.flex_attention``.
         supports_attention_backend: Attention by functions registered by other libraries.
+        is_stateful: Whether its state cannot return to an earlier position, which assisted
+            generation needs.
         keep_in_fp32_modules: The modules kept in float32 if the model is loaded in float16.
         keep_in_fp32_modules_strict: The modules kept in float32 in bfloat16, too.
     """
@@ -29,6 +31,7 @@ class Capabilities:
     supports_flash_attn: bool = True
     supports_flex_attn: bool = True
     supports_attention_backend: bool = True
+    is_stateful: bool = False
     keep_in_fp32_modules: tuple[str, ...] = ()
     keep_in_fp32_modules_strict: tuple[str, ...] = ()
 

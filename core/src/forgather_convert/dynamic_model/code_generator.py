@@ -15,6 +15,7 @@ import jinja2
 from forgather_convert.dynamic_model.assembly import assemble, tensor_parallel_plan
 from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.component_files import (
+    MIXER,
     RELATIVE_IMPORT,
     ROUTER_LOGITS_FIELD,
     ComponentFiles,
@@ -169,6 +170,7 @@ def _render_model(project: Project, files: ComponentFiles) -> str:
             capabilities=_capabilities(project.capabilities or Capabilities()),
             has_plain_head="head" not in project.components,
             has_head_bias="lm_head_bias" in project.config,
+            has_mixers=MIXER in files.components,
             has_router_logits=ROUTER_LOGITS_FIELD in project.config,
             chooses_experts=any(_EXPERTS in text for text in files.sources.values()),
         )

@@ -20,12 +20,19 @@ _FUNCTIONS = (
     ("attention_masks", "create_attention_masks"),
     ("cache_arguments", "CACHE"),
     ("cache_arguments", "NEEDS_CACHE_POSITION"),
+    ("context", "Context"),
 )
 #: The functions that a model also uses if its config has ``output_router_logits``.
 ROUTER_LOGITS_FIELD = "output_router_logits"
 _ROUTER_FUNCTIONS = (
     ("router_logits", "load_balancing_loss"),
     ("router_logits", "recorded_router_logits"),
+)
+#: The functions that a model also uses if it has mixers other than attention.
+MIXER = "mixer"
+_MIXER_FUNCTIONS = (
+    ("recurrent_cache", "HAS_RECURRENT_CACHE"),
+    ("recurrent_cache", "create_cache"),
 )
 
 #: The only form of import between components.
@@ -115,7 +122,10 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
         paths[binding] = path
         classes[binding] = _read_class(files, path, binding.name)
     functions = [
-        (_STANDARD_COMPONENTS / f"{module}.py", name) for module, name in _functions(project)
+        (_STANDARD_COMPONENTS / f"{module}.py", name)
+        for module, name in _functions(
+            project, has_mixers=any(each.role == MIXER for each in paths)
+        )
     ]
     for path, _ in functions:
         _add(project, path, own, files)
@@ -139,9 +149,12 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     )
 
 
-def _functions(project: Project) -> tuple[tuple[str, str], ...]:
-    has_router_logits = ROUTER_LOGITS_FIELD in project.config
-    return (*_FUNCTIONS, *_ROUTER_FUNCTIONS) if has_router_logits else _FUNCTIONS
+def _functions(project: Project, has_mixers: bool) -> tuple[tuple[str, str], ...]:
+    return (
+        *_FUNCTIONS,
+        *(_ROUTER_FUNCTIONS if ROUTER_LOGITS_FIELD in project.config else ()),
+        *(_MIXER_FUNCTIONS if has_mixers else ()),
+    )
 
 
 def _is_asked_for(role: str, classes: Iterable[ComponentClass]) -> bool:

@@ -35,6 +35,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from forgather_convert.logit_check.shared_products import shared_linear
 from forgather_convert.models.merged_parameters import materializer
 
 #: The size of a chunk of a matrix's rows in memory, in bytes. The matrix library may make another
@@ -307,16 +308,17 @@ class Product:
 
         Args:
             input: Another input instead of its own.
-            is_shared: Whether it is computed once for both models, so that the alignment of the
-                parameter does not matter and no copy is needed.
+            is_shared: Whether it is computed once for both models, so that neither the alignment
+                of the parameter nor the way of computing matters.
         """
         input = self.input if input is None else input
         result: torch.Tensor | None = None
         position = 0
+        linear = shared_linear if is_shared else functional.linear
         for rows in self.chunks():
             matrix = self.rows_of(self.matrix, rows, is_shared)
             bias = None if self.bias is None else self.rows_of(self.bias, rows)
-            part = functional.linear(input, matrix, bias)
+            part = linear(input, matrix, bias)
             if part.shape[-1] == self.count:
                 return part
             if result is None:
