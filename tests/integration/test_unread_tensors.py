@@ -148,7 +148,9 @@ def test_layers_that_the_class_does_not_read_come_back(shards: int, tmp_path: Pa
     source = source_with(tmp_path / "hf", TINY_DECODER, with_predictor, shards)
     with logged(logging.INFO) as messages:
         assert differences(source, there_and_back(source)) == []
-    assert any(PREDICTOR in text and "copied for the reverse conversion" in text for text in messages)
+    assert any(
+        PREDICTOR in text and "copied for the reverse conversion" in text for text in messages
+    )
     fg = tmp_path / "fg"
     assert (load_file(fg / CARRIED)[PREDICTOR] == read_weights(source)[PREDICTOR]).all()
     assert not any(PREDICTOR in load_file(path) for path in fg.glob("*.safetensors"))
