@@ -125,7 +125,8 @@ def test_in_memory(hf: Path, fg: Path, tmp_path: Path) -> None:
 def test_weights_saved_elsewhere(hf: Path, fg: Path, tmp_path: Path) -> None:
     """They lack what was carried along; the original, or the Forgather model, has it."""
     saved = tmp_path / "saved"
-    AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True).save_pretrained(saved)
+    model = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True, dtype="auto")
+    model.save_pretrained(saved)
     trained = _trained(saved, saved)
     result = forgather("convert", saved, tmp_path / "back")
     assert result.returncode == 1
@@ -270,7 +271,8 @@ def test_a_base_also_has_the_tokenizer(with_tokenizer: Path, tmp_path: Path) -> 
     """Where the trained weights were saved without one."""
     fg = convert_unchecked(with_tokenizer, tmp_path / "fg")
     saved = tmp_path / "saved"
-    AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True).save_pretrained(saved)
+    model = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True, dtype="auto")
+    model.save_pretrained(saved)
     for base in (with_tokenizer, fg):
         back = tmp_path / f"back-{base.name}"
         run_convert("--base", base, saved, back)

@@ -335,8 +335,8 @@ def test_no_layer_is_compressed_to_see_whether_it_fits(
     sizes: list[int] = []
     compress = lzma.compress
 
-    def note(data: bytes, container: int) -> bytes:
-        packed = compress(data, container)
+    def note(data: bytes, container: int, *, preset: int) -> bytes:
+        packed = compress(data, container, preset=preset)
         sizes.append(len(data) if len(packed) > MAX_STORED_BYTES else 0)
         return packed
 

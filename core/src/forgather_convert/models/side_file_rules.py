@@ -70,11 +70,10 @@ def forgather_files(
     names = {path.name for path in directory.iterdir() if path.is_file()}
     code = {name for name in names if name.endswith(".py")}
     tensors = {name for name in names if is_carried_file(name)}
-    back = {own: name for name, own in processor_files().items()}
-    renamed = back if is_composite else {}
-    # Whatever else begins like them is the tokenizer's config of a composite.
+    renamed: Mapping[str, str] = {}
     unneeded = {name for name in names if name.startswith(CARRIED_FILE_PREFIX)} - tensors
     if is_composite:
+        renamed = {own: name for name, own in processor_files().items()}
         unneeded = set()
     if provenance is None:
         return SideFileRules(
