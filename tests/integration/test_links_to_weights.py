@@ -133,7 +133,7 @@ def test_inspect_says_that_it_is_linked(hf: Path) -> None:
     inspection = inspect(fg)
     assert inspection.problems == ()
     (remark,) = inspection.remarks
-    assert remark.startswith(f"The weights are links to the 2 weights files of {hf}.")
+    assert remark.startswith(f"The weights are links to 2 weights files of {hf}.")
     assert inspection.parameters == inspect(hf).parameters
 
 

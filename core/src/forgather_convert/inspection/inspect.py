@@ -329,8 +329,8 @@ def _linked(contents: _Contents) -> Iterator[str]:
         files = read_links(contents.checkpoint.files.directory)
         (source, *_) = {file.source.parent: None for file in files.values()}
         yield (
-            f"The weights are links to the {len(files)} weights files of {source}. Once they have "
-            "changed, the model cannot be loaded."
+            f"The weights are links to {counted(len(files), 'weights file')} of {source}. If they "
+            "change, the model cannot be loaded any more."
         )
 
 
