@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from forgather_convert.errors import MappingError, UnsupportedModelError
+from forgather_convert.errors import MappingError, SourceError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.models.provenance import PROVENANCE_FILE
 from forgather_convert.source.rope import ROPE_FIELDS
@@ -347,7 +347,13 @@ class ConverterConformance:
             write_json(
                 source / "config.json", {name: content[name] for name in content if name in names}
             )
-            fg = family.convert(source, directory / "fg", logit_check=True)
+            try:
+                fg = family.convert(source, directory / "fg", logit_check=True)
+            except SourceError as error:
+                # Without attention in any layer, a cache does not know its length.
+                if "describes a model that does not run with" in str(error):
+                    pytest.skip(str(error))
+                raise
             back = family.convert(fg, directory / "back")
             assert differences(source, back) == []
 
