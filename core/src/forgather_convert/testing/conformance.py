@@ -11,7 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from forgather_convert.errors import MappingError, UnsupportedModelError
+from forgather_convert.errors import MappingError, SourceError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.in_memory.loading import load_hf_weights
 from forgather_convert.in_memory.weights import hf_weights
@@ -349,7 +349,13 @@ class ConverterConformance:
             write_json(
                 source / "config.json", {name: content[name] for name in content if name in names}
             )
-            fg = family.convert(source, directory / "fg", logit_check=True)
+            try:
+                fg = family.convert(source, directory / "fg", logit_check=True)
+            except SourceError as error:
+                # Without attention in any layer, a cache does not know its length.
+                if "describes a model that does not run with" in str(error):
+                    pytest.skip(str(error))
+                raise
             back = family.convert(fg, directory / "back")
             assert differences(source, back) == []
 
