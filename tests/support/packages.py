@@ -31,6 +31,7 @@ ORDER: Mapping[str, str] = {
     "adapters": "PEFT adapters, with their base models",
     "conversion": "one pipeline for models and adapters",
     "api": "convert and plan",
+    "in_memory": "models in memory, plain or sharded, as sources and targets",
     "converter_tools": "checking and drafting converters",
     "reporting": "certificate and report",
     "cli": "the command line",

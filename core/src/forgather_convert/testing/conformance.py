@@ -11,9 +11,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from forgather_convert.errors import MappingError, UnsupportedModelError
+from forgather_convert.errors import MappingError, SourceError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.models.provenance import PROVENANCE_FILE
+from forgather_convert.in_memory.loading import load_hf_weights
+from forgather_convert.in_memory.weights import hf_weights
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.rope import ROPE_FIELDS
 from forgather_convert.testing.capabilities import attention_implementations, why_absent
 from forgather_convert.testing.converted import ConvertedModel, Family
@@ -347,7 +349,13 @@ class ConverterConformance:
             write_json(
                 source / "config.json", {name: content[name] for name in content if name in names}
             )
-            fg = family.convert(source, directory / "fg", logit_check=True)
+            try:
+                fg = family.convert(source, directory / "fg", logit_check=True)
+            except SourceError as error:
+                # Without attention in any layer, a cache does not know its length.
+                if "describes a model that does not run with" in str(error):
+                    pytest.skip(str(error))
+                raise
             back = family.convert(fg, directory / "back")
             assert differences(source, back) == []
 
@@ -516,8 +524,27 @@ class ConverterConformance:
         fg = load_forgather(saved, **converted.options)
         assert torch.equal(logits(fg, ids), converted.expected)
         back = converted.family.convert(saved, tmp_path / "back")
+        assert differences(back, converted.family.save(fg, tmp_path / "from memory")) == []
         hf = converted.family.load_hf(back, **converted.options)
         assert torch.equal(logits(hf, ids), converted.expected)
+
+    @pytest.mark.parametrize("dtype", ["bfloat16"])
+    def test_a_model_in_memory(self, converted: ConvertedModel) -> None:
+        """Its weights are the stored ones by their names, and what fills it becomes them."""
+        model = load_forgather(converted.fg, **converted.options)
+        expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        weights = {
+            name: tensor.clone()
+            for name, tensor in hf_weights(model, converter=converted.family.converter)
+        }
+        stored = read_weights(converted.hf)
+        assert weights.keys() <= stored.keys()
+        assert unequal(weights, {name: stored[name] for name in weights}) == []
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        load_hf_weights(model, converted.hf, converter=converted.family.converter)
+        assert unequal(model.state_dict(), expected) == []
 
 
 def _needs_servers() -> None:
