@@ -46,6 +46,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "qwen2": "forgather-convert-qwen2",
     "qwen2_5_vl": "forgather-convert-qwen2",
     "qwen2_moe": "forgather-convert-qwen2",
+    "qwen2_vl": "forgather-convert-qwen2",
     "qwen3": "forgather-convert-qwen3",
     "qwen3_moe": "forgather-convert-qwen3",
     "qwen3_vl": "forgather-convert-qwen3",
