@@ -150,7 +150,11 @@ def test_roles_differ_by_layer(tmp_path: Path) -> None:
         ({"layer": "my_layers:Circular"}, {}, "asks for it in turn: layer"),
         ({"norm": "my_norms:Sizeless"}, {}, "the first one must be its size"),
         ({"norm": "my_norms:Greedy"}, {}, "asks for 'weather'"),
-        ({"head": {"a": "linear_head:LinearHead"}}, {}, "Only layer, attention, feedforward"),
+        (
+            {"head": {"a": "linear_head:LinearHead"}},
+            {},
+            "Only layer, attention, mixer, feedforward",
+        ),
         ({"feedforward": {}}, {"mlp_layer_types": ["a"]}, "at least one kind"),
         ({"feedforward": {'"': "feedforward:Feedforward"}}, {}, "letters, digits and '_'"),
         ({"feedforward": {"a": "feedforward:Feedforward"}}, {}, "has no 'mlp_layer_types'"),

@@ -191,3 +191,16 @@ def test_a_checkpoint_that_is_a_model_in_a_directory_that_is_none(fg: Path) -> N
     assert "notes.txt" in listed
     assert "runs" in listed
     assert "checkpoint-7" not in listed
+
+
+def test_links_to_directories_around_the_model_are_names(source: Path, fg: Path) -> None:
+    checkpoint = fg / "checkpoint-5"
+    checkpoint.mkdir()
+    shutil.copy(fg / "model.safetensors", checkpoint)
+    targets = {"checkpoint-a": fg, "checkpoint-b": fg.parent, "checkpoint-c": Path("/")}
+    for name, target in targets.items():
+        (fg / name).symlink_to(target)
+    (checkpoint / "again").symlink_to(checkpoint)
+    back, listed = _back(fg)
+    assert differences(source, back) == []
+    assert {*targets, "checkpoint-5/again"} <= set(listed.removeprefix("Not copied: ").split(", "))

@@ -7,5 +7,9 @@ from forgather_convert.testing.capabilities import why_absent
 
 
 def available(model_types: Iterable[str]) -> list[str]:
-    """Those of some model types that the installed transformers has."""
-    return [name for name in model_types if why_absent(resolve_converter(name)) is None]
+    """Those of some model types that the installed transformers has.
+
+    Composites are left out: as far as they are converted, they are the text models of others.
+    """
+    hooks = {name: resolve_converter(name) for name in model_types}
+    return [name for name in hooks if not hooks[name].is_composite and not why_absent(hooks[name])]

@@ -9,6 +9,7 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
+from forgather_convert.logit_check import shared_products
 from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
 from forgather_convert.logit_check.streamed_parameters import (
     LogitSelection,
@@ -59,12 +60,15 @@ def _with_length(
 
 
 def run_both(
-    one: Any, other: Any, action: Callable[[Any, int], torch.Tensor] = compute
+    one: Any,
+    other: Any,
+    action: Callable[[Any, int], torch.Tensor] = compute,
+    dtype: torch.dtype = torch.float32,
 ) -> tuple[list[LockstepRun], list[LockstepRun]]:
     """All lengths in both models."""
     with (
-        streaming(one, torch.float32, "cpu", lambda _: None) as ours,
-        streaming(other, torch.float32, "cpu", lambda _: None) as theirs,
+        streaming(one, dtype, "cpu", lambda _: None) as ours,
+        streaming(other, dtype, "cpu", lambda _: None) as theirs,
     ):
         sources, results = (
             [
@@ -108,6 +112,45 @@ def test_every_run_is_as_it_is_alone(name: str) -> None:
     for one, other, expected in zip(sources, results, alone, strict=True):
         assert torch.equal(one, other)
         torch.testing.assert_close(one, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("is_wide", [False, True])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_shared_products_of_narrow_types(
+    dtype: torch.dtype, is_wide: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In float32 or not: equal models are equal bit for bit, and different ones differ."""
+    asked: set[torch.dtype] = set()
+
+    def choose(dtype: torch.dtype) -> bool:
+        asked.add(dtype)
+        return is_wide
+
+    monkeypatch.setattr(shared_products, "_is_faster_in_float32", choose)
+    sources, results = map(results_of, run_both(model_of("llama"), model_of("llama"), dtype=dtype))
+    assert asked == {dtype}
+    for one, other in zip(sources, results, strict=True):
+        assert one.dtype == dtype
+        assert torch.equal(one, other)
+    changed = model_of("llama")
+    with torch.no_grad():
+        changed.model.layers[1].mlp.up_proj.weight[3, 4] += 1
+    sources, results = map(results_of, run_both(model_of("llama"), changed, dtype=dtype))
+    assert not any(torch.equal(*pair) for pair in zip(sources, results, strict=True))
+
+
+def test_a_shared_product_in_float32_is_rounded_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_products, "_is_faster_in_float32", lambda dtype: True)
+    generator = torch.Generator().manual_seed(0)
+    input, matrix, bias = (
+        torch.randn(size, generator=generator).bfloat16() for size in ((5, 64), (96, 64), (96,))
+    )
+    expected = torch.nn.functional.linear(input.float(), matrix.float(), bias.float()).bfloat16()
+    assert torch.equal(shared_products.shared_linear(input, matrix, bias), expected)
+
+
+def test_products_of_float32_are_as_they_are() -> None:
+    assert not shared_products._is_faster_in_float32(torch.float32)
 
 
 def test_equal_products_are_computed_once(products: list[tuple[str, bool]]) -> None:

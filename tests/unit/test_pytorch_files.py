@@ -1,5 +1,7 @@
 """What is read from ``.bin`` files is what torch loads from them, or it is refused."""
 
+import io
+import pickle
 import struct
 import tarfile
 import warnings
@@ -260,6 +262,27 @@ def test_views_that_reach_behind_their_storage(tmp_path: Path) -> None:
     torch.save({"a": _VALUES[3:, 3:]}, tmp_path / "a.bin")
     repack(tmp_path / "a.bin", {"data/0": b"\0" * (_VALUES.nbytes - 4)})
     _refused(tmp_path / "a.bin", "'a' would need 96 bytes")
+
+
+def test_empty_tensors_that_begin_behind_their_storage(saved: Path) -> None:
+    class Described:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return torch._utils._rebuild_tensor_v2, (_Stored(), 2**62, (0,), (), False, {})
+
+    class _Stored:
+        pass
+
+    class Pickler(pickle.Pickler):
+        def persistent_id(self, obj: Any) -> Any:
+            kind = torch.FloatStorage
+            return ("storage", kind, "1", "cpu", 24) if isinstance(obj, _Stored) else None
+
+    pickled = io.BytesIO()
+    Pickler(pickled, protocol=2).dump({"a": Described()})
+    repack(saved, {"data.pkl": pickled.getvalue()})
+    with pytest.raises(RuntimeError, match="overflowed"):
+        torch.load(saved, weights_only=True)
+    _refused(saved, "'a' would need")
 
 
 def _central_directory(data: bytearray, name: bytes) -> int:

@@ -119,10 +119,24 @@ def convert(
         ForgatherConvertError: The conversion failed; the destination is unchanged.
     """
     request = _request(source, destination, options, converter)
+    return run(request, on_plan, progress, on_written, write)
+
+
+def run(
+    request: ConversionRequest,
+    on_plan: Callable[[ConversionPlan], None] | None = None,
+    progress: Progress | None = None,
+    on_written: OnWritten | None = None,
+    write: Write | None = None,
+) -> ConversionResult:
+    """Runs a requested conversion; see :func:`convert`."""
     timed = TimedProgress(progress or Progress())
     conversion = _open(request, timed)
-    place, options = request.destination, request.options
-    with staging_directory(place) as staging, WeightsWriter(staging.content) as writer:
+    options = request.options
+    with (
+        staging_directory(request.destination) as staging,
+        WeightsWriter(staging.content) as writer,
+    ):
         # Again, because an old model may have been put back there.
         request.check_destination()
         free = free_bytes(staging.content)
@@ -153,7 +167,7 @@ def convert(
         elapsed_seconds=timed.elapsed(),
         hashes=hashes,
     )
-    logger.info("Conversion complete: %s", place.given)
+    logger.info("Conversion complete: %s", request.destination.given)
     conversion.extension_calls.conversion_finished(result)
     return result
 
@@ -161,8 +175,8 @@ def convert(
 def _request(
     source: Path, destination: Path, options: ConvertOptions | None, converter: HFConverter | None
 ) -> ConversionRequest:
-    place = resolve_destination(Path(destination))
-    return ConversionRequest(Path(source), place, options or ConvertOptions(), converter)
+    resolved = resolve_destination(Path(destination))
+    return ConversionRequest(Path(source), resolved, options or ConvertOptions(), converter)
 
 
 def _open(request: ConversionRequest, progress: Progress) -> Conversion:

@@ -12,6 +12,9 @@ from forgather_convert.weights.file_names import PYTORCH, SAFETENSORS
 DEFAULT_PROMPT = "The old bridge crosses the river where"
 DEFAULT_MAX_SHARD_SIZE = 5_000_000_000
 
+#: The kinds of links to a source's weights.
+LINKS = ("hard", "symbolic")
+
 #: The largest values that memory and all file formats allow.
 _LARGEST = {
     "max_length": 2**31 - 1,
@@ -35,7 +38,8 @@ class ConvertOptions:
         dequantize: Dequantize quantized weights, which are refused otherwise.
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
-        base: The base model of an adapter; ``None`` if the source is a model.
+        base: The base model of an adapter; or the original of a composite whose trained weights
+            were saved without what is carried along.
         token_file: A YAML file with tokens to add.
         skip_default_tokens: Do not add a padding token if the tokenizer has none.
         pad_vocab_to_multiple_of: Round the number of vocabulary rows up to a multiple of this.
@@ -55,6 +59,10 @@ class ConvertOptions:
             what the generator writes.
         follow_links: Copy files outside the source that symbolic links in it point to.
         drop_unused: Leave out the tensors that the model does not use.
+        link: Write a Forgather model that links to the source's weights files: ``"hard"`` or
+            ``"symbolic"``; ``None`` to write weights.
+        code_only: Write the config, code and tokenizer of a Forgather model, and no weights.
+        text_only: Convert a composite back to its text model alone.
         logit_check: Compare the logits of source and result before the result appears.
         logit_tolerance: How much the logits may differ; ``None`` if not at all.
         hashes: Compute the SHA-256 of every file of the result, which reads all of it again.
@@ -84,6 +92,9 @@ class ConvertOptions:
     trust_remote_code: bool = False
     follow_links: bool = False
     drop_unused: bool = False
+    link: str | None = None
+    code_only: bool = False
+    text_only: bool = False
     logit_check: bool = True
     logit_tolerance: float | None = None
     hashes: bool = False
@@ -98,6 +109,13 @@ class ConvertOptions:
             raise OptionError(
                 f"'{self.weights_format}' is not a weights format. Choose "
                 f"'{SAFETENSORS}' or '{PYTORCH}'."
+            )
+        if self.link not in (None, *LINKS):
+            raise OptionError(f"'{self.link}' is not a kind of link. Choose {' or '.join(LINKS)}.")
+        if self.link is not None and (self.code_only or not self.keeps_division or self.dtype):
+            raise OptionError(
+                "--link gives the source's files as they are. Leave out --code-only, --dtype, "
+                "--format and --max-shard-size."
             )
         if self.converter is not None and not self.use_plugins:
             raise OptionError(

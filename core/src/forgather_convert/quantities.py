@@ -1,4 +1,9 @@
-"""Formats sizes and durations for people."""
+"""Formats numbers of things, sizes and durations for people."""
+
+
+def counted(number: int, noun: str) -> str:
+    """A number of things: ``"1 tensor"``, ``"1,024 tensors"``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def describe_size(count: int) -> str:

@@ -1,8 +1,9 @@
 """Every model type of this line passes the standard tests."""
 
-from forgather_convert.testing import ConverterConformance
+from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_gemma.gemma import Gemma
 from forgather_convert_gemma.gemma2 import Gemma2
+from forgather_convert_gemma.gemma3 import Gemma3
 from forgather_convert_gemma.gemma3_text import Gemma3Text
 
 
@@ -16,3 +17,22 @@ class TestGemma2(ConverterConformance):
 
 class TestGemma3Text(ConverterConformance):
     converter_class = Gemma3Text
+
+
+class TestGemma3(CompositeConformance):
+    converter_class = Gemma3
+    whole = {
+        "vision_config": {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+            "model_type": "siglip_vision_model",
+        },
+        "mm_tokens_per_image": 4,
+        "boi_token_index": 2,
+        "eoi_token_index": 3,
+        "image_token_index": 4,
+    }

@@ -1,9 +1,11 @@
 """Every model type of this line passes the standard tests."""
 
-from forgather_convert.testing import ConverterConformance
+from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_llama.arcee import Arcee
 from forgather_convert_llama.cwm import Cwm
 from forgather_convert_llama.llama import Llama
+from forgather_convert_llama.llama4_text import Llama4Text
+from forgather_convert_llama.llava import Llava
 
 
 class TestLlama(ConverterConformance):
@@ -16,3 +18,24 @@ class TestArcee(ConverterConformance):
 
 class TestCwm(ConverterConformance):
     converter_class = Cwm
+
+
+class TestLlama4Text(ConverterConformance):
+    converter_class = Llama4Text
+
+
+class TestLlava(CompositeConformance):
+    converter_class = Llava
+    whole = {
+        "vision_config": {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": 28,
+            "patch_size": 14,
+            "model_type": "clip_vision_model",
+        },
+        "image_token_index": 4,
+        "image_seq_length": 4,
+    }

@@ -1,8 +1,11 @@
 """Every model type of this line passes the standard tests."""
 
-from forgather_convert.testing import ConverterConformance
+from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_qwen3.qwen3 import Qwen3
+from forgather_convert_qwen3.qwen3_5_text import Qwen3_5Text
 from forgather_convert_qwen3.qwen3_moe import Qwen3Moe
+from forgather_convert_qwen3.qwen3_next import Qwen3Next
+from forgather_convert_qwen3.qwen3_vl import Qwen3VL
 
 
 class TestQwen3(ConverterConformance):
@@ -11,3 +14,31 @@ class TestQwen3(ConverterConformance):
 
 class TestQwen3Moe(ConverterConformance):
     converter_class = Qwen3Moe
+
+
+class TestQwen3Next(ConverterConformance):
+    converter_class = Qwen3Next
+
+
+class TestQwen3_5Text(ConverterConformance):  # noqa: N801 - its name
+    converter_class = Qwen3_5Text
+
+
+class TestQwen3VL(CompositeConformance):
+    converter_class = Qwen3VL
+    whole = {
+        "vision_config": {
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 16,
+            "deepstack_visual_indexes": [0],
+            "model_type": "qwen3_vl",
+        },
+        "image_token_id": 2,
+        "video_token_id": 3,
+        "vision_start_token_id": 4,
+        "vision_end_token_id": 1,
+    }

@@ -268,16 +268,16 @@ def _counterparts_of_saved(
         )
     reached = {name for each in own for name in links.by_source[each].destinations}
     around = _common_module(reached)
-    found = [around] if around else []
-    if not found or _inside(around, links) != reached:
-        found = sorted({name.rpartition(".")[0] for name in reached})
-    if any(not _inside(name, links) <= reached for name in found):
+    to_save = [around] if around else []
+    if not to_save or _inside(around, links) != reached:
+        to_save = sorted({name.rpartition(".")[0] for name in reached})
+    if any(not _inside(name, links) <= reached for name in to_save):
         raise UnsupportedModelError(
             f"'{module}' is a module to save by {origin}, but in the counterpart its parameters "
-            f"are in {' and '.join(map(repr, found))}, with others. Merge the adapter into the "
+            f"are in {' and '.join(map(repr, to_save))}, with others. Merge the adapter into the "
             "model, and convert that."
         )
-    return found
+    return to_save
 
 
 def _inside(module: str, links: ParameterLinks) -> set[str]:
@@ -315,14 +315,14 @@ def _tokens(config: Mapping[str, Any], links: ParameterLinks) -> Any:
 def _patterns(patterns: Mapping[str, Any] | None, modules: AdaptedModules) -> Any:
     if not patterns:
         return patterns
-    found: dict[str, list[str]] = {key: [] for key in patterns}
+    counterparts_by_key: dict[str, list[str]] = {key: [] for key in patterns}
     for module, counterparts in modules.adapted.items():
         key = key_for(patterns, module)
         if key is not None:
-            found[key] += counterparts
+            counterparts_by_key[key] += counterparts
     return {
         name: patterns[key]
-        for key, part in found.items()
+        for key, part in counterparts_by_key.items()
         for name in shortest_names(part, part, modules.counterparts, is_end)
     }
 

@@ -65,11 +65,11 @@ class ParameterLinks:
                 continue
             pattern = NamePatterns([(rule.destinations[0], rule)])
             for name in (*parameters.shapes, *parameters.tied):
-                found = pattern.find(name)
-                if found is None:
+                match = pattern.find(name)
+                if match is None:
                     continue
                 sources, destinations = (
-                    tuple(each.format_map(found[1]) for each in names)
+                    tuple(each.format_map(match[1]) for each in names)
                     for names in (rule.sources, rule.destinations)
                 )
                 if all(each in parameters for each in destinations):
@@ -114,10 +114,10 @@ class ParameterLinks:
 
 
 def _modules(parameters: Iterable[str]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
+    modules: dict[str, None] = {}
     for parameter in parameters:
         module = module_of(parameter)
-        while module and module not in found:
-            found[module] = None
+        while module and module not in modules:
+            modules[module] = None
             module = module_of(module)
-    return tuple(found)
+    return tuple(modules)

@@ -46,6 +46,9 @@ _OF_MODELS = {
     "generation_test": "--generation-test",
     "weights_format": "--format",
     "max_shard_size": "--max-shard-size",
+    "code_only": "--code-only",
+    "link": "--link",
+    "text_only": "--text-only",
 }
 #: transformers and PEFT do not load a file without this metadata.
 _METADATA = {"format": "pt"}
@@ -75,6 +78,7 @@ def options_of_base(options: ConvertOptions, base: Path) -> ConvertOptions:
 
     These may contain only the adapter.
     """
+    options = replace(options, base=None)
     if not ((base / CONFIG_FILE).is_file() and has_weights(base)):
         return options
     if options.reverse or is_forgather_config(read_config(base)):

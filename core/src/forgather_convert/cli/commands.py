@@ -84,15 +84,15 @@ class ForgatherGroup(click.Group):
         if self._has_extensions:
             return
         self._has_extensions = True
-        for found in find_extensions():
-            if found.status is not Status.DISABLED:
+        for candidate in find_extensions():
+            if candidate.status is not Status.DISABLED:
                 own = dict(self.commands)
-                self._add(found)
+                self._add(candidate)
                 # An extension may add commands, but not replace any.
                 self.commands.update(own)
 
-    def _add(self, found: PluginCandidate) -> None:
+    def _add(self, candidate: PluginCandidate) -> None:
         try:
-            ExtensionCalls({}, [load_extension(found)]).forgather_commands(self)
+            ExtensionCalls({}, [load_extension(candidate)]).forgather_commands(self)
         except ConverterError as error:
-            logger.warning("The commands of %s are not available. %s", found.place, error)
+            logger.warning("The commands of %s are not available. %s", candidate.place, error)

@@ -1,6 +1,6 @@
 """``forgather inspect``."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from forgather_convert.cli.parameters import (
 from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, Verbosity, verbosity_options
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
+from forgather_convert.quantities import counted
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import to_safetensors
 from forgather_convert.tensors.names import enumerate_names
@@ -165,6 +166,7 @@ def inspection_object(inspection: "Inspection") -> dict[str, Any]:
             for checkpoint in inspection.checkpoints
         ],
         "carried": [_tensor_object(ref) for ref in inspection.carried],
+        "is_composite": inspection.is_composite,
         "links_out": {name: str(target) for name, target in inspection.links_out.items()},
         "provenance": None
         if origin is None
@@ -198,7 +200,7 @@ def _rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
         yield label, _checkpoint_text(checkpoint)
         label = ""
     if inspection.carried:
-        yield "Carried", _carried_text(inspection.carried)
+        yield "Carried", _carried_text(inspection)
     label = "Not copied"
     for name, target in inspection.links_out.items():
         yield label, f"{name}: a link to {target} (copied with --follow-links)"
@@ -251,7 +253,7 @@ def _parameter_rows(inspection: "Inspection") -> Iterator[tuple[str, str]]:
     said = "" if dtypes == [inspection.dtype] else f"; the config says {stated}"
     yield (
         "Parameters",
-        f"{_count(inspection.parameters)} in {len(inspection.tensors)} tensors, "
+        f"{_count(inspection.parameters)} in {counted(len(inspection.tensors), 'tensor')}, "
         f"{_bytes(inspection.num_bytes)}, {', '.join(dtypes)}{said}",
     )
     width = max(len(component.name) for component in inspection.components)
@@ -316,21 +318,26 @@ def _files_text(inspection: "Inspection") -> str:
     parts = []
     if weights:
         size = _bytes(sum(file.num_bytes for file in weights))
-        count = "1 file" if len(weights) == 1 else f"{len(weights)} files"
-        parts.append(f"{count} of weights ({size})")
+        parts.append(f"{counted(len(weights), 'file')} of weights ({size})")
     if code:
-        parts.append(f"{len(code)} Python file{'' if len(code) == 1 else 's'}")
+        parts.append(counted(len(code), "Python file"))
     parts += [f"{file.name} ({_bytes(file.num_bytes)})" for file in others[:_MAX_FILES]]
     if len(others) > _MAX_FILES:
         parts.append(f"{len(others) - _MAX_FILES} more")
     return ", ".join(parts) or "none"
 
 
-def _carried_text(carried: Sequence["TensorRef"]) -> str:
+def _carried_text(inspection: "Inspection") -> str:
+    carried = inspection.carried
     size = _bytes(sum(ref.num_bytes for ref in carried))
-    count = "1 tensor" if len(carried) == 1 else f"{len(carried)} tensors"
+    count = counted(len(carried), "tensor")
     names = enumerate_names(ref.name for ref in carried)
-    return f"{count} that the model itself does not use ({size}): {names}"
+    what = (
+        "besides the text model"
+        if inspection.is_composite
+        else "that the model itself does not use"
+    )
+    return f"{count} {what} ({size}): {names}"
 
 
 def _checkpoint_text(checkpoint: "CheckpointContents") -> str:

@@ -127,8 +127,8 @@ def _print_as_json(error: BaseException, message: str, state: CommandState) -> N
 
 
 def _describe(error: OSError) -> str:
-    place = f"{error.filename}: " if error.filename else ""
-    return f"{place}{error.strerror or error}."
+    prefix = f"{error.filename}: " if error.filename else ""
+    return f"{prefix}{error.strerror or error}."
 
 
 def _describe_bug(error: BaseException) -> str:

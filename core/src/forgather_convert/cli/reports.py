@@ -7,7 +7,7 @@ from forgather_convert.cli.tables import print_message_table
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.logit_check.generation import Generation
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
-from forgather_convert.quantities import describe_seconds, describe_size
+from forgather_convert.quantities import counted, describe_seconds, describe_size
 from forgather_convert.reporting.certificate import describe_certificate
 from forgather_convert.reporting.objects import operation_of, vocabulary_rows
 from forgather_convert.tensors.tensor_ref import format_shape
@@ -37,6 +37,7 @@ def plan_as_text(plan: ConversionPlan) -> str:
         lines += [f"  {_tensor_line(tensor)}" for tensor in shard.tensors]
     lines += [f"write {write.name} ({describe_size(len(write.content))})" for write in plan.writes]
     lines += [f"copy {copy.name} from {copy.source}" for copy in plan.copies]
+    lines += [f"link {link.name} to {link.source}" for link in plan.links]
     lines += [f"leave out {name}" for name in plan.left_out]
     lines.append("Nothing was written: this is a dry run.")
     return "\n".join(map(one_line, lines))
@@ -46,7 +47,7 @@ def closing_line(result: ConversionResult) -> str:
     """What was written, from which weights, with which converter, and the certificate."""
     plan = result.plan
     return one_line(
-        f"Wrote {len(plan.file_names)} files, {describe_size(plan.num_bytes)}, in "
+        f"Wrote {counted(len(plan.file_names), 'file')}, {describe_size(plan.num_bytes)}, in "
         f"{describe_seconds(result.elapsed_seconds)}, with {plan.converter}, from the "
         f"weights in {plan.checkpoint}. {describe_certificate(result)}"
     )

@@ -22,13 +22,14 @@ from forgather_convert.models.hugging_face import (
     with_changes,
 )
 from forgather_convert.models.reference import (
-    ReferenceClasses,
     UnreadableConfigError,
     rope_fields_of,
+    text_model_config,
     with_max_length,
 )
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.request import PlannedModel
+from forgather_convert.source.composite import text_config
 from forgather_convert.source.config_file import (
     CONFIG_FILE,
     SourceConfig,
@@ -79,15 +80,15 @@ def check_configs(planned: PlannedModel, options: ConvertOptions) -> ConfigCompa
     else:
         assert isinstance(destination, HuggingFaceTarget)
         try:
-            hf = ReferenceClasses.of(destination.hooks).read(fields, fields.origin)
+            hf = text_model_config(destination.read_whole_config(fields))
         except UnreadableConfigError as error:
             return ConfigComparison(0, not_compared=str(error))
         forgather = before
         differences = _lost_from_forgather(planned, destination, fields, hf, forgather)
         limits = limits_of(forgather), limits_of(hf)
-    found = {difference.name: difference for difference in differences}
-    if found:
-        raise ValidationError(_message(planned, found))
+    by_name = {difference.name: difference for difference in differences}
+    if by_name:
+        raise ValidationError(_message(planned, by_name))
     if limits[0] != limits[1]:
         raise ValidationError(
             f"The source changes its behaviour past {_enumerate(limits[0])}, and the result past "
@@ -135,7 +136,10 @@ def _lost_from_forgather(
         if name != "auto_map"
     }
     if destination.original_config is not None:
-        before.update(parse_config(destination.original_config.text, CONFIG_FILE))
+        original = parse_config(destination.original_config.text, CONFIG_FILE)
+        if destination.names is not None:
+            original, fields = text_config(original), text_config(fields)
+        before.update(original)
     known = {*type(hf)().to_dict(), *hf.attribute_map, *NOT_COMPARED} - READ_BY_TRANSFORMERS
     known |= {*rope_fields_of(hf, destination.hooks, fields.origin)}
     for name, value in fields.items():
@@ -151,8 +155,8 @@ def _across(planned: PlannedModel, hf: Any, forgather: Any) -> tuple[FieldDiffer
 
 def _message(planned: PlannedModel, differences: Mapping[str, FieldDifference]) -> str:
     lines = "".join(
-        f"\n  {one_line(name)}: {_short(found.a)} in the source, {_short(found.b)} in the result"
-        for name, found in sorted(differences.items())
+        f"\n  {one_line(name)}: {_short(values.a)} in the source, {_short(values.b)} in the result"
+        for name, values in sorted(differences.items())
     )
     return (
         f"The configs of source and result do not agree:{lines}\nNothing was written. "

@@ -7,10 +7,10 @@ from forgather_convert.compare.result import VerifiedModel
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.logit_check.logits import CheckedModel
 from forgather_convert.models.model import SourceModel
-from forgather_convert.models.opening import ModelRequest, open_model
+from forgather_convert.models.opening import ModelRequest, OpenedModel, open_model
 from forgather_convert.source.detection import Detection
 from forgather_convert.tensors.evaluation import have_equal_bits
-from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.parameters import ModelParameters
 
 
@@ -24,6 +24,7 @@ class ComparedModel:
         source: The model, as the source of a conversion.
         parameters: The parameters in its checkpoints.
         state: Its weights by their current names; of tied ones only the first.
+        carried: The tensors of a composite that are not its text model's.
     """
 
     detection: Detection
@@ -31,6 +32,7 @@ class ComparedModel:
     source: SourceModel
     parameters: ModelParameters
     state: Mapping[str, Expression]
+    carried: Mapping[str, Expression]
 
     @property
     def is_forgather(self) -> bool:
@@ -70,7 +72,20 @@ def read_compared(request: ModelRequest) -> ComparedModel:
     source = opened.read().model
     parameters = source.parameters()
     state = _without_second_names(source.tensors, parameters)
-    return ComparedModel(opened.detection, opened.hooks, source, parameters, state)
+    return ComparedModel(
+        opened.detection, opened.hooks, source, parameters, state, _carried(opened)
+    )
+
+
+def _carried(opened: OpenedModel) -> dict[str, Expression]:
+    if not opened.hooks.is_composite:
+        return {}
+    if opened.detection.is_forgather:
+        carried = opened.unused_tensors(gives_layout_back=False).tensors
+    else:
+        carried = {name: stored(ref) for name, ref in opened.detection.other_tensors.items()}
+    # The versions of transformers save some models with this prefix, and some without it.
+    return {name.removeprefix("model."): value for name, value in carried.items()}
 
 
 def _without_second_names(

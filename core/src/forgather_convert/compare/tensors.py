@@ -46,6 +46,10 @@ def compare_tensors(
     num_identical = 0
     names = [*b.state, *(name for name in expected if name not in b.state)]
     pairs = [(name, expected.get(name), b.state.get(name)) for name in names]
+    pairs += [
+        (name, a.carried.get(name), b.carried.get(name))
+        for name in dict.fromkeys((*b.carried, *a.carried))
+    ]
     progress.start(Phase.COMPARE, sum(_compared_bytes(one, other) for _, one, other in pairs))
     for name, one, other in pairs:
         difference = _compare(name, one, other, progress.advance)

@@ -5,6 +5,7 @@ from itertools import zip_longest
 from forgather_convert.compare.models import ComparedModel
 from forgather_convert.compare.result import TokenizerComparison
 from forgather_convert.logit_check.prompts import try_load_tokenizer
+from forgather_convert.quantities import counted
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 
 #: Spaces, lines, digits, accents, other scripts and symbols.
@@ -55,8 +56,8 @@ def compare_tokenizers(
         )
         token = differing[0]
         problem = (
-            f"{len(differing)} tokens differ: {token!r} is {_id(vocabularies[0].get(token))} in A "
-            f"and {_id(vocabularies[1].get(token))} in B"
+            f"Different ids for {counted(len(differing), 'token')}: {token!r} is "
+            f"{_id(vocabularies[0].get(token))} in A and {_id(vocabularies[1].get(token))} in B"
         )
         return TokenizerComparison(len(vocabularies[0]), problem)
     return TokenizerComparison(len(vocabularies[0]), None)

@@ -138,7 +138,7 @@ def _mapping(a: ComparedModel, b: ComparedModel) -> WeightMapping | None:
 
 
 def _compare_configs(a: ComparedModel, b: ComparedModel) -> tuple[FieldDifference, ...]:
-    found = compare_configs(a.source.config_object, b.source.config_object)
+    differences = compare_configs(a.source.config_object, b.source.config_object)
     if a.is_forgather != b.is_forgather:
         hf, forgather = (b, a) if a.is_forgather else (a, b)
         rope_fields = tuple(rope_fields_of(hf.source.own_config, hf.hooks, "the config"))
@@ -150,8 +150,8 @@ def _compare_configs(a: ComparedModel, b: ComparedModel) -> tuple[FieldDifferenc
         )
         if a.is_forgather:
             across = tuple(FieldDifference(one.name, one.b, one.a) for one in across)
-        found += across
-    return tuple({difference.name: difference for difference in found}.values())
+        differences += across
+    return tuple({difference.name: difference for difference in differences}.values())
 
 
 def _compare_logits(
@@ -173,7 +173,9 @@ def _compare_logits(
                 dtype=_dtype_of_run(a.detection.dtype, b.detection.dtype),
                 prompt=options.prompt,
                 device=options.device,
-                mapping=mapping,
+                mapping=None
+                if mapping is None
+                else mapping.renamed(a.source.loaded_name, b.source.loaded_name),
             ),
             progress=progress,
         )

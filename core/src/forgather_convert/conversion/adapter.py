@@ -17,6 +17,7 @@ from forgather_convert.conversion.conversion import (
     ConversionRequest,
     PlannedConversion,
 )
+from forgather_convert.errors import UnsupportedModelError
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.models.opening import ModelRequest, open_model
 from forgather_convert.options import ConvertOptions
@@ -67,6 +68,11 @@ def open_adapter_conversion(request: ConversionRequest, base: Path) -> AdapterCo
     request.check_destination()
     options = options_of_base(request.options, base)
     model = open_model(ModelRequest(base, options, request.converter))
+    if model.hooks.is_composite:
+        raise UnsupportedModelError(
+            f"{base} is a composite ('{model.hooks.model_type}'), for which adapters cannot be "
+            "converted. Merge the adapter into the model, and convert the merged model."
+        )
     return AdapterConversion(adapter, PlanRequest(model, request.destination.given, tokens=None))
 
 

@@ -20,6 +20,7 @@ from forgather_convert.converter_tools.tiny_models import (
 from forgather_convert.errors import ConverterError, ForgatherConvertError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.parameters import parameters_of
+from forgather_convert.quantities import counted
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
@@ -65,8 +66,10 @@ def attempt(name: str, check: Callable[[], str]) -> CheckStep:
 def check_converter(hooks: FamilyHooks) -> Iterator[CheckStep]:
     """Checks an imported converter; yields each step when it is done.
 
-    A step that depends on a failed one is skipped.
+    A step that depends on a failed one is skipped. Of a composite, the text model is checked.
     """
+    if hooks.is_composite:
+        hooks = hooks.of_text_model()
     basics = {
         "its hooks have the arguments of the specifications": partial(_check_signatures, hooks),
         "it names its classes in transformers": partial(_check_classes, hooks),
@@ -130,7 +133,7 @@ def _check_bijection(hooks: FamilyHooks) -> str:
             "get_weight_mapping('to_forgather'). Return the same mapping for both directions: it "
             "is inverted for the reverse conversion."
         )
-    return f"{len(mapping.rules)} rules"
+    return counted(len(mapping.rules), "rule")
 
 
 def _check_coverage(hooks: FamilyHooks, make_config: Callable[[], Any]) -> str:

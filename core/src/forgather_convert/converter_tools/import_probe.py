@@ -45,12 +45,12 @@ def main() -> None:
     """Imports the converter described by the second argument; prints any problem as last line."""
     what = json.loads(sys.argv[2])
     if what["distribution"] is None:
-        found = find_converters([Path(what["target"])])
+        candidates = find_converters([Path(what["target"])])
     else:
-        found = find_installed()
+        candidates = find_installed()
     (converter,) = [
         candidate
-        for candidate in found
+        for candidate in candidates
         if (candidate.target, candidate.distribution, candidate.model_type)
         == (what["target"], what["distribution"], what["model_type"])
     ][:1]

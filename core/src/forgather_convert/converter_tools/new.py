@@ -108,16 +108,16 @@ def create_distribution(
         autoescape=False,  # noqa: S701 - no HTML
     )
 
-    def write(place: str, template: str, **values: Any) -> None:
-        path = root / place.replace("PACKAGE", names.package).replace("MODULE", names.module)
+    def write(name: str, template: str, **values: Any) -> None:
+        path = root / name.replace("PACKAGE", names.package).replace("MODULE", names.module)
         path.parent.mkdir(parents=True, exist_ok=True)
         text = environment.get_template(template).render({**vars(names), "draft": draft, **values})
         path.write_text(text, encoding="utf-8")
 
     # As import statements are sorted: constants, classes, functions.
     names_in_use = sorted(("HFConverter", *(draft.imports if draft else ())), key=_import_order)
-    for place, template in _FILES.items():
-        write(place, template, imports=names_in_use)
+    for name, template in _FILES.items():
+        write(name, template, imports=names_in_use)
     if draft is not None:
         for module, component in draft.component_files.items():
             write(f"src/PACKAGE/components/{module}.py", "component.py.j2", **vars(component))

@@ -107,7 +107,7 @@ def _compare_logits(hf: Any, fg: Any, how: str) -> None:
             )
 
 
-def _compare_step(hooks: FamilyHooks, hf: Any, fg: Any, place: Path, attention: str) -> None:
+def _compare_step(hooks: FamilyHooks, hf: Any, fg: Any, directory: Path, attention: str) -> None:
     """Trains both for one step; the trained original is converted and compared."""
     import torch
     from safetensors.torch import load_file
@@ -120,7 +120,7 @@ def _compare_step(hooks: FamilyHooks, hf: Any, fg: Any, place: Path, attention: 
         model.train()
         model(**inputs, labels=inputs["input_ids"]).loss.backward()
         torch.optim.SGD(model.parameters(), _LEARNING_RATE).step()
-    trained, converted = place / "hf", place / "fg"
+    trained, converted = directory / "hf", directory / "fg"
     with quiet_transformers():
         hf.config.model_type = hooks.model_type
         hf.save_pretrained(trained)

@@ -103,7 +103,7 @@ def resolve_converter(
     installed = find_installed(use_plugins, source)
     for one in installed:
         logger.debug("%s has '%s': %s", one.place, one.model_type, one.status.value)
-    candidates = [found for found in installed if found.model_type == model_type]
+    candidates = [candidate for candidate in installed if candidate.model_type == model_type]
     if converter is not None:
         return _load(_chosen(converter, model_type, candidates), model_type, logging.INFO)
     for path in converter_paths:
@@ -159,7 +159,7 @@ def is_family(
     ranks = [find_in_path(Path(path), source) for path in options.converter_paths]
     ranks += [find_installed(options.use_plugins, source), find_in_tree(source)]
     # None: a file that tells what it registers only when it runs may register this type.
-    if any(found.model_type in (model_type, None) for rank in ranks for found in rank):
+    if any(candidate.model_type in (model_type, None) for rank in ranks for candidate in rank):
         return True
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 

@@ -81,18 +81,18 @@ def find_in_tree(source: Path | None = None) -> list[PluginCandidate]:
     if root is None:
         _log_passed_over()
         return []
-    found = []
+    candidates = []
     for path in sorted(root.glob(_STANDARD_PLACES)):
         if lies_in(path, source) or not path.is_file():
             continue
         registrations = read_declarations(path)
         if not registrations.model_types:
             logger.debug("Ignoring %s: it registers no model type by a literal", path)
-        found += [
+        candidates += [
             _registered(kind, Origin.TREE, path, registrations)
             for kind in registrations.model_types
         ]
-    return found
+    return candidates
 
 
 def _log_passed_over() -> None:
@@ -149,8 +149,8 @@ def find_in_path(path: Path, source: Path | None = None) -> list[PluginCandidate
 def describe_search(path: Path) -> list[str]:
     """Describes what a search of a path finds, and which files it skips and why; runs none."""
     lines = [
-        f"{found.target} registers {repr(found.model_type) if found.model_type else 'no name'}"
-        for found in find_in_path(path)
+        f"{each.target} registers {repr(each.model_type) if each.model_type else 'no name'}"
+        for each in find_in_path(path)
     ]
     searched = set(_converter_files(path))
     for file in islice(sorted(path.rglob("*.py")) if path.is_dir() else [], _MOST_LOOKED_AT):
@@ -191,9 +191,11 @@ def load_file(path: Path) -> list[tuple[str, type[HFConverter]]]:
         if path not in _loaded_files:
             _loaded_files[path] = _run(path)
         return [
-            (model_type, found.converter_class)
-            for found in _loaded_files[path]
-            for model_type in dict.fromkeys((found.model_type, *found.converter_class.aliases))
+            (model_type, registration.converter_class)
+            for registration in _loaded_files[path]
+            for model_type in dict.fromkeys(
+                (registration.model_type, *registration.converter_class.aliases)
+            )
         ]
 
 
@@ -234,7 +236,7 @@ def _run(path: Path) -> list[_Registration]:
         del _registrations[before:]
         raise
     return [
-        found
-        for position, found in enumerate(_registrations)
-        if position >= before or found.module == name
+        registration
+        for position, registration in enumerate(_registrations)
+        if position >= before or registration.module == name
     ]

@@ -43,10 +43,10 @@ def read_declarations(path: Path) -> Declarations:
             tree = ast.parse(content, str(path))
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         line = f" in line {error.lineno}" if isinstance(error, SyntaxError) else ""
-        found = _REGISTRATION.findall(content.decode("utf-8", "replace"))
+        matches = _REGISTRATION.findall(content.decode("utf-8", "replace"))
         message = error.msg if isinstance(error, SyntaxError) else str(error)
         problem = f"is not valid Python: {message}{line}"
-        return Declarations(tuple(dict.fromkeys(found)), not found, problem)
+        return Declarations(tuple(dict.fromkeys(matches)), not matches, problem)
     names = _names_of_register(tree)
     calls = [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
     literals = {id(call.func): _literal(call) for call in calls if _is_register(call.func, names)}
@@ -107,16 +107,16 @@ def _is_registered(node: ast.ClassDef, names: set[str]) -> bool:
 
 def _assigned(node: ast.ClassDef, name: str) -> list[ast.expr]:
     """The values that a class assigns to an attribute."""
-    found: list[ast.expr] = []
+    values: list[ast.expr] = []
     for statement in node.body:
         match statement:
             case ast.Assign(targets=[ast.Name(id=target)], value=value) if target == name:
-                found.append(value)
+                values.append(value)
             case ast.AnnAssign(target=ast.Name(id=target), value=ast.expr() as value) if (
                 target == name
             ):
-                found.append(value)
-    return found
+                values.append(value)
+    return values
 
 
 def _texts(value: ast.expr) -> list[str]:

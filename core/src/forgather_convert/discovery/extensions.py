@@ -27,29 +27,29 @@ def load_extensions(use_plugins: bool = True, source: Path | None = None) -> lis
     if not use_plugins:
         return []
     return [
-        load_extension(found)
-        for found in find_extensions(use_plugins, source)
-        if found.status is not Status.DISABLED
+        load_extension(candidate)
+        for candidate in find_extensions(use_plugins, source)
+        if candidate.status is not Status.DISABLED
     ]
 
 
-def load_extension(found: PluginCandidate) -> Extension:
+def load_extension(candidate: PluginCandidate) -> Extension:
     """Imports an extension.
 
     Raises:
         ConverterError: It cannot be imported, or is not compatible with the installed core.
     """
-    name = f"{found.place} (extension '{found.model_type}')"
-    if found.status is not Status.OK:
-        raise ConverterError(f"The extension of {name} cannot be used. {found.problem}")
-    assert not isinstance(found.loadable, Path)
+    name = f"{candidate.place} (extension '{candidate.model_type}')"
+    if candidate.status is not Status.OK:
+        raise ConverterError(f"The extension of {name} cannot be used. {candidate.problem}")
+    assert not isinstance(candidate.loadable, Path)
     try:
-        plugin = found.loadable.load()
+        plugin = candidate.loadable.load()
         # An extension may be a class, which is instantiated.
         return Extension(name, plugin() if isinstance(plugin, type) else plugin)
     # An extension that calls sys.exit is a broken extension, not the end of the program.
     except (Exception, SystemExit) as error:
         raise ConverterError(
-            f"The extension of {name} ({found.target}) cannot be imported: "
+            f"The extension of {name} ({candidate.target}) cannot be imported: "
             f"{type(error).__name__}: {error}. Reinstall or upgrade it, or use --no-plugins."
         ) from error

@@ -40,6 +40,6 @@ def _import_locations() -> set[str]:
             spec = importlib.util.find_spec(package)
         except ValueError:  # it is imported and does not tell from where
             continue
-        found = () if spec is None else spec.submodule_search_locations or ()
-        locations |= {os.path.realpath(location) for location in found}
+        directories = () if spec is None else spec.submodule_search_locations or ()
+        locations |= {os.path.realpath(location) for location in directories}
     return locations

@@ -54,7 +54,7 @@ def find_installed(
         group: The group of entry points; extensions have another one.
     """
     allowed = _allowed_distributions()
-    found = []
+    candidates = []
     for name in sorted(_names_in_group(group)):
         installed = distribution(name)
         if source is not None and _lies_in(installed, source):
@@ -63,13 +63,13 @@ def find_installed(
         for converter in _converters_of(installed, group):
             if not use_plugins:
                 problem = "--no-plugins disables it."
-                found.append(converter.with_problem(Status.DISABLED, problem))
+                candidates.append(converter.with_problem(Status.DISABLED, problem))
             elif allowed is not None and canonical_name(name) not in allowed:
                 problem = f"{ALLOW_VARIABLE} does not list it."
-                found.append(converter.with_problem(Status.DISABLED, problem))
+                candidates.append(converter.with_problem(Status.DISABLED, problem))
             else:
-                found.append(_checked(converter, installed))
-    return found
+                candidates.append(_checked(converter, installed))
+    return candidates
 
 
 def _allowed_distributions() -> set[str] | None:
@@ -163,7 +163,7 @@ def _lies_in(installed: Distribution, source: Path) -> bool:
     This happens if Python runs in that directory and searches it for packages. A virtual
     environment inside it belongs to the user and is not excluded.
     """
-    place = Path(str(installed.locate_file(""))).resolve()
-    return place.is_relative_to(source.resolve()) and not place.is_relative_to(
+    site_packages = Path(str(installed.locate_file(""))).resolve()
+    return site_packages.is_relative_to(source.resolve()) and not site_packages.is_relative_to(
         Path(sys.prefix).resolve()
     )

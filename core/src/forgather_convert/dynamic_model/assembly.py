@@ -25,7 +25,7 @@ MAKE_NORM = "make_norm"
 
 _LINE_LENGTH = 100
 #: Roles that are filled separately in every layer.
-_IN_LAYERS = (*LAYER_TYPE_FIELDS, *OPTIONAL_ROLES)
+_IN_LAYERS = {*LAYER_TYPE_FIELDS, *OPTIONAL_ROLES}
 #: Styles of tensor parallelism that transformers 4 also supports.
 _STYLES_SINCE_4 = ("colwise", "rowwise", "colwise_rep", "rowwise_rep")
 #: The modules of roles in the model whose parts may be divided.
@@ -137,8 +137,8 @@ def tensor_parallel_plan(
 ) -> TensorParallelPlan:
     """The tensor-parallel plan that the components declare."""
     plan = {
-        f"{place}.{name}": style
-        for role, place in _PLACES.items()
+        f"{key}.{name}": style
+        for role, key in _PLACES.items()
         for component in components[role].values()
         for name, style in component.source.tp_plan.items()
     }

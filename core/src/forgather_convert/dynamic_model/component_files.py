@@ -21,12 +21,19 @@ _FUNCTIONS = (
     ("attention_masks", "create_attention_masks"),
     ("cache_arguments", "CACHE"),
     ("cache_arguments", "NEEDS_CACHE_POSITION"),
+    ("context", "Context"),
 )
 #: The functions that a model also uses if its config has ``output_router_logits``.
 ROUTER_LOGITS_FIELD = "output_router_logits"
 _ROUTER_FUNCTIONS = (
     ("router_logits", "load_balancing_loss"),
     ("router_logits", "recorded_router_logits"),
+)
+#: The functions that a model also uses if it has mixers other than attention.
+MIXER = "mixer"
+_MIXER_FUNCTIONS = (
+    ("recurrent_cache", "HAS_RECURRENT_CACHE"),
+    ("recurrent_cache", "create_cache"),
 )
 
 #: The only form of import between components.
@@ -103,7 +110,7 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     """
     own = [Path(path).resolve() for path in project.component_paths]
     files: dict[Path, _File] = {}
-    found: dict[RoleBinding, Path] = {}
+    paths: dict[RoleBinding, Path] = {}
     classes: dict[RoleBinding, ComponentClass] = {}
     for binding in sorted(
         project.role_bindings(), key=lambda binding: binding.role in OPTIONAL_ROLES
@@ -114,21 +121,24 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
         path = _find(project, binding.module, [*directories, _STANDARD_COMPONENTS])
         _add(project, path, own, files)
         _check_defines(files[path], path, binding.name)
-        found[binding] = path
+        paths[binding] = path
         classes[binding] = _read_class(files, path, binding.name)
     functions = [
-        (_STANDARD_COMPONENTS / f"{module}.py", name) for module, name in _functions(project)
+        (_STANDARD_COMPONENTS / f"{module}.py", name)
+        for module, name in _functions(
+            project, has_mixers=any(each.role == MIXER for each in paths)
+        )
     ]
     for path, _ in functions:
         _add(project, path, own, files)
 
     modules = _module_names(files, taken)
     components: dict[str, dict[str | None, Component]] = {}
-    for binding, path in found.items():
+    for binding, path in paths.items():
         components.setdefault(binding.role, {})[binding.kind] = Component(
             Symbol(modules[path], binding.name), classes[binding]
         )
-    direct = {*(path for path, _ in functions), *found.values()}
+    direct = {*(path for path, _ in functions), *paths.values()}
     return ComponentFiles(
         sources={modules[path]: _renamed(path, file, modules) for path, file in files.items()},
         components=components,
@@ -141,9 +151,12 @@ def collect_components(project: Project, taken: Iterable[str]) -> ComponentFiles
     )
 
 
-def _functions(project: Project) -> tuple[tuple[str, str], ...]:
-    has_router_logits = ROUTER_LOGITS_FIELD in project.config
-    return (*_FUNCTIONS, *_ROUTER_FUNCTIONS) if has_router_logits else _FUNCTIONS
+def _functions(project: Project, has_mixers: bool) -> tuple[tuple[str, str], ...]:
+    return (
+        *_FUNCTIONS,
+        *(_ROUTER_FUNCTIONS if ROUTER_LOGITS_FIELD in project.config else ()),
+        *(_MIXER_FUNCTIONS if has_mixers else ()),
+    )
 
 
 def _is_asked_for(role: str, classes: Iterable[ComponentClass]) -> bool:

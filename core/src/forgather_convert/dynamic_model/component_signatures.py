@@ -49,9 +49,11 @@ def read_class(path: Path, tree: ast.Module, name: str, siblings: Siblings) -> C
     """
     lineage = list(_lineage(path, tree, name, siblings, set()))
     constructors = map(_constructor, lineage)
-    arguments = next((found for found in constructors if found is not None), ())
+    arguments = next((constructor for constructor in constructors if constructor is not None), ())
     plans = (_literal_attribute(node, "tp_plan") for node in lineage)
-    plan: dict[Any, Any] = next((found for found in plans if isinstance(found, dict)), {})
+    plan: dict[Any, Any] = next(
+        (candidate for candidate in plans if isinstance(candidate, dict)), {}
+    )
     return ComponentClass(arguments, {str(key): str(value) for key, value in plan.items()})
 
 

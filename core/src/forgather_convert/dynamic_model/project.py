@@ -19,6 +19,7 @@ STANDARD_COMPONENTS: Mapping[str, str] = {
     "layer_stack": "layer_stack:LayerStack",
     "layer": "pre_norm_layer:PreNormLayer",
     "attention": "causal_attention:CausalAttention",
+    "mixer": "short_convolution:ShortConvolution",
     "feedforward": "gated_feedforward:GatedFeedforward",
     "norm": "rms_norm:RMSNorm",
     "head": "linear_head:LinearHead",
@@ -27,12 +28,13 @@ STANDARD_COMPONENTS: Mapping[str, str] = {
 }
 
 #: Roles that a model has only if a component needs them.
-OPTIONAL_ROLES = ("router", "experts")
+OPTIONAL_ROLES = ("mixer", "router", "experts")
 
 #: Roles that may differ by layer, and the config field with each layer's kind.
 LAYER_TYPE_FIELDS: Mapping[str, str] = {
     "layer": "layer_types",
     "attention": "layer_types",
+    "mixer": "layer_types",
     "feedforward": "mlp_layer_types",
 }
 

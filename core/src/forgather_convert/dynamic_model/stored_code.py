@@ -21,6 +21,7 @@ from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.rope import ROPE_FIELDS
+from forgather_convert.weights.linked_files import LINKS_FILE
 
 _REFERENCE = re.compile(r"([A-Za-z_]\w*)\.([A-Za-z_]\w*)", re.ASCII)
 #: The suffix of generated file names: a hash of the content of all files.
@@ -115,7 +116,8 @@ def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, .
     }
     try:
         capabilities = _capabilities(stored)
-        generated = generate_code(replace(project, config=values, capabilities=capabilities))
+        given = replace(project, config=values, capabilities=capabilities)
+        generated = generate_code(given, has_links=_has_links(stored))
     except ForgatherConvertError:
         return tuple(stored.files)
     ours = _without_suffix(generated.files, generated.model_module)
@@ -126,6 +128,11 @@ def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, .
     names = dict(zip(theirs, stored.files, strict=True))
     differing = [names[name] for name in theirs if theirs[name] != ours.get(name)]
     return tuple(differing) + tuple(name for name in ours if name not in theirs)
+
+
+def _has_links(stored: StoredCode) -> bool:
+    """Whether the model can be loaded from linked weights."""
+    return f'"{LINKS_FILE}"' in stored.files.get(f"{stored.model_module}.py", "")
 
 
 def load_stored_code(stored: StoredCode) -> DynamicModelClasses:

@@ -91,14 +91,14 @@ def _replace(staging: Staging, on_written: OnWritten) -> None:
             the destination, and ``on_written`` has been called.
         OSError: They cannot be moved.
     """
-    place = staging.destination.path
-    staging.content.chmod(stat.S_IMODE(place.stat().st_mode))
-    if exchange(staging.content, place):
+    destination = staging.destination.path
+    staging.content.chmod(stat.S_IMODE(destination.stat().st_mode))
+    if exchange(staging.content, destination):
         try:
             check_replaceable(staging.destination, staging.content)
         except BaseException as error:
             try:
-                exchange(staging.content, place)
+                exchange(staging.content, destination)
             except OSError as failure:
                 on_written(staging.destination.given)
                 raise DestinationError(
@@ -109,10 +109,10 @@ def _replace(staging: Staging, on_written: OnWritten) -> None:
         return
     moved_away = staging.moved_away
     moved_away.parent.mkdir(exist_ok=True)
-    place.rename(moved_away)
+    destination.rename(moved_away)
     try:
         check_replaceable(staging.destination, moved_away)
-        rename_to_free(staging.content, place)
+        rename_to_free(staging.content, destination)
     except BaseException as error:
         try:
             put_back(staging.directory)

@@ -156,9 +156,11 @@ class ShardWriters:
             shown = total
 
         try:
-            place = resolve_destination(plan.destination)
+            destination = resolve_destination(plan.destination)
             shares = divide(plan.shards, self.rank.count)
-            self._shares = tuple(_Share(Path.cwd(), place, directory, shards) for shards in shares)
+            self._shares = tuple(
+                _Share(Path.cwd(), destination, directory, shards) for shards in shares
+            )
             self._report_status(phase=_Phase.PLANNED)
             self._wait(lambda: self._share is not None)
             self._write(shares[0], directory, show)
@@ -313,8 +315,8 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, ForgatherConvertError):
         return str(error)
     if isinstance(error, OSError):
-        place = f"{error.filename}: " if error.filename else ""
-        return f"{place}{error.strerror or error}."
+        prefix = f"{error.filename}: " if error.filename else ""
+        return f"{prefix}{error.strerror or error}."
     if isinstance(error, Exception):
         return f"{type(error).__name__}: {error}."
     return "It was stopped."

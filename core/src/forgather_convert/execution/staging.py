@@ -182,12 +182,14 @@ def put_back(directory: Path) -> None:
         return
     content = directory / _CONTENT
     for model in moved_away.iterdir():
-        place = directory.parent / model.name
-        if not _exists(content) and _exists(place):
+        moved_to = directory.parent / model.name
+        if not _exists(content) and _exists(moved_to):
             rename_to_free(model, content)
             continue
-        rename_to_free(model, place)
-        logger.warning("Restored the old model at %s, which a conversion did not replace.", place)
+        rename_to_free(model, moved_to)
+        logger.warning(
+            "Restored the old model at %s, which a conversion did not replace.", moved_to
+        )
     moved_away.rmdir()
 
 

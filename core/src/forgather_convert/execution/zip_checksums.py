@@ -50,12 +50,12 @@ def write_checksums(path: Path, between: Callable[[], None]) -> None:
                 lambda info: _checksum(file, entries[info.filename], between), infos
             )
             for info, record, checksum in zip(infos, records, checksums, strict=True):
-                place = (
+                offset = (
                     entries[info.filename].end + _IN_DESCRIPTOR
                     if info.flag_bits & _HAS_DESCRIPTOR
                     else info.header_offset + _IN_HEADER
                 )
-                for position in (place, record + _IN_DIRECTORY):
+                for position in (offset, record + _IN_DIRECTORY):
                     os.pwrite(file.fileno(), _CHECKSUM.pack(checksum), position)
 
 

@@ -23,6 +23,20 @@ def as_alias(converter: HFConverter, model_type: str) -> HFConverter:
     return made
 
 
+def as_text_model(converter: HFConverter) -> HFConverter:
+    """A composite's converter as the converter of its text model alone."""
+    base = type(converter)
+    fields = {
+        "model_type": base.text_model_type,
+        "text_model_type": "",
+        "__doc__": base.__doc__,
+        "__module__": base.__module__,
+    }
+    made: HFConverter = object.__new__(type(base.__name__, (base,), fields))
+    made.__dict__.update(converter.__dict__)
+    return made
+
+
 class _Alias(HFConverter):
     """Overrides the classes, if transformers has its own for the alias."""
 

@@ -24,9 +24,9 @@ def tiny_configs_beside(converter_class: Any) -> Mapping[str, Mapping[str, Any]]
         if package and find_spec(f"{package}.{_TINY_CONFIGS}") is not None:
             beside = import_module(f"{package}.{_TINY_CONFIGS}")
             name = constant_name(one.model_type)
-            found: Mapping[str, Mapping[str, Any]] = getattr(beside, name, {})
-            if found:
-                return found
+            configs: Mapping[str, Mapping[str, Any]] = getattr(beside, name, {})
+            if configs:
+                return configs
     return {}
 
 

@@ -178,12 +178,12 @@ def _check_rope(config: SourceConfig) -> None:
     for name, may_be_zero in _ROPE_NUMBERS.items():
         if config.get(name) is not None:
             _check_number(config, name, config[name], may_be_zero)
-    for place, name, value in _rope_items(config):
+    for path, name, value in _rope_items(config):
         if name in _ROPE_NUMBERS and value is not None:
-            _check_number(config, place, value, _ROPE_NUMBERS[name])
+            _check_number(config, path, value, _ROPE_NUMBERS[name])
         elif name in _ROPE_LISTS and isinstance(value, list):
             for index, item in enumerate(value):
-                _check_number(config, f"{place}[{index}]", item, may_be_zero=False)
+                _check_number(config, f"{path}[{index}]", item, may_be_zero=False)
 
 
 def _rope_items(config: SourceConfig) -> Iterator[tuple[str, str, Any]]:
@@ -199,14 +199,14 @@ def _rope_items(config: SourceConfig) -> Iterator[tuple[str, str, Any]]:
                 yield f"{name}.{key}", key, value
 
 
-def _check_number(config: SourceConfig, place: str, value: Any, may_be_zero: bool) -> None:
+def _check_number(config: SourceConfig, path: str, value: Any, may_be_zero: bool) -> None:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if not is_number or not _is_finite(value):
-        raise _bad(config, place, value, "must be a finite number")
+        raise _bad(config, path, value, "must be a finite number")
     if value < 0 or (value == 0 and not may_be_zero):
-        raise _bad(config, place, value, f"must be {'0 or more' if may_be_zero else 'more than 0'}")
-    if place.endswith(ORIGINAL_LENGTH) and value != int(value):
-        raise _bad(config, place, value, "must be a whole number")
+        raise _bad(config, path, value, f"must be {'0 or more' if may_be_zero else 'more than 0'}")
+    if path.endswith(ORIGINAL_LENGTH) and value != int(value):
+        raise _bad(config, path, value, "must be a whole number")
 
 
 def _is_finite(value: int | float) -> bool:
@@ -217,8 +217,8 @@ def _invalid(config: SourceConfig, name: str, problem: str) -> UnsupportedModelE
     return _bad(config, name, config[name], problem)
 
 
-def _bad(config: SourceConfig, place: str, value: Any, problem: str) -> UnsupportedModelError:
-    return UnsupportedModelError(f"In {config.origin}, '{place}' is {_shown(value)}; it {problem}.")
+def _bad(config: SourceConfig, path: str, value: Any, problem: str) -> UnsupportedModelError:
+    return UnsupportedModelError(f"In {config.origin}, '{path}' is {_shown(value)}; it {problem}.")
 
 
 def _shown(value: Any) -> str:

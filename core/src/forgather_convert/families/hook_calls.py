@@ -11,6 +11,7 @@ from typing import Any
 from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.families.aliases import as_text_model
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.derived_calls import HOOK_NAMES, Implementations, calls_hooks
 from forgather_convert.families.extensions import Extension, plugin_manager
@@ -36,6 +37,7 @@ class FamilyHooks(ConverterHooks):
     ) -> None:
         self.converter = converter
         self.origin = origin
+        self._extensions = tuple(extensions)
         self.name = f"{type(converter).__name__} ({origin})"
         inherited = {name: getattr(HFConverter, name).__get__(converter) for name in HOOK_NAMES}
         own = {
@@ -45,12 +47,16 @@ class FamilyHooks(ConverterHooks):
         }
         # The last one registered is called first and wraps the others.
         self._manager = plugin_manager(
-            {"base": Implementations(inherited), "family": Implementations(own)}, extensions
+            {"base": Implementations(inherited), "family": Implementations(own)}, self._extensions
         )
 
     def with_extensions(self, extensions: Iterable[Extension]) -> "FamilyHooks":
         """The same converter's hooks, wrapped by extensions."""
         return FamilyHooks(self.converter, self.origin, extensions)
+
+    def of_text_model(self) -> "FamilyHooks":
+        """The hooks for a composite's text model alone."""
+        return FamilyHooks(as_text_model(self.converter), self.origin, self._extensions)
 
     @property
     def model_type(self) -> str:
@@ -60,6 +66,11 @@ class FamilyHooks(ConverterHooks):
     def is_alias(self) -> bool:
         """Whether the model type is another name of its architecture."""
         return self.model_type in self.converter.aliases
+
+    @property
+    def is_composite(self) -> bool:
+        """Whether the models are composites, of which the text model is converted."""
+        return bool(self.converter.text_model_type)
 
     def weight_mapping(self, direction: str = "to_forgather") -> WeightMapping:
         """The mapping of Hugging Face names to Forgather names, or as the direction says."""

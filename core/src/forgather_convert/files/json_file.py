@@ -178,12 +178,12 @@ def _is_too_deep(content: Any) -> bool:
 
 
 def _refuse_surrogates(content: Any, origin: str) -> None:
-    for place, text in _texts(content, ""):
+    for path, text in _texts(content, ""):
         try:
             text.encode("utf-8")
         except UnicodeEncodeError as error:
-            shown = place.encode("utf-8", "backslashreplace").decode("utf-8")
-            where = f"in '{shown}'" if place else "at the top level"
+            shown = path.encode("utf-8", "backslashreplace").decode("utf-8")
+            where = f"in '{shown}'" if path else "at the top level"
             raise SourceError(
                 f"{origin} has an invalid character {where}: the surrogate "
                 f"\\u{ord(text[error.start]):04x} without its other half. Fix it, or download "
@@ -191,15 +191,15 @@ def _refuse_surrogates(content: Any, origin: str) -> None:
             ) from error
 
 
-def _texts(content: Any, place: str) -> Iterator[tuple[str, str]]:
+def _texts(content: Any, path: str) -> Iterator[tuple[str, str]]:
     """All strings of a value, including keys, with their paths."""
     if isinstance(content, str):
-        yield place, content
+        yield path, content
     elif isinstance(content, dict):
         for key, value in content.items():
-            inner = f"{place}.{key}" if place else key
+            inner = f"{path}.{key}" if path else key
             yield inner, key
             yield from _texts(value, inner)
     elif isinstance(content, list):
         for index, value in enumerate(content):
-            yield from _texts(value, f"{place}[{index}]")
+            yield from _texts(value, f"{path}[{index}]")

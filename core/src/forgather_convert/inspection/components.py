@@ -33,10 +33,10 @@ def by_component(
             they have these names, or there is no mapping.
     """
     forgather_name = (lambda name: name) if mapping is None else _forgather_names(mapping)
-    found: dict[str, list[TensorRef]] = {name: [] for name in COMPONENTS}
+    refs_by_component: dict[str, list[TensorRef]] = {name: [] for name in COMPONENTS}
     for ref in tensors:
-        found[component_of(forgather_name(ref.name))].append(ref)
-    return {name: refs for name, refs in found.items() if refs}
+        refs_by_component[component_of(forgather_name(ref.name))].append(ref)
+    return {name: refs for name, refs in refs_by_component.items() if refs}
 
 
 def component_sizes(components: Mapping[str, Iterable[TensorRef]]) -> tuple[ComponentSize, ...]:
@@ -62,7 +62,7 @@ def _forgather_names(mapping: WeightMapping) -> Callable[[str], str]:
     """A function from a tensor's name to the Forgather pattern, or to itself if there is none."""
 
     def forgather_name(name: str) -> str:
-        found = mapping.source_patterns.find(name)
-        return name if found is None else found[0].destinations[0]
+        match = mapping.source_patterns.find(name)
+        return name if match is None else match[0].destinations[0]
 
     return forgather_name

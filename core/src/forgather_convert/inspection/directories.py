@@ -13,17 +13,17 @@ _WEIGHTS = (".safetensors", ".bin", ".pt", ".pth", ".distcp", *INDEX_FILE.values
 
 def files_of(directory: Path) -> tuple[File, ...]:
     """The regular files in a directory; inaccessible ones are left out."""
-    found = []
+    files = []
     with os.scandir(directory) as entries:
         for entry in entries:
             try:
                 if entry.is_file():
                     size = entry.stat().st_size
-                    found.append(File(entry.name, size, entry.name.endswith(_WEIGHTS)))
+                    files.append(File(entry.name, size, entry.name.endswith(_WEIGHTS)))
             except OSError:
                 # A broken or circular link; if the file is needed, reading it fails.
                 continue
-    return tuple(sorted(found, key=lambda file: file.name))
+    return tuple(sorted(files, key=lambda file: file.name))
 
 
 def checkpoints_of(directory: Path, converted: Path | None) -> tuple[CheckpointContents, ...]:

@@ -1,8 +1,8 @@
 """Inspects a directory: what it contains, and whether it could be converted."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -17,7 +17,9 @@ from forgather_convert.inspection.result import Inspection, ProvenanceSummary, U
 from forgather_convert.inspection.token_ids import read_token_ids
 from forgather_convert.models.opening import ModelRequest, Opening
 from forgather_convert.options import ConvertOptions
+from forgather_convert.quantities import counted
 from forgather_convert.source.checkpoint_choice import numbered_checkpoints
+from forgather_convert.source.composite import Composite, text_config
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import (
     Direction,
@@ -44,6 +46,7 @@ from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.linked_files import LINKS_FILE, read_links
 
 Value = TypeVar("Value")
 
@@ -89,20 +92,22 @@ def inspect(
     problems = _Problems()
     request = ModelRequest(path, options, converter)
     opening = problems.attempt(lambda: Opening.start(request)) or Opening(request, ())
-    found = _find(opening, problems)
-    model_type, hooks = found.model_type, None
+    contents = _read_contents(opening, problems)
+    model_type, hooks = contents.model_type, None
     if model_type is not None:
         hooks = problems.attempt(lambda: opening.find_hooks(model_type))
+    if hooks is not None and hooks.is_composite:
+        contents = problems.attempt(contents.as_text_model) or contents
     mapping = None if hooks is None else problems.attempt(hooks.weight_mapping)
-    problems.attempt(lambda: check_json_files(found.metadata, with_tokenizer=False))
-    token_ids = problems.attempt(lambda: read_token_ids(found.metadata / TOKENIZER_FILE))
+    problems.attempt(lambda: check_json_files(contents.metadata, with_tokenizer=False))
+    token_ids = problems.attempt(lambda: read_token_ids(contents.metadata / TOKENIZER_FILE))
     if hooks is not None:
-        _check_conversion(found, hooks, problems)
-    return _describe(path, found, hooks, mapping, token_ids, problems)
+        _check_conversion(contents, hooks, problems)
+    return _describe(path, contents, hooks, mapping, token_ids, problems)
 
 
 @dataclass(frozen=True)
-class _Found:
+class _Contents:
     """What is known of a directory: everything that a conversion needs, or parts of it."""
 
     metadata: Path
@@ -112,22 +117,37 @@ class _Found:
     quantization: str | None
     checkpoint: Checkpoint | None
     is_complete: bool
+    composite: Composite | None = None
 
     @property
     def tensors(self) -> Mapping[str, TensorRef]:
+        if self.composite is not None:
+            return {name: ref.renamed(name) for name, ref in self.composite.text.items()}
         return {} if self.checkpoint is None else self.checkpoint.tensors
+
+    @property
+    def file_config(self) -> SourceConfig | None:
+        return self.config if self.composite is None else self.composite.config
+
+    def as_text_model(self) -> "_Contents":
+        """The same directory of a composite, seen as its text model."""
+        if self.config is None or self.checkpoint is None or self.is_forgather:
+            return self
+        origin = str(self.checkpoint.files.directory)
+        composite = Composite.of(self.config, self.checkpoint.tensors, origin)
+        return replace(self, config=text_config(self.config), composite=composite)
 
     @property
     def is_forgather(self) -> bool:
         return self.direction is Direction.FROM_FORGATHER
 
 
-def _find(opening: Opening, problems: _Problems) -> _Found:
+def _read_contents(opening: Opening, problems: _Problems) -> _Contents:
     path, options = opening.request.path, opening.request.options
     detection = problems.attempt(opening.detect)
     if detection is not None:
         quantization = detection.quantization
-        return _Found(
+        return _Contents(
             metadata=detection.metadata_directory,
             config=detection.config,
             direction=detection.direction,
@@ -150,7 +170,7 @@ def _find(opening: Opening, problems: _Problems) -> _Found:
     model_type = options.model_type
     if model_type is None and config is not None and direction is not None:
         model_type = model_type_in(config, direction)
-    return _Found(
+    return _Contents(
         metadata=path,
         config=config,
         direction=direction,
@@ -161,19 +181,19 @@ def _find(opening: Opening, problems: _Problems) -> _Found:
     )
 
 
-def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) -> None:
+def _check_conversion(contents: _Contents, hooks: FamilyHooks, problems: _Problems) -> None:
     """Does those steps of planning that need no torch."""
-    config, tensors = found.config, found.tensors
+    config, tensors = contents.config, contents.tensors
     if config is None:
         return
-    problems.attempt(lambda: refuse_links_out(found.metadata, FILES_THAT_ARE_READ))
+    problems.attempt(lambda: refuse_links_out(contents.metadata, FILES_THAT_ARE_READ))
     if tensors:
         problems.attempt(lambda: check_against_tensors(config, tensors))
-    if found.is_complete and found.quantization is None:
-        origin = str(found.metadata)
+    if contents.is_complete and contents.quantization is None:
+        origin = str(contents.metadata)
         values = {name: stored(ref) for name, ref in tensors.items()}
         problems.attempt(lambda: refuse_quantized(values, origin))
-    if not found.is_forgather:
+    if not contents.is_forgather:
         problems.attempt(lambda: hooks.validate_source_config(config, "to_forgather"))
         return
     from forgather_convert.dynamic_model.stored_code import (
@@ -182,7 +202,9 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
     )
 
     def validate() -> None:
-        completed = complete_with_stored_defaults(config, read_stored_code(found.metadata, config))
+        completed = complete_with_stored_defaults(
+            config, read_stored_code(contents.metadata, config)
+        )
         current = normalize_config(
             completed, normalize_tensors(tensors), hooks.get_hyperparameters()
         )
@@ -193,45 +215,48 @@ def _check_conversion(found: _Found, hooks: FamilyHooks, problems: _Problems) ->
 
 def _describe(
     path: Path,
-    found: _Found,
+    contents: _Contents,
     hooks: FamilyHooks | None,
     mapping: WeightMapping | None,
     token_ids: Collection[int] | None,
     problems: _Problems,
 ) -> Inspection:
-    config, checkpoint = found.config, found.checkpoint
-    to_forgather = None if found.is_forgather else mapping
-    components = by_component(found.tensors.values(), to_forgather)
-    others = problems.attempt(lambda: _compare_other_weights(found, mapping)) or ()
+    config, checkpoint = contents.config, contents.checkpoint
+    to_forgather = None if contents.is_forgather else mapping
+    components = by_component(contents.tensors.values(), to_forgather)
+    others = problems.attempt(lambda: _compare_other_weights(contents, mapping)) or ()
     weights = None if checkpoint is None else checkpoint.files.directory
     embeddings = components.get(EMBEDDING, ())
-    origin = problems.attempt(lambda: _origin(found.metadata)) if found.is_forgather else None
-    carried = problems.attempt(lambda: _carried(found.metadata)) if found.is_forgather else None
+    origin = problems.attempt(lambda: _origin(contents.metadata)) if contents.is_forgather else None
+    carried = problems.attempt(lambda: _carried(contents))
     is_tied = None if config is None else config.get("tie_word_embeddings")
     return Inspection(
         path=path,
-        is_forgather=None if found.direction is None else found.is_forgather,
-        model_type=found.model_type,
-        architectures=() if config is None else config_facts.architectures_of(config),
+        is_forgather=None if contents.direction is None else contents.is_forgather,
+        model_type=contents.model_type,
+        architectures=()
+        if contents.file_config is None
+        else config_facts.architectures_of(contents.file_config),
         dtype=None if config is None else config_facts.dtype_of(config),
-        quantization=found.quantization,
+        quantization=contents.quantization,
         dimensions={} if config is None else config_facts.dimensions_of(config),
         rope=None if config is None else problems.attempt(lambda: _rope(config, hooks)),
         window=None if config is None else config_facts.window_of(config),
         is_tied=is_tied if isinstance(is_tied, bool) else None,
         vocabulary=config_facts.vocabulary_of(config, embeddings, token_ids),
         weights=weights,
-        tensors=tuple(found.tensors.values()),
+        tensors=tuple(contents.tensors.values()),
         components=component_sizes(components),
         files=files_of(path),
         checkpoints=problems.attempt(lambda: checkpoints_of(path, weights)) or (),
         carried=carried or (),
-        links_out=problems.attempt(lambda: _links_out(found)) or {},
+        is_composite=hooks is not None and hooks.is_composite,
+        links_out=problems.attempt(lambda: _links_out(contents)) or {},
         origin=origin,
         converter=None
         if hooks is None
         else UsedConverter(hooks.origin, type(hooks.converter).__name__),
-        remarks=(*_remarks(found, mapping), *others),
+        remarks=(*_linked(contents), *_remarks(contents, mapping), *others),
         # Last, because it includes the problems found by the others.
         problems=tuple(problems.messages),
     )
@@ -262,19 +287,24 @@ def _origin(directory: Path) -> ProvenanceSummary | None:
     )
 
 
-def _carried(directory: Path) -> tuple[TensorRef, ...]:
+def _carried(contents: _Contents) -> tuple[TensorRef, ...]:
+    if not contents.is_forgather:
+        return () if contents.composite is None else tuple(contents.composite.others.values())
     from forgather_convert.models.carried_tensors import read_carried
     from forgather_convert.models.provenance import read_provenance
 
-    provenance = read_provenance(directory)
-    found = read_carried(directory, () if provenance is None else provenance.carried_tensors)
-    return tuple(ref for value in found.tensors.values() for ref in leaves(value))
+    provenance = read_provenance(contents.metadata)
+    names = () if provenance is None else provenance.carried_tensors
+    carried = read_carried(contents.metadata, names).tensors
+    return tuple(ref for value in carried.values() for ref in leaves(value))
 
 
-def _links_out(found: _Found) -> dict[str, Path]:
+def _links_out(contents: _Contents) -> dict[str, Path]:
     """The files beside config and weights that links of the directory lead to."""
-    paths = [found.metadata / file.name for file in files_of(found.metadata) if not file.is_weights]
-    weights = () if found.checkpoint is None else found.checkpoint.files.paths
+    paths = [
+        contents.metadata / file.name for file in files_of(contents.metadata) if not file.is_weights
+    ]
+    weights = () if contents.checkpoint is None else contents.checkpoint.files.paths
     targets = {
         path.name: target_outside(path)
         for path in paths
@@ -284,18 +314,32 @@ def _links_out(found: _Found) -> dict[str, Path]:
     return {name: target for name, target in targets.items() if target is not None}
 
 
-def _compare_other_weights(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
-    if found.checkpoint is None or not found.is_complete:
+def _compare_other_weights(contents: _Contents, mapping: WeightMapping | None) -> tuple[str, ...]:
+    if contents.checkpoint is None or not contents.is_complete:
         return ()
-    return compare_other_headers(found.checkpoint, found.is_forgather, mapping)
+    # Names in a composite's files are not those of its text model.
+    own = mapping if contents.composite is None else None
+    return compare_other_headers(contents.checkpoint, contents.is_forgather, own)
 
 
-def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
+def _linked(contents: _Contents) -> Iterator[str]:
+    if contents.checkpoint is None or contents.checkpoint.files.index is None:
+        return
+    if contents.checkpoint.files.index.name == LINKS_FILE:
+        files = read_links(contents.checkpoint.files.directory)
+        (source, *_) = {file.source.parent: None for file in files.values()}
+        yield (
+            f"The weights are links to the {len(files)} weights files of {source}. Once they have "
+            "changed, the model cannot be loaded."
+        )
+
+
+def _remarks(contents: _Contents, mapping: WeightMapping | None) -> tuple[str, ...]:
     """Remarks on what only the model's class could decide."""
-    if mapping is None or found.quantization is not None:
+    if mapping is None or contents.quantization is not None:
         return ()
-    tensors = found.tensors
-    if found.is_forgather:
+    tensors = contents.tensors
+    if contents.is_forgather:
         mapping, tensors = mapping.inverted(), normalize_tensors(tensors)
     unmapped = [
         name for name in find_places(tensors, mapping).unplaced if not re.search(RECOMPUTED, name)
@@ -303,7 +347,7 @@ def _remarks(found: _Found, mapping: WeightMapping | None) -> tuple[str, ...]:
     if not unmapped:
         return ()
     return (
-        f"The converter's mapping does not cover {len(unmapped)} tensors: "
-        f"{enumerate_names(unmapped)}. They prevent a conversion, unless the model's class in "
+        f"The converter's mapping does not cover {counted(len(unmapped), 'tensor')}: "
+        f"{enumerate_names(unmapped)}. This prevents a conversion, unless the model's class in "
         "transformers does not read them either.",
     )

@@ -135,7 +135,10 @@ class Inspection:
         components: The parameters by component.
         files: The files in the directory, without subdirectories.
         checkpoints: The ``checkpoint-N``, the highest number first.
-        carried: The original's tensors that the model does not use, in files of their own.
+        carried: The original's tensors that the model does not use, in files of their own; or
+            those of a composite that are not its text model's.
+        is_composite: Whether the model is a composite, or the text model of one. All else is about
+            the text model.
         links_out: The links that lead out of the directory, which a conversion does not copy by
             default, and their targets.
         origin: Its provenance, if it was converted.
@@ -161,6 +164,7 @@ class Inspection:
     files: tuple[File, ...]
     checkpoints: tuple[CheckpointContents, ...]
     carried: tuple[TensorRef, ...]
+    is_composite: bool
     links_out: Mapping[str, Path]
     origin: ProvenanceSummary | None
     converter: UsedConverter | None

@@ -142,8 +142,8 @@ class _Sizes:
 
     def counts(self) -> tuple[tuple[float, int], ...]:
         indices = self._counts.nonzero()[:, 0].tolist()
-        found = [(2.0 ** (index - self._OFFSET), int(self._counts[index])) for index in indices]
-        return ((0.0, self._num_zero), *found)
+        counts = [(2.0 ** (index - self._OFFSET), int(self._counts[index])) for index in indices]
+        return ((0.0, self._num_zero), *counts)
 
 
 def _is_distribution(logits: torch.Tensor) -> bool:

@@ -94,7 +94,7 @@ def find_first_difference(
     if first is None:
         last = region[-1].source.module if region else None
         return FirstDifference(None, None, None, True, None, 0.0, last)
-    place = _origin(first, region)
+    origin = _origin(first, region)
     before = [
         pair for pair in compared if pair.source.end < first.source.end and pair.output_is_equal
     ]
@@ -103,10 +103,10 @@ def find_first_difference(
         for model, call in ((source, first.source), (result, first.result))
     ]
     return FirstDifference(
-        layer=alignment.layer_of(place.source.module),
-        source=place.source.module,
-        result=place.result.module,
-        input_is_equal=place.input_is_equal,
+        layer=alignment.layer_of(origin.source.module),
+        source=origin.source.module,
+        result=origin.result.module,
+        input_is_equal=origin.input_is_equal,
         first_output=(first.source.module, first.result.module),
         largest=_largest(*outputs),
         last_equal=before[-1].source.module if before else None,

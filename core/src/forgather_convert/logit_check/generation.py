@@ -185,7 +185,7 @@ def _num_tokens(planned: PlannedModel) -> int:
 def _continue(
     name: str,
     load: Callable[[], Any],
-    place: tuple[str, str],
+    placement: tuple[str, str],
     prompt_input: _PromptInput,
     on_text: _OnText,
 ) -> Continuation:
@@ -194,7 +194,7 @@ def _continue(
 
     from forgather_convert.logit_check.streamed_parameters import take_into_memory
 
-    dtype, device = place
+    dtype, device = placement
     model = take_into_memory(load(), to_torch(dtype), device)
     inputs = torch.tensor([prompt_input.ids], device=model.device)
     since = time.monotonic()

@@ -22,9 +22,9 @@ def layer_outputs(model: Any) -> Iterator[Mapping[int, torch.Tensor]]:
     outputs: dict[int, torch.Tensor] = {}
 
     def keep(number: int, output: Any) -> None:
-        found = first_tensor(output)
-        if found is not None:
-            outputs[number] = found.detach()[:, -_NUM_POSITIONS:].clone().cpu()
+        tensor = first_tensor(output)
+        if tensor is not None:
+            outputs[number] = tensor.detach()[:, -_NUM_POSITIONS:].clone().cpu()
 
     layers = layer_numbers(name for name, _ in model.named_modules())
     with ExitStack() as stack:
@@ -43,10 +43,10 @@ def relative_differences(
 
     Layers whose outputs contain NaN, or are all zero, are left out.
     """
-    found = []
+    differences = []
     for number in sorted(reference.keys() & outputs.keys()):
         one, other = reference[number].double(), outputs[number].double()
         difference = float((one - other).norm() / one.norm())
         if 0.0 <= difference < float("inf"):
-            found.append((number, difference))
-    return tuple(found)
+            differences.append((number, difference))
+    return tuple(differences)

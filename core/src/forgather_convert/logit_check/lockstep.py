@@ -31,6 +31,10 @@ _LARGEST = torch.int64
 _NUMBERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
+#: Where models of images record how far the positions of text after an image are shifted.
+_POSITION_STATE = "rope_deltas"
+
+
 class _Abandoned(BaseException):
     """Ends a run whose result is no longer needed."""
 
@@ -119,7 +123,11 @@ class _ModuleState:
     """
 
     def __init__(self, model: Any) -> None:
-        self._modules = [module for module in model.modules() if module._buffers]
+        self._modules = [
+            module
+            for module in model.modules()
+            if module._buffers or _POSITION_STATE in vars(module)
+        ]
         self._own = self._current()
 
     def __enter__(self) -> None:
@@ -194,10 +202,10 @@ class Lockstep:
     def _place(self, side: int, run: LockstepRun) -> float:
         """How far a run is; a parameter that precedes the last one is being used again."""
         assert run.request is not None
-        place = self._places[side][id(run.request.matrix)]
+        position = self._places[side][id(run.request.matrix)]
         progress = self._progress[id(run)]
         whole = progress - progress % 1
-        return whole + place + (whole + place < progress)
+        return whole + position + (whole + position < progress)
 
     def _is_the_same(self, sources: list[LockstepRun], results: list[LockstepRun]) -> bool:
         """Whether all runs need the same product, with the same inputs in both models."""

@@ -24,6 +24,7 @@ from forgather_convert.logit_check.prompts import choose_ids, tokenize
 from forgather_convert.models.trial_run import most_positions
 from forgather_convert.options import DEFAULT_PROMPT
 from forgather_convert.progress import Phase, Progress
+from forgather_convert.source.composite import TEXT_CONFIG
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.vocabulary.change import VocabularyChange
@@ -234,6 +235,7 @@ def compare_logits(
         settings.device,
         usable,
         most_positions(model_config),
+        any(hasattr(model.config, TEXT_CONFIG) for model in models),
     )
     passes = _Passes(progress or Progress())
     how = _Settings(settings.dtype, settings.device, tokens, passes.progress.advance)
@@ -431,7 +433,7 @@ def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
     kept = _num_kept(model, run, settings)
     ids = torch.tensor(run.rows, device=device)
     arguments: dict[str, Any] = {"input_ids": ids, **_cache_options(bool(run.steps))}
-    if run.first_position:
+    if run.first_position or run.states_positions:
         positions = torch.arange(run.length, device=device) + run.first_position
         arguments["position_ids"] = positions.unsqueeze(0)
     if run.padding:
@@ -439,12 +441,14 @@ def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         mask[0, : run.padding] = 0
         arguments["attention_mask"] = mask
     output = model(**arguments)
-    found = [_logits_in(output)[:, -kept:].cpu()]
-    for token in run.steps:
-        step = torch.tensor([[token]], device=device)
-        output = model(input_ids=step, **_cache_options(True), **_cache_of(model, output))
-        found.append(_logits_in(output)[:, -1:].cpu())
-    logits = torch.cat(found, 1)
+    parts = [_logits_in(output)[:, -kept:].cpu()]
+    for number, token in enumerate(run.steps):
+        arguments = {"input_ids": torch.tensor([[token]], device=device)}
+        if run.states_positions:
+            arguments["position_ids"] = torch.tensor([[run.length + number]], device=device)
+        output = model(**arguments, **_cache_options(True), **_cache_of(model, output))
+        parts.append(_logits_in(output)[:, -1:].cpu())
+    logits = torch.cat(parts, 1)
     if tokens is not None and logits.shape[-1] != len(tokens):
         # The model does not compute its logits with a head.
         logits = logits[..., torch.as_tensor(tokens)]

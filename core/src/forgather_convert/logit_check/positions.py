@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from forgather_convert.logit_check.prompts import fixed_ids
+from forgather_convert.quantities import counted
 
 _OPERATIONS = 1e11
 #: For accelerators.
@@ -45,6 +46,7 @@ _CACHED_STEPS = 2
 #: How many tokens are run on either side of a length at which frequencies change.
 _NEAR = 4
 
+_GIVEN = " at given positions"
 #: RoPE types whose frequencies depend on the length.
 _SWITCHING = ("dynamic", "longrope")
 #: RoPE types that know the length before it was extended.
@@ -107,6 +109,7 @@ class Run:
         first_position: The position of the first token.
         padding: How many of the first row's tokens are padding.
         steps: Tokens decoded one by one after the others, with a cache.
+        states_positions: Whether all positions are given, although they begin with 0.
     """
 
     name: str
@@ -114,6 +117,7 @@ class Run:
     first_position: int = 0
     padding: int = 0
     steps: tuple[int, ...] = ()
+    states_positions: bool = False
 
     @classmethod
     def of(cls, name: str, ids: Sequence[int], first_position: int = 0) -> "Run":
@@ -151,6 +155,7 @@ def plan_runs(
     device: str,
     tokens: Sequence[int],
     most: int | None = None,
+    states_positions: bool = False,
 ) -> PositionPlan:
     """Chooses the runs.
 
@@ -161,8 +166,10 @@ def plan_runs(
         device: The device it runs on, such as ``"cuda:0"``.
         tokens: The ids that may be used.
         most: The number of positions that the model has; ``None`` if it is unlimited.
+        states_positions: Whether to give the positions with padding or a cache, since some models
+            of images count them in another way where they are not given.
     """
-    runs = _forms(prompt, tokens, most)
+    runs = _forms(prompt, tokens, most, states_positions)
     longest = max(run.length for run in runs)
     # Limits that an existing run covers, with positions on both sides.
     covered = {limit for limit in limits if limit.length < longest and not limit.is_switch}
@@ -199,32 +206,35 @@ def plan_runs(
     )
 
 
-def _forms(prompt: Sequence[int], tokens: Sequence[int], most: int | None) -> list[Run]:
+def _forms(
+    prompt: Sequence[int], tokens: Sequence[int], most: int | None, states_positions: bool
+) -> list[Run]:
     """The prompt, and a run for each form that input may have."""
     ids = list(prompt)[: most if most is None else max(1, most - _CACHED_STEPS)]
     steps = fixed_ids(tokens, _CACHED_STEPS)[: None if most is None else max(0, most - len(ids))]
-    name = f"the prompt ({_count(len(ids))})"
+    name = f"the prompt ({counted(len(ids), 'token')})"
     if steps:
         name += f" and {len(steps)} cached steps"
-    runs = [Run(name, (tuple(ids),), steps=tuple(steps))]
+    if states_positions:
+        name += _GIVEN
+    runs = [Run(name, (tuple(ids),), steps=tuple(steps), states_positions=states_positions)]
     runs += [
-        Run.of(_count(length), fixed_ids(tokens, length))
+        Run.of(counted(length, "token"), fixed_ids(tokens, length))
         for length in (1, 2, _ODD_LENGTH)
         if most is None or length <= most
     ]
     if most is None or most >= _BATCH_LENGTH:
         both = fixed_ids(tokens, 2 * _BATCH_LENGTH)
         rows = tuple(both[:_BATCH_LENGTH]), tuple(both[_BATCH_LENGTH:])
-        runs.append(Run("a batch of 2 with left padding", rows, padding=_PADDING))
+        name = "a batch of 2 with left padding"
+        if states_positions:
+            name += _GIVEN
+        runs.append(Run(name, rows, padding=_PADDING, states_positions=states_positions))
     return runs
 
 
 def _name_at(ids: Sequence[int], first: int) -> str:
-    return f"{_count(len(ids))} from position {first} on"
-
-
-def _count(number: int) -> str:
-    return "1 token" if number == 1 else f"{number} tokens"
+    return f"{counted(len(ids), 'token')} from position {first} on"
 
 
 def num_logit_positions(length: int, num_tokens: int) -> int:

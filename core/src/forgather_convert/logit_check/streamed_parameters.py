@@ -35,6 +35,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from forgather_convert.logit_check.shared_products import shared_linear
 from forgather_convert.models.merged_parameters import materializer
 
 #: The size of a chunk of a matrix's rows in memory, in bytes. The matrix library may make another
@@ -157,7 +158,8 @@ def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
         make = materializer(parameter)
         parameter.data = (parameter.data if make is None else make()).to(dtypes[name])
     _set_buffers(model, buffers)
-    model.config.dtype = dtype
+    for config in _configs(model.config):
+        config.dtype = dtype
     return model.to(device)
 
 
@@ -306,16 +308,17 @@ class Product:
 
         Args:
             input: Another input instead of its own.
-            is_shared: Whether it is computed once for both models, so that the alignment of the
-                parameter does not matter and no copy is needed.
+            is_shared: Whether it is computed once for both models, so that neither the alignment
+                of the parameter nor the way of computing matters.
         """
         input = self.input if input is None else input
         result: torch.Tensor | None = None
         position = 0
+        linear = shared_linear if is_shared else functional.linear
         for rows in self.chunks():
             matrix = self.rows_of(self.matrix, rows, is_shared)
             bias = None if self.bias is None else self.rows_of(self.bias, rows)
-            part = functional.linear(input, matrix, bias)
+            part = linear(input, matrix, bias)
             if part.shape[-1] == self.count:
                 return part
             if result is None:
@@ -480,7 +483,10 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
     torch.set_default_dtype(dtype)
     module_class.register_parameter = register_without_memory
     try:
-        return type(model)(copy.deepcopy(model.config)).eval()
+        config = copy.deepcopy(model.config)
+        for part in _configs(config):
+            part.dtype = dtype
+        return type(model)(config).eval()
     finally:
         module_class.register_parameter = register
         torch.set_default_dtype(default)
@@ -515,9 +521,21 @@ def _set_buffers(model: Any, values: Mapping[str, torch.Tensor]) -> None:
 @contextlib.contextmanager
 def _config_dtype(model: Any, dtype: torch.dtype) -> Iterator[None]:
     """Temporarily changes the dtype in the config, which some models read."""
-    before = model.config.dtype
-    model.config.dtype = dtype
+    before = [(config, config.dtype) for config in _configs(model.config)]
+    for config, _ in before:
+        config.dtype = dtype
     try:
         yield
     finally:
-        model.config.dtype = before
+        for config, own in before:
+            config.dtype = own
+
+
+def _configs(config: Any) -> Iterator[Any]:
+    """A config, and those in it of which a composite's parts are built."""
+    from transformers import PretrainedConfig
+
+    yield config
+    for part in vars(config).values():
+        if isinstance(part, PretrainedConfig):
+            yield from _configs(part)

@@ -127,8 +127,8 @@ def output_of(
     outputs: list[torch.Tensor | None] = []
 
     def end(module: Any, args: Any, output: Any) -> None:
-        found = first_tensor(output)
-        outputs.append(None if found is None else found.detach().cpu())
+        tensor = first_tensor(output)
+        outputs.append(None if tensor is None else tensor.detach().cpu())
         if len(outputs) > index:
             raise _Reached
         outputs[-1] = None
@@ -176,4 +176,4 @@ def first_tensor(value: Any) -> torch.Tensor | None:
         value = value.values()
     elif not isinstance(value, list | tuple):
         return None
-    return next((found for item in value if (found := first_tensor(item)) is not None), None)
+    return next((tensor for item in value if (tensor := first_tensor(item)) is not None), None)

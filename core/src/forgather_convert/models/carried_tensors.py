@@ -18,6 +18,12 @@ from forgather_convert.weights.safetensors_file import read_header
 _FILE = re.compile(r"forgather_carried(?:-\d{5}-of-\d{5})?\.tensors", re.ASCII)
 
 
+_REMEDY = (
+    "Copy the file from the directory that the model was converted to, or use --drop-unused to "
+    "convert without these tensors."
+)
+
+
 @dataclass(frozen=True)
 class CarriedTensors:
     """Tensors that are copied, although the model does not use them.
@@ -36,6 +42,20 @@ def carried_file_name(number: int, count: int) -> str:
     return f"forgather_carried{'' if count == 1 else f'-{number:05d}-of-{count:05d}'}.tensors"
 
 
+#: What the names of files that only a composite has begin with in a Forgather model.
+CARRIED_FILE_PREFIX = "forgather_carried."
+#: The original of a file whose own form in a Forgather model does not name a processor.
+CARRIED_TOKENIZER_CONFIG = f"{CARRIED_FILE_PREFIX}tokenizer_config.json"
+#: Files that loaders of images, video or audio look for, and that no text model has.
+PROCESSOR_FILES = (
+    "chat_template.json",
+    "image_processor_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "video_preprocessor_config.json",
+)
+
+
 def is_carried_file(name: str) -> bool:
     """Whether a file of a Forgather model contains such tensors, judging by its name."""
     return _FILE.fullmatch(name) is not None
@@ -46,12 +66,13 @@ def carried_files(directory: Path) -> list[str]:
     return sorted(path.name for path in directory.iterdir() if _FILE.fullmatch(path.name))
 
 
-def read_carried(directory: Path, expected: Iterable[str]) -> CarriedTensors:
+def read_carried(directory: Path, expected: Iterable[str], remedy: str = _REMEDY) -> CarriedTensors:
     """Reads the headers of a Forgather model's files with such tensors.
 
     Args:
         directory: The model's directory.
         expected: The files that must exist according to the provenance.
+        remedy: What to do if one is missing.
 
     Raises:
         SourceError: A file is missing or damaged, or a tensor is in two of them.
@@ -61,8 +82,7 @@ def read_carried(directory: Path, expected: Iterable[str]) -> CarriedTensors:
     if missing:
         raise SourceError(
             f"{directory} lacks {', '.join(sorted(missing))}, which contains tensors of the "
-            "original that the model itself does not use. Copy the file from the directory that "
-            "the model was converted to, or use --drop-unused to convert without these tensors."
+            f"original that the model itself does not use. {remedy}"
         )
     tensors: dict[str, Expression] = {}
     states = {}

@@ -26,15 +26,17 @@ from forgather_convert.models.loading import load_model, load_tensors, written_s
 from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_weights import OriginalWeights, is_plain_name
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
+from forgather_convert.models.provenance import Provenance
 from forgather_convert.models.reference import complete_config, config_object, with_max_length
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json, sha256
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.legacy import normalize_config, normalize_tensors
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.text_names import TextNames
 
 logger = logging.getLogger(__name__)
 
@@ -233,6 +235,7 @@ class ForgatherTarget(TargetModel):
         weights: The division of the original's weights; ``None`` if it cannot be restored.
         original_config_text: The ``config.json`` to restore in the reverse conversion.
         options: The options of the conversion to record.
+        names: The names that a composite original has for its text model's tensors.
     """
 
     config: Mapping[str, Any]
@@ -240,6 +243,7 @@ class ForgatherTarget(TargetModel):
     weights: OriginalWeights | None
     original_config_text: str
     options: Mapping[str, Any]
+    names: TextNames | None = None
 
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
@@ -252,6 +256,7 @@ class ForgatherTarget(TargetModel):
             generated={name: sha256(content) for name, content in contents.items()},
             carried=[name for name in written.carried if is_plain_name(name)],
             carried_tensors=list(written.tensor_files),
+            text_prefix=None if self.names is None else self.names.prefix,
         )
         return (
             *(WriteFile(name, content) for name, content in contents.items()),

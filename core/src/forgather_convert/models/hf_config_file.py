@@ -8,8 +8,11 @@ from typing import Any
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import parse_json_object
 from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
+from forgather_convert.source.composite import TEXT_CONFIG, has_text_config
 from forgather_convert.source.config_file import DTYPE_FIELDS
 from forgather_convert.source.rope import ROPE_FIELDS
+
+_TIED = "tie_word_embeddings"
 
 
 def hf_config_fields(
@@ -71,6 +74,31 @@ def restored_config(
     if not changed:
         return original
     content = parse_json_object(original, "the original config")
+    # In a composite's config, the fields of its text model are in an object of their own.
+    text = content[TEXT_CONFIG] if has_text_config(content) else content
+    if text is not content and _TIED not in text and _TIED not in content:
+        # The weights tell; see ReferenceClasses.read_whole.
+        changed.pop(_TIED, None)
+    if text is content:
+        whole = updated = _with_changes(content, changed, current)
+    else:
+        outside = {name for name in changed if _is_in(name, content)}
+        if "dtype" in changed and not _is_in("dtype", text):
+            outside.add("dtype")
+        inside = {name for name in changed if name not in outside or _is_in(name, text)}
+        updated = _with_changes(text, {name: changed[name] for name in inside}, current)
+        whole = _with_changes(content, {name: changed[name] for name in outside}, current)
+        whole[TEXT_CONFIG] = updated
+    if whole == content:
+        return original
+    # A file that differs from the original must be readable by transformers 4 and 5.
+    updated.update({name: current[name] for name in rope_fields if name in current})
+    return json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+
+
+def _with_changes(
+    content: Mapping[str, Any], changed: Mapping[str, Any], current: Mapping[str, Any]
+) -> dict[str, Any]:
     updated = dict(content)
     for name, value in changed.items():
         if name == "dtype":
@@ -80,11 +108,11 @@ def restored_config(
             updated[name] = value
         else:
             updated.pop(name, None)
-    if updated == content:
-        return original
-    # A file that differs from the original must be readable by transformers 4 and 5.
-    updated.update({name: current[name] for name in rope_fields if name in current})
-    return json.dumps(updated, indent=2, ensure_ascii=False) + "\n"
+    return updated
+
+
+def _is_in(name: str, content: Mapping[str, Any]) -> bool:
+    return name in content or (name == "dtype" and not content.keys().isdisjoint(DTYPE_FIELDS))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -19,9 +19,11 @@ from forgather_convert.models.reference import (
     ReferenceClasses,
     UnreadableConfigError,
     complete_config,
+    text_model_config,
     warn_of_other_reading,
     with_max_length,
 )
+from forgather_convert.quantities import counted
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, Direction, model_type_in
@@ -31,13 +33,18 @@ from forgather_convert.source.quantization import (
     read_quantization,
     without_quantization,
 )
+from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
+from forgather_convert.tensors.text_names import TextNames
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 logger = logging.getLogger(__name__)
+
+_HEAD = "lm_head.weight"
+_EMBEDDING = "model.embed_tokens.weight"
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,8 @@ class HuggingFaceSource(SourceModel):
         quantization: The format of quantized weights; ``None`` if they are not quantized.
         stored_tensors: All tensors in its files.
         expected: The parameters in its checkpoints.
+        whole_config: The config object that its class takes, which contains ``config_object`` if
+            the model is a composite.
         config_problem: Why the converter read the config; empty if transformers did.
     """
 
@@ -58,6 +67,7 @@ class HuggingFaceSource(SourceModel):
     quantization: Quantization | None
     stored_tensors: Mapping[str, TensorRef]
     expected: ModelParameters
+    whole_config: Any
     config_problem: str = ""
 
     @property
@@ -71,12 +81,21 @@ class HuggingFaceSource(SourceModel):
     def parameters(self) -> ModelParameters:
         return self.expected
 
+    def loaded_name(self, name: str) -> str:
+        return self.expected.loaded_name(name)
+
     def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
-        config = with_max_length(self.config_object, self.max_length, self.config.origin)
+        config = with_max_length(self.whole_config, self.max_length, self.config.origin)
         config = copy.deepcopy(config)
         model_class, directory = self.classes.model_class, self.weights_directory
+        rest: Mapping[str, Expression] = {}
+        if self.expected.text_names is not None:
+            state = {self.loaded_name(name): value for name, value in state.items()}
+            rest = self.unread
         if self.quantization is None:
-            return load_model(model_class, config, directory, state, self.parameters, note=note)
+            return load_model(
+                model_class, config, directory, state, self.parameters, note=note, rest=rest
+            )
         return load_dequantized(
             model_class,
             config,
@@ -106,15 +125,18 @@ def read_hugging_face(
         SourceError: transformers builds the model, but cannot run it.
         MappingError: Its weights do not have the names of a checkpoint.
     """
-    config = detection.config
+    config, file_config = detection.config, detection.file_config
     hooks.validate_source_config(config, "to_forgather")
     config_problem = ""
-    classes = ReferenceClasses.of(hooks, model_type_in(config, Direction.TO_FORGATHER))
+    classes = ReferenceClasses.of(hooks, model_type_in(file_config, Direction.TO_FORGATHER))
     try:
-        config_object = classes.read(config, config.origin)
+        is_tied = False if _has_own_head(detection) else None
+        whole_config = classes.read_whole(file_config, config.origin, is_tied)
     except UnreadableConfigError as error:
+        if hooks.is_composite:
+            raise
         try:
-            config_object = hooks.create_hf_config(config, None)
+            whole_config = hooks.create_hf_config(config, None)
         except ConverterError:
             # The converter's reading is the same, so there is nothing more to report.
             raise error from error.__cause__
@@ -126,12 +148,14 @@ def read_hugging_face(
         config_problem = str(error)
     else:
         warn_of_other_reading(config, classes.config_class)
+    config_object = text_model_config(whole_config)
     completed = complete_config(config, config_object, hooks)
     check_windows(completed, hooks.get_hyperparameters())
-    parameters = _parameters(classes, config_object, config.origin)
+    parameters = _parameters(classes, whole_config, config.origin)
     _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
     tensors = _stored_tensors(detection)
     unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
+    unread |= {name: stored(ref) for name, ref in detection.other_tensors.items()}
     return HuggingFaceSource(
         hooks=hooks,
         config=completed,
@@ -145,20 +169,36 @@ def read_hugging_face(
         quantization=detection.quantization,
         stored_tensors=detection.checkpoint.tensors,
         expected=parameters,
+        whole_config=whole_config,
         config_problem=config_problem,
     )
+
+
+def _has_own_head(detection: Detection) -> bool:
+    """Whether the weights of a composite, and not its config, say that its head is not tied.
+
+    The classes of some composites have another default in transformers 4 and 5; version 5 then
+    goes by the weights.
+    """
+    head, embedding = (detection.tensors.get(name) for name in (_HEAD, _EMBEDDING))
+    if detection.composite is None or "tie_word_embeddings" in detection.config:
+        return False
+    if head is None or embedding is None:
+        return False
+    return not have_equal_bits(stored(head), stored(embedding))
 
 
 def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> ModelParameters:
     return parameters_of(
         lambda: classes.model_class(copy.deepcopy(config_object)),
         lambda error: classes.cannot_run(origin, error),
+        classes.hooks.is_composite,
     )
 
 
 def _stored_tensors(detection: Detection) -> dict[str, Expression]:
     """The tensors of a checkpoint, dequantized, by their names in it."""
-    tensors, quantization = detection.checkpoint.tensors, detection.quantization
+    tensors, quantization = detection.tensors, detection.quantization
     if quantization is None:
         return {name: stored(ref) for name, ref in tensors.items()}
     logger.info(
@@ -177,15 +217,16 @@ def _refuse_loaded_form(
     """Refuses weights that transformers 5 saved with ``save_original_format=False``."""
     loaded = [
         name
-        for name in detection.checkpoint.tensors
+        for name in detection.tensors
         if name in parameters.loaded_names
         and not parameters.is_unread(name)
         and name not in mapping.source_patterns
     ]
     if loaded:
         raise MappingError(
-            f"{detection.checkpoint.files.directory} has {len(loaded)} tensors in transformers' "
-            f"in-memory form instead of the form of checkpoints:{collapse_names(loaded)}\n"
+            f"{detection.checkpoint.files.directory} has {counted(len(loaded), 'tensor')} in "
+            "transformers' in-memory form instead of the form of checkpoints:"
+            f"{collapse_names(loaded)}\n"
             "Save the model with save_pretrained and without save_original_format=False. A model "
             "that was loaded from such files is saved in the same form again: load its "
             "state_dict() into a new model of its class and config, and save that."
@@ -212,10 +253,15 @@ class HuggingFaceTarget(TargetModel):
     Attributes:
         config: The fields of its config.
         original_config: The original config to restore.
+        whole_config: The config object that its class takes, which contains ``config_object`` if
+            the model is a composite.
+        names: The names of a composite's tensors; ``None`` for another model.
     """
 
     config: Mapping[str, Any]
     original_config: OriginalConfig | None
+    whole_config: Any
+    names: TextNames | None = None
 
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         if self.original_config is None:
@@ -228,13 +274,22 @@ class HuggingFaceTarget(TargetModel):
     def code_owner(self) -> str:
         return ReferenceClasses.of(self.hooks).describe()
 
+    def read_whole_config(self, fields: SourceConfig) -> Any:
+        """The config object that its class takes, from the content of its ``config.json``.
+
+        Raises:
+            UnreadableConfigError: The installed transformers cannot read it.
+        """
+        is_tied = None if self.names is None else self.whole_config.tie_word_embeddings
+        return ReferenceClasses.of(self.hooks).read_whole(fields, fields.origin, is_tied)
+
     def load(self, directory: Path) -> Any:
         classes = ReferenceClasses.of(self.hooks)
         config = read_config(directory)
         read_quantization(config, dequantizes=False)
         config = without_quantization(config)
         try:
-            config_object = classes.read(config, config.origin)
+            config_object = self.read_whole_config(config)
         except UnreadableConfigError as error:
             raise ValidationError(
                 f"The result does not load by itself. {error} Nothing was written. "

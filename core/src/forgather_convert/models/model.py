@@ -137,6 +137,10 @@ class SourceModel(ABC):
             UnsupportedModelError: The model refuses its config.
         """
 
+    def loaded_name(self, name: str) -> str:
+        """The name that transformers has for a tensor in the checkpoints that it saves."""
+        return name
+
     @abstractmethod
     def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         """Loads the model from its own config, code and weights; see ``TargetModel.load``.

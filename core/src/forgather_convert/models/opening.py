@@ -4,14 +4,15 @@ Quick checks come first; neither torch nor transformers is imported until
 :meth:`OpenedModel.read`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
+from forgather_convert.errors import OptionError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
@@ -25,9 +26,35 @@ from forgather_convert.tensors.expressions import Expression
 from forgather_convert.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
+    from forgather_convert.models.composite_original import CompositeOriginal
     from forgather_convert.models.original_weights import OriginalWeights
     from forgather_convert.models.provenance import Provenance
     from forgather_convert.models.targets import SourceContext
+
+
+#: What to do if a composite's Forgather model lacks what is carried along.
+COMPOSITE_REMEDY = (
+    "Give the original, or a Forgather model that has these parts, with --base ORIGINAL; or "
+    "convert the text model alone with --text-only."
+)
+
+
+@dataclass(frozen=True)
+class WeightsInMemory:
+    """The weights of a model that is in memory; its directory has all its other files.
+
+    Attributes:
+        checkpoint: The weights.
+        model_directory: The directory that the model is a checkpoint of; ``None`` if there is none.
+        tokenizer: A directory with tokenizer files to use instead of those in the model's;
+            ``None`` to use those.
+        load: Gives the model for a logit check; ``None`` if it cannot be checked.
+    """
+
+    checkpoint: Checkpoint
+    model_directory: Path | None = None
+    tokenizer: Path | None = None
+    load: Callable[[], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -38,11 +65,13 @@ class ModelRequest:
         path: Its directory.
         options: The options of its conversion.
         converter: The converter of its family; by default, it is looked up.
+        weights: Its weights, if they are not in files.
     """
 
     path: Path
     options: ConvertOptions
     converter: HFConverter | None = None
+    weights: WeightsInMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -75,12 +104,13 @@ class Opening:
 
     def detect(self) -> Detection:
         """Detects the content of the directory; see :func:`source.detection.detect`."""
-        request = self.request
+        request, weights = self.request, self.request.weights
         return detect(
             request.path,
             request.options,
-            self.extension_calls.open_weights,
+            self.extension_calls.open_weights if weights is None else lambda _: weights.checkpoint,
             lambda name: is_family(name, request.path, request.options, request.converter),
+            checkpoint_of=None if weights is None else weights.model_directory,
         )
 
     def find_hooks(self, model_type: str) -> FamilyHooks:
@@ -99,12 +129,14 @@ class OpenedModel:
         hooks: The converter of the family.
         options: The options of its conversion.
         extension_calls: The installed extensions.
+        in_memory: Its weights, if they are not in files.
     """
 
     detection: Detection
     hooks: FamilyHooks
     options: ConvertOptions
     extension_calls: ExtensionCalls
+    in_memory: WeightsInMemory | None = None
     _descriptions: "dict[frozenset[str], OriginalWeights | None]" = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -121,14 +153,41 @@ class OpenedModel:
         Raises:
             SourceError: The file is damaged.
         """
+        if self.original is not None:
+            return self.original.provenance
+        return self.own_provenance
+
+    @cached_property
+    def own_provenance(self) -> "Provenance | None":
+        """The same from its own directory only, although another one has more of a composite."""
         from forgather_convert.models.provenance import read_provenance
 
         return read_provenance(self.detection.metadata_directory)
 
     @cached_property
+    def original(self) -> "CompositeOriginal | None":
+        """The parts of a composite's original, if a directory is given for them.
+
+        Raises:
+            ForgatherConvertError: They cannot be read.
+        """
+        if self.options.base is None:
+            return None
+        from forgather_convert.models.composite_original import read_original
+
+        options = replace(self.options, base=None, checkpoint_path=None, reverse=False)
+        opened = open_model(ModelRequest(self.options.base, options, self.hooks.converter))
+        return read_original(opened.detection, self.hooks.model_type)
+
+    @cached_property
     def _carried(self) -> CarriedTensors:
+        if self.original is not None:
+            return self.original.carried
         expected = () if self.provenance is None else self.provenance.carried_tensors
-        return read_carried(self.detection.metadata_directory, expected)
+        directory = self.detection.metadata_directory
+        if self.hooks.is_composite:
+            return read_carried(directory, expected, COMPOSITE_REMEDY)
+        return read_carried(directory, expected)
 
     def unused_tensors(self, gives_layout_back: bool) -> CarriedTensors:
         """The tensors of a Forgather model's original that the model itself does not use.
@@ -181,6 +240,33 @@ def open_model(request: ModelRequest) -> OpenedModel:
     opening = Opening.start(request)
     detection = opening.detect()
     hooks = opening.find_hooks(detection.model_type)
+    detection = seen_as_text_model(detection, hooks)
+    _check_options(detection, hooks, request.options)
     check_against_tensors(detection.config, detection.checkpoint.tensors)
-    refuse_other_weights(detection.checkpoint, detection.is_forgather, hooks.weight_mapping())
-    return OpenedModel(detection, hooks, request.options, opening.extension_calls)
+    mapping = hooks.weight_mapping() if detection.composite is None else None
+    refuse_other_weights(detection.checkpoint, detection.is_forgather, mapping)
+    return OpenedModel(detection, hooks, request.options, opening.extension_calls, request.weights)
+
+
+def seen_as_text_model(detection: Detection, hooks: FamilyHooks) -> Detection:
+    """A directory as the converter of its family sees it: of a composite, the text model.
+
+    Raises:
+        ForgatherConvertError: A composite has no text model, or one that cannot be converted.
+    """
+    is_whole = hooks.is_composite and not detection.is_forgather
+    return detection.as_text_model() if is_whole else detection
+
+
+def _check_options(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> None:
+    """Refuses options for composites if the model is none that is converted back."""
+    given = [
+        name
+        for name, value in (("--base", options.base), ("--text-only", options.text_only))
+        if value
+    ]
+    if given and not (hooks.is_composite and detection.is_forgather):
+        raise OptionError(
+            f"{given[0]} is for Forgather models of composites, such as models of images and text; "
+            f"{detection.source} is none. Leave it out."
+        )

@@ -16,6 +16,7 @@ from forgather_convert.models.reference import (
     complete_config,
     rope_fields_of,
 )
+from forgather_convert.source.composite import text_config
 from forgather_convert.source.config_file import CONFIG_FILE, parse_config
 from forgather_convert.source.detection import DEFAULT_DTYPE, stated_dtype
 from forgather_convert.source.quantization import read_quantization, without_quantization
@@ -116,11 +117,15 @@ def original_config_of(
     if config.get("model_type", hooks.model_type) != hooks.model_type:
         return None
     read_quantization(config, dequantizes=False)
-    config = without_quantization(config)
+    file_config = config = without_quantization(config)
+    if hooks.is_composite:
+        config = text_config(file_config)
     hooks.validate_source_config(config, "to_forgather")
     try:
-        config_object = ReferenceClasses.of(hooks).read(config, config.origin)
+        config_object = ReferenceClasses.of(hooks).read(file_config, config.origin)
     except UnreadableConfigError:
+        if hooks.is_composite:
+            raise
         # The conversion to Forgather used the converter's reading; so does the reverse one.
         config_object = hooks.create_hf_config(config, None)
     complete = complete_config(config, config_object, hooks)

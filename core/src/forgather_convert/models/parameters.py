@@ -19,6 +19,7 @@ from forgather_convert.tensors.parameters import ModelParameters
 def parameters_of(
     build: Callable[[], Any],
     failure: Callable[[Exception], ForgatherConvertError] | None = None,
+    is_composite: bool = False,
 ) -> ModelParameters:
     """Builds a model on the meta device and lists the parameters in its checkpoints.
 
@@ -26,6 +27,7 @@ def parameters_of(
         build: Builds the model.
         failure: Makes the error to raise if the model fails when it is run on the meta device;
             ``None`` to not run it.
+        is_composite: Whether the model is a composite, of which only the text model is meant.
 
     Raises:
         UnsupportedModelError: The model refuses its config.
@@ -53,7 +55,7 @@ def parameters_of(
         [saved.names[f"{modules[module]}.{name}"] for name, _ in module.named_parameters()]
         for module in (model.get_input_embeddings(), model.get_output_embeddings())
     )
-    is_tied = getattr(model.config, "tie_word_embeddings", False)
+    is_tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
     tied = {head: embedding} if is_tied else {}
     parameters = ModelParameters(
         shapes={name: shape for name, shape in saved.shapes.items() if name not in tied},
@@ -67,7 +69,7 @@ def parameters_of(
     problem = None if failure is None else error_in_run(model)
     if failure is not None and problem is not None:
         raise failure(problem) from problem
-    return parameters
+    return parameters.of_text_model() if is_composite else parameters
 
 
 def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozenset[str]]:
@@ -82,8 +84,8 @@ def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozense
     kept = {}
     for dtype, modules in (("bfloat16", always), ("float16", (*always, *in_float16))):
         patterns = [as_transformers_finds(module, type(model)) for module in modules]
-        found = (name for name in names if any(find.search(name) for find in patterns))
-        kept[dtype] = frozenset(names[name] for name in found)
+        matching = (name for name in names if any(find.search(name) for find in patterns))
+        kept[dtype] = frozenset(names[name] for name in matching)
     return kept
 
 

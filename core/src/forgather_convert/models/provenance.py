@@ -22,12 +22,12 @@ from forgather_convert.models.original_weights import (
     Schema,
     json_object,
 )
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
 from forgather_convert.tensors.names import RECOMPUTED
 
 logger = logging.getLogger(__name__)
 
-PROVENANCE_FILE = "forgather_conversion.json"
 _FORMAT_VERSION = 1
 #: The maximum size of the file, in bytes. A terabyte of weights in 200,000 tensors needs some 50 MB
 #: for headers and index.
@@ -71,6 +71,8 @@ class Provenance(Schema):
         generated: The hash (SHA-256) of every file that the code generator wrote.
         carried: The names of the copied files.
         carried_tensors: The names of the files with tensors that the model does not use.
+        text_prefix: What a composite's tensors have in their names instead of the text model's
+            ``model.``; ``None`` if the model is no composite.
     """
 
     format_version: Literal[1] = 1
@@ -87,6 +89,7 @@ class Provenance(Schema):
     carried_tensors: list[Annotated[PlainName, pydantic.AfterValidator(_tensor_file)]] = (
         pydantic.Field(default_factory=list)
     )
+    text_prefix: Annotated[str, pydantic.StringConstraints(pattern=r"^(\w+\.)*$")] | None = None
 
     @pydantic.model_validator(mode="after")
     def _files_have_one_origin(self) -> "Provenance":
@@ -98,7 +101,8 @@ class Provenance(Schema):
     def to_json(self) -> str:
         """The text of the file, without the layout if it would be too large."""
         # If there are none, earlier versions can also read the file.
-        absent = set() if self.carried_tensors else {"carried_tensors"}
+        optional = {"carried_tensors": self.carried_tensors, "text_prefix": self.text_prefix}
+        absent = {name for name, value in optional.items() if value in (None, [])}
         text = self.model_dump_json(indent=2, exclude=absent) + "\n"
         if self.weights is None or len(text.encode("utf-8")) <= MAX_BYTES:
             return text

@@ -15,6 +15,7 @@ from typing import Any
 from forgather_convert.errors import SourceError, UnsupportedModelError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
+from forgather_convert.source.composite import TEXT_CONFIG, has_text_config
 from forgather_convert.source.config_file import DTYPE_FIELDS, SourceConfig
 from forgather_convert.source.rope import (
     LOCAL_BASE,
@@ -65,7 +66,7 @@ class ReferenceClasses:
             UnsupportedModelError: transformers knows the type, and no causal LM of it.
         """
         model_type = own_type or hooks.model_type
-        registered = registered_classes(model_type)
+        registered = registered_classes(model_type, hooks.is_composite)
         if registered is not None:
             return cls(hooks, *registered)
         if model_type != hooks.model_type and is_known_type(model_type):
@@ -108,28 +109,63 @@ class ReferenceClasses:
             fields: The content.
             origin: The file, for messages.
 
+        Returns:
+            The config object of the text model, if the model is a composite.
+
         Raises:
             UnreadableConfigError: The installed transformers cannot read it.
         """
+        return text_model_config(self.read_whole(fields, origin))
+
+    def read_whole(
+        self, fields: Mapping[str, Any], origin: str, is_tied: bool | None = None
+    ) -> Any:
+        """The config object that the model's class takes: for a composite, that of the whole.
+
+        Args:
+            fields: The content.
+            origin: The file, for messages.
+            is_tied: Whether a composite's head and embedding are one, if the weights tell.
+        """
         with _readable(origin):
-            config = self.config_class.from_dict(self._in_known_schema(fields, origin))
+            known = without_dtype(fields)
+            if has_text_config(known):
+                known[TEXT_CONFIG] = without_dtype(known[TEXT_CONFIG])
+            parts = known.get(TEXT_CONFIG, known)
+            self._write_known_schema(parts, origin)
+            whole = self.config_class.from_dict(known)
+            config = text_model_config(whole)
+            if config is not whole:
+                self._check_text_model(config, origin)
+                # The versions of transformers read different ones of the two.
+                if is_tied is None:
+                    is_tied = bool((whole if _is_version_5() else config).tie_word_embeddings)
+                whole.tie_word_embeddings = config.tie_word_embeddings = is_tied
             if getattr(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even if it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
             if self.hooks.uses_rope():
                 _normalize_rope_for_v4(config, origin)
-        return config
+        return whole
 
-    def _in_known_schema(self, fields: Mapping[str, Any], origin: str) -> dict[str, Any]:
-        """The fields, with RoPE in a schema that the installed transformers knows."""
-        known = without_dtype(fields)
+    def _check_text_model(self, config: Any, origin: str) -> None:
+        text_type = self.hooks.converter.text_model_type
+        expected = (text_type, f"{self.hooks.model_type}_text")
+        if config.model_type not in expected:
+            raise UnsupportedModelError(
+                f"The text model in {origin} has the type '{config.model_type}'; the converter "
+                f"{self.hooks.name} supports '{text_type}'. Use another one (--converter-path)."
+            )
+
+    def _write_known_schema(self, known: dict[str, Any], origin: str) -> None:
+        """Writes RoPE in a schema that the installed transformers knows."""
         parameters = known.get("rope_parameters")
-        if _knows_rope_parameters() or not self.hooks.uses_rope():
-            return known
+        if _is_version_5() or not self.hooks.uses_rope():
+            return
         if not isinstance(parameters, Mapping):
-            return known
+            return
         check_transformers_4_knows(parameters, origin)
-        defaults = self.config_class()
+        defaults = text_model_config(self.config_class())
         names = [name for name in _ROPE_DEFAULTS if hasattr(defaults, name)]
         rope = read_rope({**{name: getattr(defaults, name) for name in names}, **known}, origin)
         own = self.hooks.get_rope_fields(rope)
@@ -138,7 +174,11 @@ class ReferenceClasses:
             own = {name: value for name, value in own.items() if name == LOCAL_BASE}
         known.update(own)
         del known["rope_parameters"]
-        return known
+
+
+def text_model_config(config: Any) -> Any:
+    """The config object of a composite's text model; of another model, its own."""
+    return getattr(config, TEXT_CONFIG, config)
 
 
 class UnreadableConfigError(UnsupportedModelError):
@@ -236,8 +276,9 @@ def with_max_length(hf_config: Any, max_length: int | None, origin: str) -> Any:
     if max_length is None:
         return hf_config
     changed = copy.deepcopy(hf_config)
-    _write_rope(changed, rope_of(hf_config, origin))
-    changed.max_position_embeddings = max_length
+    text = text_model_config(changed)
+    _write_rope(text, rope_of(text, origin))
+    text.max_position_embeddings = max_length
     return changed
 
 
@@ -251,7 +292,7 @@ def without_dtype(fields: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _knows_rope_parameters() -> bool:
+def _is_version_5() -> bool:
     import transformers
     from packaging.version import Version
 
@@ -260,7 +301,7 @@ def _knows_rope_parameters() -> bool:
 
 def _normalize_rope_for_v4(config: Any, origin: str) -> None:
     """Makes transformers 4 compute RoPE like version 5 if they read different fields."""
-    if not _knows_rope_parameters() and getattr(config, "rope_scaling", None):
+    if not _is_version_5() and getattr(config, "rope_scaling", None):
         _write_rope(config, rope_of(config, origin))
 
 
@@ -268,7 +309,7 @@ def _write_rope(config: Any, rope: RopeParameters) -> None:
     fields = rope.to_fields()
     if not any(hasattr(config, name) for name in ROPE_FIELDS):
         return
-    if not _knows_rope_parameters():
+    if not _is_version_5():
         del fields["rope_parameters"]
     elif isinstance(getattr(config, "rope_parameters", None), Mapping):
         fields = {"rope_parameters": fields["rope_parameters"]}

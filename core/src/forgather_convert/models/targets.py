@@ -1,15 +1,16 @@
 """Reads the source model, and makes the target model from it through the family's hooks."""
 
+import copy
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
-from forgather_convert.errors import ConverterError, first_line
+from forgather_convert.errors import ConverterError, OptionError, SourceError, first_line
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import read_text
 from forgather_convert.models.carried_tensors import CarriedTensors, carried_files
@@ -23,21 +24,31 @@ from forgather_convert.models.hugging_face import (
     with_changes,
 )
 from forgather_convert.models.model import SourceModel, TargetModel
-from forgather_convert.models.opening import OpenedModel
+from forgather_convert.models.opening import COMPOSITE_REMEDY, OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
 from forgather_convert.models.original_weights import OriginalWeights, without_kept
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.models.provenance import PROVENANCE_FILE
-from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
-from forgather_convert.models.side_file_rules import SideFileRules, forgather_files
+from forgather_convert.models.reference import (
+    ReferenceClasses,
+    rope_fields_of,
+    text_model_config,
+)
+from forgather_convert.models.side_file_rules import (
+    SideFileRules,
+    forgather_files,
+    processor_files,
+)
 from forgather_convert.options import ConvertOptions
+from forgather_convert.quantities import counted
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
 from forgather_convert.source.detection import (
     Detection,
     Direction,
 )
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.tensors.names import enumerate_names
+from forgather_convert.tensors.text_names import TextNames
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +101,7 @@ def _forgather_target(
 ) -> ForgatherTarget:
     detection, hooks, options = opened.detection, opened.hooks, opened.options
     project = hooks.project(config, options.max_length)
-    code = generate_code(project)
+    code = generate_code(project, has_links=options.link is not None)
     rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
     fields = forgather_config_fields(
         detection.config,
@@ -128,35 +139,45 @@ def _forgather_target(
         config_object=config_object,
         original=None,
         side_files=SideFileRules(
-            generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(model.directory)})
+            generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(model.directory)}),
+            renamed=processor_files() if hooks.is_composite else {},
         ),
-        carried=_carried_along(model, weights, options.drop_unused),
+        carried=_carried_along(model, weights, options),
         config=fields,
         code=code,
         weights=weights,
+        names=None if detection.composite is None else detection.composite.names,
         original_config_text=_original_config_text(detection, model.directory),
         options=_changed_options(options),
     )
 
 
 def _carried_along(
-    model: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
+    model: HuggingFaceSource, weights: OriginalWeights | None, options: ConvertOptions
 ) -> CarriedTensors:
     """What the model does not use, apart from what is kept in the provenance."""
     carried = without_kept(model.unread, weights)
-    if carried and drops_unused:
+    if carried and (options.drop_unused or options.code_only):
         logger.warning(
-            "Dropped (--drop-unused): %d tensors of %s that the model does not use: %s",
-            len(carried),
+            "Dropped (%s): %s of %s that the model does not use: %s",
+            "--drop-unused" if options.drop_unused else "--code-only",
+            counted(len(carried), "tensor"),
             model.weights_directory,
             enumerate_names(carried),
         )
         return CarriedTensors()
-    if carried:
+    if carried and model.expected.text_names is not None:
         logger.info(
-            "The model does not use %d tensors of %s. They are copied, and the reverse conversion "
-            "restores them: %s",
+            "The text model is converted. %d other tensors of %s are copied, and the reverse "
+            "conversion restores them: %s",
             len(carried),
+            model.weights_directory,
+            enumerate_names(carried),
+        )
+    elif carried:
+        logger.info(
+            "The model does not use %s of %s, copied for the reverse conversion: %s",
+            counted(len(carried), "tensor"),
             model.weights_directory,
             enumerate_names(carried),
         )
@@ -167,6 +188,8 @@ def _hugging_face_target(
     opened: OpenedModel, model: ForgatherSource, config: SourceConfig
 ) -> HuggingFaceTarget:
     detection, hooks, options = opened.detection, opened.hooks, opened.options
+    if options.text_only:
+        hooks = hooks.of_text_model()
     config_object = with_changes(model.config_object, model.config, config)
     provenance = opened.provenance
     original_config: OriginalConfig | None = None
@@ -180,24 +203,68 @@ def _hugging_face_target(
         )
     if provenance is not None and original_config is not None and options.keeps_division:
         original = provenance.weights
+    carried = CarriedTensors()
+    if not (options.drop_unused or options.text_only):
+        carried = opened.unused_tensors(gives_layout_back=original is not None)
+    fields = written_fields(hooks, config_object, config, detection.dtype, original_config)
+    model_class: Any
+    whole_config, names = config_object, None
+    if hooks.is_composite:
+        names = _names_in_original(opened, original_config, carried)
+        assert original_config is not None
+        classes = ReferenceClasses.of(hooks)
+        text = original_config.changed_to(fields, original_config.dtypes)
+        is_tied = bool(config.tie_word_embeddings)
+        whole_config = classes.read_whole(parse_config(text, CONFIG_FILE), config.origin, is_tied)
+        config_object, model_class = text_model_config(whole_config), classes.model_class
+    else:
+        model_class = hooks.get_hf_model_class()
+    side_files = forgather_files(model.directory, opened.own_provenance, hooks.is_composite)
+    if opened.original is not None:
+        side_files = replace(side_files, elsewhere=opened.original.files_besides(model.directory))
     return HuggingFaceTarget(
         hooks=hooks,
         parameters=parameters_of(
-            lambda: hooks.get_hf_model_class()(config_object),
+            lambda: model_class(copy.deepcopy(whole_config)),
             lambda error: ReferenceClasses.of(hooks).cannot_run(config.origin, error),
+            hooks.is_composite,
         ),
         mapping=hooks.weight_mapping().inverted(),
         config_object=config_object,
         original=original,
-        side_files=forgather_files(model.directory, provenance),
-        carried=(
-            CarriedTensors()
-            if options.drop_unused
-            else opened.unused_tensors(gives_layout_back=original is not None)
-        ),
-        config=written_fields(hooks, config_object, config, detection.dtype, original_config),
+        side_files=side_files,
+        carried=carried,
+        config=fields,
         original_config=original_config,
+        whole_config=whole_config,
+        names=names,
     )
+
+
+def _names_in_original(
+    opened: OpenedModel, original: OriginalConfig | None, carried: CarriedTensors
+) -> TextNames:
+    """The names of a composite's tensors, if all that it has besides its text model is there.
+
+    Raises:
+        SourceError: It is not.
+        OptionError: It is not wanted.
+    """
+    if opened.options.drop_unused:
+        raise OptionError(
+            "--drop-unused would leave out everything but the text model. Leave it out, or use "
+            "--text-only to convert the text model alone."
+        )
+    provenance = opened.provenance
+    prefix = None if provenance is None else provenance.text_prefix
+    if original is None or prefix is None or not carried.tensors:
+        lacking = "the original's config" if original is None else "the original's other tensors"
+        raise SourceError(
+            f"{opened.detection.metadata_directory} is the text model of a composite "
+            f"('{opened.hooks.model_type}') and lacks {lacking}, which belong to the Hugging Face "
+            f"model. {COMPOSITE_REMEDY}"
+        )
+    return TextNames(prefix)
 
 
 def written_fields(
@@ -240,6 +307,8 @@ def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
         "weights_format",
         "max_shard_size",
         "drop_unused",
+        "code_only",
+        "link",
     )
     return {
         name: getattr(options, name)

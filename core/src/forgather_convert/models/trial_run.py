@@ -157,7 +157,7 @@ def _shapes_mode() -> Any:
                 args = _with_plain_index(args)
                 tensors = [*_tensors(args)]
             try:
-                found = func(*_mapped(args, _on_meta), **_mapped(kwargs, _on_meta))
+                result = func(*_mapped(args, _on_meta), **_mapped(kwargs, _on_meta))
             # The meta device does not support every operation, or the operation is wrong.
             except Exception as error:
                 if func in (torch.nn.functional.linear, torch.nn.functional.embedding):
@@ -168,7 +168,7 @@ def _shapes_mode() -> Any:
             # A result of parameters alone is a part of them, and is not written to.
             is_part = len(operands) == len(tensors)
             return _mapped(
-                found, partial(_in_memory, largest=_SMALL if is_part else _LARGEST_RESULT)
+                result, partial(_in_memory, largest=_SMALL if is_part else _LARGEST_RESULT)
             )
 
     return ShapesMode()

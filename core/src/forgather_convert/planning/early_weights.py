@@ -20,6 +20,7 @@ from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
+from forgather_convert.tensors.text_names import TextNames
 from forgather_convert.tensors.weight_mapping import WeightMapping
 
 
@@ -58,6 +59,8 @@ def _keeps_bytes(request: PlanRequest) -> bool:
     )
     return (
         options.keeps_division
+        and not options.code_only
+        and options.link is None
         and detection.quantization is None
         and detection.dtype_is_stated
         and options.dtype is None
@@ -69,12 +72,14 @@ def _keeps_bytes(request: PlanRequest) -> bool:
 
 def _to_forgather(request: PlanRequest) -> WeightsContent | None:
     config, model = request.detection.config, request.model
-    named = _named(model.checkpoint.tensors, request.hooks.weight_mapping())
+    detection = request.detection
+    named = _named(detection.tensors, request.hooks.weight_mapping())
     if named is None:
         return None
     unused: Mapping[str, Expression] = {}
-    if named.others and not request.options.drop_unused:
-        unused = without_kept(named.others, model.describe_weights(named.others))
+    others = {**named.others, **{n: stored(ref) for n, ref in detection.other_tensors.items()}}
+    if others and not request.options.drop_unused:
+        unused = without_kept(others, model.describe_weights(others))
     tied = second_names_of(config, named.tensors)
     tensors = {name: value for name, value in named.tensors.items() if name not in tied}
     return WeightsContent(is_forgather=True, tensors=tensors, unused=unused, tied=tied)
@@ -91,10 +96,19 @@ def _from_forgather(request: PlanRequest) -> WeightsContent | None:
     rename = mapping.renamer()
     renamed = {rename(second): rename(first) for second, first in second_names.items()}
     tied = {second: first for second, first in renamed.items() if second and first}
+    if request.options.text_only:
+        return WeightsContent(is_forgather=False, tensors=named.tensors, tied=tied)
     original = None if model.provenance is None else model.provenance.weights
     unused: Mapping[str, Expression] = {}
     if not request.options.drop_unused:
         unused = model.unused_tensors(gives_layout_back=original is not None).tensors
+    if request.hooks.is_composite:
+        prefix = None if model.provenance is None else model.provenance.text_prefix
+        if prefix is None:
+            return None
+        return WeightsContent(
+            is_forgather=False, tensors=named.tensors, unused=unused, tied=tied, original=original
+        ).in_composite(TextNames(prefix))
     return WeightsContent(
         is_forgather=False,
         tensors=named.tensors,

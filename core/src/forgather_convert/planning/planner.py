@@ -3,13 +3,20 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from forgather_convert.errors import SourceError
+from forgather_convert.errors import OptionError, SourceError
 from forgather_convert.models.forgather import ForgatherTarget
+from forgather_convert.models.hugging_face import HuggingFaceTarget
 from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout
-from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.planning.links import plan_links
+from forgather_convert.planning.plan import ConversionPlan, LinkPlan
+from forgather_convert.planning.processor_class import (
+    with_processor_class,
+    without_processor_class,
+)
 from forgather_convert.planning.request import PlannedModel, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
 from forgather_convert.planning.rope_length import report_rope_length
@@ -17,6 +24,8 @@ from forgather_convert.planning.side_files import plan_side_files
 from forgather_convert.planning.target_tensors import target_tensors
 from forgather_convert.planning.weights import WeightsPlan, plan_weights
 from forgather_convert.planning.weights_content import WeightsContent
+from forgather_convert.source.composite import text_config
+from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import Expression, leaves
@@ -40,6 +49,13 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         ForgatherConvertError: The conversion is not possible.
     """
     detection, options = request.detection, request.options
+    if (options.code_only or options.link) and detection.is_forgather:
+        flag, what = (
+            ("--code-only", "writes the code of") if options.code_only else ("--link", "makes")
+        )
+        raise OptionError(
+            f"{flag} {what} a Forgather model, but {detection.source} is one. Leave it out."
+        )
     context = request.model.read()
     source = context.model
     vocabulary = _planned_vocabulary(request, source)
@@ -63,9 +79,12 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         original=destination.original,
         other_names=_other_names(destination),
     )
+    if isinstance(destination, HuggingFaceTarget) and destination.names is not None:
+        content = content.in_composite(destination.names)
     weights = early
     if weights is None or weights.content != content:
         weights = plan_weights(request, content)
+    in_memory = request.model.in_memory
     files = plan_side_files(
         detection.source,
         source.directory,
@@ -74,7 +93,19 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         chat_template=options.chat_template_path,
         follows_links=options.follow_links,
         writes=_vocabulary_writes(source, vocabulary),
+        tokenizer=None if in_memory is None else in_memory.tokenizer,
     )
+    shards, index = weights.shards, _index(weights.layout)
+    links: tuple[LinkPlan, ...] = ()
+    if options.code_only:
+        shards, index = (), ()
+    if options.link is not None:
+        linked = plan_links(request, content)
+        shards, index, links = (), (linked.index,), linked.links
+    if request.hooks.is_composite and not detection.is_forgather:
+        files = without_processor_class(files, source.directory)
+    elif isinstance(destination, HuggingFaceTarget) and destination.names is not None:
+        files = with_processor_class(files)
     written = PlanFacts(
         tensor_files=tuple(shard.file_name for shard in weights.apart),
         carried=tuple(copy.name for copy in files.copies),
@@ -91,20 +122,23 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         direction=detection.direction,
         model_type=detection.model_type,
         dtype=detection.dtype,
-        shards=weights.shards,
+        shards=shards,
         # The config is last: a directory without one is not mistaken for a model.
-        writes=(*_index(weights.layout), *files.writes, *own_files),
+        writes=(*index, *files.writes, *own_files),
         copies=files.copies,
         left_out=files.left_out,
         checkpoint=request.checkpoint.files.directory,
         converter=request.hooks.name,
         vocabulary=vocabulary,
         config_fields=match_config_fields(
-            detection.config, json.loads(own_files[-1].content), _field_names(request)
+            detection.config,
+            _fields_of_text_model(own_files[-1].content, request.hooks.is_composite),
+            _field_names(request),
         ),
+        links=links,
         weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
-    return PlannedModel(plan, source, destination, config, match.source_state)
+    return PlannedModel(plan, source, destination, config, match.source_state, content.tensors)
 
 
 def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:
@@ -117,7 +151,9 @@ def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expr
     if isinstance(destination, ForgatherTarget):
         # Their names differ there.
         return dict(carried)
-    own = [name for name in carried if parameters.current_name(name) in parameters]
+    names = destination.names if isinstance(destination, HuggingFaceTarget) else None
+    in_model = parameters.current_name if names is None else names.in_text_model
+    own = [name for name in carried if in_model(name) in parameters]
     stored = [name for name in own if leaves(carried[name])]
     if stored:
         raise SourceError(
@@ -169,6 +205,11 @@ def _field_names(request: PlanRequest) -> Mapping[str, str]:
     if request.detection.direction is Direction.TO_FORGATHER:
         return names
     return {own_name: name for name, own_name in names.items()}
+
+
+def _fields_of_text_model(content: bytes, is_composite: bool) -> Mapping[str, Any]:
+    fields: dict[str, Any] = json.loads(content)
+    return text_config(SourceConfig(fields)) if is_composite else fields
 
 
 def _index(layout: Layout) -> tuple[WriteFile, ...]:

@@ -12,6 +12,7 @@ from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.detection import Detection
 from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.vocabulary.requests import TokenRequest
 from forgather_convert.weights.checkpoint import Checkpoint
 
@@ -61,6 +62,7 @@ class PlannedModel:
         destination: The target model.
         source_config: The source's complete config, with the changes of the vocabulary.
         source_state: The source's tensors, by the names that its model expects.
+        tensors: The target's tensors, by their names.
     """
 
     plan: ConversionPlan
@@ -68,3 +70,11 @@ class PlannedModel:
     destination: TargetModel
     source_config: SourceConfig
     source_state: Mapping[str, Expression]
+    tensors: Mapping[str, Expression]
+
+    @property
+    def mapping_as_loaded(self) -> WeightMapping:
+        """The mapping between the names that transformers saves both models with."""
+        return self.destination.mapping.renamed(
+            self.source.loaded_name, self.destination.parameters.loaded_name
+        )

@@ -20,6 +20,7 @@ from forgather_convert.models.original_config import original_config_of
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.targets import written_fields
 from forgather_convert.planning.request import PlanRequest
+from forgather_convert.source.composite import text_config
 from forgather_convert.source.config_file import (
     BOOKKEEPING,
     DTYPE_FIELDS,
@@ -143,6 +144,8 @@ def _lost_fields(
         # What else is written then says the same for both versions of transformers.
         changed |= {*original.rope_fields, *DTYPE_FIELDS}
     before, after = parse_config(text, ""), parse_config(restored, "")
+    if hooks.is_composite:
+        before, after = text_config(before), text_config(after)
     return [
         (name, before.get(name), after.get(name))
         for name in sorted({*before, *after} - changed)

@@ -10,7 +10,7 @@ from forgather_convert.files.file_state import FileState
 from forgather_convert.files.real_path import real_path
 from forgather_convert.models.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE
-from forgather_convert.source.directory_check import FILES_THAT_ARE_READ
+from forgather_convert.source.directory_check import FILES_THAT_ARE_READ, TOKENIZER_FILES
 from forgather_convert.source.files import CopyFile, WriteFile
 from forgather_convert.source.links import refuse_links_out, target_outside
 from forgather_convert.vocabulary.chat_template import template_write
@@ -52,6 +52,7 @@ def plan_side_files(
     chat_template: Path | None,
     follows_links: bool,
     writes: tuple[WriteFile, ...] = (),
+    tokenizer: Path | None = None,
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
@@ -66,6 +67,7 @@ def plan_side_files(
         chat_template: A template to store instead of the source's.
         follows_links: Whether to copy files that links point to outside the directory.
         writes: Files of the directory with changed content.
+        tokenizer: A directory with tokenizer files to copy instead of the directory's own.
 
     Raises:
         SourceError: A file cannot be read, or has the name of one that the conversion makes.
@@ -85,14 +87,28 @@ def plan_side_files(
             raise SourceError(
                 f"{path} is a link to a file that does not exist. Download it again, or remove it."
             )
-        if path.is_dir() or path.name in rules.unused or _is_other_weights(path):
+        if path.is_dir() or path.name in rules.unused or is_other_weights(path):
             left_out += _unused_names(path, directory, weights_files)
         elif not path.is_file():
             left_out.append(path.name)
         elif not follows_links and (target := target_outside(path)) is not None:
             outside.append(f"{path.name} -> {target}")
         else:
-            copies.append(CopyFile(path.name, path, FileState.of(path)))
+            name = rules.renamed.get(path.name, path.name)
+            copies.append(CopyFile(name, path, FileState.of(path)))
+    if tokenizer is not None:
+        copies = [copy for copy in copies if copy.name not in TOKENIZER_FILES]
+        copies += [
+            CopyFile(path.name, path, FileState.of(path))
+            for path in sorted(tokenizer.iterdir())
+            if path.is_file()
+        ]
+    known = {copy.name for copy in copies}
+    copies += [
+        CopyFile(name, path, FileState.of(path))
+        for name, path in rules.elsewhere.items()
+        if name not in known
+    ]
     if real_path(source) != real_path(directory):
         left_out += _names_of_its_own(source, directory, weights_files)
     if chat_template is not None:
@@ -124,19 +140,24 @@ def _names_of_its_own(source: Path, directory: Path, weights_files: Collection[P
 
 def _unused_names(path: Path, directory: Path, weights_files: Collection[Path]) -> list[str]:
     """A file or directory that is left out; for one with the weights, the files besides them."""
-    holds_weights = path.is_dir() and any(
-        real_path(path) in real_path(weights).parents for weights in weights_files
-    )
-    if not holds_weights:
-        return [path.relative_to(directory).as_posix()]
     used = {real_path(weights) for weights in weights_files}
-    return [
-        name
-        for inner in sorted(path.iterdir())
-        if real_path(inner) not in used and not (directory / inner.name).is_file()
-        for name in _unused_names(inner, directory, weights_files)
-    ]
+
+    def names(path: Path, around: frozenset[Path]) -> list[str]:
+        real = real_path(path)
+        # A link may lead to a directory that contains it.
+        if real in around or not any(real in weights.parents for weights in used):
+            return [path.relative_to(directory).as_posix()]
+        return [
+            name
+            for inner in sorted(path.iterdir())
+            if real_path(inner) not in used and not (directory / inner.name).is_file()
+            for name in names(inner, around | {real})
+        ]
+
+    around = real_path(directory)
+    return names(path, frozenset({around, *around.parents}))
 
 
-def _is_other_weights(path: Path) -> bool:
+def is_other_weights(path: Path) -> bool:
+    """Whether a file has a name of weights; it is left out if the model's are others."""
     return path.suffix.lower() in _OTHER_WEIGHTS or path.name in INDEX_FILE.values()

@@ -1,11 +1,12 @@
 """What the weights files of a target hold, apart from how it is divided among them."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from forgather_convert.models.original_weights import OriginalWeights
 from forgather_convert.planning.plan import TensorPlan
 from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.text_names import TextNames
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class WeightsContent:
     tied: Mapping[str, str] = field(default_factory=dict)
     original: OriginalWeights | None = None
     other_names: Mapping[str, str] = field(default_factory=dict)
+
+    def in_composite(self, names: TextNames) -> "WeightsContent":
+        """The same with the text model's tensors by their names in a composite."""
+        return replace(
+            self,
+            tensors={names.in_composite(name): value for name, value in self.tensors.items()},
+            tied={
+                names.in_composite(second): names.in_composite(first)
+                for second, first in self.tied.items()
+            },
+        )
 
 
 def tensor_plans(tensors: Mapping[str, Expression]) -> tuple[TensorPlan, ...]:

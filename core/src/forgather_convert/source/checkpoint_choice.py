@@ -80,7 +80,7 @@ def numbered_checkpoints(source: Path) -> tuple[NumberedCheckpoint, ...]:
     Raises:
         SourceError: A directory cannot be listed.
     """
-    found = []
+    checkpoints = []
     for parent in (source, source / CHECKPOINTS_DIRECTORY):
         try:
             paths = list(parent.iterdir()) if parent.is_dir() else []
@@ -91,8 +91,8 @@ def numbered_checkpoints(source: Path) -> tuple[NumberedCheckpoint, ...]:
         for path in paths:
             match = CHECKPOINT_NAME.fullmatch(path.name)
             if match and (path.is_dir() or (path.is_symlink() and not path.exists())):
-                found.append(NumberedCheckpoint(int(match[1]), path))
-    return tuple(sorted(found, reverse=True))
+                checkpoints.append(NumberedCheckpoint(int(match[1]), path))
+    return tuple(sorted(checkpoints, reverse=True))
 
 
 def _newest(numbered: tuple[NumberedCheckpoint, ...]) -> Path:

@@ -4,8 +4,8 @@ Reads file names, JSON and tensor headers, and runs no code from the directory.
 """
 
 import logging
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from forgather_convert.errors import OptionError, SourceError, UnsupportedModelE
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
+from forgather_convert.source.composite import Composite, has_text_config, text_config
 from forgather_convert.source.config_file import (
     CONFIG_FILE,
     DTYPE_FIELDS,
@@ -44,6 +45,7 @@ from forgather_convert.source.readable_weights import (
 )
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES, config_dtype, is_dtype
 from forgather_convert.tensors.names import enumerate_names
+from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
 
@@ -78,6 +80,8 @@ class Detection:
             model that it is a checkpoint of; or the checkpoint if neither has a config.
         checkpoint: The weights to convert.
         quantization: The format of quantized weights; ``None`` if they are not quantized.
+        composite: What the model is besides a text model; ``config`` is that of the text model.
+            ``None`` if it is nothing else.
     """
 
     source: Path
@@ -89,6 +93,39 @@ class Detection:
     metadata_directory: Path
     checkpoint: Checkpoint
     quantization: Quantization | None = None
+    composite: Composite | None = None
+
+    @property
+    def tensors(self) -> Mapping[str, TensorRef]:
+        """The tensors in the weights; those of a composite's text model by the latter's names."""
+        return self.checkpoint.tensors if self.composite is None else self.composite.text
+
+    @property
+    def other_tensors(self) -> Mapping[str, TensorRef]:
+        """The tensors of a composite that are not its text model's."""
+        return {} if self.composite is None else self.composite.others
+
+    @property
+    def file_config(self) -> SourceConfig:
+        """The content of ``config.json``, also where that is a composite's."""
+        return self.config if self.composite is None else self.composite.config
+
+    def as_text_model(self) -> "Detection":
+        """The same directory of a composite, seen as its text model.
+
+        Raises:
+            SourceError: It has no text model.
+            UnsupportedModelError: It is quantized.
+        """
+        if self.quantization is not None:
+            raise UnsupportedModelError(
+                f"{self.config.origin} describes a composite with quantized weights "
+                f"({self.quantization.method}), which cannot be converted. Use the model's "
+                "unquantized weights."
+            )
+        origin = str(self.checkpoint.files.directory)
+        composite = Composite.of(self.config, self.checkpoint.tensors, origin)
+        return replace(self, config=text_config(self.config), composite=composite)
 
     @property
     def is_forgather(self) -> bool:
@@ -109,6 +146,7 @@ def detect(
     options: ConvertOptions,
     open_weights: OpenWeights = open_core_weights,
     is_family: IsFamily = _any_is_a_family,
+    checkpoint_of: Path | None = None,
 ) -> Detection:
     """Detects the content of a directory from file names, JSON files and tensor headers.
 
@@ -118,6 +156,8 @@ def detect(
         open_weights: Opens weights of all supported formats.
         is_family: Tells whether a model type is that of a family; the one in a Forgather model's
             config may be just the model's name.
+        checkpoint_of: The model that the directory is a checkpoint of, if its location does not
+            say so.
 
     Raises:
         SourceError: It is not a model directory, or has no weights.
@@ -126,7 +166,7 @@ def detect(
     """
     require_directory(source)
     check_entries(source)
-    metadata_directory, checkpoint = _find_metadata(source, options, open_weights)
+    metadata_directory, checkpoint = _find_metadata(source, options, open_weights, checkpoint_of)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
     _report_ignored_fields(config)
@@ -180,11 +220,14 @@ def require_directory(source: Path) -> None:
 
 
 def _find_metadata(
-    source: Path, options: ConvertOptions, open_weights: OpenWeights
+    source: Path,
+    options: ConvertOptions,
+    open_weights: OpenWeights,
+    checkpoint_of: Path | None,
 ) -> tuple[Path, Checkpoint | None]:
     """Finds the directory of the config, and the weights if they had to be found first."""
     requested = options.checkpoint_path
-    model_directory = find_model_directory(source, options.reverse)
+    model_directory = checkpoint_of or find_model_directory(source, options.reverse)
     if model_directory is not None:
         logger.info(
             "%s is a checkpoint of %s; using the config and tokenizer from there",
@@ -239,7 +282,7 @@ def _report_ignored_fields(config: SourceConfig) -> None:
     named = [name for name in config.ignored if not name.endswith(_NOTHING_TO_SAY)]
     if named:
         logger.info(
-            "Ignored in %s: %s (they choose code that transformers imports, not the model)",
+            "Ignored in %s: %s (internal fields of transformers, some of which choose code)",
             config.origin,
             enumerate_names(named),
         )
@@ -263,25 +306,25 @@ def _detect_direction(config: SourceConfig, options: ConvertOptions) -> Directio
 def _detect_model_type(
     config: SourceConfig, direction: Direction, options: ConvertOptions, is_family: IsFamily
 ) -> str:
-    found = model_type_in(config, direction)
+    stated = model_type_in(config, direction)
     how = "Auto-detected"
     if options.model_type is not None:
-        if found is not None and found != options.model_type:
+        if stated is not None and stated != options.model_type:
             logger.warning(
                 "The config states the model type '%s'; using '%s' because of --model-type",
-                found,
+                stated,
                 options.model_type,
             )
         model_type, how = options.model_type, "Using"
-    elif found is not None and (not _is_only_a_name(config, direction) or is_family(found)):
-        model_type = found
+    elif stated is not None and (not _is_only_a_name(config, direction) or is_family(stated)):
+        model_type = stated
     else:
         logger.warning(
             "Could not auto-detect model type: %s %s; using the default '%s'. If that is wrong, "
             "name the type with --model-type",
             config.origin,
-            f"states '{one_line(found[:80])}', which is not a known type"
-            if found
+            f"states '{one_line(stated[:80])}', which is not a known type"
+            if stated
             else "does not say",
             DEFAULT_MODEL_TYPE,
         )
@@ -358,7 +401,11 @@ def _named_dtypes(config: SourceConfig) -> list[str]:
     Raises:
         UnsupportedModelError: One is not the name of a dtype.
     """
-    values = [config[field] for field in DTYPE_FIELDS if config.get(field) is not None]
+    # A composite may state it for its text model only.
+    places = (config, text_config(config)) if has_text_config(config) else (config,)
+    values = [
+        place[field] for place in places for field in DTYPE_FIELDS if place.get(field) is not None
+    ]
     for value in values:
         name = config_dtype(value)
         if not isinstance(value, str) or (name is not None and not is_dtype(name)):

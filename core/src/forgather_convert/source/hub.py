@@ -84,16 +84,16 @@ def _snapshot_in(directory: Path) -> Path:
     snapshots = directory / SNAPSHOTS
     if not directory.resolve().name.startswith(CACHED) or not snapshots.is_dir():
         return directory
-    found = sorted(path for path in snapshots.iterdir() if path.is_dir())
+    directories = sorted(path for path in snapshots.iterdir() if path.is_dir())
     main = directory / _MAIN
     if main.is_file():
         with with_filename(main):
             commit = main.read_text("utf-8", "replace").strip()
-        chosen = [path for path in found if path.name == commit]
+        chosen = [path for path in directories if path.name == commit]
     else:
-        chosen = found
+        chosen = directories
     if len(chosen) != 1:
-        names = ", ".join(map(str, found)) or "none"
+        names = ", ".join(map(str, directories)) or "none"
         raise SourceError(
             f"{directory} is a model in the Hub cache, and it is unclear which of its "
             f"snapshots is meant (found: {names}). Give the directory of one, or download the "

@@ -30,7 +30,7 @@ def target_outside(path: Path) -> Path | None:
     places = [directory]
     if directory.parent.name == SNAPSHOTS and directory.parents[1].name.startswith(CACHED):
         places.append(real_path(directory.parents[1] / _BLOBS))
-    is_inside = any(place in target.parents for place in places)
+    is_inside = any(root in target.parents for root in places)
     return None if is_inside else target
 
 

@@ -53,14 +53,14 @@ def without_loading_fields(fields: Mapping[str, Any]) -> tuple[dict[str, Any], t
     return _kept(fields, "", True, ignored), tuple(ignored)
 
 
-def _kept(value: Any, place: str, is_config: bool, ignored: list[str]) -> Any:
+def _kept(value: Any, path: str, is_config: bool, ignored: list[str]) -> Any:
     if isinstance(value, list):
-        return [_kept(item, f"{place}[{i}]", is_config, ignored) for i, item in enumerate(value)]
+        return [_kept(item, f"{path}[{i}]", is_config, ignored) for i, item in enumerate(value)]
     if not isinstance(value, dict):
         return value
     kept = {}
     for name, item in value.items():
-        inner = f"{place}.{name}" if place else name
+        inner = f"{path}.{name}" if path else name
         if _chooses_code(name, is_config):
             ignored.append(inner)
         else:

@@ -48,7 +48,7 @@ class _Set:
 
 
 def refuse_other_weights(
-    checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping
+    checkpoint: Checkpoint, is_forgather: bool, mapping: WeightMapping | None
 ) -> None:
     """Refuses weights if the same directory has others that differ.
 
@@ -60,7 +60,7 @@ def refuse_other_weights(
         checkpoint: The chosen weights.
         is_forgather: Whether they belong to a Forgather model, which may have been trained: then
             others that cannot be read are refused, too.
-        mapping: The family's mapping to Forgather.
+        mapping: The family's mapping to Forgather; ``None`` to compare all tensors.
 
     Raises:
         SourceError: There are others, and they differ.
@@ -143,21 +143,21 @@ def _difference_of_headers(one: _Set, other: _Set) -> str | None:
         forms = [_form(each.tensors[name]) for each in (one, other)]
         if forms[0] != forms[1]:
             return f"'{name}' is {forms[0]} in the former and {forms[1]} in the latter"
-    for each, peer, place in ((one, other, "former"), (other, one, "latter")):
+    for each, peer, which in ((one, other, "former"), (other, one, "latter")):
         common = {_form(each.tensors[name]) for name in each.tensors.keys() & peer.tensors.keys()}
         for name in sorted(each.tensors.keys() - peer.tensors.keys()):
             # It may be a second name of another one, which only its values can tell.
             if _form(each.tensors[name]) not in common:
-                return f"only the {place} has '{name}'"
+                return f"only the {which} has '{name}'"
     return None
 
 
 def _difference_of_values(one: _Set, other: _Set) -> str | None:
     names = one.tensors.keys() & other.tensors.keys()
-    for each, place in ((one, "former"), (other, "latter")):
+    for each, which in ((one, "former"), (other, "latter")):
         for name in sorted(each.tensors.keys() - names):
             if not any(_are_equal(each.tensors[name], each.tensors[known]) for known in names):
-                return f"only the {place} has '{name}'"
+                return f"only the {which} has '{name}'"
     for name in sorted(names):
         if not _are_equal(one.tensors[name], other.tensors[name]):
             return f"the values of '{name}' differ"

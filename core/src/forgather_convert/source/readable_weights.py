@@ -4,6 +4,7 @@ from enum import Enum
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import INDEX_FILE, SINGLE_FILE
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
@@ -107,28 +108,34 @@ class CheckpointKind(Enum):
 
 def checkpoint_kinds(directory: Path) -> tuple[CheckpointKind, ...]:
     """The content of a directory, judging by file names; empty if none of them is known."""
-    found = []
+    kinds = []
     names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
     if any((directory / name).is_file() for name in names):
-        found.append(CheckpointKind.WEIGHTS)
+        kinds.append(CheckpointKind.WEIGHTS)
     for contents, patterns in (
         (CheckpointKind.ADAPTERS, _ADAPTERS),
         (CheckpointKind.DEEPSPEED, _DEEPSPEED),
         (CheckpointKind.DISTRIBUTED, _DISTRIBUTED),
     ):
         if _has(directory, patterns):
-            found.append(contents)
+            kinds.append(contents)
     state = _matching(directory, _TRAINING_STATE)
-    if not found and _others(directory, state):
-        found.append(CheckpointKind.OTHER_FORMATS)
+    if not kinds and _others(directory, state):
+        kinds.append(CheckpointKind.OTHER_FORMATS)
     if state:
-        found.append(CheckpointKind.TRAINING_STATE)
-    return tuple(found)
+        kinds.append(CheckpointKind.TRAINING_STATE)
+    return tuple(kinds)
 
 
 def _why_none(directory: Path) -> str:
     """What a directory without weights contains instead, judging by file names, and a remedy."""
     contents = checkpoint_kinds(directory)
+    if not contents and (directory / PROVENANCE_FILE).is_file():
+        return (
+            "It is a converted Forgather model without its weights. If it was converted with "
+            "--code-only, fill the model with load_hf_weights and save it there with "
+            "save_pretrained; otherwise convert it again."
+        )
     if CheckpointKind.ADAPTERS in contents:
         return f"It only contains adapters (PEFT). {_CONVERT}. Or {_MERGE[0].lower()}{_MERGE[1:]}."
     if CheckpointKind.DEEPSPEED in contents:
@@ -170,5 +177,5 @@ def _has(directory: Path, patterns: tuple[str, ...]) -> bool:
 
 
 def _matching(directory: Path, patterns: tuple[str, ...]) -> list[str]:
-    found = {path.name for pattern in patterns for path in directory.glob(pattern)}
-    return sorted(found)
+    names = {path.name for pattern in patterns for path in directory.glob(pattern)}
+    return sorted(names)

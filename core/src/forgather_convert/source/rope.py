@@ -38,6 +38,9 @@ _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "longrope": ("short_factor", "long_factor"),
     "llama3": ("factor", "low_freq_factor", "high_freq_factor"),
 }
+#: The type and the sections of embeddings whose positions in images have several dimensions.
+_MULTIMODAL = "mrope"
+_SECTIONS = "mrope_section"
 _HAS_ORIGINAL_LENGTH = ("yarn", "longrope", "llama3")
 
 
@@ -58,12 +61,16 @@ class RopeParameters:
     options: Mapping[str, Any]
     by_kind: Mapping[str, "RopeParameters"] = field(default_factory=dict)
 
+    @property
+    def _has_scaling(self) -> bool:
+        return self.rope_type != "default" or _SECTIONS in self.options
+
     def to_fields(self) -> dict[str, Any]:
         """The config fields from which transformers 4 and 5 both read this embedding."""
         scaling = {"rope_type": self.rope_type, **self.options}
         fields: dict[str, Any] = {
             "rope_theta": self.theta,
-            "rope_scaling": None if self.rope_type == "default" else scaling,
+            "rope_scaling": scaling if self._has_scaling else None,
             "rope_parameters": {**scaling, "rope_theta": self.theta},
         }
         if self.rope_type == "longrope":
@@ -148,6 +155,9 @@ def _read_one(
     theta = options.pop("rope_theta", config.get("rope_theta"))
     old_type = options.pop("type", None)
     rope_type = options.pop("rope_type", old_type or "default")
+    if rope_type == _MULTIMODAL:
+        # The same for text; its sections only matter for images.
+        rope_type = "default"
     if not isinstance(rope_type, str) or rope_type not in _REQUIRED:
         raise UnsupportedModelError(
             f"The RoPE type '{rope_type}' in {origin} is unknown. Known types: "

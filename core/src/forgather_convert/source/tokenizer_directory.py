@@ -11,6 +11,14 @@ TEMPLATE_FILE = "chat_template.jinja"
 #: The maximum size of a chat template, in bytes. The longest today have some 30 kB.
 MAX_TEMPLATE_SIZE = 8 << 20
 _FILES = ("tokenizer.json", "tokenizer.model", TOKENIZER_CONFIG_FILE, "vocab.json")
+#: All files that may belong to a tokenizer.
+TOKENIZER_FILES = (
+    *_FILES,
+    SPECIAL_TOKENS_FILE,
+    TEMPLATE_FILE,
+    "added_tokens.json",
+    "merges.txt",
+)
 
 
 def has_tokenizer(directory: Path) -> bool:

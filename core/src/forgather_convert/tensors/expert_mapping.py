@@ -26,9 +26,9 @@ def stacked_experts(
         layer_tensors = stacked_experts("mlp.experts.{expert}")
     """
     # Keys may be names or tuples of names, but with that type it would not fit into a literal.
-    place = f"{FORGATHER_LAYER}.{_EXPERTS}" if "{layer}" in experts else _EXPERTS
+    experts_name = f"{FORGATHER_LAYER}.{_EXPERTS}" if "{layer}" in experts else _EXPERTS
     halves = (f"{experts}.{gate}.weight", f"{experts}.{up}.weight")
     return {
-        halves: [concatenate(), stack(f"{place}.gate_up_proj", over="expert")],
-        f"{experts}.{down}.weight": stack(f"{place}.down_proj", over="expert"),
+        halves: [concatenate(), stack(f"{experts_name}.gate_up_proj", over="expert")],
+        f"{experts}.{down}.weight": stack(f"{experts_name}.down_proj", over="expert"),
     }

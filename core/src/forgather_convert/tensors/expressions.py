@@ -371,15 +371,15 @@ def operands(expression: Expression) -> tuple[Expression, ...]:
 
 def leaves(expression: Expression) -> tuple[TensorRef, ...]:
     """The stored tensors that an expression is made of, in the order of their use."""
-    found = []
+    refs = []
     pending = [expression]
     while pending:
         value = pending.pop()
         if isinstance(value, Stored):
-            found.append(value.ref)
+            refs.append(value.ref)
         else:
             pending += reversed(operands(value))
-    return tuple(found)
+    return tuple(refs)
 
 
 def name_of(expression: Expression) -> str:

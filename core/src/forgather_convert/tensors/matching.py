@@ -183,11 +183,11 @@ def _group(
     groups: dict[tuple[Any, ...], _Group] = {}
     unmapped = []
     for name in source:
-        found = mapping.source_patterns.find(name)
-        if found is None:
+        match = mapping.source_patterns.find(name)
+        if match is None:
             unmapped.append(name)
             continue
-        rule, numbers = found
+        rule, numbers = match
         index = 0 if rule.stacks is None else int(numbers.pop(rule.stacks))
         group = groups.setdefault((rule.sources, *sorted(numbers.items())), _Group(rule, numbers))
         group.length = max(group.length, min(index, len(source)) + 1)
@@ -260,9 +260,9 @@ def _mismatch_message(
 ) -> str:
     parts = [f"The weights in {origin} do not fit the model that its config describes."]
     if unmapped:
-        parts.append(f"{len(unmapped)} tensors are not part of it:{collapse_names(unmapped)}")
+        parts.append(f"Tensors that it lacks ({len(unmapped)}):{collapse_names(unmapped)}")
     if missing:
-        parts.append(f"{len(missing)} of its tensors are missing:{collapse_names(missing)}")
+        parts.append(f"Missing tensors ({len(missing)}):{collapse_names(missing)}")
     stored = ((name, ref) for name, value in source.items() for ref in leaves(value))
     if missing and any(name.endswith(f".{ref.name}") for name, ref in stored):
         parts.append("This looks like a base model without a language modelling head.")

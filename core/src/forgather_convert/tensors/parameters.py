@@ -4,6 +4,8 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from forgather_convert.tensors.text_names import TextNames
+
 
 @dataclass(frozen=True)
 class ModelParameters:
@@ -21,6 +23,8 @@ class ModelParameters:
             consist of several tensors there.
         kept_in_float32: For each dtype that a model may be loaded in, the parameters that stay in
             float32.
+        text_names: The names that transformers has for these parameters in a composite; ``None``
+            if the model is none.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -30,8 +34,9 @@ class ModelParameters:
     unread: re.Pattern[str] | None = None
     loaded_names: frozenset[str] = frozenset()
     kept_in_float32: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    text_names: TextNames | None = None
 
-    def __contains__(self, name: str) -> bool:
+    def __contains__(self, name: object) -> bool:
         return name in self.shapes or name in self.tied
 
     def shape_of(self, name: str) -> tuple[int, ...]:
@@ -50,6 +55,10 @@ class ModelParameters:
         other = stored.removeprefix(prefix) if stored.startswith(prefix) else prefix + stored
         return other if other in self else stored
 
+    def loaded_name(self, name: str) -> str:
+        """A parameter's name in the checkpoints that transformers saves."""
+        return name if self.text_names is None else self.text_names.in_composite(name)
+
     def is_unread(self, stored: str) -> bool:
         """Whether the model does not read a tensor in a checkpoint."""
         if self.unread is None or self.current_name(stored) in self:
@@ -66,6 +75,26 @@ class ModelParameters:
         """
         is_kept = stored != dtype and name in self.kept_in_float32.get(dtype, ())
         return "float32" if is_kept else dtype
+
+    def of_text_model(self) -> "ModelParameters":
+        """The parameters of a composite's text model, by the text model's names."""
+        names = TextNames.find(self.shapes, "the model in transformers")
+
+        def renamed(name: str) -> str:
+            return names.in_text_model(name) or name
+
+        text = {name: new for name in self.shapes if (new := names.in_text_model(name))}
+        return ModelParameters(
+            shapes={new: self.shapes[name] for name, new in text.items()},
+            tied={renamed(second): renamed(first) for second, first in self.tied.items()},
+            vocabulary_tensors=tuple(map(renamed, self.vocabulary_tensors)),
+            unread=self.unread,
+            kept_in_float32={
+                dtype: frozenset(text[name] for name in kept & text.keys())
+                for dtype, kept in self.kept_in_float32.items()
+            },
+            text_names=names,
+        )
 
     def with_vocabulary(self, size: int) -> "ModelParameters":
         """The parameters of the same model with another number of tokens."""

@@ -28,13 +28,13 @@ def find_places(names: Iterable[str], mapping: WeightMapping) -> Places:
     renamed: dict[str, str] = {}
     computed, unplaced = [], []
     for name in names:
-        found = patterns.find(name) or next(
+        match = patterns.find(name) or next(
             filter(None, (patterns.find(f"{base}.{name}") for base in bases)), None
         )
-        if found is None:
+        if match is None:
             unplaced.append(name)
             continue
-        rule, numbers = found
+        rule, numbers = match
         if rule.operations:
             computed.append(name)
         else:

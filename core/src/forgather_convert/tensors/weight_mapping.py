@@ -1,7 +1,7 @@
 """A family's weight mapping as a value: rules in one direction."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from forgather_convert.errors import ConverterError
@@ -119,6 +119,26 @@ class WeightMapping:
         """The mapping for the other direction."""
         return WeightMapping(tuple(rule.inverted() for rule in self.rules))
 
+    def renamed(
+        self, source: Callable[[str], str], destination: Callable[[str], str]
+    ) -> "WeightMapping":
+        """The same mapping between tensors with other names.
+
+        Args:
+            source: Renames a pattern of the sources.
+            destination: Renames one of the destinations.
+        """
+        return WeightMapping(
+            tuple(
+                replace(
+                    rule,
+                    sources=tuple(map(source, rule.sources)),
+                    destinations=tuple(map(destination, rule.destinations)),
+                )
+                for rule in self.rules
+            )
+        )
+
     def to_dict(self) -> WeightMappingDict:
         """The dictionary that this mapping could have been made from."""
         result: dict[str | tuple[str, ...], str | list[Step]] = {}
@@ -142,10 +162,10 @@ class WeightMapping:
         )
 
         def rename(name: str) -> str | None:
-            found = renames.find(name)
-            if found is None:
+            match = renames.find(name)
+            if match is None:
                 return None
-            destination, numbers = found
+            destination, numbers = match
             return destination.format_map(numbers)
 
         return rename

@@ -11,9 +11,11 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from forgather_convert.errors import MappingError, UnsupportedModelError
+from forgather_convert.errors import MappingError, SourceError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.models.provenance import PROVENANCE_FILE
+from forgather_convert.in_memory.loading import load_hf_weights
+from forgather_convert.in_memory.weights import hf_weights
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.rope import ROPE_FIELDS
 from forgather_convert.testing.capabilities import (
     DTYPES,
@@ -350,7 +352,13 @@ class ConverterConformance:
             write_json(
                 source / "config.json", {name: content[name] for name in content if name in names}
             )
-            fg = family.convert(source, directory / "fg", logit_check=True)
+            try:
+                fg = family.convert(source, directory / "fg", logit_check=True)
+            except SourceError as error:
+                # Without attention in any layer, a cache does not know its length.
+                if "describes a model that does not run with" in str(error):
+                    pytest.skip(str(error))
+                raise
             back = family.convert(fg, directory / "back")
             assert differences(source, back) == []
 
@@ -372,7 +380,7 @@ class ConverterConformance:
         assert config == read_json(written_anew.fg / "config.json")
         del written[PROVENANCE_FILE]
         assert written == {path.name: path.read_bytes() for path in written_anew.fg.glob("*.py")}
-        assert [torch.equal(found, converted.expected) for found in written_anew.logits] == [
+        assert [torch.equal(logits, converted.expected) for logits in written_anew.logits] == [
             True
         ] * 2
 
@@ -498,14 +506,14 @@ class ConverterConformance:
             for dtype in DTYPES
         }
         prompts = [prompt(model.fields) for model in models.values()]
-        found = self._isolated(tmp_path_factory).logits(
+        logits = self._isolated(tmp_path_factory).logits(
             [(model.fg, model.dtype) for model in models.values()],
             [{"input_ids": ids, "attention_mask": padding_mask(ids)} for ids in prompts],
             absent=[self.converter_class.__module__.partition(".")[0]],
             scratch=tmp_path,
         )
         expected = [model.expected_with_padding for model in models.values()]
-        outputs = zip(models, expected, found, strict=True)
+        outputs = zip(models, expected, logits, strict=True)
         assert [key for key, one, other in outputs if not torch.equal(one, other)] == []
 
     @pytest.mark.parametrize("dtype", ["bfloat16"])
@@ -519,8 +527,27 @@ class ConverterConformance:
         fg = load_forgather(saved, **converted.options)
         assert torch.equal(logits(fg, ids), converted.expected)
         back = converted.family.convert(saved, tmp_path / "back")
+        assert differences(back, converted.family.save(fg, tmp_path / "from memory")) == []
         hf = converted.family.load_hf(back, **converted.options)
         assert torch.equal(logits(hf, ids), converted.expected)
+
+    @pytest.mark.parametrize("dtype", ["bfloat16"])
+    def test_a_model_in_memory(self, converted: ConvertedModel) -> None:
+        """Its weights are the stored ones by their names, and what fills it becomes them."""
+        model = load_forgather(converted.fg, **converted.options)
+        expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        weights = {
+            name: tensor.clone()
+            for name, tensor in hf_weights(model, converter=converted.family.converter)
+        }
+        stored = read_weights(converted.hf)
+        assert weights.keys() <= stored.keys()
+        assert unequal(weights, {name: stored[name] for name in weights}) == []
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        load_hf_weights(model, converted.hf, converter=converted.family.converter)
+        assert unequal(model.state_dict(), expected) == []
 
 
 def _needs_servers() -> None:

@@ -21,12 +21,12 @@ _NEW_TOKENS = 4
 
 
 def longest_limit(fields: Mapping[str, Any]) -> int:
-    """The longest window or original context length of a model; 0 if it has none.
+    """The longest window, chunk or original context length of a model; 0 if it has none.
 
     Raises:
         ValueError: The model is not tiny in that respect.
     """
-    limits = [("sliding_window", fields)]
+    limits = [("sliding_window", fields), ("attention_chunk_size", fields)]
     written = [fields.get("rope_scaling") or {}, fields.get("rope_parameters") or {}]
     kinds = [entry for each in written for entry in parameters_by_kind(each).values()]
     for rope in (fields, *written, *kinds):
@@ -73,7 +73,7 @@ def load_hf(classes: ReferenceClasses, directory: Path, **options: Any) -> Any:
     one row depend on the alignment of the matrix.
     """
     # transformers 4 does not know the RoPE schema of version 5.
-    config = classes.read(read_config(directory), str(directory))
+    config = classes.read_whole(read_config(directory), str(directory))
     model = classes.model_class.from_pretrained(
         directory, config=config, local_files_only=True, **options
     )
@@ -154,13 +154,13 @@ def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     torch.manual_seed(5)
     model.train()
     model(ids, attention_mask=padding_mask(ids), labels=ids).loss.backward()
-    found = {
+    by_name = {
         name: torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         for name, tensor in stored_tensors(model).items()
     }
     model.zero_grad(set_to_none=True)
     model.eval()
-    return found
+    return by_name
 
 
 def unequal(ones: Mapping[str, torch.Tensor], others: Mapping[str, torch.Tensor]) -> list[str]:

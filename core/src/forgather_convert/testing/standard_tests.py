@@ -63,12 +63,12 @@ def check_suite(base: type, suite: type) -> None:
     if not getattr(suite, "__test__", True):
         raise TypeError(f"{suite.__name__} must not switch its tests off with '__test__'.")
     for name, standard in vars(base).items():
-        found = inspect.getattr_static(suite, name)
-        if name.startswith("__") or name in _OWN or found is standard:
+        own = inspect.getattr_static(suite, name)
+        if name.startswith("__") or name in _OWN or own is standard:
             continue
         if not name.startswith("test_"):
             raise TypeError(f"{suite.__name__} must not redefine '{name}' of {base.__name__}.")
-        if not _is_expected_failure(found, standard):
+        if not _is_expected_failure(own, standard):
             raise TypeError(
                 f"{suite.__name__} must not replace the standard test '{name}'. If the converter "
                 f"is known to fail it, write {name} = expected_failure({base.__name__}.{name}, "
@@ -111,10 +111,10 @@ def _check_marks(suite: type) -> None:
             )
 
 
-def _is_expected_failure(found: Any, standard: Any) -> bool:
-    if getattr(found, "__code__", None) is not standard.__code__:
+def _is_expected_failure(own: Any, standard: Any) -> bool:
+    if getattr(own, "__code__", None) is not standard.__code__:
         return False
-    added = [mark for mark in found.pytestmark if mark not in getattr(standard, "pytestmark", [])]
+    added = [mark for mark in own.pytestmark if mark not in getattr(standard, "pytestmark", [])]
     return [mark.name for mark in added] == ["xfail"] and _is_strict(added[0])
 
 

@@ -171,11 +171,11 @@ def _parse(text: str, path: Path) -> tuple[Any, dict[_Key, int]]:
         raise OptionError(f"{path}:{line}: invalid YAML: {error.reason}.") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
-        place = f"{path}:{mark.line + 1}" if mark else str(path)
+        position = f"{path}:{mark.line + 1}" if mark else str(path)
         problem = getattr(error, "problem", None) or str(error)
         if not isinstance(error, _RefusedError):
             problem = f"invalid YAML: {problem}"
-        raise OptionError(f"{place}: {problem}.") from error
+        raise OptionError(f"{position}: {problem}.") from error
     # PyYAML does not catch Python's exception for a character beyond Unicode.
     except (ValueError, OverflowError) as error:
         line = loader.line + 1 if loader else 1

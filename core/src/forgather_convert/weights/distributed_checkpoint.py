@@ -10,7 +10,7 @@ import io
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from forgather_convert.errors import SourceError
 from forgather_convert.files.file_errors import with_filename
@@ -25,7 +25,7 @@ from forgather_convert.weights.distributed_metadata import (
 )
 from forgather_convert.weights.file_range import FileRange
 from forgather_convert.weights.tiling import Tile, TilingError, join
-from forgather_convert.weights.torch_archive import Description, describe, locate, open_archive
+from forgather_convert.weights.torch_archive import describe, locate, open_archive
 
 DISTRIBUTED = "distributed"
 _FILES = "*.distcp"
@@ -44,18 +44,18 @@ def find_distributed(directory: Path) -> WeightsFiles | None:
     Raises:
         SourceError: There are several.
     """
-    places = [directory, *sorted(directory.glob(_ACCELERATE_DIRECTORY))]
-    found = [place for place in places if (place / METADATA_FILE).is_file() and _files(place)]
-    if not found:
+    candidates = [directory, *sorted(directory.glob(_ACCELERATE_DIRECTORY))]
+    directories = [path for path in candidates if (path / METADATA_FILE).is_file() and _files(path)]
+    if not directories:
         return None
-    if len(found) > 1:
-        names = ", ".join(str(place) for place in found[:_MAX_NAMES])
+    if len(directories) > 1:
+        names = ", ".join(str(path) for path in directories[:_MAX_NAMES])
         raise SourceError(
             f"{directory} has the distributed checkpoints of several models: {names}. Choose one "
             "with --checkpoint-path."
         )
-    (place,) = found
-    return WeightsFiles(directory, DISTRIBUTED, _files(place), place / METADATA_FILE)
+    (parts,) = directories
+    return WeightsFiles(directory, DISTRIBUTED, _files(parts), parts / METADATA_FILE)
 
 
 def open_distributed(files: WeightsFiles) -> Checkpoint:
@@ -141,7 +141,7 @@ class _PartReader:
     """Locates the bytes of parts; identical pickles are interpreted only once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[bytes, bytes, tuple[str, ...]], Description] = {}
+        self._known: dict[tuple[bytes, tuple[str, ...]], Any] = {}
 
     def read(self, path: Path, file: BinaryIO, name: str, chunk: SavedChunk) -> TensorRef:
         import torch
@@ -157,10 +157,10 @@ class _PartReader:
             path,
             io.BufferedReader(FileRange(file, chunk.start, chunk.size), _BUFFER),
         )
-        key = (archive.pickled, archive.version, tuple(archive.storages))
+        key = (archive.pickled, tuple(archive.storages))
         if key not in self._known:
             self._known[key] = describe(path, archive)
-        description = self._known[key]
-        if not isinstance(description.content, torch.Tensor):
+        tensor = self._known[key]
+        if not isinstance(tensor, torch.Tensor):
             raise SourceError(f"{path} has no tensor where a part of '{name}' should be.")
-        return locate(path, name, description.content, description.keys, archive, chunk.start)
+        return locate(path, name, tensor, archive, chunk.start)

@@ -188,10 +188,10 @@ def _tensors(metadata: Any) -> Iterator[SavedTensor]:
             # If there are more processes than rows, the last ones have no rows.
             if has_elements and 0 in sizes:
                 continue
-            place = places.get((name, origin))
-            if place is None:
+            location = places.get((name, origin))
+            if location is None:
                 raise ValueError(f"the part of {name!r} at {origin} is in no file")
-            chunks.append(SavedChunk(origin, sizes, *place))
+            chunks.append(SavedChunk(origin, sizes, *location))
         _require(isinstance(dtype, str) and len(chunks) > 0, f"{name!r} has no parts or no dtype")
         yield SavedTensor(path, dtype, shape, tuple(chunks))
 

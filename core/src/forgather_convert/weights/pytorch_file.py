@@ -22,8 +22,7 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
 
     with with_filename(path), path.open("rb") as file:
         archive = open_archive(path, file)
-    description = describe(path, archive)
-    content = description.content
+    content = describe(path, archive)
     if not isinstance(content, dict) or not content:
         raise SourceError(
             f"{path} does not contain a dictionary of tensors. Save the model's state_dict()."
@@ -37,5 +36,5 @@ def read_tensor_refs(path: Path) -> tuple[TensorRef, ...]:
                 f"{path} contains {type(tensor).__name__} {key} besides tensors. A checkpoint "
                 "with optimizer state or nested parts is not a model's weights."
             )
-        refs.append(locate(path, name, tensor, description.keys, archive))
+        refs.append(locate(path, name, tensor, archive))
     return tuple(refs)

@@ -30,12 +30,16 @@ _MAX_PICKLE = 100_000_000
 _PICKLE = "data.pkl"
 _VERSION = "version"
 _STORAGES = "data/"
-#: Additional entries that torch writes: a number, and an id in digits.
+#: Small entries that torch writes: the version of the format (``caffe2/serialize/versions.h``), a
+#: number, and an id in digits.
 _NOTES: Mapping[str, Callable[[bytes], object]] = {
+    _VERSION: lambda content: range(1, 11).index(int(content)),
     ".storage_alignment": int,
     ".data/serialization_id": bytes.decode,
 }
 _MAX_NOTE = 1000
+#: The attribute of a storage in which its key in the archive is noted.
+_KEY = "_forgather_key"
 #: Functions of torch._utils that a pickle calls for tensors whose values are not their bytes.
 _UNUSUAL = {
     "_rebuild_sparse_tensor": "sparse tensors",
@@ -53,26 +57,11 @@ class Archive:
 
     Attributes:
         pickled: The pickle.
-        version: The version of the format; torch refuses unknown ones.
         storages: The entry of every storage, by its key.
     """
 
     pickled: bytes
-    version: bytes
     storages: Mapping[str, ZipEntry]
-
-
-@dataclass(frozen=True)
-class Description:
-    """The tensors that an archive's pickle describes.
-
-    Attributes:
-        content: The content; its tensors have no bytes.
-        keys: The keys of storages, by the offsets recorded in the tensors' storages.
-    """
-
-    content: Any
-    keys: Mapping[int, str]
 
 
 def open_archive(path: Path, file: BinaryIO) -> Archive:
@@ -123,12 +112,11 @@ def open_archive(path: Path, file: BinaryIO) -> Archive:
                 "files, and they cannot be read in parts. Unpack it and pack it again without "
                 "compression (zip -0), or load it with torch and save it again."
             )
-    for entry in (own[_PICKLE], own[_VERSION]):
-        if entry.size > _MAX_PICKLE:
-            raise _not_a_checkpoint(path, f"its {entry.name!r} takes {entry.size} bytes")
+    if own[_PICKLE].size > _MAX_PICKLE:
+        raise _not_a_checkpoint(path, f"its {_PICKLE} takes {own[_PICKLE].size} bytes")
     _refuse_foreign_byte_order(path, file, own.get("byteorder"))
     _refuse_damaged_notes(path, file, own)
-    return Archive(_read(file, own[_PICKLE]), _read(file, own[_VERSION]), storages)
+    return Archive(_read(file, own[_PICKLE]), storages)
 
 
 def _refuse_foreign_byte_order(path: Path, file: BinaryIO, entry: ZipEntry | None) -> None:
@@ -184,32 +172,35 @@ def _is_tar(file: BinaryIO) -> bool:
     return file.read(5) == b"ustar"
 
 
-def describe(path: Path, archive: Archive) -> Description:
+def describe(path: Path, archive: Archive) -> Any:
     """Loads the tensors that an archive's pickle describes, without bytes.
 
-    The pickle is read by torch's restricted unpickler, which runs no code from the file. For
-    tensors without bytes, torch records the offsets of their storages in the file. It is given an
-    archive with the same entries, all empty: an offset in there identifies the storage, and the
-    real archive's directory tells where that is.
+    The pickle is read by torch's restricted unpickler, which runs no code from the file. What it
+    asks for as a storage is one of the device ``meta``, which notes its key in the archive.
 
     Raises:
         SourceError: It describes anything but plain tensors, or is damaged.
     """
     import torch
-    from torch._subclasses.fake_tensor import FakeTensorMode
+    import torch._weights_only_unpickler
 
+    def storage(persistent_id: Any) -> Any:
+        _, kind, key, _, num_elements = persistent_id
+        if type(num_elements) is not int or key not in archive.storages:
+            raise ValueError("it describes a storage that is not in the archive")
+        dtype = torch.uint8 if kind is torch.UntypedStorage else kind.dtype
+        untyped = constructors.UntypedStorage(num_elements * dtype.itemsize, device="meta")
+        setattr(untyped, _KEY, key)
+        return constructors.TypedStorage(wrap_storage=untyped, dtype=dtype, _internal=True)
+
+    # They have no types.
+    constructors: Any = torch
     _refuse_unusual_kinds(path, archive.pickled)
-    stand_in = io.BytesIO()
-    with zipfile.ZipFile(stand_in, "w") as writer:
-        writer.writestr(f"archive/{_PICKLE}", archive.pickled)
-        writer.writestr(f"archive/{_VERSION}", archive.version)
-        writer.writestr("archive/byteorder", b"little")
-        for key in archive.storages:
-            writer.writestr(f"archive/{_STORAGES}{key}", b"")
-    stand_in.seek(0)
+    content = io.BytesIO(archive.pickled)
+    unpickler: Any = torch._weights_only_unpickler.Unpickler(content, encoding="utf-8")
+    unpickler.persistent_load = storage
     try:
-        with FakeTensorMode():
-            content = torch.load(stand_in, map_location="cpu", weights_only=True, mmap=False)
+        return unpickler.load()
     # A damaged or hostile file can make the unpickler raise anything.
     except Exception as error:
         asked_for = re.search(r"GLOBAL (\S+)", str(error))
@@ -219,16 +210,12 @@ def describe(path: Path, archive: Archive) -> Description:
             f"code to be run or contains other objects than tensors, or is damaged ({reason}). "
             "If you trust it, convert it to safetensors."
         ) from error
-    places = read_zip_entries(stand_in)
-    prefix = f"archive/{_STORAGES}"
-    return Description(content, {places[prefix + key].start: key for key in archive.storages})
 
 
 def locate(
     path: Path,
     name: str,
     tensor: "torch.Tensor",
-    keys: Mapping[int, str],
     archive: Archive,
     start: int = 0,
 ) -> TensorRef:
@@ -238,7 +225,6 @@ def locate(
         path: The file.
         name: The tensor's name.
         tensor: The tensor, from :func:`describe`.
-        keys: The keys of storages, from :func:`describe`.
         archive: The archive.
         start: Where the archive begins in the file, in bytes.
 
@@ -248,8 +234,8 @@ def locate(
     import torch
 
     _refuse_unresolved_bits(path, name, tensor)
-    noted = getattr(torch.Tensor.untyped_storage(tensor), "_checkpoint_offset", -1)
-    entry = archive.storages.get(keys.get(noted, ""))
+    key = getattr(torch.Tensor.untyped_storage(tensor), _KEY, "")
+    entry = archive.storages.get(key)
     if entry is None:
         raise SourceError(f"{path} has no values for '{name}'. {_SAVE_AGAIN}")
     size = torch.Tensor.untyped_storage(tensor).nbytes()
@@ -271,7 +257,8 @@ def locate(
     shape, stride = tuple(tensor.shape), torch.Tensor.stride(tensor)
     first = int(torch.Tensor.storage_offset(tensor))
     steps = [(size - 1) * step for size, step in zip(shape, stride, strict=True)]
-    end = 0 if 0 in shape else (first + sum(steps) + 1) * item_size
+    # Without elements, too, it begins in its storage: torch refuses some offsets beyond.
+    end = (first if 0 in shape else first + sum(steps) + 1) * item_size
     if end > entry.size:
         raise SourceError(
             f"{path} is truncated or damaged: '{name}' would need {end} bytes of its storage, "

@@ -1,36 +1,22 @@
 """DeepSeek-V3: latent attention, and experts that are chosen in groups."""
 
-from collections.abc import Mapping
-from typing import Any
-
-from forgather_convert import STANDARD, HFConverter, SourceConfig, stacked_experts
+from forgather_convert import DeepseekExperts
 
 
-class DeepseekV3(HFConverter):
+class DeepseekV3(DeepseekExperts):
     """DeepSeek-V3 and DeepSeek-R1."""
 
     model_type = "deepseek_v3"
     hf_model = "DeepseekV3ForCausalLM"
     tokenizer_class = "LlamaTokenizer"
-    hyperparameters = STANDARD + (
-        "attention_bias",
+    hyperparameters = DeepseekExperts.hyperparameters + (
         "q_lora_rank",
         "kv_lora_rank",
         "qk_nope_head_dim",
         "qk_rope_head_dim",
         "v_head_dim",
         "rope_interleave",
-        "first_k_dense_replace",
-        "moe_intermediate_size",
-        "n_routed_experts",
-        "n_shared_experts",
-        "num_experts_per_tok",
-        "n_group",
-        "topk_group",
-        "norm_topk_prob",
-        "routed_scaling_factor",
     )
-    field_names = {"n_routed_experts": "num_experts"}
     layer_weights = {
         "self_attn.q_a_proj": "attention.query_down_linear",
         "self_attn.q_a_layernorm": "attention.query_norm",
@@ -38,26 +24,6 @@ class DeepseekV3(HFConverter):
         "self_attn.kv_a_proj_with_mqa": "attention.latent_linear",
         "self_attn.kv_a_layernorm": "attention.latent_norm",
         "self_attn.kv_b_proj": "attention.key_value_linear",
-        "mlp.gate": "feedforward.router",
-        "mlp.shared_experts.gate_proj": "feedforward.shared_experts.gate_proj",
-        "mlp.shared_experts.up_proj": "feedforward.shared_experts.up_proj",
-        "mlp.shared_experts.down_proj": "feedforward.shared_experts.down_proj",
+        **DeepseekExperts.layer_weights,
     }
-    layer_tensors = {
-        "mlp.gate.e_score_correction_bias": "feedforward.router.e_score_correction_bias",
-        **stacked_experts("mlp.experts.{expert}"),
-    }
-    components = {
-        "attention": "latent_attention:LatentAttention",
-        "feedforward": {
-            "dense": "gated_feedforward:GatedFeedforward",
-            "sparse": "mixture_of_experts:SharedMixtureOfExperts",
-        },
-        "router": "group_limited_router:GroupLimitedRouter",
-        "experts": "gated_experts:TokenOrderedExperts",
-    }
-
-    def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
-        layers, dense = config.num_hidden_layers, config.get("first_k_dense_replace") or 0
-        kinds = ["dense" if layer < dense else "sparse" for layer in range(layers)]
-        return {"mlp_layer_types": kinds}
+    components = {**DeepseekExperts.components, "attention": "latent_attention:LatentAttention"}

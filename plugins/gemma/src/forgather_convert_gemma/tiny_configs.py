@@ -93,3 +93,12 @@ GEMMA3_TEXT = {
         "final_logit_softcapping": 3.0,
     },
 }
+
+#: Of the text models.
+GEMMA3 = {
+    "linear-rope-tied": GEMMA3_TEXT["linear-rope-tied"],
+    "yarn-rope-bias": {
+        **GEMMA3_TEXT["yarn-rope-bias-softcaps"],
+        "final_logit_softcapping": None,
+    },
+}

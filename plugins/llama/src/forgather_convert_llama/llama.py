@@ -1,5 +1,7 @@
 """Llama: the standard decoder, with optional biases."""
 
+from typing import ClassVar
+
 from forgather_convert import STANDARD, HFConverter
 
 
@@ -7,7 +9,7 @@ class Llama(HFConverter):
     """Llama 1 to 3.x and the models that share their architecture."""
 
     model_type = "llama"
-    aliases = ("internlm3", "iquestcoder")
+    aliases: ClassVar[tuple[str, ...]] = ("internlm3", "iquestcoder")
     hf_model = "LlamaForCausalLM"
     tokenizer_class = "LlamaTokenizer"
     hyperparameters = STANDARD + ("attention_bias", "mlp_bias")

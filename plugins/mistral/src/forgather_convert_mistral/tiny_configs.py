@@ -35,3 +35,9 @@ MIXTRAL = {
         "router_jitter_noise": 0.1,
     },
 }
+
+#: Of the text models.
+MISTRAL3 = {
+    "plain": {**TINY_DECODER, "sliding_window": None, "head_dim": 24},
+    "tied-window": {**_MISTRAL_WINDOW, "tie_word_embeddings": True},
+}

@@ -3,7 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import STANDARD, WINDOWS, HFConverter, SourceConfig, stacked_experts
+from forgather_convert import (
+    STANDARD,
+    WINDOWS,
+    HFConverter,
+    SourceConfig,
+    sparse_layers_by_step,
+    stacked_experts,
+)
 
 
 class Qwen2Moe(HFConverter):
@@ -50,12 +57,4 @@ class Qwen2Moe(HFConverter):
     }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
-        dense, step = config.get("mlp_only_layers") or (), config.get("decoder_sparse_step", 1)
-        is_sparse = (
-            layer not in dense and config.get("num_experts", 60) > 0 and (layer + 1) % step == 0
-            for layer in range(config.num_hidden_layers)
-        )
-        return {
-            "attention_output_bias": False,
-            "mlp_layer_types": ["sparse" if each else "dense" for each in is_sparse],
-        }
+        return {"attention_output_bias": False, **sparse_layers_by_step(config)}

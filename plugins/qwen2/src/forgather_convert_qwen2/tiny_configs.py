@@ -55,3 +55,18 @@ QWEN2_MOE = {
         "sliding_window": 8,
     },
 }
+
+_SECTIONS = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1000000.0}
+
+#: Of the text models.
+QWEN2_VL = {
+    "plain": {**TINY_DECODER, "rope_parameters": _SECTIONS},
+    "tied-windows": {
+        **_WINDOWS,
+        "tie_word_embeddings": True,
+        "max_window_layers": 1,
+        "rope_parameters": _SECTIONS,
+    },
+}
+
+QWEN2_5_VL = QWEN2_VL

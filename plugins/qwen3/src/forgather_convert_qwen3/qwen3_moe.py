@@ -8,6 +8,7 @@ from forgather_convert import (
     WINDOWS,
     HFConverter,
     SourceConfig,
+    sparse_layers_by_step,
     stacked_experts,
     without,
 )
@@ -45,9 +46,4 @@ class Qwen3Moe(HFConverter):
     }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
-        dense, step = config.get("mlp_only_layers") or (), config.get("decoder_sparse_step", 1)
-        is_sparse = (
-            layer not in dense and config.get("num_experts", 1) > 0 and (layer + 1) % step == 0
-            for layer in range(config.num_hidden_layers)
-        )
-        return {"mlp_layer_types": ["sparse" if each else "dense" for each in is_sparse]}
+        return sparse_layers_by_step(config)

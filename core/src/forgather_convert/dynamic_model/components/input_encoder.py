@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .context import Context
+
 
 class InputEncoder(nn.Module):
     """Embeds the tokens. Positions are added later, in the attention.
@@ -20,18 +22,16 @@ class InputEncoder(nn.Module):
         probability = getattr(config, "embedding_dropout", 0.0)
         self.dropout = nn.Dropout(probability) if probability else None
 
-    def forward(
-        self,
-        input_ids: torch.Tensor | None,
-        inputs_embeds: torch.Tensor | None,
-        position_ids: torch.Tensor,
-    ) -> torch.Tensor:
-        """Returns ``[batch, sequence, hidden]`` for token ids or for their vectors."""
-        hidden_states: torch.Tensor = (
-            self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        )
+    def embed(self, context: Context) -> torch.Tensor:
+        """The vectors of the tokens, or those that were given."""
+        vectors: torch.Tensor | None = context.inputs_embeds
+        if vectors is None:
+            vectors = self.embedding(context.input_ids)
         if self.multiplier is not None:
-            hidden_states = hidden_states * self.multiplier
-        if self.dropout is not None:
-            hidden_states = self.dropout(hidden_states)
-        return hidden_states
+            vectors = vectors * self.multiplier
+        return vectors
+
+    def forward(self, context: Context) -> torch.Tensor:
+        """Returns the first hidden states, ``[batch, sequence, hidden]``."""
+        hidden_states = self.embed(context)
+        return hidden_states if self.dropout is None else self.dropout(hidden_states)

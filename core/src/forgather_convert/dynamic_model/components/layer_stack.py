@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .attention_masks import attention_types
+from .attention_masks import attention_types, masks_of_layer
 
 
 class _Layers(nn.ModuleList):
@@ -34,7 +34,7 @@ class _Layers(nn.ModuleList):
 
 
 class LayerStack(nn.Module):
-    """Runs the layers in order, each with the mask and the positions of its kind of attention.
+    """Runs the layers in order, each with the masks and the positions of its kind.
 
     As in transformers, the config may be changed to fewer layers than there are
     (``assistant_early_exit`` does that); the others are skipped. A stage of a pipeline has only
@@ -66,13 +66,14 @@ class LayerStack(nn.Module):
         all_attentions: list[Any] | None = [] if output_attentions else None
         for index, layer in islice(self.layers.items(), self.config.num_hidden_layers):
             kind = self.attention_types[index]
+            masks = masks_of_layer(kind)
             if all_hidden_states is not None:
                 all_hidden_states += (hidden_states,)
             hidden_states = layer(
                 hidden_states,
-                attention_mask=attention_masks[kind],
                 position_embeddings=position_embeddings.get(kind),
                 all_attentions=all_attentions,
+                **{argument: attention_masks[name] for argument, name in masks.items()},
                 **kwargs,
             )
         if self.layer_norm is not None:

@@ -17,6 +17,7 @@ import torch
 from torch import nn
 
 from .attention_masks import attention_types
+from .context import Context
 
 Frequencies = tuple[torch.Tensor, float]
 
@@ -231,9 +232,10 @@ class RotaryEmbedding(nn.Module):
         return torch.cat((angles, angles), dim=-1)
 
     def forward(
-        self, hidden_states: torch.Tensor, position_ids: torch.Tensor
+        self, hidden_states: torch.Tensor, context: Context
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
         """Returns cos and sin, ``[batch, 1, sequence, rotary_dim]``, in the input's dtype."""
+        position_ids = context.position_ids
         positions = position_ids[:, None, :, None].float()
         tables = []
         for embedding in self.embeddings:
@@ -255,9 +257,9 @@ class WideRotaryEmbedding(RotaryEmbedding):
     """Where cosines and sines are not rounded: float32, whatever the hidden states are."""
 
     def forward(
-        self, hidden_states: torch.Tensor, position_ids: torch.Tensor
+        self, hidden_states: torch.Tensor, context: Context
     ) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
-        return super().forward(hidden_states.new_empty(0, dtype=torch.float32), position_ids)
+        return super().forward(hidden_states.new_empty(0, dtype=torch.float32), context)
 
 
 class WideInterleavedRotaryEmbedding(InterleavedRotaryEmbedding, WideRotaryEmbedding):

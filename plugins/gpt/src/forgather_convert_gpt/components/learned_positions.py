@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .context import Context
 from .input_encoder import InputEncoder
 
 
@@ -18,12 +19,6 @@ class LearnedPositions(InputEncoder):
         super().__init__(config, embedding)
         self.position_embedding = nn.Embedding(config.max_position_embeddings, config.hidden_size)
 
-    def forward(
-        self,
-        input_ids: torch.Tensor | None,
-        inputs_embeds: torch.Tensor | None,
-        position_ids: torch.Tensor,
-    ) -> torch.Tensor:
-        embedded = self.embedding(input_ids) if inputs_embeds is None else inputs_embeds
-        hidden_states: torch.Tensor = embedded + self.position_embedding(position_ids)
-        return hidden_states if self.dropout is None else self.dropout(hidden_states)
+    def embed(self, context: Context) -> torch.Tensor:
+        hidden_states: torch.Tensor = super().embed(context)
+        return hidden_states + self.position_embedding(context.position_ids)

@@ -2,6 +2,7 @@
 
 import torch
 
+from .context import Context
 from .experts_implementation import HAS_STACKED_EXPERTS
 from .rotary_embedding import RotaryEmbedding
 
@@ -9,14 +10,12 @@ from .rotary_embedding import RotaryEmbedding
 class ComplexRotaryEmbedding(RotaryEmbedding):
     """Rotates pairs of adjacent dimensions, each of them one complex number."""
 
-    def forward(
-        self, hidden_states: torch.Tensor, position_ids: torch.Tensor
-    ) -> dict[str, torch.Tensor]:
+    def forward(self, hidden_states: torch.Tensor, context: Context) -> dict[str, torch.Tensor]:
         """Returns complex numbers of float32, ``[batch, 1, sequence, rotary_dim / 2]``."""
-        positions = position_ids[:, None, :].float()
+        positions = context.position_ids[:, None, :].float()
         tables = []
         for embedding in self.embeddings:
-            inv_freq, scale = embedding.select(position_ids, hidden_states.device)
+            inv_freq, scale = embedding.select(context.position_ids, hidden_states.device)
             if HAS_STACKED_EXPERTS:
                 angles = positions.unsqueeze(-1) * inv_freq
             else:

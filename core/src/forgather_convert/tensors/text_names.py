@@ -1,0 +1,59 @@
+"""The names that a composite's checkpoint has for the tensors of its text model."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from forgather_convert.errors import SourceError
+from forgather_convert.tensors.names import enumerate_names
+
+_PREFIX = "model."
+_HEAD = "lm_head."
+_EMBEDDING = "embed_tokens.weight"
+
+
+@dataclass(frozen=True)
+class TextNames:
+    """The names that a composite's checkpoint has for the tensors of its text model.
+
+    Attributes:
+        prefix: What the names have instead of the text model's ``model.``.
+    """
+
+    prefix: str
+
+    @classmethod
+    def find(cls, names: Iterable[str], origin: str) -> "TextNames":
+        """Finds the names in a checkpoint, by that of the embedding.
+
+        Args:
+            names: All names in the checkpoint.
+            origin: The checkpoint, for messages.
+
+        Raises:
+            SourceError: It has no embedding of tokens, or several.
+        """
+        found = sorted(name for name in names if f".{name}".endswith(f".{_EMBEDDING}"))
+        if len(found) != 1:
+            problem = f"several: {enumerate_names(found)}" if found else "none"
+            raise SourceError(
+                f"A composite model must have one tensor *{_EMBEDDING}, the embedding of its text "
+                f"model; {origin} has {problem}. Download the model again."
+            )
+        return cls(found[0].removesuffix(_EMBEDDING))
+
+    @property
+    def _head(self) -> str:
+        return self.prefix.removesuffix(_PREFIX) if f".{self.prefix}".endswith(".model.") else ""
+
+    def in_text_model(self, name: str) -> str | None:
+        """The text model's name for a tensor; ``None`` if the tensor is not part of it."""
+        for own, other in ((self.prefix, _PREFIX), (f"{self._head}{_HEAD}", _HEAD)):
+            if name.startswith(own):
+                return other + name.removeprefix(own)
+        return None
+
+    def in_composite(self, name: str) -> str:
+        """The composite's name for a tensor, or a pattern, of its text model."""
+        if name.startswith(_PREFIX):
+            return self.prefix + name.removeprefix(_PREFIX)
+        return self._head + name

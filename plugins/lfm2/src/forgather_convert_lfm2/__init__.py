@@ -1,0 +1,1 @@
+"""LFM2: a module for each model type."""

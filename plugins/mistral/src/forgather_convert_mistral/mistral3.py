@@ -1,0 +1,10 @@
+"""Mistral 3: a Mistral that sees images; the vision tower is carried along."""
+
+from .mistral import Mistral
+
+
+class Mistral3(Mistral):
+    """Mistral Small 3.1 and 3.2."""
+
+    model_type = "mistral3"
+    text_model_type = "mistral"

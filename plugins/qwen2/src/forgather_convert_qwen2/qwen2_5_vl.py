@@ -1,0 +1,10 @@
+"""Qwen2.5-VL: a Qwen2 that sees images and videos; the vision tower is carried along."""
+
+from .qwen2 import Qwen2
+
+
+class Qwen25VL(Qwen2):
+    """Qwen2.5-VL."""
+
+    model_type = "qwen2_5_vl"
+    text_model_type = "qwen2"
