@@ -263,7 +263,6 @@ class ConverterConformance:
         back = family.convert(fg, tmp_path / "back", logit_check=True)
         assert differences(source, back) == []
 
-    @every_dtype
     def test_what_transformers_saves_comes_back(
         self, converted: ConvertedModel, tmp_path: Path
     ) -> None:
