@@ -21,6 +21,7 @@ from torch.distributed.tensor.parallel import (
 from forgather_convert import (
     ConvertOptions,
     ForgatherConvertError,
+    OptionError,
     convert,
     hf_weights,
     load_hf_weights,
@@ -173,6 +174,8 @@ def test_the_weights_of_a_sharded_model_are_streamed(
             names = expected if chosen in (None, rank) else {}
             assert streamed.keys() == {*names}
             assert all(torch.equal(streamed[name], expected[name]) for name in names)
+        with pytest.raises(OptionError, match=f"There is no process {count}"):
+            hf_weights(model, rank=count)
 
     _run(count, stream, tmp_path)
 

@@ -198,7 +198,8 @@ def _capabilities(capabilities: Capabilities) -> dict[str, str]:
     }
 
 
-def _names_in(source: str) -> set[str]:
+@functools.lru_cache(maxsize=64)
+def _names_in(source: str) -> frozenset[str]:
     """All names that a module defines or uses, in any scope."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -209,7 +210,7 @@ def _names_in(source: str) -> set[str]:
                 names.add(name)
             case ast.alias(name=name, asname=other):
                 names.add(other or name)
-    return names
+    return frozenset(names)
 
 
 def _bound_names(symbols: Iterable[Symbol], reserved: Iterable[str]) -> dict[Symbol, str]:

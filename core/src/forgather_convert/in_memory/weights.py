@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from forgather_convert.compare.conversion_configs import check_configs
 from forgather_convert.conversion.conversion import ConversionRequest
 from forgather_convert.conversion.model import open_model_conversion
+from forgather_convert.errors import OptionError
 from forgather_convert.execution.destination import resolve_destination
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.in_memory.gathering import Gathering, Step, Values
@@ -50,6 +51,11 @@ def hf_weights(
         ForgatherConvertError: It cannot be converted, for the reasons of ``convert``.
     """
     live = live_model(model)
+    if rank is not None and live.processes.count > 1 and not 0 <= rank < live.processes.count:
+        raise OptionError(
+            f"There is no process {rank}; the model is divided among {live.processes.count}, "
+            "counted from 0."
+        )
     gathering = Gathering(live.tensors, live.processes)
     planned = live.processes.from_first(
         lambda: _planned(live, options or ConvertOptions(), converter)

@@ -2,9 +2,15 @@
 
 from typing import Any
 
+import transformers
+
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type
+
+#: The dtypes in which models are compared. On transformers 4, they are compared in that of most
+#: published models, and their gradients in float32.
+DTYPES = ("bfloat16",) if transformers.__version__.startswith("4.") else ("float32", "bfloat16")
 
 
 def attention_implementations(model_class: Any) -> tuple[str, ...]:

@@ -18,7 +18,11 @@ from forgather_convert.in_memory.weights import hf_weights
 from forgather_convert.models.saved_state import saved_state
 from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.rope import ROPE_FIELDS
-from forgather_convert.testing.capabilities import attention_implementations, why_absent
+from forgather_convert.testing.capabilities import (
+    DTYPES,
+    attention_implementations,
+    why_absent,
+)
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.isolation import IsolatedProcess, isolated_process
@@ -52,7 +56,7 @@ from forgather_convert.testing.standard_tests import check_suite
 from forgather_convert.testing.tokenizer import TEXT, write_tokenizer
 from forgather_convert.testing.written_anew import WrittenAnew
 
-every_dtype = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 padding = pytest.mark.parametrize("padded", [False, True], ids=["unpadded", "padded"])
 
 _NEW_TOKEN = "<|conformance|>"  # noqa: S105 - not a password
@@ -259,7 +263,6 @@ class ConverterConformance:
         back = family.convert(fg, tmp_path / "back", logit_check=True)
         assert differences(source, back) == []
 
-    @every_dtype
     def test_what_transformers_saves_comes_back(
         self, converted: ConvertedModel, tmp_path: Path
     ) -> None:
@@ -504,7 +507,7 @@ class ConverterConformance:
         models = {
             (name, dtype): self._converted(name, dtype, tmp_path_factory)
             for name in self.configs
-            for dtype in ("float32", "bfloat16")
+            for dtype in DTYPES
         }
         prompts = [prompt(model.fields) for model in models.values()]
         logits = self._isolated(tmp_path_factory).logits(
