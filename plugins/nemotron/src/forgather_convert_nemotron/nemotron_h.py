@@ -3,14 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from forgather_convert import (
-    STANDARD,
-    HFConverter,
-    SourceConfig,
-    WeightMappingDict,
-    stack,
-    without,
-)
+from forgather_convert import STANDARD, HFConverter, SourceConfig, stack, without
 
 #: The kind of layers without a mixer in the Forgather config's ``layer_types``, since transformers
 #: allows "mlp" only in the family's own. ``mlp_layer_types`` tells which of them have experts.
@@ -77,7 +70,7 @@ class NemotronH(HFConverter):
         "mixer.norm": "mixer.norm",
         "mixer.out_proj": "mixer.out_proj",
     }
-    layer_tensors: ClassVar[WeightMappingDict] = {
+    layer_tensors: ClassVar[Mapping[str, Any]] = {
         "mixer.A_log": "mixer.A_log",
         "mixer.D": "mixer.D",
         "mixer.dt_bias": "mixer.dt_bias",
