@@ -28,6 +28,8 @@ from support.models import random_state, write_hf_model
 from support.processes import ProcessCopy
 from support.variants import Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 
 

@@ -77,14 +77,13 @@ def test_families_that_need_a_newer_version(version: str, is_absent: bool) -> No
 def test_generation_keeps_the_logits_that_the_original_does(keeps_all: bool) -> None:
     """Otherwise the product would have another shape, and other last bits."""
 
-    class Original:
-        def forward(self, input_ids: Any, logits_to_keep: int = 0) -> None: ...
+    def forward(self: Any, input_ids: Any, logits_to_keep: int = 0) -> None: ...
 
-        if keeps_all:
+    def without(self: Any, input_ids: Any) -> None: ...
 
-            def forward(self, input_ids: Any) -> None: ...
-
-    capabilities = Capabilities.of(Original, WeightMapping.from_dict(STANDARD_WEIGHT_MAPPING))
+    original = type("Original", (), {"forward": without if keeps_all else forward})
+    mapping = WeightMapping.from_dict(STANDARD_WEIGHT_MAPPING, "a test")
+    capabilities = Capabilities.of(original, mapping)
     config = {**TINY_DECODER, **_OWN_FIELDS}
     project = Project("moon", config, capabilities=capabilities)
     model_class = load_generated_code(generate_code(project)).model_class

@@ -54,9 +54,9 @@ class Capabilities:
             if isinstance(default, tuple)
         }
         flags = {name: bool(getattr(model_class, name, False)) for name in {*defaults} - {*lists}}
-        parameters = inspect.signature(model_class.forward).parameters
-        keeps_all = "logits_to_keep" not in parameters
-        return cls.from_attributes({**flags, **lists, "_keeps_all_logits": keeps_all})
+        forward = getattr(model_class, "forward", None)
+        keeps_all = forward and "logits_to_keep" not in inspect.signature(forward).parameters
+        return cls.from_attributes({**flags, **lists, "_keeps_all_logits": bool(keeps_all)})
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "Capabilities":

@@ -1,7 +1,7 @@
 """Nemotron-H: a state space, attention without positions, or a feed-forward in each layer."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from forgather_convert import STANDARD, HFConverter, SourceConfig, stack, without
 
@@ -70,7 +70,7 @@ class NemotronH(HFConverter):
         "mixer.norm": "mixer.norm",
         "mixer.out_proj": "mixer.out_proj",
     }
-    layer_tensors = {
+    layer_tensors: ClassVar[Mapping[str, Any]] = {
         "mixer.A_log": "mixer.A_log",
         "mixer.D": "mixer.D",
         "mixer.dt_bias": "mixer.dt_bias",
@@ -96,6 +96,7 @@ class NemotronH(HFConverter):
         },
         "mixer": "state_space:StateSpace",
         "norm": "rms_norm:WideRMSNorm",
+        "head": "float_head:FloatHead",
         "feedforward": {
             "dense": "feedforward:Feedforward",
             "sparse": "latent_experts:LatentMixtureOfExperts",

@@ -53,7 +53,7 @@ NEMOTRON_H = {
         "n_routed_experts": 4,
         "moe_intermediate_size": 24,
         "moe_shared_expert_intermediate_size": 40,
-        "moe_latent_size": 20,
+        "moe_latent_size": 24,
         "norm_topk_prob": False,
     },
 }

@@ -9,7 +9,7 @@ from transformers.models.falcon_h1.modeling_falcon_h1 import FalconH1Mixer, comp
 from .transformers_mixer import TransformersMixer, set_new
 
 
-class ScaledStateSpace(TransformersMixer, FalconH1Mixer):  # type: ignore[misc]
+class ScaledStateSpace(TransformersMixer, FalconH1Mixer):
     """Mamba 2 with factors for the parts of its input. The module of transformers."""
 
     def __init__(self, config: Any, layer_idx: int) -> None:

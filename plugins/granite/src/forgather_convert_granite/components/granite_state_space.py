@@ -10,7 +10,7 @@ from transformers.models.granitemoehybrid.modeling_granitemoehybrid import (
 from .transformers_mixer import TransformersMixer, set_new
 
 
-class GraniteStateSpace(TransformersMixer, GraniteMoeHybridMambaLayer):  # type: ignore[misc]
+class GraniteStateSpace(TransformersMixer, GraniteMoeHybridMambaLayer):
     """Mamba 2, behind a short convolution. The module of transformers.
 
     Dao and Gu, "Transformers are SSMs", 2024.

@@ -38,6 +38,7 @@ class TemperedAttention(CausalAttention):
     """
 
     eager = staticmethod(narrow_attention_forward)
+    has_rope: bool
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)

@@ -7,7 +7,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 
-class SingleBlock(GradientCheckpointingLayer):  # type: ignore[misc]
+class SingleBlock(GradientCheckpointingLayer):
     """``x + block(norm(x))``.
 
     NVIDIA, "Nemotron-H: A Family of Accurate and Efficient Hybrid Mamba-Transformer Models", 2025.
@@ -22,7 +22,8 @@ class SingleBlock(GradientCheckpointingLayer):  # type: ignore[misc]
         raise NotImplementedError
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        normalized = self.norm(hidden_states.to(self.norm.weight.dtype))
+        weight: Any = self.norm.weight
+        normalized = self.norm(hidden_states.to(weight.dtype))
         return hidden_states + self.compute(normalized, **kwargs)
 
 

@@ -10,7 +10,7 @@ from transformers.models.nemotron_h.modeling_nemotron_h import NemotronHMamba2Mi
 from .transformers_mixer import TransformersMixer, set_new
 
 
-class StateSpace(TransformersMixer, NemotronHMamba2Mixer):  # type: ignore[misc]
+class StateSpace(TransformersMixer, NemotronHMamba2Mixer):
     """Mamba 2, behind a short convolution. The module of transformers.
 
     Dao and Gu, "Transformers are SSMs", 2024.

@@ -10,6 +10,8 @@ from .causal_attention import CausalAttention, Heads
 class ScaledQueryAttention(CausalAttention):
     """Causal attention without rotary positions, whose queries are scaled as they are projected."""
 
+    scaling: float
+
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
         self.query_scaling = self.scaling

@@ -15,7 +15,7 @@ def initialize_state(decay: torch.Tensor, bias: torch.Tensor) -> None:
     set_new(bias, torch.ones_like(bias))
 
 
-class GatedDeltaNet(TransformersMixer, Qwen3NextGatedDeltaNet):  # type: ignore[misc]
+class GatedDeltaNet(TransformersMixer, Qwen3NextGatedDeltaNet):
     """A state that each token corrects, behind a short convolution. The module of transformers.
 
     Yang, Kautz and Hatamizadeh, "Gated Delta Networks", 2024.

@@ -9,7 +9,7 @@ from .gated_delta_net import initialize_state
 from .transformers_mixer import TransformersMixer
 
 
-class SplitDeltaNet(TransformersMixer, Qwen3_5GatedDeltaNet):  # type: ignore[misc]
+class SplitDeltaNet(TransformersMixer, Qwen3_5GatedDeltaNet):
     """``GatedDeltaNet`` with other projections. The module of transformers."""
 
     cache_class: ClassVar[Any] = getattr(modeling_qwen3_5, "Qwen3_5DynamicCache", None)
