@@ -95,6 +95,31 @@ def test_old_and_new_names(hf: Path, tmp_path: Path, names: str) -> None:
     assert {name for part in parts for name in part} == {*load_file(hf / "model.safetensors")}
 
 
+def test_a_config_without_a_text_config(tmp_path: Path) -> None:
+    """As Qwen2.5-VL was published: all fields side by side, and the text model's own names."""
+    hf = write_composite(tmp_path / "hf", "qwen2_5_vl")
+    config = read_config(hf)
+    text = config.pop("text_config")
+    for name in ("model_type", "architectures", "rope_parameters", "dtype"):
+        text.pop(name, None)
+    mrope = {"type": "mrope", "mrope_section": [2, 3, 3]}
+    write_json(hf / "config.json", {**text, **config, "rope_theta": 1e6, "rope_scaling": mrope})
+    rename_tensors(
+        hf,
+        lambda name: name.replace("model.language_model.", "model.").replace(
+            "model.visual", "visual"
+        ),
+    )
+    assert "model.norm.weight" in load_file(hf / "model.safetensors")
+    run_convert(hf, tmp_path / "fg")
+    run_convert(tmp_path / "fg", tmp_path / "back")
+    assert differences(hf, tmp_path / "back") == []
+    run_convert("--max-length", "96", tmp_path / "fg", tmp_path / "longer")
+    longer = read_config(tmp_path / "longer")
+    assert longer["max_position_embeddings"] == 96
+    assert longer.keys() - {"rope_parameters"} == read_config(hf).keys()
+
+
 def test_no_loader_finds_what_is_carried(fg: Path) -> None:
     """With the names of a processor's files, a loader would expect a model of images."""
     names = {path.name for path in fg.iterdir()}

@@ -173,7 +173,9 @@ def _render_model(project: Project, files: ComponentFiles, has_links: bool) -> s
             tp_plan=tensor_parallel_plan(files.components).model,
             kind_fields=LAYER_TYPE_FIELDS,
             capabilities=_capabilities(project.capabilities or Capabilities()),
+            keeps_all_logits=(project.capabilities or Capabilities()).keeps_all_logits,
             has_plain_head="head" not in project.components,
+            has_embedding_size="embedding_size" in project.config,
             has_head_bias="lm_head_bias" in project.config,
             has_mixers=MIXER in files.components,
             has_router_logits=ROUTER_LOGITS_FIELD in project.config,
@@ -196,7 +198,8 @@ def _capabilities(capabilities: Capabilities) -> dict[str, str]:
     }
 
 
-def _names_in(source: str) -> set[str]:
+@functools.lru_cache(maxsize=64)
+def _names_in(source: str) -> frozenset[str]:
     """All names that a module defines or uses, in any scope."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -207,7 +210,7 @@ def _names_in(source: str) -> set[str]:
                 names.add(name)
             case ast.alias(name=name, asname=other):
                 names.add(other or name)
-    return names
+    return frozenset(names)
 
 
 def _bound_names(symbols: Iterable[Symbol], reserved: Iterable[str]) -> dict[Symbol, str]:

@@ -7,6 +7,7 @@ edits the code can change the hash.
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -195,14 +196,15 @@ def _capabilities(stored: StoredCode) -> Capabilities:
     )
 
 
-def _siblings(text: str) -> list[str]:
+@functools.lru_cache(maxsize=256)
+def _siblings(text: str) -> tuple[str, ...]:
     """The modules that a module imports from its directory: ``from .sibling import Name``."""
-    return [
+    return tuple(
         node.module
         for node in ast.walk(_tree(text))
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None
         if node.module.isidentifier()
-    ]
+    )
 
 
 def _literal_defaults(text: str, class_name: str) -> dict[str, Any]:

@@ -282,7 +282,7 @@ def _report_ignored_fields(config: SourceConfig) -> None:
     named = [name for name in config.ignored if not name.endswith(_NOTHING_TO_SAY)]
     if named:
         logger.info(
-            "Ignored in %s: %s (they choose code that transformers imports, not the model)",
+            "Ignored in %s: %s (internal fields of transformers, some of which choose code)",
             config.origin,
             enumerate_names(named),
         )
