@@ -105,10 +105,10 @@ def test_console_lines_to_hugging_face(family: str, name: str, tmp_path: Path) -
 
 
 def test_help_names_every_option_of_the_specification() -> None:
-    text = forgather("convert", "--help", FORGATHER_CONVERTERS="forgather-convert-llama").stdout
+    text = forgather("convert", "--help", FORGATHER_CONVERTERS="forgather-convert-smollm").stdout
     for option in (
         "--reverse",
-        "--model-type {arcee,cwm,internlm3,iquestcoder,llama}",
+        "--model-type {smollm3}",
         "--dtype {bfloat16,float32,float16}",
         "--max-length LENGTH",
         "-c, --checkpoint-path",

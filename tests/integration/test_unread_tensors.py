@@ -94,7 +94,7 @@ def test_the_same_tensor_by_two_names_is_one_too_many(tmp_path: Path) -> None:
         return {**state, "norm.weight": state["model.norm.weight"] + 1}
 
     source = source_with(tmp_path / "hf", TIED, twice)
-    with pytest.raises(MappingError, match=r"that it lacks \(1\):\n  norm\.weight"):
+    with pytest.raises(MappingError, match=r"that are not part of it \(1\):\n  norm\.weight"):
         convert(source, tmp_path / "fg", converter=OldConverter())
 
 

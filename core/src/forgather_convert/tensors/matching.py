@@ -260,9 +260,10 @@ def _mismatch_message(
 ) -> str:
     parts = [f"The weights in {origin} do not fit the model that its config describes."]
     if unmapped:
-        parts.append(f"Tensors that it lacks ({len(unmapped)}):{collapse_names(unmapped)}")
+        names = collapse_names(unmapped)
+        parts.append(f"Tensors that are not part of it ({len(unmapped)}):{names}")
     if missing:
-        parts.append(f"Missing tensors ({len(missing)}):{collapse_names(missing)}")
+        parts.append(f"Tensors that are missing ({len(missing)}):{collapse_names(missing)}")
     stored = ((name, ref) for name, value in source.items() for ref in leaves(value))
     if missing and any(name.endswith(f".{ref.name}") for name, ref in stored):
         parts.append("This looks like a base model without a language modelling head.")
