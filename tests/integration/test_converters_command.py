@@ -175,9 +175,9 @@ def test_show_says_which_hooks_a_converter_answers() -> None:
 
 
 def test_show_without_a_converter() -> None:
-    result = forgather("converters", "show", "bloom")
+    result = forgather("converters", "show", "unheard_of")
     assert result.returncode == 1
-    assert "No converter registered for model type 'bloom'" in result.stderr
+    assert "No converter registered for model type 'unheard_of'" in result.stderr
     assert result.stdout == ""
 
 
