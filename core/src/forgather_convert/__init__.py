@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     )
     from forgather_convert.families.mixtures_of_experts import (
         DeepseekExperts,
+        sparse_layers_after,
         sparse_layers_by_step,
     )
     from forgather_convert.families.tiny_decoder import TINY_DECODER
@@ -113,6 +114,7 @@ _EXPORTS = {
     "WINDOWS": "families.hyperparameters",
     "without": "families.hyperparameters",
     "DeepseekExperts": "families.mixtures_of_experts",
+    "sparse_layers_after": "families.mixtures_of_experts",
     "sparse_layers_by_step": "families.mixtures_of_experts",
     "register_converter": "discovery.converter_files",
     "SourceConfig": "source.config_file",
@@ -161,6 +163,7 @@ __all__ = [
     "permute_heads",
     "plan",
     "register_converter",
+    "sparse_layers_after",
     "sparse_layers_by_step",
     "split",
     "stack",
