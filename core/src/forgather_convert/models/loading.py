@@ -35,6 +35,7 @@ from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.text_names import TextNames
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS
+from forgather_convert.weights.linked_files import open_linked, read_links
 from forgather_convert.weights.mapped_file import TensorReader
 
 logger = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ def load_model(
     logger.debug("Loading %s from %s", model_class.__name__, directory)
     everything = {**(rest or {}), **state}
     weights = find_weights(directory)
-    if weights is None:
+    is_linked = weights is None and bool(read_links(directory))
+    if weights is None and not is_linked:
         logger.info(
             "transformers cannot read weights like those in %s; this tool reads them", directory
         )
@@ -111,7 +113,7 @@ def load_model(
                 config=config,
                 dtype=_usual_dtype(state),
                 # If a model has the same weights in two formats, the choice must be explicit.
-                use_safetensors=weights.format == SAFETENSORS,
+                use_safetensors=weights is None or weights.format == SAFETENSORS,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -346,7 +348,8 @@ def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Exp
     Of a tied pair, it is that of the first.
     """
     weights = find_weights(directory)
-    refs = {} if weights is None else open_checkpoint(weights).tensors
+    checkpoint = open_linked(directory) if weights is None else open_checkpoint(weights)
+    refs = {} if checkpoint is None else checkpoint.tensors
     if parameters.text_names is not None:
         names = TextNames.find(refs, str(directory))
         text = {name: new for name in refs if (new := names.in_text_model(name))}
