@@ -253,7 +253,7 @@ class _Proposer:
             hyperparameters += ("partial_rotary_factor",)
         known = {field_names.get(name, name) for name in hyperparameters}
         self._complete_fields(known)
-        choices = [
+        choices: list[list[Mapping[str, Any]]] = [
             self._attention(),
             self._feedforward(known),
             self._norm(),
@@ -464,9 +464,8 @@ class _Proposer:
         return [{}]
 
     def _head(self) -> list[Mapping[str, Any]]:
-        return [{"head": head} for name, head in _HEADS.items() if name in self.survey.fields][
-            :1
-        ] or [{}]
+        head = next((head for name, head in _HEADS.items() if name in self.survey.fields), None)
+        return [{} if head is None else {"head": head}]
 
     # Fields
 
@@ -498,7 +497,7 @@ class _Proposer:
             ("attention_output_bias", (output,)),
             ("mlp_bias", (others,)),
         ):
-            if switched and switched in biases:
+            if switched and any(switched == each for each in biases):
                 return name
         return ""
 
