@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     )
     from forgather_convert.families.mixtures_of_experts import (
         DeepseekExperts,
+        sparse_layers_after,
         sparse_layers_by_step,
     )
     from forgather_convert.families.tiny_decoder import TINY_DECODER
@@ -123,6 +124,7 @@ _EXPORTS = {
     "WINDOWS": "families.hyperparameters",
     "without": "families.hyperparameters",
     "DeepseekExperts": "families.mixtures_of_experts",
+    "sparse_layers_after": "families.mixtures_of_experts",
     "sparse_layers_by_step": "families.mixtures_of_experts",
     "register_converter": "discovery.converter_files",
     "SourceConfig": "source.config_file",
@@ -176,6 +178,7 @@ __all__ = [
     "plan",
     "register_converter",
     "save_as_hf",
+    "sparse_layers_after",
     "sparse_layers_by_step",
     "split",
     "stack",

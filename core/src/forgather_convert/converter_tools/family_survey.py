@@ -2,12 +2,14 @@
 
 import copy
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from forgather_convert.converter_tools.tiny_models import TINY_TOKENS
+from forgather_convert.dynamic_model.assembly import NORM_EPSILONS
 from forgather_convert.errors import OptionError, first_line
 from forgather_convert.families.tiny_decoder import TINY_DECODER
 from forgather_convert.models.parameters import parameters_of
@@ -32,8 +34,8 @@ SURVEY_SIZES: Mapping[str, int] = {
 }
 #: Small values for sizes that only some families have, by patterns of their names.
 _SMALL_SIZES: tuple[tuple[str, int], ...] = (
-    (r"num_experts_per_tok|.*top_?k", 2),
-    (r"(num|n)_shared_experts", 1),
+    (r"num_experts_per_tok(en)?|.*top_?k|moe_k", 2),
+    (r"(moe_)?(num|n)_shared_experts?", 1),
     (r".*num_.*experts|n_routed_experts", 6),
     (r"n_group|num_expert_groups?", 2),
     (r"topk_group", 1),
@@ -46,6 +48,15 @@ _SMALL_SIZES: tuple[tuple[str, int], ...] = (
     (r"first_k_dense_replace|num_dense_layers", 1),
     (r"num_nextn_predict_layers|num_mtp_.*", 0),
 )
+#: The standard norms, each in another order of operations.
+_NORMS = (
+    "rms_norm:RMSNorm",
+    "rms_norm:WideRMSNorm",
+    "rms_norm:ZeroCenteredRMSNorm",
+    "layer_norm:LayerNorm",
+)
+_COMPONENTS = "forgather_convert.dynamic_model.components"
+_PARTIAL = "partial_rotary_factor"
 _NO_OPTIONS = (
     "use_cache",
     "tie_word_embeddings",
@@ -87,6 +98,12 @@ class FamilySurvey:
         layer: The prefix of a layer's names, such as ``"model.layers.{layer}."``.
         steps: The parts of the first layer in the order in which they run, by their names in it.
         classes: The class of every module, by its name with placeholders.
+        norms: The standard component that computes the same as a norm, by the norm's name with
+            placeholders; only of those that have one.
+        bias_switches: The biases that a field turns on, by the field's name.
+        sparse_layers: Which layers have experts, for every tiny config.
+        has_rope: Whether the config has RoPE parameters.
+        has_partial_rotation: Whether it says how much of each head is rotated.
     """
 
     model_type: str
@@ -100,6 +117,11 @@ class FamilySurvey:
     layer: str
     steps: tuple[str, ...]
     classes: Mapping[str, str]
+    norms: Mapping[str, str]
+    bias_switches: Mapping[str, frozenset[str]]
+    sparse_layers: Mapping[str, tuple[bool, ...]]
+    has_rope: bool
+    has_partial_rotation: bool
 
 
 def survey_family(model_type: str) -> FamilySurvey:
@@ -122,11 +144,13 @@ def survey_family(model_type: str) -> FamilySurvey:
         ) from None
     try:
         base, tiny_configs = _tiny_configs(config_class, model_class)
-        models = [
-            parameters_of(partial(_build, config_class, model_class, fields))
-            for fields in tiny_configs.values()
-        ]
-        steps, classes = _run(config_class, model_class, base)
+        models = {
+            name: parameters_of(partial(_build, config_class, model_class, fields))
+            for name, fields in tiny_configs.items()
+        }
+        run = _run(config_class, model_class, base)
+        bias_switches = _bias_switches(config_class, model_class, base)
+        config = config_class(**copy.deepcopy(base)).to_dict()
     # The classes of a family raise exceptions of many types for unsuitable sizes.
     except Exception as error:
         raise OptionError(
@@ -134,11 +158,14 @@ def survey_family(model_type: str) -> FamilySurvey:
             f"{first_line(error)}. Leave --from out, and write what differs yourself."
         ) from error
     shapes: dict[str, tuple[int, ...]] = {}
-    for model in models:
+    for model in models.values():
         for name, shape in model.shapes.items():
             shapes.setdefault(_template(name), shape)
     numbered = next((name for name in shapes if "{layer}" in name), "")
-    embedding, head = models[0].vocabulary_tensors[:2]
+    embedding, head = models["plain"].vocabulary_tensors[:2]
+    layer = numbered[: numbered.find("{layer}.") + len("{layer}.")] if numbered else ""
+    rope = [config[name] for name in ROPE_FIELDS if config.get(name)]
+    rope_dictionaries = (each for each in rope if isinstance(each, Mapping))
     return FamilySurvey(
         model_type=model_type,
         hf_class=model_class.__name__,
@@ -148,10 +175,95 @@ def survey_family(model_type: str) -> FamilySurvey:
         weights=tuple(Weight(name, shape) for name, shape in shapes.items()),
         embedding=embedding,
         head=head,
-        layer=numbered[: numbered.find("{layer}.") + len("{layer}.")] if numbered else "",
-        steps=steps,
-        classes=classes,
+        layer=layer,
+        steps=run.steps,
+        classes=run.classes,
+        norms=_standard_norms(run.model, base),
+        bias_switches=bias_switches,
+        sparse_layers={name: _sparse_layers(model.shapes, layer) for name, model in models.items()},
+        has_rope=bool(rope),
+        has_partial_rotation=any(_PARTIAL in each for each in (config, *rope_dictionaries)),
     )
+
+
+def _sparse_layers(names: Iterable[str], layer: str) -> tuple[bool, ...]:
+    start, _, _ = layer.partition("{layer}")
+    has_experts: dict[int, bool] = {}
+    for name in names:
+        number, _, inside = name.removeprefix(start).partition(".")
+        if start and name.startswith(start) and number.isdecimal():
+            has_experts[int(number)] = has_experts.get(int(number), False) or ".experts." in inside
+    return tuple(has_experts[number] for number in sorted(has_experts))
+
+
+def _bias_switches(
+    config_class: Any, model_class: Any, base: Mapping[str, Any]
+) -> dict[str, frozenset[str]]:
+    """The biases that the model has only if a field is true."""
+    switches = {}
+    for name, value in _own_fields(config_class).items():
+        if isinstance(value, bool) and "bias" in name:
+            off, on = (
+                {
+                    _template(weight)
+                    for weight in _build_on_meta(config_class, model_class, {**base, name: flag})
+                    if weight.endswith(".bias")
+                }
+                for flag in (False, True)
+            )
+            switches[name] = frozenset(on - off)
+    return switches
+
+
+def _build_on_meta(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> Iterable[str]:
+    return parameters_of(partial(_build, config_class, model_class, fields)).shapes
+
+
+def _standard_norms(model: Any, base: Mapping[str, Any]) -> dict[str, str]:
+    """Compares the outputs of a model's norms with those of the standard components."""
+    fields = model.config.to_dict()
+    eps = next((fields[name] for name in NORM_EPSILONS if fields.get(name) is not None), None)
+    norms: dict[str, str] = {}
+    for name, module in model.named_modules():
+        template, vectors = _template(f"{name}.")[:-1], dict(module.named_parameters())
+        if template in norms or not (
+            vectors.keys() in ({"weight"}, {"weight", "bias"})
+            and all(vector.dim() == 1 for vector in vectors.values())
+        ):
+            continue
+        for component in _NORMS:
+            path, _, class_name = component.partition(":")
+            make = getattr(import_module(f"{_COMPONENTS}.{path}"), class_name)
+            size = len(vectors["weight"])
+            if _are_equal(module, make(size) if eps is None else make(size, eps=eps)):
+                norms[template] = component
+                break
+    return norms
+
+
+def _are_equal(norm: Any, component: Any) -> bool:
+    """Whether two norms compute the same in both dtypes, with random weights."""
+    import torch
+
+    if dict(norm.named_parameters()).keys() != dict(component.named_parameters()).keys():
+        return False
+    generator = torch.Generator().manual_seed(0)
+    for dtype in (torch.float32, torch.bfloat16):
+        values = torch.randn((4, len(norm.weight)), generator=generator).to(dtype)
+        weights = {
+            name: (torch.randn(len(vector), generator=generator) * 0.3 + 1).to(dtype)
+            for name, vector in norm.named_parameters()
+        }
+        try:
+            one, other = (
+                torch.func.functional_call(each, weights, (values,)) for each in (norm, component)
+            )
+        # A module with a single vector need not be a norm.
+        except (TypeError, RuntimeError):
+            return False
+        if not torch.equal(one, other):
+            return False
+    return True
 
 
 def _own_fields(config_class: Any) -> dict[str, Any]:
@@ -162,7 +274,7 @@ def _own_fields(config_class: Any) -> dict[str, Any]:
     return {
         name: value
         for name, value in defaults.items()
-        if name not in inherited and name not in (*ROPE_FIELDS, "partial_rotary_factor")
+        if name not in inherited and name not in (*ROPE_FIELDS, _PARTIAL)
     }
 
 
@@ -233,10 +345,16 @@ def _template(name: str) -> str:
     return _NUMBER.sub(lambda match: f".{{{next(placeholders, 'number')}}}", name)
 
 
-def _run(
-    config_class: Any, model_class: Any, fields: Mapping[str, Any]
-) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Runs a model; returns the order of its first layer's parts, and the classes of modules."""
+@dataclass(frozen=True)
+class _Run:
+    """A model that was run, the order of its first layer's parts, and the classes of modules."""
+
+    model: Any
+    steps: tuple[str, ...]
+    classes: Mapping[str, str]
+
+
+def _run(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> _Run:
     import torch
 
     with torch.random.fork_rng():
@@ -253,4 +371,4 @@ def _run(
     for handle in handles:
         handle.remove()
     classes = {_template(f"{name}.")[:-1]: type(module).__name__ for module, name in names.items()}
-    return tuple(name.rpartition(".")[2] for name in steps), classes
+    return _Run(model, tuple(name.rpartition(".")[2] for name in steps), classes)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import product
 from typing import Any
 
 from forgather_convert.converter_tools.family_survey import (
@@ -10,6 +11,7 @@ from forgather_convert.converter_tools.family_survey import (
     FamilySurvey,
     Weight,
 )
+from forgather_convert.converter_tools.layer_kinds import expert_layers
 from forgather_convert.dynamic_model.assembly import NORM_EPSILONS
 from forgather_convert.families.hyperparameters import STANDARD
 
@@ -34,26 +36,75 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 _IS_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
-#: The standard components for sets of parts.
-_ATTENTIONS: Mapping[frozenset[str], str | None] = {
-    frozenset({"query_linear", "key_linear", "value_linear", "output_linear"}): None,
-    frozenset(
-        {"query_linear", "key_linear", "value_linear", "output_linear", "q_norm", "k_norm"}
-    ): "qk_norm_attention:QKNormAttention",
-    frozenset({"qkv_linear", "output_linear"}): "fused_attention:FusedAttention",
+_QKVO = ("query_linear", "key_linear", "value_linear", "output_linear")
+#: The standard components for sets of parts; those for one set have the same weights, and compute
+#: with them in different ways.
+_ATTENTIONS: Mapping[frozenset[str], tuple[str, ...]] = {
+    frozenset(_QKVO): (
+        "causal_attention:CausalAttention",
+        "interleaved_attention:InterleavedAttention",
+        "wide_interleaved_attention:WideInterleavedAttention",
+    ),
+    frozenset({*_QKVO, "q_norm", "k_norm"}): (
+        "qk_norm_attention:QKNormAttention",
+        "qk_norm_attention:TransposedQKNormAttention",
+    ),
+    frozenset({*_QKVO, "q_norm.all", "k_norm.all"}): (
+        "projection_norm_attention:ProjectionNormAttention",
+    ),
+    frozenset({"qkv_linear", "output_linear"}): ("fused_attention:FusedAttention",),
 }
-_FEEDFORWARDS: Mapping[frozenset[str], str | None] = {
-    frozenset({"gate_proj", "up_proj", "down_proj"}): None,
+_SOFTCAPPED = "softcapped_attention:SoftcappedAttention"
+_ROTATIONS = ("RotaryEmbedding", "WideRotaryEmbedding")
+_INTERLEAVED = ("InterleavedRotaryEmbedding", "WideInterleavedRotaryEmbedding")
+_FEEDFORWARDS: Mapping[frozenset[str], str] = {
+    frozenset({"gate_proj", "up_proj", "down_proj"}): "gated_feedforward:GatedFeedforward",
     frozenset({"gate_up_proj", "down_proj"}): "fused_gated_feedforward:FusedGatedFeedforward",
     frozenset({"up_proj", "down_proj"}): "feedforward:Feedforward",
 }
+_MIXTURES: Mapping[frozenset[str], str] = {
+    frozenset(): "mixture_of_experts:MixtureOfExperts",
+    frozenset({"shared_experts"}): "mixture_of_experts:SharedMixtureOfExperts",
+    frozenset({"shared_expert", "shared_expert_gate"}): (
+        "mixture_of_experts:GatedSharedMixtureOfExperts"
+    ),
+}
+#: The routers for the parts of a router.
+_ROUTERS: Mapping[frozenset[str], tuple[str, ...]] = {
+    frozenset({"weight"}): ("softmax_router:SoftmaxRouter", "softmax_router:PreciseSoftmaxRouter"),
+    frozenset({"weight", "bias"}): ("chosen_softmax_router:ChosenSoftmaxRouter",),
+    frozenset({"weight", "e_score_correction_bias"}): ("group_limited_router:GroupLimitedRouter",),
+}
+#: What routers read of the config, and its value if a family has no such field.
+_ROUTER_FIELDS: Mapping[str, Mapping[str, Any]] = {
+    "softmax_router": {"norm_topk_prob": True},
+    "chosen_softmax_router": {},
+    "group_limited_router": {
+        "n_group": 1,
+        "topk_group": 1,
+        "norm_topk_prob": True,
+        "routed_scaling_factor": 1.0,
+    },
+}
 #: The standard components for orders of parts: n is a norm, a the attention, f the feed-forward.
-_LAYERS: Mapping[str, str | None] = {
-    "nanf": None,
+_LAYERS: Mapping[str, str] = {
+    "nanf": "pre_norm_layer:PreNormLayer",
+    "anfn": "post_norm_layer:PostNormLayer",
     "nannfn": "sandwich_norm_layer:SandwichNormLayer",
     "naf": "parallel_layer:ParallelLayer",
 }
-#: The standard decoder's names of fields that families name differently.
+#: The heads for fields of the config.
+_HEADS: Mapping[str, str] = {
+    "final_logit_softcapping": "softcapped_head:SoftcappedHead",
+    "logit_scale": "scaled_head:ScaledHead",
+    "logits_scaling": "scaled_head:ScaledHead",
+}
+_EMBEDDINGS = (
+    "token_embedding:TokenEmbedding",
+    "token_embedding:ScaledTokenEmbedding",
+    "token_embedding:UnpaddedTokenEmbedding",
+)
+#: The standard components' names of fields that families name differently.
 _FIELD_NAMES: Mapping[str, str] = {
     "activation_function": "hidden_act",
     "hidden_activation": "hidden_act",
@@ -62,13 +113,28 @@ _FIELD_NAMES: Mapping[str, str] = {
     "embd_pdrop": "embedding_dropout",
     "attn_pdrop": "attention_dropout",
     "n_inner": "intermediate_size",
+    "num_local_experts": "num_experts",
+    "n_routed_experts": "num_experts",
+    "moe_num_experts": "num_experts",
+    "moe_k": "num_experts_per_tok",
+    "num_experts_per_token": "num_experts_per_tok",
+    "num_shared_experts": "n_shared_experts",
+    "num_shared_expert": "n_shared_experts",
+    "moe_num_shared_experts": "n_shared_experts",
 }
+#: A dropout that some families apply to a block's output, and others to nothing.
+_AMBIGUOUS = {"residual_dropout": "layer_dropout"}
 #: Fields that standard components require.
 _NEEDED = tuple(
     name
     for name in STANDARD
     if name not in ("rms_norm_eps", "head_dim", "use_cache", "initializer_range")
 )
+#: Values of required fields that families without them imply.
+_IMPLIED: Mapping[str, str] = {
+    "attention_dropout": "0.0",
+    "num_key_value_heads": "config.num_attention_heads",
+}
 
 
 @dataclass(frozen=True)
@@ -89,25 +155,41 @@ class Skeleton:
 
 
 @dataclass(frozen=True)
+class StackedExperts:
+    """The arguments of ``stacked_experts``: an expert's name in a layer, and its matrices."""
+
+    name: str
+    gate: str
+    up: str
+    down: str
+
+
+@dataclass(frozen=True)
 class Proposal:
     """A proposed converter.
 
     Attributes:
-        mapping: The weight mapping, Hugging Face to Forgather.
-        components: The standard components that differ from the standard decoder's, by role.
+        mapping: The weight mapping, Hugging Face to Forgather, without the stacked experts.
+        stacked: The experts that are separate tensors in a checkpoint, if there are any.
+        candidates: The standard components that may be those of the family, by role, the most
+            probable first. All of them have the right weights.
         skeletons: The components that have to be written.
         hyperparameters: The config fields that the model needs.
         field_names: The Forgather names of fields that have another name there.
         fixed: Additional fields of the Forgather config.
+        derived: Those that depend on other fields, as Python expressions of ``config``; an
+            expression that begins with ``**`` gives several.
         open_points: Open questions, in sentences.
     """
 
     mapping: Mapping[str, str]
-    components: Mapping[str, str]
+    stacked: StackedExperts | None
+    candidates: tuple[Mapping[str, Any], ...]
     skeletons: tuple[Skeleton, ...]
     hyperparameters: tuple[str, ...]
     field_names: Mapping[str, str]
     fixed: Mapping[str, Any]
+    derived: Mapping[str, str]
     open_points: tuple[str, ...]
 
 
@@ -117,65 +199,364 @@ class _Block:
 
     role: str
     parts: set[str] = field(default_factory=set)
-    biased: set[str] = field(default_factory=set)
+    biased: dict[str, str] = field(default_factory=dict)
     foreign: dict[str, Weight] = field(default_factory=dict)
     modules: set[str] = field(default_factory=set)
+    # Of a mixture of experts.
+    experts: dict[str, str] = field(default_factory=dict)
+    router: set[str] = field(default_factory=set)
+    shared: set[str] = field(default_factory=set)
+
+
+class _Proposer:
+    """Matches names and shapes with those of the standard components."""
+
+    def __init__(self, survey: FamilySurvey) -> None:
+        self.survey = survey
+        self.blocks = {role: _Block(role) for role in ("attention", "feedforward")}
+        self.norms = _layer_norms(survey)
+        self.open_points: list[str] = []
+        self.skeletons: list[Skeleton] = []
+        self.fixed: dict[str, Any] = {}
+        self.derived: dict[str, str] = {}
+        heads, groups = (
+            int(self._field(name) or SURVEY_SIZES[name])
+            for name in ("num_attention_heads", "num_key_value_heads")
+        )
+        hidden = int(self._field("hidden_size") or SURVEY_SIZES["hidden_size"])
+        self.head_dim = int(self._field("head_dim") or hidden // heads)
+        self.all_heads = {"q_norm": heads * self.head_dim, "k_norm": groups * self.head_dim}
+        self.num_experts = next(
+            (
+                int(value)
+                for name, value in survey.fields.items()
+                if _FIELD_NAMES.get(name, name) == "num_experts" and value
+            ),
+            0,
+        )
+        self.router_shape = (self.num_experts, hidden)
+
+    def propose(self) -> Proposal:
+        survey = self.survey
+        mapping: dict[str, str] = {}
+        for weight in survey.weights:
+            target = self._target(weight)
+            if target is None or (target and target in mapping.values()):
+                self.open_points.append(
+                    f"`{weight.name}` {list(weight.shape)} has no place in the mapping."
+                )
+            elif target:
+                mapping[weight.name] = target
+        field_names = self._field_names()
+        hyperparameters = tuple(survey.fields)
+        if survey.has_partial_rotation:
+            hyperparameters += ("partial_rotary_factor",)
+        known = {field_names.get(name, name) for name in hyperparameters}
+        self._complete_fields(known)
+        choices: list[list[Mapping[str, Any]]] = [
+            self._attention(),
+            self._feedforward(known),
+            self._norm(),
+            self._layer(),
+            self._head(),
+            [{"embedding": each} for each in _EMBEDDINGS],
+        ]
+        self._biases(known, mapping)
+        candidates = tuple(
+            {role: each for choice in chosen for role, each in choice.items()}
+            for chosen in product(*choices)
+        )
+        return Proposal(
+            mapping=mapping,
+            stacked=self._stacked(),
+            candidates=candidates,
+            skeletons=tuple(self.skeletons),
+            hyperparameters=hyperparameters,
+            field_names=field_names,
+            fixed=self.fixed,
+            derived=self.derived,
+            open_points=tuple(self.open_points),
+        )
+
+    def _field(self, standard: str) -> Any:
+        names = {own: name for name, own in self.survey.standard_names.items()}
+        return self.survey.fields.get(names.get(standard, standard))
+
+    # Weights
+
+    def _target(self, weight: Weight) -> str | None:
+        """The Forgather name; empty if it is one of several that are stacked."""
+        target = _outside_layers(weight, self.survey)
+        layer = self.survey.layer
+        if target is not None or not layer or not weight.name.startswith(layer):
+            return target
+        inside = weight.name.removeprefix(layer)
+        module, _, kind = inside.rpartition(".")
+        if module in self.norms:
+            return f"{_LAYER}norm{self.norms.index(module) + 1}.{kind}"
+        name = self._in_block(weight, inside)
+        return name and _LAYER + name
+
+    def _in_block(self, weight: Weight, inside: str) -> str:
+        module, _, rest = inside.partition(".")
+        role = "attention" if _IS_ATTENTION.search(module) else "feedforward"
+        block = self.blocks[role]
+        block.modules.add(module)
+        in_mixture = self._in_mixture(weight, inside) if role == "feedforward" else None
+        if in_mixture is not None:
+            return in_mixture
+        path, _, kind = rest.rpartition(".")
+        for part, pattern in _PARTS[role].items():
+            if not re.fullmatch(pattern, path) or kind not in ("weight", "bias"):
+                continue
+            name = part
+            if part.endswith("_norm") and weight.shape != (self.head_dim,):
+                if weight.shape != (self.all_heads[part],):
+                    continue
+                name = f"{part}.all"
+            if kind == "bias":
+                block.biased[part] = weight.name
+            else:
+                block.parts.add(name)
+            return f"{role}.{part}.{kind}"
+        block.foreign[rest or module] = weight
+        return f"{role}.{rest or module}"
+
+    def _in_mixture(self, weight: Weight, inside: str) -> str | None:
+        """The name of a weight in a mixture of experts."""
+        block = self.blocks["feedforward"]
+        path, _, kind = inside.rpartition(".")
+        parent, _, last = path.rpartition(".")
+        if "{expert}" in inside:
+            block.experts[path] = kind
+            return ""
+        if last == "experts" and len(weight.shape) == 3:
+            block.experts[f"{path}.{kind}"] = kind
+            return f"feedforward.experts.{kind}"
+        if not self.num_experts:
+            return None
+        if "correction_bias" in kind and weight.shape[-1] == self.num_experts:
+            block.router.add("e_score_correction_bias")
+            return "feedforward.router.e_score_correction_bias"
+        if weight.shape == self.router_shape or (
+            kind == "bias" and weight.shape == self.router_shape[:1]
+        ):
+            block.router.add(kind)
+            return f"feedforward.router.{kind}"
+        if last == "shared_expert_gate":
+            block.shared.add(last)
+            return f"feedforward.{last}.{kind}"
+        shared = parent.rpartition(".")[2]
+        if shared.startswith("shared_"):
+            is_gated = any("shared_expert_gate" in each.name for each in self.survey.weights)
+            own = "shared_expert" if is_gated else "shared_experts"
+            for part, pattern in _PARTS["feedforward"].items():
+                if part != "gate_up_proj" and re.fullmatch(pattern, last):
+                    block.shared.add(own)
+                    return f"feedforward.{own}.{part}.{kind}"
+        return None
+
+    def _stacked(self) -> StackedExperts | None:
+        block = self.blocks["feedforward"]
+        names: dict[str, str] = {}
+        prefixes = set()
+        for path in block.experts:
+            prefix, _, last = path.rpartition(".")
+            for part, pattern in _PARTS["feedforward"].items():
+                if "{expert}" in path and re.fullmatch(pattern, last):
+                    names[part] = last
+                    prefixes.add(prefix)
+        if names.keys() != {"gate_proj", "up_proj", "down_proj"} or len(prefixes) != 1:
+            return None
+        (prefix,) = prefixes
+        return StackedExperts(prefix, names["gate_proj"], names["up_proj"], names["down_proj"])
+
+    # Components
+
+    def _skeleton(self, role: str, base: str) -> None:
+        block = self.blocks[role]
+        sizes = _symbols(self.survey, self._field_names())
+        layer = self.survey.layer
+        self.skeletons.append(
+            Skeleton(
+                role,
+                base,
+                {
+                    name: tuple(sizes.get(size, str(size)) for size in weight.shape)
+                    for name, weight in block.foreign.items()
+                },
+                tuple(
+                    sorted({self.survey.classes.get(layer + each, "?") for each in block.modules})
+                ),
+            )
+        )
+
+    def _attention(self) -> list[Mapping[str, Any]]:
+        block = self.blocks["attention"]
+        components = () if block.foreign else _ATTENTIONS.get(frozenset(block.parts), ())
+        if not components:
+            self._skeleton("attention", "causal_attention:CausalAttention" if block.parts else "")
+            return [{}]
+        if self.survey.fields.get("attn_logit_softcapping") and components[0].startswith("causal"):
+            components = (_SOFTCAPPED,)
+        if not self.survey.has_rope:
+            none = "no_positional_encoding:NoPositionalEncoding"
+            return [{"attention": components[0], "positional_encoding": none}]
+        return [
+            {"attention": component, "positional_encoding": f"rotary_embedding:{rotation}"}
+            for component in components
+            for rotation in (_INTERLEAVED if "interleaved" in component else _ROTATIONS)
+        ]
+
+    def _feedforward(self, known: set[str]) -> list[Mapping[str, Any]]:
+        block = self.blocks["feedforward"]
+        dense = _FEEDFORWARDS.get(frozenset(block.parts), "")
+        if not block.experts:
+            if dense and not block.foreign:
+                return [{"feedforward": dense}]
+            self._skeleton(
+                "feedforward", "gated_feedforward:GatedFeedforward" if block.parts else ""
+            )
+            return [{}]
+        mixture = _MIXTURES.get(frozenset(block.shared), "")
+        routers = _ROUTERS.get(frozenset(block.router), ())
+        kinds = expert_layers(self.survey)
+        is_mixed = bool(block.parts)
+        is_stacked = all("{expert}" not in path for path in block.experts) or self._stacked()
+        is_known = mixture and routers and is_stacked and not block.foreign
+        if not is_known or (is_mixed and (not dense or kinds is None)):
+            if is_mixed and kinds is None:
+                self.open_points.append("Which layers have experts is not known.")
+            self._skeleton("feedforward", "")
+            return [{}]
+        feedforward: Any = mixture
+        if is_mixed:
+            feedforward = {"dense": dense, "sparse": mixture}
+            if kinds:
+                self.derived[""] = kinds
+        for name, value in _ROUTER_FIELDS[routers[0].partition(":")[0]].items():
+            if name not in known:
+                self.fixed[name] = value
+        return [{"feedforward": feedforward, "router": router} for router in routers]
+
+    def _norm(self) -> list[Mapping[str, Any]]:
+        survey = self.survey
+        if not self.norms:
+            return [{}]
+        names = {survey.layer + norm for norm in self.norms}
+        found = {survey.norms.get(name, "") for name in names}
+        if len(found) == 1 and "" not in found:
+            return [{"norm": found.pop()}]
+        classes = {survey.classes.get(name, "?") for name in names}
+        self.skeletons.append(Skeleton("norm", "rms_norm:RMSNorm", {}, tuple(sorted(classes))))
+        return [{}]
+
+    def _layer(self) -> list[Mapping[str, Any]]:
+        order = _order(self.survey, self.norms)
+        if order in _LAYERS:
+            return [{"layer": _LAYERS[order]}]
+        hf_class = self.survey.classes.get(self.survey.layer.rstrip("."), "?")
+        self.skeletons.append(Skeleton("layer", "pre_norm_layer:PreNormLayer", {}, (hf_class,)))
+        self.open_points.append(
+            f"The parts of a layer run in the order {' -> '.join(self.survey.steps)}; core has no "
+            "layer like that."
+        )
+        return [{}]
+
+    def _head(self) -> list[Mapping[str, Any]]:
+        head = next((head for name, head in _HEADS.items() if name in self.survey.fields), None)
+        return [{} if head is None else {"head": head}]
+
+    # Fields
+
+    def _field_names(self) -> dict[str, str]:
+        survey = self.survey
+        names = {**_FIELD_NAMES}
+        if not survey.fields.get("embedding_dropout") and "hidden_dropout" not in survey.fields:
+            names |= _AMBIGUOUS
+        for own, switched in survey.bias_switches.items():
+            # A switch for biases that the standard one of another name turns on.
+            standard = self._standard_switch(switched)
+            if standard and own != standard and standard not in survey.fields:
+                names[own] = standard
+        components = {*STANDARD, *names.values()}
+        return {
+            name: standard
+            for name in survey.fields
+            for standard in (survey.standard_names.get(name) or names.get(name),)
+            if standard in components and standard not in survey.fields
+        }
+
+    def _standard_switch(self, switched: frozenset[str]) -> str:
+        attention, feedforward = self.blocks["attention"].biased, self.blocks["feedforward"].biased
+        query = {name for part, name in attention.items() if part in (*_QKVO[:3], "qkv_linear")}
+        output = {attention["output_linear"]} if "output_linear" in attention else set()
+        others = {*feedforward.values()}
+        for name, biases in (
+            ("attention_bias", (query, query | output)),
+            ("attention_output_bias", (output,)),
+            ("mlp_bias", (others,)),
+        ):
+            if switched and any(switched == each for each in biases):
+                return name
+        return ""
+
+    def _complete_fields(self, known: set[str]) -> None:
+        for name in _NEEDED:
+            if name in known:
+                continue
+            if name in _IMPLIED:
+                self.derived[name] = _IMPLIED[name]
+            else:
+                self.open_points.append(
+                    f"The config has no `{name}`: give it in `fixed_hyperparameters`, or override "
+                    "`own_hyperparameters`."
+                )
+        if not known & set(NORM_EPSILONS):
+            epsilons = ", ".join(f"`{name}`" for name in NORM_EPSILONS)
+            self.open_points.append(
+                f"The config has none of {epsilons}: norms take their epsilon from it."
+            )
+
+    def _biases(self, known: set[str], mapping: Mapping[str, str]) -> None:
+        """What turns on the biases of the standard components."""
+        attention, feedforward = self.blocks["attention"].biased, self.blocks["feedforward"].biased
+        query = next(
+            (attention[part] for part in (*_QKVO[:3], "qkv_linear") if part in attention), ""
+        )
+        places = {
+            "attention_bias": query,
+            "attention_output_bias": attention.get("output_linear", ""),
+            "mlp_bias": next(iter(feedforward.values()), ""),
+        }
+        switches = {
+            name: next(
+                (own for own, biases in self.survey.bias_switches.items() if weight in biases), None
+            )
+            for name, weight in places.items()
+        }
+        for name, weight in places.items():
+            if name in known:
+                continue
+            is_output = name == "attention_output_bias"
+            if is_output and (bool(weight), switches[name]) == (
+                bool(query),
+                switches["attention_bias"],
+            ):
+                # By default, it is that of the others.
+                continue
+            own = switches[name]
+            if own is not None:
+                self.derived[name] = f'bool(config.get("{own}"))'
+            elif weight or is_output:
+                self.fixed[name] = bool(weight)
+        if "lm_head.bias" in mapping.values():
+            self.fixed["lm_head_bias"] = True
 
 
 def propose(survey: FamilySurvey) -> Proposal:
     """Matches names and shapes with those of the standard components."""
-    mapping: dict[str, str] = {}
-    blocks = {role: _Block(role) for role in ("attention", "feedforward")}
-    norms = _layer_norms(survey)
-    head_dim = _head_dim(survey)
-    open_points: list[str] = []
-    has_norm_bias = False
-    for weight in survey.weights:
-        target = _outside_layers(weight, survey)
-        if target is None and weight.name.startswith(survey.layer) and survey.layer:
-            inside = weight.name.removeprefix(survey.layer)
-            module, _, kind = inside.rpartition(".")
-            if module in norms:
-                target = f"{_LAYER}norm{norms.index(module) + 1}.{kind}"
-                has_norm_bias |= kind == "bias"
-            else:
-                target = _LAYER + _in_block(weight, inside, blocks, head_dim)
-        if target is None:
-            open_points.append(f"`{weight.name}` {list(weight.shape)} has no place in the mapping.")
-            continue
-        mapping[weight.name] = target
-
-    components: dict[str, str] = {}
-    skeletons: list[Skeleton] = []
-    field_names, hyperparameters = _fields(survey, open_points)
-    sizes = _symbols(survey, field_names)
-    _choose_blocks(blocks, survey, sizes, components, skeletons)
-    _choose_norm(survey, norms, has_norm_bias, components, skeletons)
-    order = _order(survey, norms)
-    if order not in _LAYERS:
-        skeletons.append(Skeleton("layer", "pre_norm_layer:PreNormLayer", {}, _layer_class(survey)))
-        open_points.append(
-            f"The parts of a layer run in the order {' -> '.join(survey.steps)}; core has no layer "
-            "like that."
-        )
-    elif _LAYERS[order]:
-        components["layer"] = str(_LAYERS[order])
-    known = {field_names.get(name, name) for name in hyperparameters}
-    return Proposal(
-        mapping=mapping,
-        components=components,
-        skeletons=tuple(skeletons),
-        hyperparameters=hyperparameters,
-        field_names=field_names,
-        fixed=_fixed(blocks, known, mapping),
-        open_points=tuple(open_points),
-    )
-
-
-def _head_dim(survey: FamilySurvey) -> int:
-    if survey.fields.get("head_dim"):
-        return int(survey.fields["head_dim"])
-    return SURVEY_SIZES["hidden_size"] // SURVEY_SIZES["num_attention_heads"]
+    return _Proposer(survey).propose()
 
 
 def _outside_layers(weight: Weight, survey: FamilySurvey) -> str | None:
@@ -198,98 +579,12 @@ def _layer_norms(survey: FamilySurvey) -> list[str]:
     return [step for step in dict.fromkeys(survey.steps) if step in vectors]
 
 
-def _in_block(weight: Weight, inside: str, blocks: Mapping[str, _Block], head_dim: int) -> str:
-    """The name of a weight in the attention or the feed-forward."""
-    module, _, rest = inside.partition(".")
-    role = "attention" if _IS_ATTENTION.search(module) else "feedforward"
-    block = blocks[role]
-    block.modules.add(module)
-    path, _, kind = rest.rpartition(".")
-    for part, pattern in _PARTS[role].items():
-        is_norm = part.endswith("_norm")
-        if is_norm and weight.shape != (head_dim,):
-            continue
-        if re.fullmatch(pattern, path) and kind in ("weight", "bias"):
-            (block.biased if kind == "bias" else block.parts).add(part)
-            return f"{role}.{part}.{kind}"
-    block.foreign[rest or module] = weight
-    return f"{role}.{rest or module}"
-
-
-def _choose_blocks(
-    blocks: Mapping[str, _Block],
-    survey: FamilySurvey,
-    sizes: Mapping[int, str],
-    components: dict[str, str],
-    skeletons: list[Skeleton],
-) -> None:
-    standard = {"attention": _ATTENTIONS, "feedforward": _FEEDFORWARDS}
-    bases = {
-        "attention": "causal_attention:CausalAttention",
-        "feedforward": "gated_feedforward:GatedFeedforward",
-    }
-    for role, block in blocks.items():
-        if any("{expert}" in name for name in block.foreign):
-            # Here, "gate" is the router.
-            block.parts.clear()
-        chosen = standard[role].get(frozenset(block.parts), "") if not block.foreign else ""
-        if chosen == "":
-            weights = {
-                name: tuple(sizes.get(size, str(size)) for size in weight.shape)
-                for name, weight in block.foreign.items()
-            }
-            classes = {survey.classes.get(survey.layer + module, "?") for module in block.modules}
-            base = bases[role] if block.parts else ""
-            skeletons.append(Skeleton(role, base, weights, tuple(sorted(classes))))
-        elif chosen is not None:
-            components[role] = chosen
-
-
-def _choose_norm(
-    survey: FamilySurvey,
-    norms: list[str],
-    has_bias: bool,
-    components: dict[str, str],
-    skeletons: list[Skeleton],
-) -> None:
-    classes = {survey.classes.get(survey.layer + norm, "?") for norm in norms}
-    if has_bias:
-        components["norm"] = "layer_norm:LayerNorm"
-    elif not all("RMSNorm" in name for name in classes):
-        skeletons.append(Skeleton("norm", "rms_norm:RMSNorm", {}, tuple(sorted(classes))))
-
-
 def _order(survey: FamilySurvey, norms: list[str]) -> str:
     return "".join(
         "n" if step in norms else "a" if _IS_ATTENTION.search(step) else "f"
         for step in survey.steps
         if step in norms or survey.classes.get(survey.layer + step) not in ("Dropout", "Identity")
     )
-
-
-def _layer_class(survey: FamilySurvey) -> tuple[str, ...]:
-    return (survey.classes.get(survey.layer.rstrip("."), "?"),)
-
-
-def _fields(survey: FamilySurvey, open_points: list[str]) -> tuple[dict[str, str], tuple[str, ...]]:
-    field_names = {
-        name: standard
-        for name in survey.fields
-        for standard in (survey.standard_names.get(name) or _FIELD_NAMES.get(name),)
-        if standard is not None and standard not in survey.fields
-        if standard in (*STANDARD, *_FIELD_NAMES.values())
-    }
-    known = {field_names.get(name, name) for name in survey.fields}
-    for name in _NEEDED:
-        if name not in known:
-            open_points.append(
-                f"The config has no `{name}`: give it in `fixed_hyperparameters`, or override "
-                "`own_hyperparameters`."
-            )
-    if not known & set(NORM_EPSILONS):
-        epsilons = ", ".join(f"`{name}`" for name in NORM_EPSILONS)
-        open_points.append(f"The config has none of {epsilons}: norms take their epsilon from it.")
-    return field_names, tuple(survey.fields)
 
 
 def _symbols(survey: FamilySurvey, field_names: Mapping[str, str]) -> dict[int, str]:
@@ -302,18 +597,3 @@ def _symbols(survey: FamilySurvey, field_names: Mapping[str, str]) -> dict[int, 
     symbols = {value: names[0] for value, names in owners.items() if len(names) == 1}
     symbols |= {size: name for name, size in SURVEY_SIZES.items() if name in owners.get(size, ())}
     return {value: f"config.{name}" for value, name in symbols.items()}
-
-
-def _fixed(
-    blocks: Mapping[str, _Block], known: set[str], mapping: Mapping[str, str]
-) -> dict[str, Any]:
-    fixed: dict[str, Any] = {}
-    attention, feedforward = blocks["attention"], blocks["feedforward"]
-    if "attention_bias" not in known:
-        fixed["attention_bias"] = bool(attention.biased - {"output_linear", "q_norm", "k_norm"})
-        fixed["attention_output_bias"] = "output_linear" in attention.biased
-    if "mlp_bias" not in known:
-        fixed["mlp_bias"] = bool(feedforward.biased)
-    if "lm_head.bias" in mapping.values():
-        fixed["lm_head_bias"] = True
-    return {name: value for name, value in fixed.items() if value or name.endswith("output_bias")}

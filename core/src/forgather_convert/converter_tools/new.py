@@ -8,16 +8,15 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import jinja2
 from packaging.version import Version
 
-from forgather_convert.converter_tools.draft import Draft, draft_converter
+from forgather_convert.converter_tools.draft import Draft, draft_converter, import_statement
 from forgather_convert.converter_tools.family_survey import survey_family
+from forgather_convert.converter_tools.rendering import render
 from forgather_convert.discovery.installed import CORE, ENTRY_POINT_GROUP
 from forgather_convert.errors import OptionError
 from forgather_convert.families.beside import constant_name
 
-_TEMPLATES = Path(__file__).parent / "templates"
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:[-_][a-z0-9]+)*")
 _MODEL_TYPE = re.compile(r"[A-Za-z][A-Za-z0-9._-]*")
 _WORD = re.compile(r"[A-Za-z0-9]+")
@@ -100,32 +99,19 @@ def create_distribution(
         raise OptionError(
             f"{root} exists. Delete it, or choose another name or --directory."
         ) from None
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        undefined=jinja2.StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=True,
-        autoescape=False,  # noqa: S701 - no HTML
-    )
 
     def write(name: str, template: str, **values: Any) -> None:
         path = root / name.replace("PACKAGE", names.package).replace("MODULE", names.module)
         path.parent.mkdir(parents=True, exist_ok=True)
-        text = environment.get_template(template).render({**vars(names), "draft": draft, **values})
+        text = render(template, **{**vars(names), "draft": draft, **values})
         path.write_text(text, encoding="utf-8")
 
-    # As import statements are sorted: constants, classes, functions.
-    names_in_use = sorted(("HFConverter", *(draft.imports if draft else ())), key=_import_order)
     for name, template in _FILES.items():
-        write(name, template, imports=names_in_use)
+        write(name, template, imports=draft.imports if draft else import_statement(()))
     if draft is not None:
         for module, component in draft.component_files.items():
             write(f"src/PACKAGE/components/{module}.py", "component.py.j2", **vars(component))
     return root
-
-
-def _import_order(name: str) -> tuple[bool, bool]:
-    return not name.isupper(), name.islower()
 
 
 def _names(name: str, model_type: str, hf_class: str | None) -> _Names:

@@ -51,7 +51,9 @@ def check_use(hooks: FamilyHooks, hf_config: Any) -> str:
             hf = _load(theirs.model_class, theirs_config, source, dtype, attention)
             own = config_object(ours.config_class, fields, fields.origin)
             fg = _load(ours.model_class, own, there, dtype, attention)
-            _compare_logits(hf, fg, f"with {attention} attention in {dtype}")
+            problem = logits_problem(hf, fg)
+            if problem is not None:
+                raise ConverterError(f"{problem} with {attention} attention in {dtype}.")
             count += 1
             if dtype == _DTYPES[0]:
                 _compare_step(hooks, hf, fg, Path(directory) / attention, attention)
@@ -93,7 +95,8 @@ def _inputs(model: Any, length: int, padding: int) -> dict[str, "torch.Tensor"]:
     return {"input_ids": ids, "attention_mask": mask}
 
 
-def _compare_logits(hf: Any, fg: Any, how: str) -> None:
+def logits_problem(hf: Any, fg: Any) -> str | None:
+    """The first of several inputs with which two models compute different logits."""
     import torch
 
     for length, padding in _INPUTS:
@@ -101,10 +104,9 @@ def _compare_logits(hf: Any, fg: Any, how: str) -> None:
         with torch.no_grad():
             one, other = (model(**inputs).logits for model in (hf, fg))
         if not torch.equal(one[:, padding:], other[:, padding:]):
-            raise ConverterError(
-                f"The logits of a batch of {length} tokens"
-                f"{f', {padding} of them padding,' if padding else ''} differ {how}."
-            )
+            padded = f", {padding} of them padding," if padding else ""
+            return f"The logits of a batch of {length} tokens{padded} differ"
+    return None
 
 
 def _compare_step(hooks: FamilyHooks, hf: Any, fg: Any, directory: Path, attention: str) -> None:

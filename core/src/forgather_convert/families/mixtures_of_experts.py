@@ -10,7 +10,7 @@ from forgather_convert.tensors.expert_mapping import stacked_experts
 from forgather_convert.tensors.notation import WeightMappingDict
 
 #: The field with the kinds of feed-forward layers, one for each layer: ``dense`` or ``sparse``.
-_KINDS = "mlp_layer_types"
+KINDS_FIELD = "mlp_layer_types"
 
 
 def sparse_layers_by_step(config: SourceConfig) -> Mapping[str, Any]:
@@ -27,8 +27,19 @@ def sparse_layers_by_step(config: SourceConfig) -> Mapping[str, Any]:
     )
 
 
+def sparse_layers_after(config: SourceConfig, field: str) -> Mapping[str, Any]:
+    """The own hyper-parameter of families in which the first layers are dense.
+
+    Args:
+        config: A config.
+        field: The field with the number of dense layers.
+    """
+    num_dense = config.get(field) or 0
+    return _kinds(layer >= num_dense for layer in range(config.num_hidden_layers))
+
+
 def _kinds(is_sparse: Iterable[bool]) -> Mapping[str, Any]:
-    return {_KINDS: ["sparse" if each else "dense" for each in is_sparse]}
+    return {KINDS_FIELD: ["sparse" if each else "dense" for each in is_sparse]}
 
 
 class DeepseekExperts(HFConverter):
@@ -72,5 +83,4 @@ class DeepseekExperts(HFConverter):
     }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
-        dense = config.get("first_k_dense_replace") or 0
-        return _kinds(layer >= dense for layer in range(config.num_hidden_layers))
+        return sparse_layers_after(config, "first_k_dense_replace")
