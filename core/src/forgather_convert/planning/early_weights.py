@@ -59,7 +59,7 @@ def _keeps_bytes(request: PlanRequest) -> bool:
     )
     return (
         options.keeps_division
-        and detection.quantization is None
+        and detection.dequantizer is None
         and detection.dtype_is_stated
         and options.dtype is None
         and not request.tokens
