@@ -22,7 +22,7 @@ from forgather_convert.quantization.formats import find_core_dequantizer
 from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.weights.safetensors_file import read_header
 from support.command import forgather
-from support.converting import read_config, write_json
+from support.converting import read_config
 from support.models import random_state, write_hf_model, write_weights
 from support.quantized_formats import FORMATS, Format
 from support.refusals import assert_refused
@@ -65,7 +65,7 @@ def write_quantized(
         fields["quantization_config"] = config or form.config
     write_hf_model(directory, LLAMA, state=state, config=fields)
     if form.side_file is not None:
-        write_json(directory / form.side_file[0], form.side_file[1])
+        (directory / form.side_file[0]).write_text(json.dumps(form.side_file[1]))
     return directory, values
 
 
@@ -232,7 +232,7 @@ def test_a_side_file_of_a_model_that_is_not_quantized(tmp_path: Path) -> None:
     """Such as ModelOpt's with only the cache quantized: it is copied like any other file."""
     source = write_hf_model(tmp_path / "hf", LLAMA, "bfloat16")
     content = {"quantization": {"quant_algo": None, "kv_cache_quant_algo": "FP8"}}
-    write_json(source / "hf_quant_config.json", content)
+    (source / "hf_quant_config.json").write_text(json.dumps(content))
     convert(source, tmp_path / "fg", ConvertOptions(logit_check=False))
     assert (tmp_path / "fg" / "hf_quant_config.json").exists()
 
