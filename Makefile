@@ -16,7 +16,7 @@ demo: $(VENV)/demo.ready  ## Convert SmolLM2-135M to Forgather and back, and com
 	@$(BIN)/python scripts/demo.py $(DEMO)
 
 test: $(VENV)/tox.ready  ## Run every check: lint, types, tests on transformers 4 and 5, built packages
-	$(BIN)/tox run
+	$(BIN)/tox run-parallel --parallel-no-spinner
 
 lint: $(VENV)/tox.ready  ## Check format and lint (seconds)
 	$(BIN)/tox run -q -e lint
@@ -54,5 +54,5 @@ $(VENV)/dist.ready: $(VENV)/ready
 
 $(VENV)/demo.ready: $(VENV)/ready constraints.txt distributions.txt core/pyproject.toml
 	@echo "Installing torch, transformers and this repository into $(VENV) (once; some minutes)"
-	$(PIP) install --constraint constraints.txt --requirement distributions.txt "transformers>=5,<6" accelerate gguf
+	$(BIN)/python scripts/install.py --quiet --constraint constraints.txt --requirement distributions.txt "transformers>=5,<6" accelerate gguf
 	@touch $@

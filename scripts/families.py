@@ -108,8 +108,8 @@ def lists(root: Path = ROOT) -> dict[Path, str]:
     published = "".join(
         f'    "{family.model_type}": "{line.distribution}",\n' for family, line in families
     )
-    rows = "".join(f"{_row(family, line)}\n" for family, line in families)
-    table = f"\n| `model_type` | plugin | models |\n|---|---|---|\n{rows}\n"
+    rows = "".join(f"{_row(line)}\n" for line in lines)
+    table = f"\n| plugin | `model_type` and models |\n|---|---|\n{rows}\n"
     summary = "".join(f"{_summary(line)}\n" for line in lines)
     overview = f"\n| plugin | `model_type` |\n|---|---|\n{summary}\n"
     installed = "".join(f"-e plugins/{line.name}\n" for line in lines)
@@ -126,12 +126,17 @@ def lists(root: Path = ROOT) -> dict[Path, str]:
     }
 
 
-def _row(family: Family, line: Line) -> str:
-    description = family.description
+def _row(line: Line) -> str:
+    models = "<br>".join(
+        f"`{family.model_type}`: {_description(family)}" for family in line.families
+    )
+    return f"| [{line.extra}](../plugins/{line.name}/README.md) | {models} |"
+
+
+def _description(family: Family) -> str:
     if family.model_type != family.main_type:
-        description = f"The same architecture as `{family.main_type}`."
-    plugin = f"[{line.extra}](../plugins/{line.name}/README.md)"
-    return f"| `{family.model_type}` | {plugin} | {description} |"
+        return f"The same architecture as `{family.main_type}`."
+    return family.description
 
 
 def _summary(line: Line) -> str:

@@ -9,7 +9,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from forgather_convert import ConvertOptions, ValidationError, api, convert, plan
+from forgather_convert import (
+    ConvertOptions,
+    OptionError,
+    UnsupportedModelError,
+    ValidationError,
+    api,
+    convert,
+    hf_weights,
+    plan,
+    save_as_hf,
+)
 from forgather_convert.adapters.provenance import ADAPTER_PROVENANCE_FILE
 from forgather_convert.execution.executor import execute
 from forgather_convert.reporting.certificate import describe_certificate
@@ -238,6 +248,33 @@ def test_a_base_with_the_checkpoints_of_the_adapters_training(
     planned = plan(checkpoint, tmp_path / "back", ConvertOptions(base=base))
     assert planned.left_out == ("optimizer.pt",)
     assert differences(adapter, to_base(checkpoint, tmp_path / "back", base)) == []
+
+
+def test_in_memory(pair: Pair, tmp_path: Path) -> None:
+    """A model with an adapter is saved as an adapter of the Hugging Face model."""
+    fg_adapter = tmp_path / "fg"
+    model = load_forgather(pair.fg)
+    write_adapter(fg_adapter, model, target_modules=["query_linear", "down_proj"])
+    adapted = with_adapter(load_forgather(pair.fg), fg_adapter)
+    save_as_hf(adapted, tmp_path / "saved")
+    again = tmp_path / "again"
+    adapted.save_pretrained(again)
+    assert differences(tmp_path / "saved", to_base(again, tmp_path / "converted", pair.fg)) == []
+    hf = with_adapter(load_hf(pair.hf, "llama"), tmp_path / "saved")
+    assert torch.equal(logits_of(hf), logits_of(adapted))
+    with pytest.raises(UnsupportedModelError, match="has adapters of PEFT"):
+        hf_weights(adapted)
+
+
+def test_in_memory_the_base_must_be_known(pair: Pair, tmp_path: Path) -> None:
+    model = load_forgather(pair.fg)
+    write_adapter(tmp_path / "fg", model, target_modules=["query_linear"])
+    adapted = with_adapter(load_forgather(pair.fg), tmp_path / "fg")
+    adapted.get_base_model().name_or_path = str(tmp_path / "gone")
+    with pytest.raises(OptionError, match=r"Name the directory as ConvertOptions\.base"):
+        save_as_hf(adapted, tmp_path / "saved")
+    save_as_hf(adapted, tmp_path / "saved", options=ConvertOptions(base=pair.fg))
+    assert (tmp_path / "saved" / "adapter_config.json").is_file()
 
 
 def test_on_the_command_line(pair: Pair, adapter: Path, tmp_path: Path) -> None:

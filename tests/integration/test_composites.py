@@ -9,7 +9,14 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoModelForCausalLM, AutoProcessor, PreTrainedTokenizerBase
 
-from forgather_convert import ConvertOptions, SourceError, convert
+from forgather_convert import (
+    ConvertOptions,
+    SourceError,
+    convert,
+    hf_weights,
+    load_hf_weights,
+    save_as_hf,
+)
 from forgather_convert.compare.verify import VerifyOptions, verify
 from forgather_convert.testing.models import read_json, write_json
 from forgather_convert.testing.tokenizer import write_tokenizer
@@ -88,6 +95,31 @@ def test_old_and_new_names(hf: Path, tmp_path: Path, names: str) -> None:
     assert {name for part in parts for name in part} == {*load_file(hf / "model.safetensors")}
 
 
+def test_a_config_without_a_text_config(tmp_path: Path) -> None:
+    """As Qwen2.5-VL was published: all fields side by side, and the text model's own names."""
+    hf = write_composite(tmp_path / "hf", "qwen2_5_vl")
+    config = read_config(hf)
+    text = config.pop("text_config")
+    for name in ("model_type", "architectures", "rope_parameters", "dtype"):
+        text.pop(name, None)
+    mrope = {"type": "mrope", "mrope_section": [2, 3, 3]}
+    write_json(hf / "config.json", {**text, **config, "rope_theta": 1e6, "rope_scaling": mrope})
+    rename_tensors(
+        hf,
+        lambda name: name.replace("model.language_model.", "model.").replace(
+            "model.visual", "visual"
+        ),
+    )
+    assert "model.norm.weight" in load_file(hf / "model.safetensors")
+    run_convert(hf, tmp_path / "fg")
+    run_convert(tmp_path / "fg", tmp_path / "back")
+    assert differences(hf, tmp_path / "back") == []
+    run_convert("--max-length", "96", tmp_path / "fg", tmp_path / "longer")
+    longer = read_config(tmp_path / "longer")
+    assert longer["max_position_embeddings"] == 96
+    assert longer.keys() - {"rope_parameters"} == read_config(hf).keys()
+
+
 def test_no_loader_finds_what_is_carried(fg: Path) -> None:
     """With the names of a processor's files, a loader would expect a model of images."""
     names = {path.name for path in fg.iterdir()}
@@ -96,10 +128,30 @@ def test_no_loader_finds_what_is_carried(fg: Path) -> None:
     assert not any("vision" in name for name in load_file(fg / "model.safetensors"))
 
 
+def test_in_memory(hf: Path, fg: Path, tmp_path: Path) -> None:
+    """The text model in memory is saved with all that its directory carries along."""
+    model = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True, dtype="auto")
+    save_as_hf(model, tmp_path / "back")
+    assert differences(hf, tmp_path / "back") == []
+    expected = {name: value.clone() for name, value in model.state_dict().items()}
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(1)
+    save_as_hf(model, tmp_path / "trained")
+    assert torch.equal(
+        _last_norm(tmp_path / "trained"), model.causal_lm.layer_stack.layer_norm.weight
+    )
+    own = {value.data_ptr() for value in model.parameters()}
+    assert {value.data_ptr() for _, value in hf_weights(model)} == own
+    load_hf_weights(model, hf)
+    assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
+
+
 def test_weights_saved_elsewhere(hf: Path, fg: Path, tmp_path: Path) -> None:
     """They lack what was carried along; the original, or the Forgather model, has it."""
     saved = tmp_path / "saved"
-    AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True).save_pretrained(saved)
+    model = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True, dtype="auto")
+    model.save_pretrained(saved)
     trained = _trained(saved, saved)
     result = forgather("convert", saved, tmp_path / "back")
     assert result.returncode == 1
@@ -244,7 +296,8 @@ def test_a_base_also_has_the_tokenizer(with_tokenizer: Path, tmp_path: Path) -> 
     """Where the trained weights were saved without one."""
     fg = convert_unchecked(with_tokenizer, tmp_path / "fg")
     saved = tmp_path / "saved"
-    AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True).save_pretrained(saved)
+    model = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True, dtype="auto")
+    model.save_pretrained(saved)
     for base in (with_tokenizer, fg):
         back = tmp_path / f"back-{base.name}"
         run_convert("--base", base, saved, back)

@@ -7,7 +7,6 @@ import os
 import pty
 import re
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
@@ -19,13 +18,17 @@ from safetensors import safe_open
 from forgather_convert import convert
 from forgather_convert.cli.convert import OPTION_GROUPS, convert_command
 from forgather_convert.cli.main import forgather as group
+from forgather_convert.cli.main import main
 from forgather_convert.cli.phases import PhaseLines
 from forgather_convert.progress import Phase
 from forgather_convert.quantities import describe_size
 from support.command import forgather, forgather_process, run_convert
 from support.directories import snapshot
 from support.models import random_state, write_hf_model
+from support.processes import ProcessCopy
 from support.variants import Variant, variant
+
+pytestmark = pytest.mark.version_independent
 
 LLAMA = variant("llama-default")
 
@@ -168,14 +171,15 @@ def test_completion(words: str, expected: str, tmp_path: Path) -> None:
 def on_terminal(*arguments: str | Path, **environment: str) -> str:
     """What ``forgather`` prints to stderr if that is a terminal."""
     terminal, connection = pty.openpty()
-    unset = ("CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE")
-    kept = {name: value for name, value in os.environ.items() if name not in unset}
-    with subprocess.Popen(
-        [sys.executable, "-m", "forgather_convert", *map(str, arguments)],
-        env={**kept, "TERM": "xterm-256color", "COLUMNS": "200", **environment},
-        stdout=subprocess.DEVNULL,
-        stderr=connection,
-    ):
+
+    def run() -> None:
+        for name in {"CI", "NO_COLOR", "FORCE_COLOR", "TTY_COMPATIBLE"} - environment.keys():
+            os.environ.pop(name, None)
+        sys.argv = ["forgather", *map(str, arguments)]
+        main()
+
+    variables = {"TERM": "xterm-256color", "COLUMNS": "200", **environment}
+    with ProcessCopy(run, variables, stderr=connection):
         os.close(connection)
         printed = b""
         try:

@@ -7,7 +7,7 @@ import pytest
 
 from forgather_convert import ConverterError
 from forgather_convert.models.parameters import parameters_of
-from support.command import forgather, forgather_process
+from support.command import forgather, forgather_copy
 from support.directories import differences
 from support.distributions import CONVERTER, SPECIFICATION, environment, imported, install
 from support.models import write_hf_model
@@ -46,7 +46,7 @@ def write_converter(path: Path, text: str = EXAMPLE) -> Path:
 def convert_there_and_back(
     source: Path, tmp_path: Path, *options: str | Path, **variables: str
 ) -> str:
-    run = forgather_process if "PYTHONPATH" in variables else forgather
+    run = forgather_copy if "PYTHONPATH" in variables else forgather
     there = run("convert", *options, source, tmp_path / "fg", **variables)
     assert there.returncode == 0, there.stderr
     back = run("convert", *options, tmp_path / "fg", tmp_path / "back", **variables)
@@ -73,7 +73,7 @@ def test_two_distributions_and_a_choice(site: Path, source: Path, tmp_path: Path
     install(site, "vendor-a", "my_model")
     install(site, "vendor-b", "my_model", version="2.5")
     variables = environment(site)
-    result = forgather_process("convert", source, tmp_path / "fg", **variables)
+    result = forgather_copy("convert", source, tmp_path / "fg", **variables)
     assert result.returncode == 1
     for word in ("my_model", "vendor-a 1.0", "vendor-b 2.5", "--converter vendor-a"):
         assert word in result.stderr
@@ -97,9 +97,7 @@ def test_the_allow_list_switches_off_before_import(
 
 def test_no_plugins(site: Path, source: Path, tmp_path: Path) -> None:
     install(site, "vendor-a", "my_model", BROKEN)
-    result = forgather_process(
-        "convert", "--no-plugins", source, tmp_path / "fg", **environment(site)
-    )
+    result = forgather_copy("convert", "--no-plugins", source, tmp_path / "fg", **environment(site))
     assert result.returncode == 1
     assert "--no-plugins" in result.stderr
     both = ("--no-plugins", "--converter", "vendor-a")
@@ -118,7 +116,7 @@ def test_a_broken_plugin_is_reported_by_the_conversion_that_needs_it(
     site: Path, source: Path, tmp_path: Path, code: str
 ) -> None:
     install(site, "vendor-broken", "my_model", code)
-    result = forgather_process("convert", source, tmp_path / "fg", **environment(site))
+    result = forgather_copy("convert", source, tmp_path / "fg", **environment(site))
     assert result.returncode == 1
     assert "vendor-broken 1.0" in result.stderr
     assert "Traceback" not in result.stderr
@@ -149,7 +147,7 @@ def test_a_working_tree(source: Path, tmp_path: Path) -> None:
 def test_no_package_in_the_source_is_imported(source: Path, tmp_path: Path) -> None:
     """A download with package metadata in it, converted where Python looks for packages."""
     install(source, "trap", "my_model", CONVERTER)
-    result = forgather_process("convert", source, tmp_path / "fg", **environment(source))
+    result = forgather_copy("convert", source, tmp_path / "fg", **environment(source))
     assert result.returncode == 1
     assert "No converter registered for model type 'my_model'" in result.stderr
     assert imported(source) == set()

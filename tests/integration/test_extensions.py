@@ -19,7 +19,7 @@ from forgather_convert import (
     convert,
 )
 from forgather_convert.weights.safetensors_file import read_header
-from support.command import forgather_process
+from support.command import forgather_copy
 from support.distributions import environment
 from support.models import load_forgather, load_hf, prompt, random_state, write_hf_model
 from support.variants import Variant
@@ -126,7 +126,7 @@ def test_a_conversion_is_told_when_it_is_finished(
 def test_what_fails_afterwards_does_not_undo_the_result(site: Path, source: Path) -> None:
     install_toy(site)
     destination = source.with_name("fg")
-    result = forgather_process(
+    result = forgather_copy(
         "convert",
         source,
         destination,
@@ -142,9 +142,9 @@ def test_what_fails_afterwards_does_not_undo_the_result(site: Path, source: Path
 def test_commands_are_added_and_none_is_replaced(site: Path) -> None:
     install_toy(site)
     variables = environment(site)
-    assert "toy" in forgather_process("--help", **variables).stdout
-    assert forgather_process("toy", **variables).stdout == "toy says hello\n"
-    assert "SOURCE_PATH" in forgather_process("convert", "--help", **variables).stdout
+    assert "toy" in forgather_copy("--help", **variables).stdout
+    assert forgather_copy("toy", **variables).stdout == "toy says hello\n"
+    assert "SOURCE_PATH" in forgather_copy("convert", "--help", **variables).stdout
 
 
 def test_a_broken_extension_stops_conversions_and_is_named(
@@ -163,10 +163,10 @@ CONVERTERS = (Path(__file__).parents[1] / "support" / "llama_converter.py",)
 def test_a_broken_extension_leaves_the_other_commands_alone(site: Path) -> None:
     install_toy(site, BROKEN)
     variables = environment(site)
-    helped = forgather_process("--help", **variables)
+    helped = forgather_copy("--help", **variables)
     assert helped.returncode == 0
     assert "convert" in helped.stdout
-    listed = forgather_process("converters", "list", **variables)
+    listed = forgather_copy("converters", "list", **variables)
     assert listed.returncode == 0
     assert NAME in listed.stdout
 
@@ -208,7 +208,7 @@ def test_extensions_are_held_to_the_allow_list(
     monkeypatch.setenv("FORGATHER_CONVERTERS", "forgather-convert-llama")
     convert(source, tmp_path / "fg")
     assert not list((tmp_path / "fg").glob("toy_norm_*.py"))
-    listed = forgather_process("converters", "list", "--json", **environment(site))
+    listed = forgather_copy("converters", "list", "--json", **environment(site))
     (row,) = [row for row in json.loads(listed.stdout) if row.get("extension")]
     assert (row["extension"], row["distribution"], row["status"]) == ("toy", NAME, "disabled")
 

@@ -7,6 +7,10 @@ from pathlib import Path
 import pytest
 
 from forgather_convert import ConvertOptions, convert
+from forgather_convert.converter_tools.tiny_models import project_of, tiny_cases
+from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.dynamic_model.code_generator import generate_code
+from support.available_families import available
 from support.models import write_hf_model
 from support.variants import Variant, variant
 
@@ -26,7 +30,26 @@ def ruff(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+@pytest.fixture(params=available(["lfm2", "falcon_h1", "opt"]))
+def mixed(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    """Models with other layers, or other sizes."""
+    hooks = resolve_converter(request.param)
+    make_config = next(iter(tiny_cases(hooks).values()))
+    _, project = project_of(hooks, make_config())
+    for name, text in generate_code(project).files.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
 def test_it_is_formatted_and_clean(directory: Path) -> None:
+    check(directory)
+
+
+def test_it_is_so_for_models_with_mixers(mixed: Path) -> None:
+    check(mixed)
+
+
+def check(directory: Path) -> None:
     formatted = ruff("format", "--check", "--diff", "--line-length", "100", directory)
     assert formatted.returncode == 0, formatted.stdout
     rules = "E,F,W,I,UP,B,SIM,RET"
@@ -41,6 +64,7 @@ def test_only_the_components_in_use_are_there(directory: Path) -> None:
         "attention_masks",
         "cache_arguments",
         "causal_attention",
+        "context",
         "gated_feedforward",
         "input_encoder",
         "layer_stack",

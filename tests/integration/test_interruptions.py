@@ -4,6 +4,7 @@ import errno
 import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ import pytest
 
 from forgather_convert import ConvertOptions, DestinationError, convert
 from support.directories import snapshot
+from support.faults import server_environment
 from support.models import write_hf_model
-from support.running_conversion import remains, start, waiting_conversion
+from support.processes import ProcessCopy
+from support.running_conversion import remains, start, wait_for, waiting_conversion
 from support.variants import variant
 
 pytestmark = pytest.mark.version_independent
@@ -32,7 +35,7 @@ def destination(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def waiting(source: Path, destination: Path, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+def waiting(source: Path, destination: Path, tmp_path: Path) -> Iterator[ProcessCopy]:
     with waiting_conversion(
         "--no-logit-check", source, destination, pause=tmp_path / "pause"
     ) as process:
@@ -40,12 +43,11 @@ def waiting(source: Path, destination: Path, tmp_path: Path) -> Iterator[subproc
 
 
 def test_killed_conversion_leaves_no_destination(
-    source: Path, destination: Path, waiting: subprocess.Popen[str]
+    source: Path, destination: Path, waiting: ProcessCopy
 ) -> None:
     """Nobody cleans up after SIGKILL; the next conversion does."""
     before = snapshot(source)
     waiting.kill()
-    waiting.communicate()
     assert not destination.exists()
     assert len(remains(destination)) == 1
     convert(source, destination)
@@ -60,13 +62,13 @@ def test_killed_conversion_leaves_no_destination(
     ids=["int", "term", "hup", "hup-and-term"],
 )
 def test_interrupted_conversion_leaves_nothing(
-    destination: Path, waiting: subprocess.Popen[str], numbers: tuple[signal.Signals, ...]
+    destination: Path, waiting: ProcessCopy, numbers: tuple[signal.Signals, ...]
 ) -> None:
     """A terminal that is closed sends more than one signal."""
     for number in numbers:
         waiting.send_signal(number)
-    output, errors = waiting.communicate(timeout=60)
-    assert waiting.returncode in {128 + number for number in numbers}
+    code, output, errors = waiting.ended(timeout=60)
+    assert code in {128 + number for number in numbers}
     assert "nothing was written" in errors
     assert "Traceback" not in errors
     assert output == ""
@@ -75,16 +77,28 @@ def test_interrupted_conversion_leaves_nothing(
 
 
 def test_signals_without_end_do_not_cut_the_clean_up_short(
-    destination: Path, waiting: subprocess.Popen[str]
+    source: Path, destination: Path, tmp_path: Path
 ) -> None:
-    """Somebody leans on Ctrl-C until the process ends."""
-    deadline = time.monotonic() + 60
-    while waiting.poll() is None:
-        assert time.monotonic() < deadline
-        waiting.send_signal(signal.SIGINT)
-        time.sleep(0.002)
-    _, errors = waiting.communicate()
-    assert waiting.returncode == 130
+    """Somebody leans on Ctrl-C until the process ends, of which Python's own end is a part."""
+    pause = tmp_path / "pause"
+    pause.mkdir()
+    arguments = f"'--no-logit-check', {str(source)!r}, {str(destination)!r}"
+    run = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from pathlib import Path; from support.running_conversion import run_conversion\n"
+        f"run_conversion({arguments}, pause=Path({str(pause)!r}))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", run], env=server_environment(), stderr=subprocess.PIPE, text=True
+    ) as process:
+        wait_for(pause, process)
+        deadline = time.monotonic() + 60
+        while process.poll() is None:
+            assert time.monotonic() < deadline
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.002)
+        _, errors = process.communicate()
+    assert process.returncode == 130
     assert "nothing was written" in errors
     assert "Traceback" not in errors
     assert remains(destination) == []
@@ -96,11 +110,11 @@ def test_hangup_that_is_ignored_stays_ignored(
     """As ``nohup`` has it."""
     arguments = ("--no-logit-check", source, destination)
     pause = tmp_path / "pause"
-    with waiting_conversion(*arguments, pause=pause, hangup="SIG_IGN") as process:
+    with waiting_conversion(*arguments, pause=pause, hangup=signal.SIG_IGN) as process:
         process.send_signal(signal.SIGHUP)
         (pause / "go").touch()
-        _, errors = process.communicate(timeout=60)
-    assert process.returncode == 0, errors
+        code, _, errors = process.ended(timeout=60)
+    assert code == 0, errors
     assert (destination / "config.json").is_file()
 
 
@@ -109,7 +123,7 @@ def test_the_second_of_two_conversions_to_the_same_place_is_refused(
     source: Path,
     destination: Path,
     tmp_path: Path,
-    waiting: subprocess.Popen[str],
+    waiting: ProcessCopy,
     overwrite: bool,
 ) -> None:
     """It does not disturb the first, and learns at once that it is the second."""
@@ -118,19 +132,19 @@ def test_the_second_of_two_conversions_to_the_same_place_is_refused(
         convert(source, destination, options)
     assert str(destination) in str(caught.value)
     (tmp_path / "pause" / "go").touch()
-    _, errors = waiting.communicate(timeout=60)
-    assert waiting.returncode == 0, errors
+    code, _, errors = waiting.ended(timeout=60)
+    assert code == 0, errors
     assert (destination / "config.json").is_file()
     assert remains(destination) == []
 
 
 def test_what_appears_during_the_conversion_is_left_alone(
-    destination: Path, tmp_path: Path, waiting: subprocess.Popen[str]
+    destination: Path, tmp_path: Path, waiting: ProcessCopy
 ) -> None:
     destination.mkdir()
     (tmp_path / "pause" / "go").touch()
-    _, errors = waiting.communicate(timeout=60)
-    assert waiting.returncode == 1
+    code, _, errors = waiting.ended(timeout=60)
+    assert code == 1
     assert "changed during the conversion" in errors
     assert str(destination) in errors
     assert list(destination.iterdir()) == []
@@ -139,9 +153,9 @@ def test_what_appears_during_the_conversion_is_left_alone(
 
 def test_write_error_leaves_nothing(source: Path, destination: Path) -> None:
     """A limit on the size of files stands for a disk that is full."""
-    process = start(source, destination, limit=100_000)
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 1
+    with start(source, destination, limit=100_000) as process:
+        code, output, errors = process.ended(timeout=120)
+    assert code == 1
     assert os.strerror(errno.EFBIG) in errors
     assert "Nothing was written" in errors
     assert "Traceback" not in errors

@@ -115,7 +115,7 @@ CONFIGS: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "unsaved": (
         {"modules_to_save": ["lm_head", "input_layernorm"]},
         MappingError,
-        "lists 'model.layers.0.input_layernorm' as a module to save",
+        "has 'model.layers.0.input_layernorm' in 'modules_to_save'",
     ),
 }
 FILES: dict[str, tuple[Damage, type[Exception], str]] = {

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from forgather_convert import ConvertOptions, convert
+from support.converting import convert_unchecked
 from support.directories import differences
 from support.log import logged
 from support.models import random_state, write_hf_model
@@ -70,9 +70,9 @@ def test_a_config_without_a_dtype(
     tmp_path: Path,
 ) -> None:
     source = _write(tmp_path / "hf", stored, weights_format)
-    convert(source, tmp_path / "fg", ConvertOptions(dtype=there))
+    convert_unchecked(source, tmp_path / "fg", dtype=there)
     with logged() as messages:
-        convert(tmp_path / "fg", tmp_path / "back", ConvertOptions(dtype=back))
+        convert_unchecked(tmp_path / "fg", tmp_path / "back", dtype=back)
     config = _config(tmp_path / "back")
     assert config == ({**_config(source), "dtype": dtype} if dtype else _config(source))
     dtypes = {
@@ -89,20 +89,20 @@ def test_a_config_without_a_dtype(
 @pytest.mark.parametrize("nothing", [None, "auto"])
 def test_a_dtype_that_says_nothing(field: str, nothing: str | None, tmp_path: Path) -> None:
     source = _write(tmp_path / "hf", "float32", **{field: nothing})
-    convert(source, tmp_path / "fg")
-    convert(tmp_path / "fg", tmp_path / "back")
+    convert_unchecked(source, tmp_path / "fg")
+    convert_unchecked(tmp_path / "fg", tmp_path / "back")
     assert _config(tmp_path / "back") == {**_config(source), field: "bfloat16"}
     same = _write(tmp_path / "same", "bfloat16", **{field: nothing})
-    convert(same, tmp_path / "same-fg")
-    convert(tmp_path / "same-fg", tmp_path / "same-back")
+    convert_unchecked(same, tmp_path / "same-fg")
+    convert_unchecked(tmp_path / "same-fg", tmp_path / "same-back")
     assert differences(same, tmp_path / "same-back") == []
 
 
 def test_both_fields_change_together(tmp_path: Path) -> None:
     """An old field beside the new one must not go on saying what is not so."""
     source = _write(tmp_path / "hf", "bfloat16", dtype="bfloat16", torch_dtype="bfloat16")
-    convert(source, tmp_path / "fg", ConvertOptions(dtype="float32"))
-    convert(tmp_path / "fg", tmp_path / "back")
+    convert_unchecked(source, tmp_path / "fg", dtype="float32")
+    convert_unchecked(tmp_path / "fg", tmp_path / "back")
     config = _config(tmp_path / "back")
     assert (config["dtype"], config["torch_dtype"]) == ("float32", "float32")
 
@@ -110,12 +110,12 @@ def test_both_fields_change_together(tmp_path: Path) -> None:
 def test_a_model_that_was_trained_in_another_type(tmp_path: Path) -> None:
     """Nothing says so but the weights: the config gets what the Forgather model's says."""
     source = _write(tmp_path / "hf", "bfloat16")
-    convert(source, tmp_path / "fg")
+    convert_unchecked(source, tmp_path / "fg")
     path = tmp_path / "fg" / "config.json"
     config = json.loads(path.read_text())
     path.write_text(json.dumps({**config, "dtype": "float32"}))
     weights = tmp_path / "fg" / "model.safetensors"
     state = {name: tensor.float() for name, tensor in load_file(weights).items()}
     save_file(state, weights, metadata={"format": "pt"})
-    convert(tmp_path / "fg", tmp_path / "back")
+    convert_unchecked(tmp_path / "fg", tmp_path / "back")
     assert _config(tmp_path / "back") == {**_config(source), "dtype": "float32"}

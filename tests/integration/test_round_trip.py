@@ -27,13 +27,13 @@ _TIED = variant("llama-tied")
 @pytest.mark.parametrize("variant", VARIANTS, ids=variant_name)
 def test_round_trip_is_byte_identical(variant: Variant, tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", variant, dtype="bfloat16")
-    assert differences(source, checked_there_and_back(source)) == []
+    assert differences(source, there_and_back(source)) == []
 
 
 @pytest.mark.parametrize("variant", [*PLAIN, _TIED], ids=variant_name)
 def test_sharded_round_trip_is_byte_identical(variant: Variant, tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", variant, dtype="bfloat16", shards=3)
-    assert differences(source, checked_there_and_back(source)) == []
+    assert differences(source, there_and_back(source)) == []
 
 
 def test_unknown_files_come_back(tmp_path: Path) -> None:

@@ -159,3 +159,15 @@ def test_a_source_without_a_tokenizer(tmp_path: Path) -> None:
         add_tokens(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
     convert(source, tmp_path / "fg")
     assert config(tmp_path / "fg")["vocab_size"] == 40
+
+
+def test_a_tokenizer_with_two_tokens_of_one_id(tmp_path: Path) -> None:
+    """It loads, and fails when it is copied: which of the two is left depends on hashes."""
+    source = write_model(tmp_path / "hf", write_byte_level_bpe)
+    tokenizer = read_json(source / "tokenizer.json")
+    vocabulary = tokenizer["model"]["vocab"]
+    vocabulary |= {f"\u0082{token}": number for token, number in vocabulary.items()}
+    (source / "tokenizer.json").write_text(json.dumps(tokenizer))
+    load_tokenizer(source)
+    with pytest.raises(SourceError, match="Tokens cannot be added"):
+        add_tokens(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")

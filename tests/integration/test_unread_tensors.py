@@ -148,7 +148,9 @@ def test_layers_that_the_class_does_not_read_come_back(shards: int, tmp_path: Pa
     source = source_with(tmp_path / "hf", TINY_DECODER, with_predictor, shards)
     with logged(logging.INFO) as messages:
         assert differences(source, there_and_back(source)) == []
-    assert any(PREDICTOR in text and "copied for the reverse conversion" in text for text in messages)
+    assert any(
+        PREDICTOR in text and "copied for the reverse conversion" in text for text in messages
+    )
     fg = tmp_path / "fg"
     assert (load_file(fg / CARRIED)[PREDICTOR] == read_weights(source)[PREDICTOR]).all()
     assert not any(PREDICTOR in load_file(path) for path in fg.glob("*.safetensors"))
@@ -333,8 +335,8 @@ def test_no_layer_is_compressed_to_see_whether_it_fits(
     sizes: list[int] = []
     compress = lzma.compress
 
-    def note(data: bytes, container: int) -> bytes:
-        packed = compress(data, container)
+    def note(data: bytes, container: int, *, preset: int) -> bytes:
+        packed = compress(data, container, preset=preset)
         sizes.append(len(data) if len(packed) > MAX_STORED_BYTES else 0)
         return packed
 

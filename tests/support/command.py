@@ -12,6 +12,8 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest import mock
 
+from support.processes import ProcessCopy
+
 _LOGGERS = ("forgather_convert", "forgather_convert.parameters")
 _SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
@@ -65,6 +67,21 @@ def forgather_process(
         timeout=300,
         check=False,
     )
+
+
+def forgather_copy(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Runs ``forgather`` with arguments in a copy of this process, as if it were a new one."""
+    # Not above: to start a process, nothing of the package is imported into this one.
+    from forgather_convert.cli.main import main
+
+    command = ["forgather", *map(str, arguments)]
+
+    def run() -> None:
+        sys.argv = command
+        main()
+
+    with ProcessCopy(run, environment) as process:
+        return subprocess.CompletedProcess(command, *process.ended())
 
 
 def run_convert(*arguments: str | Path) -> subprocess.CompletedProcess[str]:

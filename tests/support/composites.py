@@ -29,6 +29,22 @@ _WHOLE = {
         "vision_config": {**_TOWER, "model_type": "pixtral"},
         "image_token_index": 4,
     },
+    "qwen2_5_vl": {
+        "vision_config": {
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "out_hidden_size": 64,
+            "window_size": 28,
+            "fullatt_block_indexes": [1],
+            "model_type": "qwen2_5_vl",
+        },
+        "image_token_id": 2,
+        "video_token_id": 3,
+        "vision_start_token_id": 4,
+        "vision_end_token_id": 1,
+    },
     "llava": {
         "vision_config": {**_TOWER, "model_type": "clip_vision_model"},
         "image_token_index": 4,

@@ -168,7 +168,7 @@ def warm_up_line(command: PlannedCommand) -> str:
 
 
 def server_environment() -> dict[str, str]:
-    """The environment that the process needs."""
+    """The environment of a process that imports what supports the tests."""
     tests = str(Path(__file__).parents[1])
     paths = os.pathsep.join([tests, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {**os.environ, "PYTHONPATH": paths}

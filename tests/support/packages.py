@@ -10,9 +10,9 @@ CORE = Path(__file__).parents[2] / "core" / "src" / "forgather_convert"
 #: A package imports only those above it. Modules beside the packages stand in the order, too.
 ORDER: Mapping[str, str] = {
     "errors": "the errors that users see",
-    "progress": "what a long action tells of itself",
+    "progress": "progress of long operations",
     "quantities": "bytes and seconds for people",
-    "garbage": "the garbage collector, out of the way",
+    "garbage": "pausing the garbage collector",
     "files": "bounded reading of JSON and text, LFS pointers, file states",
     "tensors": "expressions, weight mappings, matching",
     "weights": "where every tensor's bytes lie: safetensors, .bin, distributed",
@@ -30,8 +30,9 @@ ORDER: Mapping[str, str] = {
     "inspection": "what a directory holds",
     "execution": "writing, and putting the result in its place",
     "adapters": "PEFT adapters, with their base models",
-    "conversion": "models and adapters on one way through the tool",
+    "conversion": "one pipeline for models and adapters",
     "api": "convert and plan",
+    "in_memory": "models in memory, plain or sharded, as sources and targets",
     "converter_tools": "checking and drafting converters",
     "reporting": "certificate and report",
     "cli": "the command line",

@@ -10,12 +10,13 @@ import torch
 
 from forgather_convert import ConvertOptions, convert
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.testing.capabilities import DTYPES
 from support.models import load_forgather, load_hf, write_hf_model
 from support.variants import PLAIN, VARIANTS, Variant
 
 every_variant = pytest.mark.parametrize("variant", VARIANTS, ids=lambda variant: variant.id)
 every_family = pytest.mark.parametrize("variant", PLAIN, ids=lambda variant: variant.id)
-every_dtype = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 every_attention = pytest.mark.parametrize("attention", ["eager", "sdpa"])
 
 

@@ -1,49 +1,30 @@
-"""Conversions in a process of their own, which wait before they move the result to its place."""
+"""Conversions in copies of this process, which wait before they move the result to its place."""
 
+import resource
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
-from forgather_convert.execution.destination import resolve_destination
-from forgather_convert.execution.staging import staging_path
-
-# Signals are set to what they are for a command in a terminal: test runners may ignore some.
-_RUN = """
-import os, resource, signal, sys, time
-from pathlib import Path
-
-signal.signal(signal.SIGINT, signal.default_int_handler)
-signal.signal(signal.SIGTERM, signal.SIG_DFL)
-signal.signal(signal.SIGHUP, signal.{hangup})
 from forgather_convert import api
 from forgather_convert.cli.main import main
-
-limit, pause = {limit}, {pause}
-if limit:
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-if pause:
-    commit = api.commit
-
-    def wait_and_commit(*arguments):
-        Path(pause, "waiting").touch()
-        while not Path(pause, "go").exists():
-            time.sleep(0.01)
-        commit(*arguments)
-
-    api.commit = wait_and_commit
-main()
-"""
+from forgather_convert.execution.commit import commit
+from forgather_convert.execution.destination import resolve_destination
+from forgather_convert.execution.staging import staging_path
+from support.processes import ProcessCopy
 
 
 def start(
     *arguments: str | Path,
     limit: int = 0,
     pause: Path | None = None,
-    hangup: str = "SIG_DFL",
-) -> subprocess.Popen[str]:
+    hangup: signal.Handlers = signal.SIG_DFL,
+) -> ProcessCopy:
     """Runs ``forgather convert`` in the background.
 
     Args:
@@ -53,32 +34,50 @@ def start(
             only when ``go`` does, the conversion goes on.
         hangup: What SIGHUP is set to before.
     """
-    script = _RUN.format(limit=limit, pause=repr(str(pause)) if pause else None, hangup=hangup)
-    return subprocess.Popen(
-        [sys.executable, "-c", script, "convert", *map(str, arguments)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+
+    def run() -> None:
+        signal.signal(signal.SIGHUP, hangup)
+        if limit:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+        run_conversion(*arguments, pause=pause)
+
+    return ProcessCopy(run)
+
+
+def run_conversion(*arguments: str | Path, pause: Path | None) -> None:
+    """Runs ``forgather convert`` in this process, which ends."""
+
+    def wait_and_commit(*arguments: Any) -> None:
+        assert pause is not None
+        (pause / "waiting").touch()
+        while not (pause / "go").exists():
+            time.sleep(0.01)
+        commit(*arguments)
+
+    if pause is not None:
+        mock.patch.object(api, "commit", wait_and_commit).start()
+    sys.argv = ["forgather", "convert", *map(str, arguments)]
+    main()
 
 
 @contextmanager
 def waiting_conversion(
-    *arguments: str | Path, pause: Path, hangup: str = "SIG_DFL"
-) -> Iterator[subprocess.Popen[str]]:
+    *arguments: str | Path, pause: Path, hangup: signal.Handlers = signal.SIG_DFL
+) -> Iterator[ProcessCopy]:
     """A conversion that has written everything and not yet moved it to its place."""
     pause.mkdir()
-    process = start(*arguments, pause=pause, hangup=hangup)
-    try:
-        deadline = time.monotonic() + 120
-        while not (pause / "waiting").exists():
-            assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+    with start(*arguments, pause=pause, hangup=hangup) as process:
+        wait_for(pause, process)
         yield process
-    finally:
-        process.kill()
-        process.communicate()
+
+
+def wait_for(pause: Path, process: ProcessCopy | subprocess.Popen[str]) -> None:
+    """Waits until a conversion waits."""
+    deadline = time.monotonic() + 120
+    while not (pause / "waiting").exists():
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def staging_of(destination: Path) -> Path:

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import torch
 
 from forgather_convert.dynamic_model.components.causal_attention import CausalAttention
+from forgather_convert.dynamic_model.components.context import Context
 from forgather_convert.dynamic_model.components.interleaved_attention import InterleavedAttention
 from forgather_convert.dynamic_model.components.rotary_embedding import (
     InterleavedRotaryEmbedding,
@@ -29,7 +30,8 @@ CONFIG = SimpleNamespace(
 
 def positions(rope_class: type[RotaryEmbedding], first: int, step: int) -> object:
     ids = torch.arange(first, first + 6 * step, step)[None]
-    return rope_class(CONFIG)(torch.zeros(1, 6, 32), ids)["full_attention"]
+    context = Context(None, None, ids, True, None, None)
+    return rope_class(CONFIG)(torch.zeros(1, 6, 32), context)["full_attention"]
 
 
 def test_layers_without_positions_do_not_look_at_them() -> None:

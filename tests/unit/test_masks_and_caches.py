@@ -65,7 +65,7 @@ def test_chunks_end_where_they_should() -> None:
 
 def test_an_unknown_kind_is_an_error() -> None:
     """Instead of layers without a mask, which would see the future."""
-    with pytest.raises(KeyError, match="unheard-of"):
+    with pytest.raises(ValueError, match="no masks for layers of the kind 'unheard-of'"):
         masks_of_layer("unheard-of")
 
 

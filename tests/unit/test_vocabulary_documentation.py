@@ -15,7 +15,7 @@ _BLOCKS = re.findall(r"^```yaml\n(.*?)^```$", _PAGE.read_text("utf-8"), re.DOTAL
 
 def test_there_are_examples() -> None:
     """Or the test below would pass for a page that lost them."""
-    assert len(_BLOCKS) >= 6
+    assert len(_BLOCKS) >= 2
 
 
 @pytest.mark.parametrize("block", _BLOCKS)

@@ -62,9 +62,9 @@ def test_a_new_family_is_in_every_list(tmp_path: Path) -> None:
         in written["core/src/forgather_convert/discovery/published.py"]
     )
     assert (
-        "| `moon2` | [moons](../plugins/moons/README.md) | Moon 2. |" in written["docs/families.md"]
-    )
-    assert "| The same architecture as `moon2`. |" in written["docs/families.md"]
+        "| [moons](../plugins/moons/README.md) "
+        "| `moon2`: Moon 2.<br>`luna`: The same architecture as `moon2`. |"
+    ) in written["docs/families.md"]
     assert "| [moons](plugins/moons/README.md) | `moon2`, `luna` |" in written["README.md"]
     assert 'moons = ["forgather-convert-moons>=1.2,<2"]' in written["core/pyproject.toml"]
     assert '"plugins/moons/src",' in written["pyproject.toml"]

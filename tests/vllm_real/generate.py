@@ -1,17 +1,23 @@
-"""Generates from a directory with vLLM, and writes tokens and probabilities."""
+"""Generates from a directory with vLLM, and writes tokens and probabilities.
+
+With a Forgather directory as well, the server gets that model's weights first, from memory.
+"""
 
 import json
 import sys
 from pathlib import Path
 
 import torch
+from transformers import AutoModelForCausalLM
 from vllm import LLM, SamplingParams
 
+from forgather_convert import hf_weights
 
-def main(directory: str, result: str) -> None:
+
+def main(directory: str, result: str, implementation: str = "transformers", fg: str = "") -> None:
     model = LLM(
         directory,
-        model_impl="transformers",
+        model_impl=implementation,
         trust_remote_code=True,
         dtype="float32",
         enforce_eager=True,
@@ -20,6 +26,11 @@ def main(directory: str, result: str) -> None:
         max_num_seqs=4,
         max_logprobs=-1,
     )
+    if fg:
+        trained = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True)
+        # Not load_weights of the model alone: layers may keep their weights in another form.
+        model.collective_rpc("reload_weights", kwargs={"weights_iterator": hf_weights(trained)})
+        model.reset_prefix_cache()
     generator = torch.Generator().manual_seed(1)
     prompts = torch.randint(5, 250, (2, 40), generator=generator).tolist()
     outputs = model.generate(

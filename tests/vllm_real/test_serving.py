@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
 from vllm.config import set_current_vllm_config
 from vllm.distributed import init_distributed_environment, initialize_model_parallel
 from vllm.engine.arg_utils import EngineArgs
@@ -21,7 +22,7 @@ from vllm.model_executor.model_loader import get_model_loader
 from vllm.model_executor.model_loader.utils import initialize_model
 from vllm.utils.torch_utils import set_default_torch_dtype
 
-from forgather_convert import ConvertOptions, convert
+from forgather_convert import ConvertOptions, convert, save_as_hf
 from forgather_convert.discovery.choice import find_converters, resolve_converter
 from forgather_convert.testing.models import write_model
 from forgather_convert.testing.tokenizer import write_tokenizer
@@ -90,8 +91,10 @@ def test_every_parameter_is_loaded(model_type: str, config: str, tmp_path: Path)
     assert len(model.attention_fusers) == settings.model_config.hf_config.num_hidden_layers
 
 
-def generated(directory: Path, result: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(GENERATE), str(directory), str(result)]
+def generated(
+    directory: Path, result: Path, *arguments: str | Path
+) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(GENERATE), str(directory), str(result), *map(str, arguments)]
     environment = {**os.environ, "VLLM_ENABLE_V1_MULTIPROCESSING": "0"}
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
@@ -112,6 +115,31 @@ def test_it_generates_what_it_generates_from_the_source(
         assert process.returncode == 0, process.stderr[-4000:]
         results.append(json.loads(result.read_text()))
     assert results[0] == results[1]
+
+
+@pytest.mark.skipif(not has_kernels, reason="This build of vLLM cannot compute here")
+@pytest.mark.parametrize(("model_type", "config"), [("llama", "plain"), ("qwen3", "tied")])
+def test_a_server_gets_the_weights_of_a_model_in_memory(
+    model_type: str, config: str, tmp_path: Path
+) -> None:
+    """It then generates what a server of the saved model generates, and not what it did before."""
+    source, directory = write_pair(tmp_path, model_type, config, head_dim=HEAD_DIM)
+    model = AutoModelForCausalLM.from_pretrained(directory, trust_remote_code=True)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(1.1)
+    trained, saved = tmp_path / "trained", tmp_path / "saved"
+    model.save_pretrained(trained)
+    save_as_hf(model, saved, AutoTokenizer.from_pretrained(source))
+    results: list[Any] = []
+    for arguments in ((source, "auto"), (saved, "auto"), (source, "auto", trained)):
+        result = tmp_path / f"{len(results)}.json"
+        process = generated(arguments[0], result, *arguments[1:])
+        assert process.returncode == 0, process.stderr[-4000:]
+        results.append(json.loads(result.read_text()))
+    before, expected, updated = results
+    assert updated == expected
+    assert updated != before
 
 
 @pytest.mark.skipif(not has_kernels, reason="This build of vLLM cannot compute here")

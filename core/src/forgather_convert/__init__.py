@@ -32,6 +32,7 @@ if TYPE_CHECKING:
         ForgatherConvertError,
         MappingError,
         OptionError,
+        ProcessError,
         ReportError,
         SourceError,
         UnsupportedModelError,
@@ -50,6 +51,10 @@ if TYPE_CHECKING:
         sparse_layers_by_step,
     )
     from forgather_convert.families.tiny_decoder import TINY_DECODER
+    from forgather_convert.in_memory.callback import HFCheckpointCallback
+    from forgather_convert.in_memory.loading import load_hf_weights
+    from forgather_convert.in_memory.saving import save_as_hf
+    from forgather_convert.in_memory.weights import hf_weights
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.result import Inspection
     from forgather_convert.options import ConvertOptions
@@ -79,6 +84,10 @@ _EXPORTS = {
     "TensorRef": "tensors.tensor_ref",
     "TINY_DECODER": "families.tiny_decoder",
     "Inspection": "inspection.result",
+    "HFCheckpointCallback": "in_memory.callback",
+    "hf_weights": "in_memory.weights",
+    "load_hf_weights": "in_memory.loading",
+    "save_as_hf": "in_memory.saving",
     "hookimpl": "families.hookspecs",
     "inspect": "inspection.inspect",
     "convert": "api",
@@ -89,6 +98,7 @@ _EXPORTS = {
     "ForgatherConvertError": "errors",
     "MappingError": "errors",
     "OptionError": "errors",
+    "ProcessError": "errors",
     "ReportError": "errors",
     "SourceError": "errors",
     "UnsupportedModelError": "errors",
@@ -136,11 +146,13 @@ __all__ = [
     "DestinationError",
     "FlushError",
     "ForgatherConvertError",
+    "HFCheckpointCallback",
     "HFConverter",
     "Inspection",
     "MappingError",
     "OptionError",
     "Phase",
+    "ProcessError",
     "Progress",
     "Project",
     "ReportError",
@@ -156,11 +168,14 @@ __all__ = [
     "concatenate",
     "convert",
     "deinterleave",
+    "hf_weights",
     "hookimpl",
     "inspect",
+    "load_hf_weights",
     "permute_heads",
     "plan",
     "register_converter",
+    "save_as_hf",
     "sparse_layers_by_step",
     "split",
     "stack",

@@ -119,6 +119,17 @@ def convert(
         ForgatherConvertError: The conversion failed; the destination is unchanged.
     """
     request = _request(source, destination, options, converter)
+    return run(request, on_plan, progress, on_written, write)
+
+
+def run(
+    request: ConversionRequest,
+    on_plan: Callable[[ConversionPlan], None] | None = None,
+    progress: Progress | None = None,
+    on_written: OnWritten | None = None,
+    write: Write | None = None,
+) -> ConversionResult:
+    """Runs a requested conversion; see :func:`convert`."""
     timed = TimedProgress(progress or Progress())
     conversion = _open(request, timed)
     options = request.options

@@ -12,6 +12,9 @@ from forgather_convert.weights.file_names import PYTORCH, SAFETENSORS
 DEFAULT_PROMPT = "The old bridge crosses the river where"
 DEFAULT_MAX_SHARD_SIZE = 5_000_000_000
 
+#: The kinds of links to a source's weights.
+LINKS = ("hard", "symbolic")
+
 #: The largest values that memory and all file formats allow.
 _LARGEST = {
     "max_length": 2**31 - 1,
@@ -56,6 +59,9 @@ class ConvertOptions:
             what the generator writes.
         follow_links: Copy files outside the source that symbolic links in it point to.
         drop_unused: Leave out the tensors that the model does not use.
+        link: Write a Forgather model that links to the source's weights files: ``"hard"`` or
+            ``"symbolic"``; ``None`` to write weights.
+        code_only: Write the config, code and tokenizer of a Forgather model, and no weights.
         text_only: Convert a composite back to its text model alone.
         logit_check: Compare the logits of source and result before the result appears.
         logit_tolerance: How much the logits may differ; ``None`` if not at all.
@@ -86,6 +92,8 @@ class ConvertOptions:
     trust_remote_code: bool = False
     follow_links: bool = False
     drop_unused: bool = False
+    link: str | None = None
+    code_only: bool = False
     text_only: bool = False
     logit_check: bool = True
     logit_tolerance: float | None = None
@@ -101,6 +109,13 @@ class ConvertOptions:
             raise OptionError(
                 f"'{self.weights_format}' is not a weights format. Choose "
                 f"'{SAFETENSORS}' or '{PYTORCH}'."
+            )
+        if self.link not in (None, *LINKS):
+            raise OptionError(f"'{self.link}' is not a kind of link. Choose {' or '.join(LINKS)}.")
+        if self.link is not None and (self.code_only or not self.keeps_division or self.dtype):
+            raise OptionError(
+                "--link gives the source's files as they are. Leave out --code-only, --dtype, "
+                "--format and --max-shard-size."
             )
         if self.converter is not None and not self.use_plugins:
             raise OptionError(

@@ -3,6 +3,7 @@
 from forgather_convert.testing import ConverterConformance
 from forgather_convert_granite.granite import Granite
 from forgather_convert_granite.granitemoe import GraniteMoe
+from forgather_convert_granite.granitemoehybrid import GraniteMoeHybrid
 from forgather_convert_granite.granitemoeshared import GraniteMoeShared
 
 
@@ -12,6 +13,10 @@ class TestGranite(ConverterConformance):
 
 class TestGraniteMoe(ConverterConformance):
     converter_class = GraniteMoe
+
+
+class TestGraniteMoeHybrid(ConverterConformance):
+    converter_class = GraniteMoeHybrid
 
 
 class TestGraniteMoeShared(ConverterConformance):

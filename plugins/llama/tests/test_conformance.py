@@ -4,6 +4,7 @@ from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_llama.arcee import Arcee
 from forgather_convert_llama.cwm import Cwm
 from forgather_convert_llama.llama import Llama
+from forgather_convert_llama.llama4_text import Llama4Text
 from forgather_convert_llama.llava import Llava
 
 
@@ -17,6 +18,10 @@ class TestArcee(ConverterConformance):
 
 class TestCwm(ConverterConformance):
     converter_class = Cwm
+
+
+class TestLlama4Text(ConverterConformance):
+    converter_class = Llama4Text
 
 
 class TestLlava(CompositeConformance):

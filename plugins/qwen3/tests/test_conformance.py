@@ -2,7 +2,9 @@
 
 from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_qwen3.qwen3 import Qwen3
+from forgather_convert_qwen3.qwen3_5_text import Qwen3_5Text
 from forgather_convert_qwen3.qwen3_moe import Qwen3Moe
+from forgather_convert_qwen3.qwen3_next import Qwen3Next
 from forgather_convert_qwen3.qwen3_vl import Qwen3VL
 
 
@@ -12,6 +14,14 @@ class TestQwen3(ConverterConformance):
 
 class TestQwen3Moe(ConverterConformance):
     converter_class = Qwen3Moe
+
+
+class TestQwen3Next(ConverterConformance):
+    converter_class = Qwen3Next
+
+
+class TestQwen3_5Text(ConverterConformance):  # noqa: N801 - its name
+    converter_class = Qwen3_5Text
 
 
 class TestQwen3VL(CompositeConformance):

@@ -196,8 +196,8 @@ def _check_init(config: Mapping[str, Any], links: Iterable[Link], origin: str) -
     if init not in _PLAIN_INITS and not all(link.is_renaming for link in links):
         raise UnsupportedModelError(
             f"{origin} sets 'init_lora_weights' to {str(init)[:40]!r}, with which PEFT changes "
-            "the model's weights when it loads the adapter; but the counterpart's weights are in "
-            "another order. Save it with PEFT as a plain LoRA adapter "
+            "the model's weights when it loads the adapter, but the converted model's weights are "
+            "in another order. Save it with PEFT as a plain LoRA adapter "
             "(path_initial_model_for_weight_conversion), and convert that."
         )
 
@@ -263,7 +263,7 @@ def _counterparts_of_saved(
     missing = [name for name in own if name not in modules.parameters]
     if missing:
         raise MappingError(
-            f"{origin} lists '{module}' as a module to save, but the adapter has no tensors for:"
+            f"{origin} has '{module}' in 'modules_to_save', but the adapter has no tensors for:"
             f"{collapse_names(missing)}\nSave the adapter again."
         )
     reached = {name for each in own for name in links.by_source[each].destinations}
@@ -273,9 +273,9 @@ def _counterparts_of_saved(
         to_save = sorted({name.rpartition(".")[0] for name in reached})
     if any(not _inside(name, links) <= reached for name in to_save):
         raise UnsupportedModelError(
-            f"'{module}' is a module to save by {origin}, but in the counterpart its parameters "
-            f"are in {' and '.join(map(repr, to_save))}, with others. Merge the adapter into the "
-            "model, and convert that."
+            f"{origin} has '{module}' in 'modules_to_save', but in the converted model its "
+            f"parameters are in {' and '.join(map(repr, to_save))}, together with others. Merge "
+            "the adapter into the model, and convert that."
         )
     return to_save
 

@@ -46,6 +46,8 @@ _OF_MODELS = {
     "generation_test": "--generation-test",
     "weights_format": "--format",
     "max_shard_size": "--max-shard-size",
+    "code_only": "--code-only",
+    "link": "--link",
     "text_only": "--text-only",
 }
 #: transformers and PEFT do not load a file without this metadata.

@@ -167,8 +167,8 @@ def _converted(group: _Group, counterpart: Counterpart) -> Sequence[Expression]:
     if group.part is Part.TOKENS:
         raise UnsupportedModelError(
             f"The adapter changes '{link.sources[0]}', whose rows are in another order in the "
-            "counterpart. An adapter of an embedding can only be renamed. Merge it into the model, "
-            "and convert that."
+            "converted model. An adapter of an embedding can only be renamed. Merge it into the "
+            "model, and convert that."
         )
     to_forgather = counterpart.direction is Direction.TO_FORGATHER
     # In a Forgather model, weights have a row for every output.
@@ -224,8 +224,8 @@ def _check_rows_only(link: Link, output_dim: int) -> None:
         elif _dimension(operation) != output_dim:
             raise UnsupportedModelError(
                 f"The adapter changes {' and '.join(map(repr, link.sources))}, whose inputs are in "
-                "another order or divided in the counterpart. Only operations on the outputs can "
-                "be applied to an adapter. Merge it into the model, and convert that."
+                "another order or divided in the converted model. Only operations on the outputs "
+                "can be applied to an adapter. Merge it into the model, and convert that."
             )
 
 

@@ -28,7 +28,7 @@ from forgather_convert.cli.parameters import (
 )
 from forgather_convert.cli.verbosity import VERBOSITY_OPTIONS, Verbosity, verbosity_options
 from forgather_convert.execution.rank import Rank, rank_of_environment
-from forgather_convert.options import DEFAULT_PROMPT, ConvertOptions
+from forgather_convert.options import DEFAULT_PROMPT, LINKS, ConvertOptions
 from forgather_convert.source.hub import resolve_source, stay_offline
 from forgather_convert.tensors.dtypes import OUTPUT_DTYPES
 from forgather_convert.weights.file_names import PYTORCH, SAFETENSORS
@@ -56,6 +56,8 @@ OPTION_GROUPS = {
         "--format",
         "--max-shard-size",
         "--drop-unused",
+        "--link",
+        "--code-only",
         "--text-only",
         "--overwrite",
     ),
@@ -80,9 +82,17 @@ OPTION_GROUPS = {
 }
 
 
+class _ConvertCommand(GroupedCommand):
+    """Takes ``--link`` by itself for ``--link=hard``; the next word is no value of it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        given = [f"--link={LINKS[0]}" if word == "--link" else word for word in args]
+        return super().parse_args(ctx, given)
+
+
 @click.command(
     "convert",
-    cls=GroupedCommand,
+    cls=_ConvertCommand,
     option_groups=OPTION_GROUPS,
     examples=(
         "forgather convert path/to/hf_model path/to/fg_model",
@@ -191,6 +201,17 @@ OPTION_GROUPS = {
     help="Leave out tensors that the model does not use, e.g. layers for speculative decoding.",
 )
 @click.option(
+    "--link",
+    metavar="[=symbolic]",
+    type=click.Choice(LINKS),
+    help="Write a Forgather model that links to the source's weights files (hard links).",
+)
+@click.option(
+    "--code-only",
+    is_flag=True,
+    help="Write a Forgather model's config, code and tokenizer, but no weights.",
+)
+@click.option(
     "--text-only",
     is_flag=True,
     help="Convert the Forgather model of a model of images and text back to its text model alone.",
@@ -253,6 +274,8 @@ def convert_command(
     weights_format: str,
     max_shard_size: int | None,
     drop_unused: bool,
+    link: str | None,
+    code_only: bool,
     text_only: bool,
     overwrite: bool,
     no_logit_check: bool,
@@ -316,6 +339,8 @@ def convert_command(
         trust_remote_code=trust_remote_code,
         follow_links=follow_links,
         drop_unused=drop_unused,
+        link=link,
+        code_only=code_only,
         text_only=text_only,
         logit_check=not no_logit_check,
         logit_tolerance=logit_tolerance,

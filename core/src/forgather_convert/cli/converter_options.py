@@ -19,7 +19,7 @@ CONVERTER_PATHS = click.option(
     help="Directory or file to search for converters first. Can be repeated.",
 )
 NO_PLUGINS = click.option(
-    "--no-plugins", is_flag=True, help="Do not use converters of installed distributions."
+    "--no-plugins", is_flag=True, help="Do not use installed converters and extensions."
 )
 _DISTRIBUTION = click.option(
     "--converter",

@@ -37,6 +37,7 @@ def plan_as_text(plan: ConversionPlan) -> str:
         lines += [f"  {_tensor_line(tensor)}" for tensor in shard.tensors]
     lines += [f"write {write.name} ({describe_size(len(write.content))})" for write in plan.writes]
     lines += [f"copy {copy.name} from {copy.source}" for copy in plan.copies]
+    lines += [f"link {link.name} to {link.source}" for link in plan.links]
     lines += [f"leave out {name}" for name in plan.left_out]
     lines.append("Nothing was written: this is a dry run.")
     return "\n".join(map(one_line, lines))

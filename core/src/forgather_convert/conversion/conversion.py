@@ -10,6 +10,7 @@ from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.logit_check.generation import Generation
 from forgather_convert.logit_check.logits import LogitComparison
+from forgather_convert.models.opening import WeightsInMemory
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
 from forgather_convert.progress import Progress
@@ -27,12 +28,14 @@ class ConversionRequest:
         destination: The destination.
         options: The options.
         converter: The converter to use; by default, it is found by the model's type.
+        weights: The source's weights, if they are not in files.
     """
 
     source: Path
     destination: Destination
     options: ConvertOptions
     converter: HFConverter | None = None
+    weights: WeightsInMemory | None = None
 
     def check_destination(self) -> None:
         """Refuses a destination that must not be written.

@@ -1,9 +1,9 @@
 """The conversion of a model."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.conversion.conversion import (
     Checks,
@@ -20,7 +20,7 @@ from forgather_convert.logit_check.logits import (
     LogitComparison,
     check_logits,
 )
-from forgather_convert.models.opening import ModelRequest, open_model
+from forgather_convert.models.opening import ModelRequest, WeightsInMemory, open_model
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan
 from forgather_convert.planning.request import PlannedModel, PlanRequest
@@ -71,7 +71,8 @@ class ModelConversion(Conversion):
         from forgather_convert.planning.planner import plan_conversion
 
         planned = plan_conversion(self.request, self._early_weights)
-        return _PlannedModelConversion(planned, check_configs(planned, options), options)
+        configs = check_configs(planned, options)
+        return _PlannedModelConversion(planned, configs, options, self.request.model.in_memory)
 
 
 def open_model_conversion(request: ConversionRequest) -> ModelConversion:
@@ -82,7 +83,9 @@ def open_model_conversion(request: ConversionRequest) -> ModelConversion:
     """
     request.check_destination()
     tokens = _read_files_of_the_user(request.options)
-    model = open_model(ModelRequest(request.source, request.options, request.converter))
+    model = open_model(
+        ModelRequest(request.source, request.options, request.converter, request.weights)
+    )
     return ModelConversion(PlanRequest(model, request.destination.given, tokens))
 
 
@@ -105,6 +108,7 @@ class _PlannedModelConversion(PlannedConversion):
     planned: PlannedModel
     configs: "ConfigComparison"
     options: ConvertOptions
+    in_memory: WeightsInMemory | None
 
     @property
     def plan(self) -> ConversionPlan:
@@ -125,20 +129,25 @@ class _PlannedModelConversion(PlannedConversion):
         planned, options = self.planned, self.options
         source, destination = planned.source, planned.destination
         notes: list[str] = []
+        weights, code, is_own_code = planned.source_state, source.code_owner, source.is_own_code
+        load = partial(source.load, planned.source_state, notes.append)
+        if self.in_memory is not None and self.in_memory.load is not None:
+            load = partial(self.in_memory.load)
+            weights, code, is_own_code = {}, "its own code", True
         return check_logits(
             CheckedModel(
                 name="source",
-                load=lambda: source.load(planned.source_state, notes.append),
+                load=load,
                 tokenizer_directory=source.directory,
                 hf_config=source.config_object,
-                code=source.code_owner,
-                is_own_code=source.is_own_code,
+                code=code,
+                is_own_code=is_own_code,
                 notes=notes,
-                weights=planned.source_state,
+                weights=weights,
             ),
             CheckedModel(
                 name="result",
-                load=lambda: destination.load(written),
+                load=lambda: self._load_result(written),
                 tokenizer_directory=written,
                 hf_config=destination.config_object,
                 code=destination.code_owner,
@@ -154,6 +163,12 @@ class _PlannedModelConversion(PlannedConversion):
             planned.plan.vocabulary,
             progress,
         )
+
+    def _load_result(self, written: Path) -> Any:
+        destination = self.planned.destination
+        if self.options.code_only:
+            return destination.load_tensors(self.plan.source, self.planned.tensors)
+        return destination.load(written)
 
     @property
     def _cast_from(self) -> str | None:

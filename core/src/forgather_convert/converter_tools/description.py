@@ -89,7 +89,9 @@ def _components(hooks: FamilyHooks) -> dict[str, str]:
         _, project = project_of(hooks, make_config())
     except Exception as error:
         # The description helps to find the error, so it must appear nevertheless.
-        logger.warning("The converter makes no project from a tiny config: %s", error)
+        logger.warning(
+            "The standard components are shown, because create_project_config fails: %s", error
+        )
         return dict(STANDARD_COMPONENTS)
     return {
         binding.role if binding.kind is None else f"{binding.role} ({binding.kind})": (

@@ -1,5 +1,6 @@
 """Capabilities of a model: the class attributes that tell transformers what it supports."""
 
+import inspect
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
@@ -23,6 +24,8 @@ class Capabilities:
         supports_attention_backend: Attention by functions registered by other libraries.
         is_stateful: Whether its state cannot return to an earlier position, which assisted
             generation needs.
+        keeps_all_logits: Whether it always computes the logits of all positions, so that those of
+            the last one do not differ in their last bits.
         keep_in_fp32_modules: The modules kept in float32 if the model is loaded in float16.
         keep_in_fp32_modules_strict: The modules kept in float32 in bfloat16, too.
     """
@@ -32,6 +35,7 @@ class Capabilities:
     supports_flex_attn: bool = True
     supports_attention_backend: bool = True
     is_stateful: bool = False
+    keeps_all_logits: bool = False
     keep_in_fp32_modules: tuple[str, ...] = ()
     keep_in_fp32_modules_strict: tuple[str, ...] = ()
 
@@ -50,7 +54,9 @@ class Capabilities:
             if isinstance(default, tuple)
         }
         flags = {name: bool(getattr(model_class, name, False)) for name in {*defaults} - {*lists}}
-        return cls.from_attributes({**flags, **lists})
+        forward = getattr(model_class, "forward", None)
+        keeps_all = forward and "logits_to_keep" not in inspect.signature(forward).parameters
+        return cls.from_attributes({**flags, **lists, "_keeps_all_logits": bool(keeps_all)})
 
     @classmethod
     def from_attributes(cls, attributes: Mapping[str, Any]) -> "Capabilities":

@@ -26,6 +26,7 @@ from forgather_convert.dynamic_model.literals import annotation, literal
 from forgather_convert.dynamic_model.project import LAYER_TYPE_FIELDS, Project
 from forgather_convert.errors import ConverterError
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS
+from forgather_convert.weights.linked_files import LINKS_FILE
 
 _HERE = Path(__file__).parent
 
@@ -55,8 +56,12 @@ class GeneratedCode:
     model_module: str
 
 
-def generate_code(project: Project) -> GeneratedCode:
+def generate_code(project: Project, has_links: bool = False) -> GeneratedCode:
     """Generates the model, its config class and the components they use.
+
+    Args:
+        project: The model.
+        has_links: Whether it can be loaded from linked weights of its original.
 
     All file names end in a hash of the content. transformers keeps the modules of all loaded
     models in one namespace, where files of the same name from two models would replace each other.
@@ -67,7 +72,7 @@ def generate_code(project: Project) -> GeneratedCode:
     """
     modeling = f"modeling_{project.module_name}"
     components = collect_components(project, taken=(modeling,))
-    sources = {**components.sources, modeling: _render_model(project, components)}
+    sources = {**components.sources, modeling: _render_model(project, components, has_links)}
     digest = hashlib.sha256()
     for name in sorted(sources):
         digest.update(f"{name}\n{sources[name]}\n".encode())
@@ -147,7 +152,7 @@ def _parameter(name: str, value: Any) -> str:
         ) from error
 
 
-def _render_model(project: Project, files: ComponentFiles) -> str:
+def _render_model(project: Project, files: ComponentFiles, has_links: bool) -> str:
     config_class = _render_config_class(project, files)
     fixed = {symbol: symbol.name for symbol in files.functions}
     symbols = [
@@ -168,10 +173,13 @@ def _render_model(project: Project, files: ComponentFiles) -> str:
             tp_plan=tensor_parallel_plan(files.components).model,
             kind_fields=LAYER_TYPE_FIELDS,
             capabilities=_capabilities(project.capabilities or Capabilities()),
+            keeps_all_logits=(project.capabilities or Capabilities()).keeps_all_logits,
             has_plain_head="head" not in project.components,
+            has_embedding_size="embedding_size" in project.config,
             has_head_bias="lm_head_bias" in project.config,
             has_mixers=MIXER in files.components,
             has_router_logits=ROUTER_LOGITS_FIELD in project.config,
+            links_file=LINKS_FILE if has_links else "",
             chooses_experts=any(_EXPERTS in text for text in files.sources.values()),
         )
 
@@ -190,7 +198,8 @@ def _capabilities(capabilities: Capabilities) -> dict[str, str]:
     }
 
 
-def _names_in(source: str) -> set[str]:
+@functools.lru_cache(maxsize=64)
+def _names_in(source: str) -> frozenset[str]:
     """All names that a module defines or uses, in any scope."""
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):
@@ -201,7 +210,7 @@ def _names_in(source: str) -> set[str]:
                 names.add(name)
             case ast.alias(name=name, asname=other):
                 names.add(other or name)
-    return names
+    return frozenset(names)
 
 
 def _bound_names(symbols: Iterable[Symbol], reserved: Iterable[str]) -> dict[Symbol, str]:

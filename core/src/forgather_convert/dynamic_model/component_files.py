@@ -1,6 +1,7 @@
 """Collects the files of a dynamic model's components, with the files that they import."""
 
 import ast
+import functools
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -86,6 +87,7 @@ class ComponentFiles:
 class _File:
     text: str
     tree: ast.Module
+    relative_imports: tuple[ast.ImportFrom, ...]
     #: The imported files, by the module names in its text.
     imports: dict[str, Path] = field(default_factory=dict)
 
@@ -177,9 +179,7 @@ def _add(project: Project, path: Path, own: Sequence[Path], files: dict[Path, _F
         if current in files:
             continue
         file = files[current] = _read(current)
-        for node in ast.walk(file.tree):
-            if not isinstance(node, ast.ImportFrom) or node.level == 0:
-                continue
+        for node in file.relative_imports:
             names = {alias.name for alias in node.names}
             if node.level > 1 or node.module is None or "." in node.module or "*" in names:
                 raise _unsupported_import(current, ast.unparse(node))
@@ -209,9 +209,17 @@ def _find(
 def _read(path: Path) -> _File:
     try:
         text = path.read_text(encoding="utf-8")
-        return _File(text, ast.parse(text))
+        return _File(text, *_parsed(text))
     except (OSError, SyntaxError, ValueError) as error:
         raise ConverterError(f"The component {path} cannot be read: {error}.") from error
+
+
+@functools.lru_cache(maxsize=256)
+def _parsed(text: str) -> tuple[ast.Module, tuple[ast.ImportFrom, ...]]:
+    """The tree of a file and its relative imports; most models share most of their files."""
+    tree = ast.parse(text)
+    imports = (node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom))
+    return tree, tuple(node for node in imports if node.level)
 
 
 def _check_defines(file: _File, path: Path, name: str) -> None:

@@ -7,6 +7,7 @@ edits the code can change the hash.
 """
 
 import ast
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +21,7 @@ from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ForgatherConvertError, SourceError
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.rope import ROPE_FIELDS
+from forgather_convert.weights.linked_files import LINKS_FILE
 
 _REFERENCE = re.compile(r"([A-Za-z_]\w*)\.([A-Za-z_]\w*)", re.ASCII)
 #: The suffix of generated file names: a hash of the content of all files.
@@ -114,7 +116,8 @@ def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, .
     }
     try:
         capabilities = _capabilities(stored)
-        generated = generate_code(replace(project, config=values, capabilities=capabilities))
+        given = replace(project, config=values, capabilities=capabilities)
+        generated = generate_code(given, has_links=_has_links(stored))
     except ForgatherConvertError:
         return tuple(stored.files)
     ours = _without_suffix(generated.files, generated.model_module)
@@ -125,6 +128,11 @@ def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, .
     names = dict(zip(theirs, stored.files, strict=True))
     differing = [names[name] for name in theirs if theirs[name] != ours.get(name)]
     return tuple(differing) + tuple(name for name in ours if name not in theirs)
+
+
+def _has_links(stored: StoredCode) -> bool:
+    """Whether the model can be loaded from linked weights."""
+    return f'"{LINKS_FILE}"' in stored.files.get(f"{stored.model_module}.py", "")
 
 
 def load_stored_code(stored: StoredCode) -> DynamicModelClasses:
@@ -188,14 +196,15 @@ def _capabilities(stored: StoredCode) -> Capabilities:
     )
 
 
-def _siblings(text: str) -> list[str]:
+@functools.lru_cache(maxsize=256)
+def _siblings(text: str) -> tuple[str, ...]:
     """The modules that a module imports from its directory: ``from .sibling import Name``."""
-    return [
+    return tuple(
         node.module
         for node in ast.walk(_tree(text))
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None
         if node.module.isidentifier()
-    ]
+    )
 
 
 def _literal_defaults(text: str, class_name: str) -> dict[str, Any]:

@@ -1,12 +1,15 @@
 """Writes the files of a plan."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from forgather_convert.errors import DestinationError
 from forgather_convert.execution.file_copy import copy_file
 from forgather_convert.execution.weights_writer import WeightsWriter
 from forgather_convert.files.file_errors import with_filename
-from forgather_convert.planning.plan import ConversionPlan, ShardPlan
+from forgather_convert.files.real_path import real_path
+from forgather_convert.planning.plan import ConversionPlan, LinkPlan, ShardPlan
 from forgather_convert.progress import Advance
 
 
@@ -39,6 +42,8 @@ def write_shards(shards: Iterable[ShardPlan], directory: Path, progress: Advance
 
 def write_other_files(plan: ConversionPlan, directory: Path, progress: Advance) -> None:
     """Writes all other files, the config last."""
+    for link in plan.links:
+        make_link(link, directory / link.name)
     for copy in plan.copies:
         copy_file(copy.source, directory / copy.name)
         progress((directory / copy.name).stat().st_size)
@@ -46,3 +51,24 @@ def write_other_files(plan: ConversionPlan, directory: Path, progress: Advance) 
         with with_filename(directory / write.name):
             (directory / write.name).write_bytes(write.content)
         progress(len(write.content))
+
+
+def make_link(link: LinkPlan, path: Path) -> None:
+    """Makes a planned link.
+
+    Raises:
+        DestinationError: The file system has no such links, or the file is in another one.
+    """
+    # The file itself, so that the link does not depend on others, such as those of a cache.
+    source = real_path(link.source)
+    try:
+        if link.is_symbolic:
+            path.symlink_to(source)
+        else:
+            os.link(source, path)
+    except OSError as error:
+        remedy = "--link=symbolic links across file systems" if not link.is_symbolic else ""
+        raise DestinationError(
+            f"{path.name} cannot be linked to {link.source}: {error.strerror}. "
+            f"{remedy or 'Convert without --link'}."
+        ) from error

@@ -1,12 +1,12 @@
 """Divides a weights file into parts that several threads can write at the same time."""
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 from forgather_convert.execution.byte_copy import copy_range, write_at
 from forgather_convert.execution.pytorch_skeleton import write_pytorch_skeleton
@@ -17,6 +17,10 @@ from forgather_convert.progress import Advance
 from forgather_convert.tensors.byte_ranges import ByteRange, byte_ranges, merged
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
 from forgather_convert.tensors.expressions import describe
+from forgather_convert.tensors.tensor_ref import MemoryRef
+
+if TYPE_CHECKING:
+    import torch
 
 logger = logging.getLogger(__name__)
 
@@ -70,16 +74,26 @@ class ComputedPart:
     def num_bytes(self) -> int:
         return self.tensor.num_bytes
 
-    def write(self, file: BinaryIO, progress: Advance) -> None:
+    def write(
+        self,
+        file: BinaryIO,
+        progress: Advance,
+        in_memory: "Mapping[MemoryRef, torch.Tensor] | None" = None,
+    ) -> None:
         """Computes the tensor piece by piece and writes it to the open weights file.
+
+        Args:
+            file: The file.
+            progress: Called with the number of bytes written since the last call.
+            in_memory: The values of the tensors in memory that it is made of.
 
         Raises:
             SourceError: The source ends before it should.
         """
         position = self.position
-        with Evaluator() as evaluator:
+        with Evaluator(in_memory) as evaluator:
             for piece in evaluator.pieces(self.tensor.expression):
-                write_at(file, bytes_of(piece), position)
+                write_at(file, bytes_of(piece.cpu()), position)
                 position += piece.nbytes
                 progress(piece.nbytes)
             if evaluator.num_overflows:

@@ -188,7 +188,7 @@ def put_back(directory: Path) -> None:
             continue
         rename_to_free(model, moved_to)
         logger.warning(
-            "Restored the old model at %s, which a conversion did not replace.", moved_to
+            "Restored the old model at %s: an interrupted conversion had moved it away.", moved_to
         )
     moved_away.rmdir()
 

@@ -5,12 +5,15 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from forgather_convert.dynamic_model.project import Project
-from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.errors import ConverterError, OptionError, UnsupportedModelError
 from forgather_convert.families.beside import components_beside, tiny_configs_beside
 from forgather_convert.families.config_checks import check_dimensions
 from forgather_convert.families.hookspecs import ConverterHooks
 from forgather_convert.families.hyperparameters import OPTIONAL_HYPERPARAMETERS, STANDARD
-from forgather_convert.families.transformers_classes import model_class
+from forgather_convert.families.transformers_classes import (
+    is_transformers_at_least,
+    model_class,
+)
 from forgather_convert.source.config_file import BOOKKEEPING, SourceConfig
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.family_mapping import family_mapping
@@ -69,6 +72,10 @@ class HFConverter(ConverterHooks):
         tokenizer_class: The class of tokenizers whose files do not name one. transformers derives
             it from the ``model_type``, which is another one for a dynamic model.
         has_rope: Whether the family has rotary embeddings.
+        has_learned_positions: Whether each position has a vector of its own, so that
+            ``--max-length`` cannot change how many there are.
+        needs_transformers: The oldest version of transformers that the family's models can be
+            converted with, such as ``"5.13"``, if older ones also have them.
         unsupported: Config fields that must not be set in a source, each with the reason, a
             sentence.
     """
@@ -90,6 +97,8 @@ class HFConverter(ConverterHooks):
     component_paths: ClassVar[Sequence[str | Path]] = ()
     tokenizer_class: ClassVar[str | None] = None
     has_rope: ClassVar[bool] = True
+    has_learned_positions: ClassVar[bool] = False
+    needs_transformers: ClassVar[str] = ""
     unsupported: ClassVar[Mapping[str, str]] = {}
 
     def get_hf_model_class(self) -> Any:
@@ -98,6 +107,7 @@ class HFConverter(ConverterHooks):
                 f"{type(self).__name__} must set hf_model, the name of the class of its family in "
                 "transformers, or implement get_hf_model_class."
             )
+        self._check_transformers()
         return model_class(self.hf_model)
 
     def get_hf_config_class(self) -> Any:
@@ -140,6 +150,7 @@ class HFConverter(ConverterHooks):
     def create_project_config(
         self, src_config: SourceConfig, max_length: int | None = None
     ) -> Project | Mapping[str, Any]:
+        self._check_max_length(src_config, max_length)
         names = self._field_names()
         config = {
             names.get(name, name): src_config[name]
@@ -170,6 +181,7 @@ class HFConverter(ConverterHooks):
         return self.fixed_hyperparameters
 
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
+        self._check_max_length(src_config, max_length)
         not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
         fields = {name: value for name, value in src_config.items() if name not in not_hf}
         names = {own_name: name for name, own_name in self._field_names().items()}
@@ -193,6 +205,7 @@ class HFConverter(ConverterHooks):
         return config
 
     def validate_source_config(self, src_config: SourceConfig, direction: str) -> None:
+        self._check_transformers()
         check_dimensions(src_config, self._field_names())
         for name, reason in self.unsupported.items():
             if src_config.get(name):
@@ -232,6 +245,21 @@ class HFConverter(ConverterHooks):
     def _field_names(self) -> Mapping[str, str]:
         answer: Mapping[str, str] | None = self.get_field_names()
         return self.field_names if answer is None else answer
+
+    def _check_transformers(self) -> None:
+        if self.needs_transformers and not is_transformers_at_least(self.needs_transformers):
+            raise UnsupportedModelError(
+                f"The family '{self.model_type}' needs transformers {self.needs_transformers} or "
+                "later, because older versions compute it in another way. Install it."
+            )
+
+    def _check_max_length(self, config: SourceConfig, max_length: int | None) -> None:
+        longest = config.get(_LONGEST)
+        if self.has_learned_positions and max_length not in (None, longest):
+            raise OptionError(
+                f"--max-length is {max_length}, but {config.origin} has {longest} positions, each "
+                "with a learned vector. Leave the option out."
+            )
 
     def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
         rope = read_rope(src_config, src_config.origin, is_complete)

@@ -45,3 +45,11 @@ def is_known_type(model_type: str) -> bool:
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
     return model_type in CONFIG_MAPPING
+
+
+def is_transformers_at_least(version: str) -> bool:
+    """Whether the installed transformers is of a version or later; ``version`` is ``"5.13"``."""
+    import transformers
+    from packaging.version import Version
+
+    return Version(transformers.__version__).release >= Version(version).release

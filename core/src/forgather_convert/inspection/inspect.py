@@ -1,7 +1,7 @@
 """Inspects a directory: what it contains, and whether it could be converted."""
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
@@ -46,6 +46,7 @@ from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.weights.checkpoint import Checkpoint
+from forgather_convert.weights.linked_files import LINKS_FILE, read_links
 
 Value = TypeVar("Value")
 
@@ -258,7 +259,7 @@ def _describe(
         converter=None
         if hooks is None
         else UsedConverter(hooks.origin, type(hooks.converter).__name__),
-        remarks=(*_remarks(contents, mapping), *others),
+        remarks=(*_linked(contents), *_remarks(contents, mapping), *others),
         # Last, because it includes the problems found by the others.
         problems=tuple(problems.messages),
     )
@@ -322,6 +323,18 @@ def _compare_other_weights(contents: _Contents, mapping: WeightMapping | None) -
     # Names in a composite's files are not those of its text model.
     own = mapping if contents.composite is None else None
     return compare_other_headers(contents.checkpoint, contents.is_forgather, own)
+
+
+def _linked(contents: _Contents) -> Iterator[str]:
+    if contents.checkpoint is None or contents.checkpoint.files.index is None:
+        return
+    if contents.checkpoint.files.index.name == LINKS_FILE:
+        files = read_links(contents.checkpoint.files.directory)
+        (source, *_) = {file.source.parent: None for file in files.values()}
+        yield (
+            f"The weights are links to the {len(files)} weights files of {source}. Once they have "
+            "changed, the model cannot be loaded."
+        )
 
 
 def _remarks(contents: _Contents, mapping: WeightMapping | None) -> tuple[str, ...]:

@@ -158,7 +158,8 @@ def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
         make = materializer(parameter)
         parameter.data = (parameter.data if make is None else make()).to(dtypes[name])
     _set_buffers(model, buffers)
-    model.config.dtype = dtype
+    for config in _configs(model.config):
+        config.dtype = dtype
     return model.to(device)
 
 
@@ -482,7 +483,10 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
     torch.set_default_dtype(dtype)
     module_class.register_parameter = register_without_memory
     try:
-        return type(model)(copy.deepcopy(model.config)).eval()
+        config = copy.deepcopy(model.config)
+        for part in _configs(config):
+            part.dtype = dtype
+        return type(model)(config).eval()
     finally:
         module_class.register_parameter = register
         torch.set_default_dtype(default)
@@ -517,9 +521,21 @@ def _set_buffers(model: Any, values: Mapping[str, torch.Tensor]) -> None:
 @contextlib.contextmanager
 def _config_dtype(model: Any, dtype: torch.dtype) -> Iterator[None]:
     """Temporarily changes the dtype in the config, which some models read."""
-    before = model.config.dtype
-    model.config.dtype = dtype
+    before = [(config, config.dtype) for config in _configs(model.config)]
+    for config, _ in before:
+        config.dtype = dtype
     try:
         yield
     finally:
-        model.config.dtype = before
+        for config, own in before:
+            config.dtype = own
+
+
+def _configs(config: Any) -> Iterator[Any]:
+    """A config, and those in it of which a composite's parts are built."""
+    from transformers import PretrainedConfig
+
+    yield config
+    for part in vars(config).values():
+        if isinstance(part, PretrainedConfig):
+            yield from _configs(part)

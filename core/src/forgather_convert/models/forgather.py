@@ -26,11 +26,12 @@ from forgather_convert.models.loading import load_model, load_tensors, written_s
 from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_weights import OriginalWeights, is_plain_name
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
+from forgather_convert.models.provenance import Provenance
 from forgather_convert.models.reference import complete_config, config_object, with_max_length
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.detection import Detection
 from forgather_convert.source.files import WriteFile, encode_json, sha256
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.legacy import normalize_config, normalize_tensors
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED

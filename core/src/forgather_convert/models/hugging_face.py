@@ -84,11 +84,14 @@ class HuggingFaceSource(SourceModel):
         config = with_max_length(self.whole_config, self.max_length, self.config.origin)
         config = copy.deepcopy(config)
         model_class, directory = self.classes.model_class, self.weights_directory
+        rest: Mapping[str, Expression] = {}
         if self.expected.text_names is not None:
             state = {self.loaded_name(name): value for name, value in state.items()}
-            state |= {name: value for name, value in self.unread.items() if name not in state}
+            rest = self.unread
         if self.dequantizer is None:
-            return load_model(model_class, config, directory, state, self.parameters, note=note)
+            return load_model(
+                model_class, config, directory, state, self.parameters, note=note, rest=rest
+            )
         return load_dequantized(
             model_class,
             config,
@@ -300,10 +303,7 @@ class HuggingFaceTarget(TargetModel):
 
     def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
         model_class = ReferenceClasses.of(self.hooks).model_class
-        state = {self.parameters.loaded_name(name): value for name, value in state.items()}
-        if self.names is not None:
-            state |= self.carried.tensors
-        return load_tensors(model_class, copy.deepcopy(self.whole_config), directory, state)
+        return load_tensors(model_class, copy.deepcopy(self.config_object), directory, state)
 
 
 def with_changes(config_object: Any, before: SourceConfig, after: SourceConfig) -> Any:

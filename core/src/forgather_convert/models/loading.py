@@ -34,6 +34,7 @@ from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.text_names import TextNames
 from forgather_convert.weights.checkpoint import find_weights, open_checkpoint
 from forgather_convert.weights.file_names import SAFETENSORS
+from forgather_convert.weights.linked_files import open_linked, read_links
 from forgather_convert.weights.mapped_file import TensorReader
 
 logger = logging.getLogger(__name__)
@@ -65,6 +66,7 @@ def load_model(
     stored_tensors: Mapping[str, TensorRef] | None = None,
     is_result: bool = False,
     note: Note = ignore,
+    rest: Mapping[str, Expression] | None = None,
 ) -> Any:
     """Loads a model from its directory as completely as a user does.
 
@@ -83,20 +85,23 @@ def load_model(
         is_result: Whether the directory is the result of a conversion, which must load by itself.
             For any other, this tool reads the weights if transformers cannot.
         note: Receives a remark if this tool read them.
+        rest: A composite's weights besides its text model's, whose dtype is that of the model.
 
     Raises:
         ValidationError: It does not load, or not completely.
     """
     logger.debug("Loading %s from %s", model_class.__name__, directory)
+    everything = {**(rest or {}), **state}
     weights = find_weights(directory)
-    if weights is None:
+    is_linked = weights is None and bool(read_links(directory))
+    if weights is None and not is_linked:
         logger.info(
             "transformers cannot read weights like those in %s; this tool reads them", directory
         )
         note(
             "The installed transformers cannot read weights like the source's; this tool read them."
         )
-        return load_tensors(model_class, config, directory, state)
+        return load_tensors(model_class, config, directory, everything)
     try:
         if (directory / _CODE_DIRECTORY).exists():
             # transformers 4 runs it without being asked, if it is local.
@@ -107,7 +112,7 @@ def load_model(
                 config=config,
                 dtype=_usual_dtype(state),
                 # If a model has the same weights in two formats, the choice must be explicit.
-                use_safetensors=weights.format == SAFETENSORS,
+                use_safetensors=weights is None or weights.format == SAFETENSORS,
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
@@ -132,7 +137,7 @@ def load_model(
             "it."
         )
         config.__dict__.pop("quantization_config", None)
-        return load_tensors(model_class, config, directory, state)
+        return load_tensors(model_class, config, directory, everything)
     problem = _what_is_incomplete(model, report, parameters)
     if problem:
         raise ValidationError(
@@ -342,19 +347,18 @@ def written_state(directory: Path, parameters: ModelParameters) -> dict[str, Exp
     Of a tied pair, it is that of the first.
     """
     weights = find_weights(directory)
-    refs = {} if weights is None else open_checkpoint(weights).tensors
+    checkpoint = open_linked(directory) if weights is None else open_checkpoint(weights)
+    refs = {} if checkpoint is None else checkpoint.tensors
     if parameters.text_names is not None:
         names = TextNames.find(refs, str(directory))
-        tensors = {names.in_text_model(name) or name: stored(ref) for name, ref in refs.items()}
+        text = {name: new for name in refs if (new := names.in_text_model(name))}
+        tensors = {new: stored(refs[name]) for name, new in text.items()}
     else:
         tensors = {parameters.current_name(name): stored(ref) for name, ref in refs.items()}
     for second, first in parameters.tied.items():
         if second in tensors:
             tensors.setdefault(first, tensors[second])
-    return {
-        parameters.loaded_name(name) if name in parameters else name: value
-        for name, value in tensors.items()
-    }
+    return {parameters.loaded_name(name): value for name, value in tensors.items()}
 
 
 @contextlib.contextmanager

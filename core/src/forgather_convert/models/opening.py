@@ -4,11 +4,11 @@ Quick checks come first; neither torch nor transformers is imported until
 :meth:`OpenedModel.read`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
@@ -40,6 +40,24 @@ COMPOSITE_REMEDY = (
 
 
 @dataclass(frozen=True)
+class WeightsInMemory:
+    """The weights of a model that is in memory; its directory has all its other files.
+
+    Attributes:
+        checkpoint: The weights.
+        model_directory: The directory that the model is a checkpoint of; ``None`` if there is none.
+        tokenizer: A directory with tokenizer files to use instead of those in the model's;
+            ``None`` to use those.
+        load: Gives the model for a logit check; ``None`` if it cannot be checked.
+    """
+
+    checkpoint: Checkpoint
+    model_directory: Path | None = None
+    tokenizer: Path | None = None
+    load: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True)
 class ModelRequest:
     """A model to open.
 
@@ -47,11 +65,13 @@ class ModelRequest:
         path: Its directory.
         options: The options of its conversion.
         converter: The converter of its family; by default, it is looked up.
+        weights: Its weights, if they are not in files.
     """
 
     path: Path
     options: ConvertOptions
     converter: HFConverter | None = None
+    weights: WeightsInMemory | None = None
 
 
 @dataclass(frozen=True)
@@ -84,13 +104,14 @@ class Opening:
 
     def detect(self) -> Detection:
         """Detects the content of the directory; see :func:`source.detection.detect`."""
-        request = self.request
+        request, weights = self.request, self.request.weights
         return detect(
             request.path,
             request.options,
-            self.extension_calls.open_weights,
+            self.extension_calls.open_weights if weights is None else lambda _: weights.checkpoint,
             lambda name: is_family(name, request.path, request.options, request.converter),
             self.extension_calls.dequantize,
+            checkpoint_of=None if weights is None else weights.model_directory,
         )
 
     def find_hooks(self, model_type: str) -> FamilyHooks:
@@ -109,12 +130,14 @@ class OpenedModel:
         hooks: The converter of the family.
         options: The options of its conversion.
         extension_calls: The installed extensions.
+        in_memory: Its weights, if they are not in files.
     """
 
     detection: Detection
     hooks: FamilyHooks
     options: ConvertOptions
     extension_calls: ExtensionCalls
+    in_memory: WeightsInMemory | None = None
     _descriptions: "dict[frozenset[str], OriginalWeights | None]" = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -223,7 +246,7 @@ def open_model(request: ModelRequest) -> OpenedModel:
     check_against_tensors(detection.config, detection.checkpoint.tensors)
     mapping = hooks.weight_mapping() if detection.composite is None else None
     refuse_other_weights(detection.checkpoint, detection.is_forgather, mapping)
-    return OpenedModel(detection, hooks, request.options, opening.extension_calls)
+    return OpenedModel(detection, hooks, request.options, opening.extension_calls, request.weights)
 
 
 def seen_as_text_model(detection: Detection, hooks: FamilyHooks) -> Detection:

@@ -31,7 +31,9 @@ MAX_UNPACKED_BYTES = 64 << 20
 #: How much of a tensor is compressed first, in bytes. If that is too large already, so is the rest,
 #: and to find out would take minutes for the weights of a layer.
 _PROBED_BYTES = 4 * MAX_STORED_BYTES
-#: The maximum memory for unpacking, in bytes; xz takes 9 MB for the default preset.
+#: Takes 15 MB of memory instead of 94 by default, and a tenth of the time.
+_PRESET = 2
+#: The maximum memory for unpacking, in bytes; xz takes 3 MB for this preset.
 _UNPACKING_MEMORY = 32 << 20
 _MAX_BASE64 = 4 * -(-MAX_STORED_BYTES // 3)
 _SUFFIX = ".safetensors"
@@ -283,12 +285,12 @@ def _packed(refs: tuple[TensorRef, ...]) -> dict[str, bytes]:
         with with_filename(ref.file), ref.file.open("rb") as file:
             file.seek(ref.offset)
             content = file.read(min(ref.num_bytes, _PROBED_BYTES))
-            if len(lzma.compress(content, lzma.FORMAT_XZ)) > MAX_STORED_BYTES:
+            if len(lzma.compress(content, lzma.FORMAT_XZ, preset=_PRESET)) > MAX_STORED_BYTES:
                 continue
             content += file.read(ref.num_bytes - len(content))
         key = hashlib.sha256(repr((ref.dtype, ref.shape)).encode() + content).digest()
         if key not in packed:
-            data = lzma.compress(content, lzma.FORMAT_XZ)
+            data = lzma.compress(content, lzma.FORMAT_XZ, preset=_PRESET)
             if (
                 packed_size + len(data) > MAX_STORED_BYTES
                 or unpacked_size + len(content) > MAX_UNPACKED_BYTES

@@ -22,12 +22,12 @@ from forgather_convert.models.original_weights import (
     Schema,
     json_object,
 )
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
 from forgather_convert.tensors.names import RECOMPUTED
 
 logger = logging.getLogger(__name__)
 
-PROVENANCE_FILE = "forgather_conversion.json"
 _FORMAT_VERSION = 1
 #: The maximum size of the file, in bytes. A terabyte of weights in 200,000 tensors needs some 50 MB
 #: for headers and index.

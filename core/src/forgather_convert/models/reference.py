@@ -150,7 +150,8 @@ class ReferenceClasses:
 
     def _check_text_model(self, config: Any, origin: str) -> None:
         text_type = self.hooks.converter.text_model_type
-        expected = (text_type, f"{self.hooks.model_type}_text")
+        # transformers 4 gives it the composite's type if the config has no part of its own for it.
+        expected = (text_type, f"{self.hooks.model_type}_text", self.hooks.model_type)
         if config.model_type not in expected:
             raise UnsupportedModelError(
                 f"The text model in {origin} has the type '{config.model_type}'; the converter "

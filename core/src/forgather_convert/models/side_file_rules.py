@@ -11,13 +11,18 @@ from forgather_convert.models.carried_tensors import (
     PROCESSOR_FILES,
     is_carried_file,
 )
-from forgather_convert.models.provenance import PROVENANCE_FILE, Provenance
+from forgather_convert.models.provenance import Provenance
 from forgather_convert.source.files import sha256
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
+from forgather_convert.weights.linked_files import LINKS_FILE
 
 logger = logging.getLogger(__name__)
 
 #: Files without tensors that trainers save beside a model.
 _TRAINING_FILES = ("trainer_state.json",)
+
+
+_REPLACED = (PROVENANCE_FILE, LINKS_FILE)
 
 
 @dataclass(frozen=True)
@@ -65,15 +70,14 @@ def forgather_files(
     names = {path.name for path in directory.iterdir() if path.is_file()}
     code = {name for name in names if name.endswith(".py")}
     tensors = {name for name in names if is_carried_file(name)}
-    back = {own: name for name, own in processor_files().items()}
-    renamed = back if is_composite else {}
-    # Whatever else begins like them is the tokenizer's config of a composite.
+    renamed: Mapping[str, str] = {}
     unneeded = {name for name in names if name.startswith(CARRIED_FILE_PREFIX)} - tensors
     if is_composite:
+        renamed = {own: name for name, own in processor_files().items()}
         unneeded = set()
     if provenance is None:
         return SideFileRules(
-            replaced=frozenset({PROVENANCE_FILE, *tensors}),
+            replaced=frozenset({*_REPLACED, *tensors}),
             unused=frozenset({*unneeded, *code, *_TRAINING_FILES}),
             renamed=renamed,
         )
@@ -91,7 +95,7 @@ def forgather_files(
     unchanged = {name for name, is_unchanged in generated.items() if is_unchanged}
     training = {*_TRAINING_FILES} - {*provenance.carried}
     return SideFileRules(
-        replaced=frozenset({PROVENANCE_FILE, *unchanged, *tensors}),
+        replaced=frozenset({*_REPLACED, *unchanged, *tensors}),
         unused=frozenset({*unneeded, *edited, *training}),
         renamed=renamed,
     )

@@ -28,7 +28,6 @@ from forgather_convert.models.opening import COMPOSITE_REMEDY, OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
 from forgather_convert.models.original_weights import OriginalWeights, without_kept
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.models.provenance import PROVENANCE_FILE
 from forgather_convert.models.reference import (
     ReferenceClasses,
     rope_fields_of,
@@ -46,6 +45,7 @@ from forgather_convert.source.detection import (
     Detection,
     Direction,
 )
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.quantization import SIDE_FILES
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.tensors.names import enumerate_names
@@ -102,7 +102,7 @@ def _forgather_target(
 ) -> ForgatherTarget:
     detection, hooks, options = opened.detection, opened.hooks, opened.options
     project = hooks.project(config, options.max_length)
-    code = generate_code(project)
+    code = generate_code(project, has_links=options.link is not None)
     rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
     fields = forgather_config_fields(
         detection.config,
@@ -144,7 +144,7 @@ def _forgather_target(
             unused=frozenset(SIDE_FILES if detection.dequantizer is not None else ()),
             renamed=processor_files() if hooks.is_composite else {},
         ),
-        carried=_carried_along(model, weights, options.drop_unused),
+        carried=_carried_along(model, weights, options),
         config=fields,
         code=code,
         weights=weights,
@@ -155,13 +155,14 @@ def _forgather_target(
 
 
 def _carried_along(
-    model: HuggingFaceSource, weights: OriginalWeights | None, drops_unused: bool
+    model: HuggingFaceSource, weights: OriginalWeights | None, options: ConvertOptions
 ) -> CarriedTensors:
     """What the model does not use, apart from what is kept in the provenance."""
     carried = without_kept(model.unread, weights)
-    if carried and drops_unused:
+    if carried and (options.drop_unused or options.code_only):
         logger.warning(
-            "Dropped (--drop-unused): %s of %s that the model does not use: %s",
+            "Dropped (%s): %s of %s that the model does not use: %s",
+            "--drop-unused" if options.drop_unused else "--code-only",
             counted(len(carried), "tensor"),
             model.weights_directory,
             enumerate_names(carried),
@@ -308,6 +309,8 @@ def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
         "weights_format",
         "max_shard_size",
         "drop_unused",
+        "code_only",
+        "link",
     )
     return {
         name: getattr(options, name)

@@ -79,6 +79,24 @@ class ShardPlan:
 
 
 @dataclass(frozen=True)
+class LinkPlan:
+    """A link to a weights file of the source.
+
+    Attributes:
+        name: The name of the link.
+        source: The file.
+        is_symbolic: Whether it is a symbolic link, which may lead to another file system.
+    """
+
+    name: str
+    source: Path
+    is_symbolic: bool
+
+    def __post_init__(self) -> None:
+        check_file_name(self.name)
+
+
+@dataclass(frozen=True)
 class ConversionPlan:
     """Everything that a conversion writes.
 
@@ -97,6 +115,7 @@ class ConversionPlan:
         vocabulary: The changes of the vocabulary; ``None`` if there are none.
         config_fields: The fields of the source's and the result's config; empty for an adapter.
         weights_states: The states of the source's weights files before they were read.
+        links: Links to the source's weights files, instead of weights files of its own.
     """
 
     source: Path
@@ -113,6 +132,7 @@ class ConversionPlan:
     vocabulary: VocabularyChange | None = None
     config_fields: tuple[ConfigField, ...] = ()
     weights_states: Mapping[Path, FileState] = field(default_factory=dict)
+    links: tuple[LinkPlan, ...] = ()
 
     def __post_init__(self) -> None:
         twice = [name for name, count in Counter(self.file_names).items() if count > 1]
@@ -129,6 +149,7 @@ class ConversionPlan:
             *(shard.file_name for shard in self.shards),
             *(write.name for write in self.writes),
             *(copy.name for copy in self.copies),
+            *(link.name for link in self.links),
         )
 
     @property

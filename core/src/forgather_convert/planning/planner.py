@@ -5,13 +5,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import SourceError
+from forgather_convert.errors import OptionError, SourceError
 from forgather_convert.models.forgather import ForgatherTarget
 from forgather_convert.models.hugging_face import HuggingFaceTarget
 from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout
-from forgather_convert.planning.plan import ConversionPlan
+from forgather_convert.planning.links import plan_links
+from forgather_convert.planning.plan import ConversionPlan, LinkPlan
 from forgather_convert.planning.processor_class import (
     with_processor_class,
     without_processor_class,
@@ -48,6 +49,13 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         ForgatherConvertError: The conversion is not possible.
     """
     detection, options = request.detection, request.options
+    if (options.code_only or options.link) and detection.is_forgather:
+        flag, what = (
+            ("--code-only", "writes the code of") if options.code_only else ("--link", "makes")
+        )
+        raise OptionError(
+            f"{flag} {what} a Forgather model, but {detection.source} is one. Leave it out."
+        )
     context = request.model.read()
     source = context.model
     vocabulary = _planned_vocabulary(request, source)
@@ -76,6 +84,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
     weights = early
     if weights is None or weights.content != content:
         weights = plan_weights(request, content)
+    in_memory = request.model.in_memory
     files = plan_side_files(
         detection.source,
         source.directory,
@@ -84,7 +93,15 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         chat_template=options.chat_template_path,
         follows_links=options.follow_links,
         writes=_vocabulary_writes(source, vocabulary),
+        tokenizer=None if in_memory is None else in_memory.tokenizer,
     )
+    shards, index = weights.shards, _index(weights.layout)
+    links: tuple[LinkPlan, ...] = ()
+    if options.code_only:
+        shards, index = (), ()
+    if options.link is not None:
+        linked = plan_links(request, content)
+        shards, index, links = (), (linked.index,), linked.links
     if request.hooks.is_composite and not detection.is_forgather:
         files = without_processor_class(files, source.directory)
     elif isinstance(destination, HuggingFaceTarget) and destination.names is not None:
@@ -105,9 +122,9 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         direction=detection.direction,
         model_type=detection.model_type,
         dtype=detection.dtype,
-        shards=weights.shards,
+        shards=shards,
         # The config is last: a directory without one is not mistaken for a model.
-        writes=(*_index(weights.layout), *files.writes, *own_files),
+        writes=(*index, *files.writes, *own_files),
         copies=files.copies,
         left_out=files.left_out,
         checkpoint=request.checkpoint.files.directory,
@@ -118,9 +135,10 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
             _fields_of_text_model(own_files[-1].content, request.hooks.is_composite),
             _field_names(request),
         ),
+        links=links,
         weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
-    return PlannedModel(plan, source, destination, config, match.source_state)
+    return PlannedModel(plan, source, destination, config, match.source_state, content.tensors)
 
 
 def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:

@@ -62,6 +62,7 @@ class PlannedModel:
         destination: The target model.
         source_config: The source's complete config, with the changes of the vocabulary.
         source_state: The source's tensors, by the names that its model expects.
+        tensors: The target's tensors, by their names.
     """
 
     plan: ConversionPlan
@@ -69,6 +70,7 @@ class PlannedModel:
     destination: TargetModel
     source_config: SourceConfig
     source_state: Mapping[str, Expression]
+    tensors: Mapping[str, Expression]
 
     @property
     def mapping_as_loaded(self) -> WeightMapping:

@@ -10,7 +10,7 @@ from forgather_convert.files.file_state import FileState
 from forgather_convert.files.real_path import real_path
 from forgather_convert.models.side_file_rules import SideFileRules
 from forgather_convert.source.config_file import CONFIG_FILE
-from forgather_convert.source.directory_check import FILES_THAT_ARE_READ
+from forgather_convert.source.directory_check import FILES_THAT_ARE_READ, TOKENIZER_FILES
 from forgather_convert.source.files import CopyFile, WriteFile
 from forgather_convert.source.links import refuse_links_out, target_outside
 from forgather_convert.vocabulary.chat_template import template_write
@@ -52,6 +52,7 @@ def plan_side_files(
     chat_template: Path | None,
     follows_links: bool,
     writes: tuple[WriteFile, ...] = (),
+    tokenizer: Path | None = None,
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
@@ -66,6 +67,7 @@ def plan_side_files(
         chat_template: A template to store instead of the source's.
         follows_links: Whether to copy files that links point to outside the directory.
         writes: Files of the directory with changed content.
+        tokenizer: A directory with tokenizer files to copy instead of the directory's own.
 
     Raises:
         SourceError: A file cannot be read, or has the name of one that the conversion makes.
@@ -94,6 +96,13 @@ def plan_side_files(
         else:
             name = rules.renamed.get(path.name, path.name)
             copies.append(CopyFile(name, path, FileState.of(path)))
+    if tokenizer is not None:
+        copies = [copy for copy in copies if copy.name not in TOKENIZER_FILES]
+        copies += [
+            CopyFile(path.name, path, FileState.of(path))
+            for path in sorted(tokenizer.iterdir())
+            if path.is_file()
+        ]
     known = {copy.name for copy in copies}
     copies += [
         CopyFile(name, path, FileState.of(path))

@@ -42,6 +42,10 @@ def _sentences(result: ConversionResult) -> Iterator[str]:
         yield f"Verified {_agreement(result)}."
     else:
         yield f"Verified within {logits.tolerance:g} {_agreement(result)}."
+    if result.plan.links:
+        yield "The weights are links to the source's files."
+    elif not result.plan.shards:
+        yield "No weights were written (--code-only)."
     if configs is not None:
         yield (
             f"Configs were not compared: {configs.not_compared}"

@@ -145,6 +145,7 @@ def detect(
     open_weights: OpenWeights = open_core_weights,
     is_family: IsFamily = _any_is_a_family,
     find_dequantizer: FindDequantizer = find_core_dequantizer,
+    checkpoint_of: Path | None = None,
 ) -> Detection:
     """Detects the content of a directory from file names, JSON files and tensor headers.
 
@@ -155,6 +156,8 @@ def detect(
         is_family: Tells whether a model type is that of a family; the one in a Forgather model's
             config may be just the model's name.
         find_dequantizer: Finds what dequantizes weights of all supported formats.
+        checkpoint_of: The model that the directory is a checkpoint of, if its location does not
+            say so.
 
     Raises:
         SourceError: It is not a model directory, or has no weights.
@@ -163,7 +166,7 @@ def detect(
     """
     require_directory(source)
     check_entries(source)
-    metadata_directory, checkpoint = _find_metadata(source, options, open_weights)
+    metadata_directory, checkpoint = _find_metadata(source, options, open_weights, checkpoint_of)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
     _report_ignored_fields(config)
@@ -219,11 +222,14 @@ def require_directory(source: Path) -> None:
 
 
 def _find_metadata(
-    source: Path, options: ConvertOptions, open_weights: OpenWeights
+    source: Path,
+    options: ConvertOptions,
+    open_weights: OpenWeights,
+    checkpoint_of: Path | None,
 ) -> tuple[Path, Checkpoint | None]:
     """Finds the directory of the config, and the weights if they had to be found first."""
     requested = options.checkpoint_path
-    model_directory = find_model_directory(source, options.reverse)
+    model_directory = checkpoint_of or find_model_directory(source, options.reverse)
     if model_directory is not None:
         logger.info(
             "%s is a checkpoint of %s; using the config and tokenizer from there",
@@ -278,7 +284,7 @@ def _report_ignored_fields(config: SourceConfig) -> None:
     named = [name for name in config.ignored if not name.endswith(_NOTHING_TO_SAY)]
     if named:
         logger.info(
-            "Ignored in %s: %s (they choose code that transformers imports, not the model)",
+            "Ignored in %s: %s (internal fields of transformers, some of which choose code)",
             config.origin,
             enumerate_names(named),
         )

@@ -27,11 +27,12 @@ from forgather_convert.source.tokenizer_directory import (
 #: The maximum size of a vocabulary; the largest today have some 260,000 tokens.
 MAX_VOCABULARY = 1 << 22
 TOKENIZER_FILE = "tokenizer.json"
+_GENERATION_CONFIG_FILE = "generation_config.json"
 _ADDED_TOKENS_FILE = "added_tokens.json"
 _DECODER = "added_tokens_decoder"
 #: JSON files that transformers or this package reads, besides the config.
 _OBJECTS = (
-    "generation_config.json",
+    _GENERATION_CONFIG_FILE,
     TOKENIZER_FILE,
     TOKENIZER_CONFIG_FILE,
     SPECIAL_TOKENS_FILE,
@@ -45,6 +46,8 @@ _LARGEST = {
 }
 #: Any other tokenizer files are read by transformers only.
 FILES_THAT_ARE_READ = (CONFIG_FILE, *_OBJECTS, "vocab.json", *_LARGEST)
+#: Those of a tokenizer.
+TOKENIZER_FILES = frozenset(FILES_THAT_ARE_READ) - {CONFIG_FILE, _GENERATION_CONFIG_FILE}
 
 
 def check_entries(directory: Path) -> None:

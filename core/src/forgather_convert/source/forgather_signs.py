@@ -1,10 +1,12 @@
-"""Recognizes the configs of Forgather models."""
+"""Recognizes Forgather models by their configs and files."""
 
 from forgather_convert.source.config_file import SourceConfig
 
 DYNAMIC_PREFIX = "forgather-dynamic-"
 #: The prefix of ``model_type`` in the configs that this tool writes; the family follows.
 DYNAMIC_MODEL_TYPE_PREFIX = f"{DYNAMIC_PREFIX}causal-"
+#: The file that this tool writes beside a Forgather model.
+PROVENANCE_FILE = "forgather_conversion.json"
 
 
 def is_forgather_config(config: SourceConfig) -> bool:

@@ -22,7 +22,7 @@ from forgather_convert.source.config_file import (
     SourceConfig,
     read_config,
 )
-from forgather_convert.source.forgather_signs import is_forgather_config
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE, is_forgather_config
 from forgather_convert.source.readable_weights import CheckpointKind, checkpoint_kinds
 from forgather_convert.source.tokenizer_directory import has_tokenizer
 from forgather_convert.source.trainer_state import CHECKPOINT_NAME
@@ -30,12 +30,11 @@ from forgather_convert.source.trainer_state import CHECKPOINT_NAME
 logger = logging.getLogger(__name__)
 
 _TOKENIZER_FILE = "tokenizer.json"
-_PROVENANCE_FILE = "forgather_conversion.json"
 _MAX_NAMES = 5
 
 #: Fields that saving or training changes although the model stays the same: transformers' Trainer
 #: turns off the cache and aligns the special tokens with its tokenizer's.
-_CHANGED_BY_TRAINING = BOOKKEEPING | {
+CHANGED_BY_TRAINING = BOOKKEEPING | {
     "bos_token_id",
     "eos_token_id",
     "hf_model_type",
@@ -122,7 +121,7 @@ def trained_config(config: SourceConfig, checkpoint: Path) -> SourceConfig:
     changed = {
         name
         for name, value in trained.items()
-        if name in config and config[name] != value and name not in _CHANGED_BY_TRAINING
+        if name in config and config[name] != value and name not in CHANGED_BY_TRAINING
     }
     if changed & {*_ROPE}:
         changed |= {*_ROPE}
@@ -193,7 +192,7 @@ def _was_saved_by_training(config: SourceConfig, checkpoint: Path) -> bool:
     if CheckpointKind.TRAINING_STATE in checkpoint_kinds(checkpoint):
         return True
     is_saved = "transformers_version" in config
-    return is_saved and not (Path(config.origin).parent / _PROVENANCE_FILE).is_file()
+    return is_saved and not (Path(config.origin).parent / PROVENANCE_FILE).is_file()
 
 
 def _tokens(tokenizer: Mapping[str, Any]) -> set[str]:

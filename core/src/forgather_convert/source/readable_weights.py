@@ -4,6 +4,7 @@ from enum import Enum
 from pathlib import Path
 
 from forgather_convert.errors import SourceError
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.weights.checkpoint import Checkpoint
 from forgather_convert.weights.file_names import INDEX_FILE, SINGLE_FILE
 from forgather_convert.weights.formats import OpenWeights, open_core_weights
@@ -129,6 +130,12 @@ def checkpoint_kinds(directory: Path) -> tuple[CheckpointKind, ...]:
 def _why_none(directory: Path) -> str:
     """What a directory without weights contains instead, judging by file names, and a remedy."""
     contents = checkpoint_kinds(directory)
+    if not contents and (directory / PROVENANCE_FILE).is_file():
+        return (
+            "It is a converted Forgather model without its weights. If it was converted with "
+            "--code-only, fill the model with load_hf_weights and save it there with "
+            "save_pretrained; otherwise convert it again."
+        )
     if CheckpointKind.ADAPTERS in contents:
         return f"It only contains adapters (PEFT). {_CONVERT}. Or {_MERGE[0].lower()}{_MERGE[1:]}."
     if CheckpointKind.DEEPSPEED in contents:

@@ -13,6 +13,7 @@ from forgather_convert.tensors.expressions import (
     Slice,
     Stored,
 )
+from forgather_convert.tensors.tensor_ref import MemoryRef
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def byte_ranges(expression: Expression) -> tuple[ByteRange, ...] | None:
     """
     match expression:
         case Stored(ref):
-            if ref.stride is not None:
+            if ref.stride is not None or isinstance(ref, MemoryRef):
                 return None
             return (ByteRange(ref.file, ref.offset, ref.num_bytes),) if ref.num_bytes else ()
         case Reshape(value, _):

@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -32,6 +32,7 @@ from forgather_convert.tensors.expressions import (
 )
 from forgather_convert.tensors.quantized_numbers import scale_blocks, unpack_integers
 from forgather_convert.tensors.row_init import RowInit
+from forgather_convert.tensors.tensor_ref import MemoryRef
 
 if TYPE_CHECKING:
     import torch
@@ -62,13 +63,17 @@ class Evaluator:
     Files are not mapped: a file that becomes shorter meanwhile causes an error, instead of a
     signal that ends the process.
 
+    Args:
+        in_memory: The values of tensors that are in memory, by their references.
+
     Attributes:
         num_overflows: How many numbers became infinite because they were too large for the type
             that they were converted to.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, in_memory: "Mapping[MemoryRef, torch.Tensor] | None" = None) -> None:
         self.num_overflows = 0
+        self._in_memory = in_memory or {}
         self._stack = ExitStack()
         self._files: dict[Path, BinaryIO] = {}
         self._rows: dict[int, dict[int, torch.Tensor]] = {}
@@ -292,6 +297,8 @@ class Evaluator:
         import torch
 
         ref = expression.ref
+        if isinstance(ref, MemoryRef):
+            return _cut(self._in_memory[ref], box)
         sizes = _sizes(box)
         dtype, size = to_torch(ref.dtype), dtype_size(ref.dtype)
         if math.prod(sizes) == 0:

@@ -56,6 +56,14 @@ class JoinedRef(TensorRef):
     dim: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryRef(TensorRef):
+    """A tensor in memory, such as a parameter of a model that is being trained.
+
+    Its file exists and has its header, but not its bytes; whoever evaluates it gives its value.
+    """
+
+
 def format_shape(shape: tuple[int, ...]) -> str:
     """``[4096, 11008]``, for messages."""
     return "[" + ", ".join(map(str, shape)) + "]"

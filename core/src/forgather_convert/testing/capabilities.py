@@ -2,9 +2,15 @@
 
 from typing import Any
 
-from forgather_convert.errors import ConverterError
+import transformers
+
+from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type
+
+#: The dtypes in which models are compared. On transformers 4, they are compared in that of most
+#: published models, and their gradients in float32.
+DTYPES = ("bfloat16",) if transformers.__version__.startswith("4.") else ("float32", "bfloat16")
 
 
 def attention_implementations(model_class: Any) -> tuple[str, ...]:
@@ -15,12 +21,13 @@ def attention_implementations(model_class: Any) -> tuple[str, ...]:
 def why_absent(hooks: FamilyHooks) -> str | None:
     """Why the installed transformers has no model of a family, or ``None`` if it has.
 
-    It must know neither the model type nor the class: a class that is misspelt is an error.
+    It must know neither the model type nor the class: a class that is misspelt is an error. Or it
+    is older than the family requires.
     """
-    if is_known_type(hooks.model_type):
-        return None
     try:
         hooks.get_hf_model_class()
-    except ConverterError as error:
+    except UnsupportedModelError as error:
         return str(error)
+    except ConverterError as error:
+        return None if is_known_type(hooks.model_type) else str(error)
     return None

@@ -11,11 +11,18 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
-from forgather_convert.errors import MappingError, UnsupportedModelError
+from forgather_convert.errors import MappingError, SourceError, UnsupportedModelError
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.models.provenance import PROVENANCE_FILE
+from forgather_convert.in_memory.loading import load_hf_weights
+from forgather_convert.in_memory.weights import hf_weights
+from forgather_convert.models.saved_state import saved_state
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.rope import ROPE_FIELDS
-from forgather_convert.testing.capabilities import attention_implementations, why_absent
+from forgather_convert.testing.capabilities import (
+    DTYPES,
+    attention_implementations,
+    why_absent,
+)
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
 from forgather_convert.testing.isolation import IsolatedProcess, isolated_process
@@ -49,7 +56,7 @@ from forgather_convert.testing.standard_tests import check_suite
 from forgather_convert.testing.tokenizer import TEXT, write_tokenizer
 from forgather_convert.testing.written_anew import WrittenAnew
 
-every_dtype = pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 padding = pytest.mark.parametrize("padded", [False, True], ids=["unpadded", "padded"])
 
 _NEW_TOKEN = "<|conformance|>"  # noqa: S105 - not a password
@@ -256,7 +263,6 @@ class ConverterConformance:
         back = family.convert(fg, tmp_path / "back", logit_check=True)
         assert differences(source, back) == []
 
-    @every_dtype
     def test_what_transformers_saves_comes_back(
         self, converted: ConvertedModel, tmp_path: Path
     ) -> None:
@@ -347,7 +353,13 @@ class ConverterConformance:
             write_json(
                 source / "config.json", {name: content[name] for name in content if name in names}
             )
-            fg = family.convert(source, directory / "fg", logit_check=True)
+            try:
+                fg = family.convert(source, directory / "fg", logit_check=True)
+            except SourceError as error:
+                # Without attention in any layer, a cache does not know its length.
+                if "describes a model that does not run with" in str(error):
+                    pytest.skip(str(error))
+                raise
             back = family.convert(fg, directory / "back")
             assert differences(source, back) == []
 
@@ -394,8 +406,11 @@ class ConverterConformance:
         """They have the original's initial weights and epsilon."""
         rename = converted.family.hooks.weight_mapping().renamer()
         hf, fg = converted.on_both(lambda model: model)
+        stored = saved_state(hf).names
         norms = {
-            str(rename(f"{name}.weight")).removesuffix(".weight"): norm
+            str(rename(stored.get(f"{name}.weight", f"{name}.weight"))).removesuffix(
+                ".weight"
+            ): norm
             for name, norm in hf.named_modules()
             if type(norm).__name__.endswith(("RMSNorm", "LayerNorm"))
         }
@@ -492,7 +507,7 @@ class ConverterConformance:
         models = {
             (name, dtype): self._converted(name, dtype, tmp_path_factory)
             for name in self.configs
-            for dtype in ("float32", "bfloat16")
+            for dtype in DTYPES
         }
         prompts = [prompt(model.fields) for model in models.values()]
         logits = self._isolated(tmp_path_factory).logits(
@@ -516,8 +531,27 @@ class ConverterConformance:
         fg = load_forgather(saved, **converted.options)
         assert torch.equal(logits(fg, ids), converted.expected)
         back = converted.family.convert(saved, tmp_path / "back")
+        assert differences(back, converted.family.save(fg, tmp_path / "from memory")) == []
         hf = converted.family.load_hf(back, **converted.options)
         assert torch.equal(logits(hf, ids), converted.expected)
+
+    @pytest.mark.parametrize("dtype", ["bfloat16"])
+    def test_a_model_in_memory(self, converted: ConvertedModel) -> None:
+        """Its weights are the stored ones by their names, and what fills it becomes them."""
+        model = load_forgather(converted.fg, **converted.options)
+        expected = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+        weights = {
+            name: tensor.clone()
+            for name, tensor in hf_weights(model, converter=converted.family.converter)
+        }
+        stored = read_weights(converted.hf)
+        assert weights.keys() <= stored.keys()
+        assert unequal(weights, {name: stored[name] for name in weights}) == []
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+        load_hf_weights(model, converted.hf, converter=converted.family.converter)
+        assert unequal(model.state_dict(), expected) == []
 
 
 def _needs_servers() -> None:

@@ -11,6 +11,7 @@ import torch
 from forgather_convert.api import ConversionResult, convert, plan
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.in_memory.saving import save_as_hf
 from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
@@ -53,6 +54,11 @@ class Family:
         """Converts, and returns the result."""
         chosen = ConvertOptions(logit_check=logit_check, **options)
         return convert(source, destination, chosen, converter=self.converter)
+
+    def save(self, model: Any, destination: Path) -> Path:
+        """Saves a Forgather model in memory."""
+        save_as_hf(model, destination, converter=self.converter)
+        return destination
 
     def plan(self, source: Path) -> ConversionPlan:
         """Plans a conversion; unsuitable sources are refused here."""

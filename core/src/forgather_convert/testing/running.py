@@ -21,12 +21,12 @@ _NEW_TOKENS = 4
 
 
 def longest_limit(fields: Mapping[str, Any]) -> int:
-    """The longest window or original context length of a model; 0 if it has none.
+    """The longest window, chunk or original context length of a model; 0 if it has none.
 
     Raises:
         ValueError: The model is not tiny in that respect.
     """
-    limits = [("sliding_window", fields)]
+    limits = [("sliding_window", fields), ("attention_chunk_size", fields)]
     written = [fields.get("rope_scaling") or {}, fields.get("rope_parameters") or {}]
     kinds = [entry for each in written for entry in parameters_by_kind(each).values()]
     for rope in (fields, *written, *kinds):

@@ -144,8 +144,10 @@ def served_hidden_states(model: Any, ids: torch.Tensor) -> torch.Tensor:
     have been loaded with one of the attention implementations of this module.
     """
     positions = torch.arange(ids.shape[1]).expand_as(ids)
+    # The text model of a composite may have the prefix of the composite, and then no base.
+    headless = model.model if model.base_model is model else model.base_model
     with torch.no_grad():
-        hidden_states: torch.Tensor = model.base_model(
+        hidden_states: torch.Tensor = headless(
             input_ids=ids.reshape(1, -1),
             inputs_embeds=None,
             position_ids=positions.reshape(1, -1),

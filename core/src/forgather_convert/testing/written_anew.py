@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from forgather_convert.models.provenance import PROVENANCE_FILE
+from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.testing.converted import ConvertedModel
 from forgather_convert.testing.models import config_content, write_json
 from forgather_convert.testing.running import load_forgather, logits, prompt

@@ -140,7 +140,7 @@ def _load(directory: Path, hf_config: Any) -> TokenizerView:
             "leave out --add-tokens."
         )
     try:
-        return TokenizerView.load(directory, hf_config)
+        return TokenizerView.load_to_extend(directory, hf_config)
     except Exception as error:
         raise SourceError(
             f"Tokens cannot be added: the tokenizer in {directory} cannot be loaded by the "
@@ -154,7 +154,7 @@ def _load_without_padding(directory: Path, hf_config: Any) -> TokenizerView | No
     if not has_tokenizer(directory) or names_padding_token(directory):
         return None
     try:
-        view = TokenizerView.load(directory, hf_config)
+        view = TokenizerView.load_to_extend(directory, hf_config)
     except Exception as error:
         # Tokenizer classes raise exceptions of any type. The model converts without the token.
         logger.warning(

@@ -16,16 +16,29 @@ class TokenizerView:
 
     Args:
         tokenizer: The directory's tokenizer, loaded by ``AutoTokenizer``.
+        trial: A copy of it, to which tokens may be added.
     """
 
-    def __init__(self, tokenizer: Any) -> None:
+    def __init__(self, tokenizer: Any, trial: Any = None) -> None:
         self._tokenizer = tokenizer
+        self._trial = trial
         self._ids: Mapping[str, int] = tokenizer.get_vocab()
 
     @classmethod
     def load(cls, directory: Path, hf_config: Any) -> "TokenizerView":
         """Loads a tokenizer; see :func:`load_tokenizer`."""
         return cls(load_tokenizer(directory, hf_config))
+
+    @classmethod
+    def load_to_extend(cls, directory: Path, hf_config: Any) -> "TokenizerView":
+        """Loads a tokenizer to which tokens can be added.
+
+        Raises:
+            Exception: Tokenizer classes raise exceptions of many types, also when a damaged
+                tokenizer is copied.
+        """
+        tokenizer = load_tokenizer(directory, hf_config)
+        return cls(tokenizer, copy.deepcopy(tokenizer))
 
     @property
     def size(self) -> int:
@@ -69,10 +82,10 @@ class TokenizerView:
         return tuple(int(token) for token in ids)
 
     def ids_after_adding(self, requests: Iterable[TokenRequest]) -> dict[str, int]:
-        """The ids that new tokens would get, in the given order."""
+        """The ids that new tokens would get, in the given order; for a view loaded to extend."""
         from transformers import AddedToken
 
-        tokenizer = copy.deepcopy(self._tokenizer)
+        tokenizer = self._trial
         ids = {}
         for request in requests:
             is_special = request.role is not Role.REGULAR

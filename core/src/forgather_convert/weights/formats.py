@@ -11,6 +11,7 @@ from forgather_convert.weights.distributed_checkpoint import (
     open_distributed,
 )
 from forgather_convert.weights.file_names import INDEX_FILE, PYTORCH, SAFETENSORS, SINGLE_FILE
+from forgather_convert.weights.linked_files import LINKS_FILE, open_linked
 
 #: Opens the weights of a directory; ``None`` if there are none of a known format.
 OpenWeights = Callable[[Path], Checkpoint | None]
@@ -28,6 +29,8 @@ def _open_distributed(directory: Path) -> Checkpoint | None:
 
 #: The functions that open each format; the last one has precedence, as in transformers.
 FORMATS: Mapping[str, OpenWeights] = {
+    # Last of all: they do not count if the model was saved after a training.
+    "links": open_linked,
     DISTRIBUTED: _open_distributed,
     PYTORCH: partial(_open_whole_tensors, PYTORCH),
     SAFETENSORS: partial(_open_whole_tensors, SAFETENSORS),
@@ -43,4 +46,6 @@ def open_core_weights(directory: Path) -> Checkpoint | None:
 def has_weights(directory: Path) -> bool:
     """Whether a directory has weights, judging by file names; they may be damaged."""
     names = (*SINGLE_FILE.values(), *INDEX_FILE.values())
-    return any((directory / name).is_file() for name in names) or bool(find_distributed(directory))
+    return any((directory / name).is_file() for name in (*names, LINKS_FILE)) or bool(
+        find_distributed(directory)
+    )

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import HFConverter, OptionError, SourceConfig
+from forgather_convert import HFConverter, SourceConfig
 
 
 class GPT2(HFConverter):
@@ -14,6 +14,7 @@ class GPT2(HFConverter):
     hf_model = "GPT2LMHeadModel"
     tokenizer_class = "GPT2Tokenizer"
     has_rope = False
+    has_learned_positions = True
     field_names = {
         "n_embd": "hidden_size",
         "n_layer": "num_hidden_layers",
@@ -73,20 +74,3 @@ class GPT2(HFConverter):
             "attention_bias": True,
             "mlp_bias": True,
         }
-
-    def create_project_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
-        _check_length(src_config, max_length)
-        return super().create_project_config(src_config, max_length)
-
-    def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
-        _check_length(src_config, max_length)
-        return super().create_hf_config(src_config, max_length)
-
-
-def _check_length(config: SourceConfig, max_length: int | None) -> None:
-    longest = config.get("max_position_embeddings")
-    if max_length not in (None, longest):
-        raise OptionError(
-            f"--max-length is {max_length}, but {config.origin} has {longest} positions, each with "
-            "a learned vector. Leave the option out."
-        )

@@ -50,3 +50,38 @@ GRANITEMOESHARED = {
         "tie_word_embeddings": True,
     },
 }
+
+_HYBRID = {
+    **_EXPERTS,
+    "num_hidden_layers": 4,
+    "shared_intermediate_size": 40,
+    "mamba_n_heads": 8,
+    "mamba_n_groups": 2,
+    "mamba_d_state": 12,
+    "mamba_chunk_size": 16,
+}
+
+GRANITEMOEHYBRID = {
+    "experts": {
+        **_HYBRID,
+        "layer_types": [
+            "linear_attention",
+            "full_attention",
+            "linear_attention",
+            "linear_attention",
+        ],
+    },
+    "dense-rope-factors-tied": {
+        **_HYBRID,
+        **_FACTORS,
+        "num_hidden_layers": 3,
+        "layer_types": ["full_attention", "linear_attention", "full_attention"],
+        "num_local_experts": 0,
+        "position_embedding_type": "rope",
+        "mamba_d_conv": 3,
+        "mamba_conv_bias": False,
+        "mamba_proj_bias": True,
+        "attention_bias": True,
+        "tie_word_embeddings": True,
+    },
+}

@@ -107,6 +107,47 @@ CWM = {
     },
 }
 
+_LLAMA4_SMALL = {
+    **TINY_DECODER,
+    "head_dim": 16,
+    "intermediate_size_mlp": 80,
+    "num_local_experts": 4,
+    "attention_chunk_size": 8,
+    # Steps within a short prompt.
+    "floor_scale": 8,
+}
+
+LLAMA4_TEXT = {
+    # Every fourth layer is without positions and chunks, and all have experts.
+    "scout": {
+        **_LLAMA4_SMALL,
+        "num_hidden_layers": 4,
+        "rope_theta": 500000.0,
+        "rope_scaling": {
+            "rope_type": "llama3",
+            "factor": 8.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 32,
+        },
+    },
+    "maverick-tied": {
+        **_LLAMA4_SMALL,
+        "interleave_moe_layer_step": 2,
+        "no_rope_layer_interval": 2,
+        "use_qk_norm": False,
+        "num_experts_per_tok": 2,
+        "attn_scale": 0.3,
+        "tie_word_embeddings": True,
+    },
+    "no-temperature": {
+        **_LLAMA4_SMALL,
+        "moe_layers": [1],
+        "no_rope_layers": [0, 1, 0],
+        "attn_temperature_tuning": False,
+    },
+}
+
 #: Of the text models.
 LLAVA = {
     "plain": TINY_DECODER,

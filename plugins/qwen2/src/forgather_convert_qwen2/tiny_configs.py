@@ -59,7 +59,7 @@ QWEN2_MOE = {
 _SECTIONS = {"rope_type": "default", "mrope_section": [2, 3, 3], "rope_theta": 1000000.0}
 
 #: Of the text models.
-QWEN2_5_VL = {
+QWEN2_VL = {
     "plain": {**TINY_DECODER, "rope_parameters": _SECTIONS},
     "tied-windows": {
         **_WINDOWS,
@@ -68,3 +68,5 @@ QWEN2_5_VL = {
         "rope_parameters": _SECTIONS,
     },
 }
+
+QWEN2_5_VL = QWEN2_VL

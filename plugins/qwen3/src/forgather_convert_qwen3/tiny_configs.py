@@ -59,6 +59,62 @@ QWEN3_MOE = {
     },
 }
 
+_QWEN3_NEXT_SMALL = {
+    **TINY_DECODER,
+    "head_dim": 16,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 12,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 48,
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+}
+
+QWEN3_NEXT = {
+    # Every fourth layer has attention.
+    "plain": {**_QWEN3_NEXT_SMALL, "num_hidden_layers": 4},
+    "options": {
+        **_QWEN3_NEXT_SMALL,
+        "num_hidden_layers": 4,
+        "layer_types": ["full_attention", "linear_attention", "linear_attention", "full_attention"],
+        "linear_conv_kernel_dim": 3,
+        "partial_rotary_factor": 1.0,
+        "rope_theta": 50000.0,
+        "attention_bias": True,
+        # Only the second layer is sparse.
+        "decoder_sparse_step": 2,
+        "mlp_only_layers": [3],
+        "norm_topk_prob": False,
+        "tie_word_embeddings": True,
+    },
+}
+
+_QWEN3_5_SMALL = {
+    **TINY_DECODER,
+    "head_dim": 16,
+    "linear_key_head_dim": 8,
+    "linear_value_head_dim": 12,
+    "linear_num_key_heads": 2,
+    "linear_num_value_heads": 4,
+    "num_hidden_layers": 4,
+}
+
+QWEN3_5_TEXT = {
+    # Every fourth layer has attention.
+    "plain": _QWEN3_5_SMALL,
+    "options": {
+        **_QWEN3_5_SMALL,
+        "layer_types": ["full_attention", "linear_attention", "linear_attention", "full_attention"],
+        "linear_conv_kernel_dim": 3,
+        "partial_rotary_factor": 1.0,
+        "rope_theta": 50000.0,
+        "attention_bias": True,
+        "tie_word_embeddings": True,
+    },
+}
+
 _QWEN3_VL_SMALL = {
     **_QWEN3_SMALL,
     "rope_parameters": {

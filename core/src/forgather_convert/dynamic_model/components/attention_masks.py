@@ -38,6 +38,8 @@ _FUNCTIONS: dict[str, Callable[..., Any] | Mapping[str, Callable[..., Any]]] = {
     "linear_attention": create_recurrent_mask,
     "conv": create_causal_mask if _IS_VERSION_4 else create_recurrent_mask,
     "hybrid": {"full_attention": create_causal_mask, "linear_attention": create_recurrent_mask},
+    "mlp": {},
+    "moe": {},
     **masking_utils.LAYER_PATTERN_TO_MASK_FUNCTION_MAPPING,
 }
 # The masks for mixers that are no attention.
@@ -69,6 +71,8 @@ def masks_of_layer(kind: str) -> dict[str, str]:
 
 
 def _functions_of(kind: str) -> Mapping[str, Callable[..., Any]]:
+    if kind not in _FUNCTIONS:
+        raise ValueError(f"There are no masks for layers of the kind {kind!r}.")
     functions = _FUNCTIONS[kind]
     return functions if isinstance(functions, Mapping) else {kind: functions}
 

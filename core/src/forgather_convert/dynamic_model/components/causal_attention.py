@@ -11,7 +11,7 @@ from .attention_masks import attention_types
 from .cache_arguments import CACHE
 from .rotary_embedding import apply_rotary
 
-Heads = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Heads = tuple[torch.Tensor, ...]
 
 
 def repeat_kv(heads: torch.Tensor, times: int) -> torch.Tensor:
@@ -127,7 +127,10 @@ class CausalAttention(nn.Module):
         self.value_linear = nn.Linear(hidden, key_value_size, bias=bias)
 
     def project(self, hidden_states: torch.Tensor) -> Heads:
-        """Query, key and value heads, each ``[batch, sequence, heads, head_dim]``."""
+        """Query, key and value heads, each ``[batch, sequence, heads, head_dim]``.
+
+        Anything after them is for ``merge_heads``.
+        """
         shape = (*hidden_states.shape[:-1], -1, self.head_dim)
         return (
             self.query_linear(hidden_states).view(shape),
@@ -177,8 +180,13 @@ class CausalAttention(nn.Module):
         kernel_options = getattr(self.config, "flex_attn_kernel_options", None)
         return {"kernel_options": kernel_options} if kernel_options else {}
 
-    def merge_heads(self, output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
-        """Joins the heads, ``[*shape, heads, size]``, to ``[*shape, heads * size]``."""
+    def merge_heads(
+        self, output: torch.Tensor, shape: tuple[int, ...], *projected: torch.Tensor
+    ) -> torch.Tensor:
+        """Joins the heads, ``[*shape, heads, size]``, to ``[*shape, heads * size]``.
+
+        ``projected`` is what ``project`` returned after the heads.
+        """
         return output.reshape(*shape, -1).contiguous()
 
     def forward(
@@ -192,7 +200,7 @@ class CausalAttention(nn.Module):
         **kwargs: Any,
     ) -> torch.Tensor:
         """Returns ``[batch, sequence, hidden]``, and adds the weights to ``all_attentions``."""
-        query, key, value = self.project(hidden_states)
+        query, key, value, *projected = self.project(hidden_states)
         query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
         if self.has_rope and position_embeddings is not None:
             query, key = self.rotate(query, key, position_embeddings)
@@ -214,6 +222,6 @@ class CausalAttention(nn.Module):
         )
         if all_attentions is not None:
             all_attentions.append(weights)
-        output = self.merge_heads(output, hidden_states.shape[:-1])
-        projected: torch.Tensor = self.output_linear(output)
-        return projected
+        output = self.merge_heads(output, hidden_states.shape[:-1], *projected)
+        result: torch.Tensor = self.output_linear(output)
+        return result

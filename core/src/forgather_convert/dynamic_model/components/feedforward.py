@@ -10,14 +10,16 @@ from transformers.activations import ACT2FN
 class Feedforward(nn.Module):
     """``down(activation(up(x)))``.
 
-    Vaswani et al., "Attention Is All You Need", 2017.
+    Vaswani et al., "Attention Is All You Need", 2017. The inner size is the config's
+    ``intermediate_size``, unless it is given.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {"up_proj": "colwise", "down_proj": "rowwise"}
 
-    def __init__(self, config: Any) -> None:
+    def __init__(self, config: Any, intermediate_size: int | None = None) -> None:
         super().__init__()
-        hidden, inner, bias = config.hidden_size, config.intermediate_size, config.mlp_bias
+        hidden, bias = config.hidden_size, config.mlp_bias
+        inner = intermediate_size or config.intermediate_size
         self.up_proj = nn.Linear(hidden, inner, bias=bias)
         self.down_proj = nn.Linear(inner, hidden, bias=bias)
         self.activation = ACT2FN[config.hidden_act]

@@ -7,14 +7,19 @@ from torch import nn
 
 
 class TokenEmbedding(nn.Module):
-    """Looks token ids up: ``[batch, sequence]`` -> ``[batch, sequence, hidden]``."""
+    """Looks token ids up: ``[batch, sequence]`` -> ``[batch, sequence, hidden]``.
+
+    A config may have another size for the vectors, ``embedding_size``.
+    """
 
     tp_plan: ClassVar[dict[str, str]] = {"word_embedding": "embedding_rowwise"}
 
     def __init__(self, config: Any) -> None:
         super().__init__()
         self.word_embedding = nn.Embedding(
-            config.vocab_size, config.hidden_size, padding_idx=self.padding_id(config)
+            config.vocab_size,
+            getattr(config, "embedding_size", config.hidden_size),
+            padding_idx=self.padding_id(config),
         )
 
     def padding_id(self, config: Any) -> int | None:

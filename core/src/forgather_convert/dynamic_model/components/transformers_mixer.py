@@ -7,6 +7,13 @@ import torch
 from torch import nn
 
 
+def set_new(tensor: torch.Tensor, value: torch.Tensor) -> None:
+    """Sets a parameter or buffer to its initial value, unless it has been loaded."""
+    if not getattr(tensor, "_is_hf_initialized", False):
+        with torch.no_grad():
+            tensor.copy_(value)
+
+
 class TransformersMixer(nn.Module):
     """Calls a mixer of transformers with what it needs.
 

@@ -114,10 +114,12 @@ class LatentAttention(CausalAttention):
             value = functional.pad(value, (0, key.shape[-1] - value.shape[-1]))
         return key, value
 
-    def merge_heads(self, output: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    def merge_heads(
+        self, output: torch.Tensor, shape: tuple[int, ...], *projected: torch.Tensor
+    ) -> torch.Tensor:
         if self.pads_values:
             output = output[..., : self.key_value_parts[1]]
-        return super().merge_heads(output, shape)
+        return super().merge_heads(output, shape, *projected)
 
     def expand(self, key: torch.Tensor, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The keys and values of all heads, ``[batch, heads, sequence, size]``.

@@ -23,3 +23,15 @@ class SharedGraniteExperts(MixtureOfExperts):
         routed: torch.Tensor = self.experts(tokens, chosen, weights).reshape(hidden_states.shape)
         shared: torch.Tensor = self.shared_expert(hidden_states)
         return routed + shared
+
+
+class SharedGraniteExpert(nn.Module):
+    """The expert that every token passes, without any other."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self.shared_expert = FusedGatedFeedforward(config, config.shared_intermediate_size)
+
+    def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
+        output: torch.Tensor = self.shared_expert(hidden_states)
+        return output

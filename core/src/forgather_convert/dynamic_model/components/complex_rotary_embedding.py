@@ -1,5 +1,7 @@
 """Rotary positions as complex numbers."""
 
+from typing import Any
+
 import torch
 
 from .context import Context
@@ -10,7 +12,7 @@ from .rotary_embedding import RotaryEmbedding
 class ComplexRotaryEmbedding(RotaryEmbedding):
     """Rotates pairs of adjacent dimensions, each of them one complex number."""
 
-    def forward(self, hidden_states: torch.Tensor, context: Context) -> dict[str, torch.Tensor]:
+    def forward(self, hidden_states: torch.Tensor, context: Context) -> dict[str, Any]:
         """Returns complex numbers of float32, ``[batch, 1, sequence, rotary_dim / 2]``."""
         positions = context.position_ids[:, None, :].float()
         tables = []

@@ -1,0 +1,1 @@
+"""BLOOM: a module for each model type."""

@@ -1,0 +1,1 @@
+"""Falcon: a module for each model type."""

@@ -1,0 +1,1 @@
+"""Nemotron: a module for each model type."""

@@ -1,0 +1,1 @@
+"""OPT: a module for each model type."""

@@ -1,0 +1,71 @@
+"""Qwen3-Next: gated delta nets in most layers, gated attention in the others, and experts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from forgather_convert import (
+    STANDARD,
+    HFConverter,
+    SourceConfig,
+    sparse_layers_by_step,
+    stacked_experts,
+)
+
+
+class Qwen3Next(HFConverter):
+    """Qwen3-Next and Qwen3-Coder-Next."""
+
+    model_type = "qwen3_next"
+    hf_model = "Qwen3NextForCausalLM"
+    tokenizer_class = "Qwen2Tokenizer"
+    hyperparameters = STANDARD + (
+        "attention_bias",
+        "partial_rotary_factor",
+        "layer_types",
+        "linear_conv_kernel_dim",
+        "linear_key_head_dim",
+        "linear_value_head_dim",
+        "linear_num_key_heads",
+        "linear_num_value_heads",
+        "moe_intermediate_size",
+        "shared_expert_intermediate_size",
+        "num_experts",
+        "num_experts_per_tok",
+        "norm_topk_prob",
+        "decoder_sparse_step",
+        "mlp_only_layers",
+        "output_router_logits",
+        "router_aux_loss_coef",
+    )
+    layer_weights = {
+        **{
+            f"linear_attn.{name}": f"mixer.{name}"
+            for name in ("conv1d", "in_proj_qkvz", "in_proj_ba", "norm", "out_proj")
+        },
+        "mlp.gate": "feedforward.router",
+        "mlp.shared_expert.gate_proj": "feedforward.shared_expert.gate_proj",
+        "mlp.shared_expert.up_proj": "feedforward.shared_expert.up_proj",
+        "mlp.shared_expert.down_proj": "feedforward.shared_expert.down_proj",
+        "mlp.shared_expert_gate": "feedforward.shared_expert_gate",
+    }
+    layer_tensors = {
+        "linear_attn.A_log": "mixer.A_log",
+        "linear_attn.dt_bias": "mixer.dt_bias",
+        **stacked_experts("mlp.experts.{expert}"),
+    }
+    components = {
+        "layer": {
+            "full_attention": "pre_norm_layer:PreNormLayer",
+            "linear_attention": "pre_norm_mixer_layer:PreNormMixerLayer",
+        },
+        "attention": "gated_attention:GatedAttention",
+        "mixer": "gated_delta_net:GatedDeltaNet",
+        "norm": "rms_norm:ZeroCenteredRMSNorm",
+        "feedforward": {
+            "dense": "gated_feedforward:GatedFeedforward",
+            "sparse": "mixture_of_experts:GatedSharedMixtureOfExperts",
+        },
+    }
+
+    def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
+        return sparse_layers_by_step(config)
