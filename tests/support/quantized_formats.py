@@ -241,8 +241,8 @@ def one_by_row(shape: tuple[int, int]) -> tuple[int, ...]:
     return (shape[0], 1)
 
 
-_GROUPS = {"strategy": "group", "group_size": GROUP}
-_BLOCKS = {"strategy": "block", "block_structure": [24, 40]}
+_GROUPS: dict[str, Any] = {"strategy": "group", "group_size": GROUP}
+_BLOCKS: dict[str, Any] = {"strategy": "block", "block_structure": [24, 40]}
 _MODELOPT = {"quant_method": "modelopt", "producer": {"name": "modelopt"}}
 _CACHE = {f"{name}_proj.{name}_scale": torch.tensor(1.0) for name in "kv"}
 
