@@ -218,11 +218,42 @@ class TestRefusals:
     @pytest.mark.parametrize(
         ("quantization", "method"),
         [
-            ({"quant_method": "gptq", "bits": 4}, "gptq"),
-            ({"quant_method": "awq", "bits": 4}, "awq"),
+            ({"quant_method": "gptq", "bits": 3}, "gptq"),
+            ({"quant_method": "gptq", "bits": 4, "checkpoint_format": "marlin"}, "'marlin'"),
+            ({"quant_method": "gptq", "bits": 4, "pack_dtype": "int8"}, "'int8'"),
+            ({"quant_method": "awq", "bits": 8}, "awq"),
+            ({"quant_method": "awq", "bits": 4, "version": "gemv"}, "'gemv'"),
             ({"quant_method": "bitsandbytes", "load_in_8bit": True}, "bitsandbytes"),
-            ({"quant_method": "fbgemm_fp8"}, "fbgemm_fp8"),
-            ({"quant_method": "compressed-tensors"}, "compressed-tensors"),
+            ({"load_in_4bit": True}, "bitsandbytes"),
+            ({"quant_method": "compressed-tensors", "format": "marlin-24"}, "'marlin-24'"),
+            (
+                {"quant_method": "compressed-tensors", "sparsity_config": {"format": "sparse"}},
+                "stored as sparse",
+            ),
+            (
+                {
+                    "quant_method": "compressed-tensors",
+                    "transform_config": {"config_groups": {"u": {}}},
+                },
+                "'transform_config'",
+            ),
+            (
+                {
+                    "quant_method": "compressed-tensors",
+                    "format": "pack-quantized",
+                    "config_groups": {"g": {"weights": {"num_bits": 3, "type": "int"}}},
+                },
+                "3 bits",
+            ),
+            ({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}, "'W4A16_AWQ'"),
+            (
+                {
+                    "quant_method": "modelopt",
+                    "quant_algo": "MIXED_PRECISION",
+                    "quantized_layers": {"a": {"quant_algo": "FP8"}, "b": {"quant_algo": "W8A16"}},
+                },
+                "'W8A16'",
+            ),
             ({"quant_method": "fp8", "expert_dtype": "fp4"}, "fp8"),
             ({"quant_method": ["fp8"]}, "fp8"),
             ("fp8", "unknown method"),
@@ -313,14 +344,7 @@ def test_the_provenance_does_not_promise_the_quantized_files(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("quantization", "reason"),
     [
-        (
-            {"quant_method": "compressed-tensors"},
-            "only supported formats are 'fp8' in scaled blocks and 'mxfp4'",
-        ),
-        (
-            {"quant_method": "fbgemm_fp8"},
-            "only supported formats are 'fp8' in scaled blocks and 'mxfp4'",
-        ),
+        ({"quant_method": "quip"}, "this method is not supported .supported: fp8, fbgemm_fp8, "),
         ({"expert_dtype": "fp4"}, "its experts are stored as 'fp4'"),
     ],
 )
@@ -341,6 +365,6 @@ def test_scales_of_another_format_are_named(tmp_path: Path) -> None:
             state[name.removesuffix("_inv")] = state.pop(name)
 
     source = write_fp8_model(tmp_path / "hf", LLAMA, change=rename)
-    with pytest.raises(UnsupportedModelError, match="This FP8 format is not supported") as error:
+    with pytest.raises(UnsupportedModelError, match="the config describes") as error:
         convert(source, tmp_path / "fg", DEQUANTIZE)
     assert ".weight_scale' as its scale" in str(error.value)

@@ -11,7 +11,6 @@ from forgather_convert import ConvertOptions
 from forgather_convert.models.dequantized_loading import load_dequantized
 from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import detect
 from forgather_convert.tensors.evaluation import Evaluator
 from support.models import write_weights
@@ -71,9 +70,9 @@ def write_model(directory: Path, expert_size: int) -> Path:
 def test_the_check_loads_the_dequantized_experts(tmp_path: Path, expert_size: int) -> None:
     source = write_model(tmp_path / "hf", expert_size)
     detection = detect(source, ConvertOptions(dequantize=True))
-    assert detection.quantization is not None
+    assert detection.dequantizer is not None
     tensors = detection.checkpoint.tensors
-    state = dequantized_tensors(tensors, detection.quantization, detection.dtype)
+    state = detection.dequantizer.tensors(tensors, detection.dtype)
     config = transformers.Qwen3MoeConfig.from_dict(dict(detection.config))
     model = load_dequantized(
         transformers.Qwen3MoeForCausalLM,
@@ -81,7 +80,7 @@ def test_the_check_loads_the_dequantized_experts(tmp_path: Path, expert_size: in
         source,
         state,
         lambda: parameters_of(lambda: transformers.Qwen3MoeForCausalLM(config)),
-        detection.quantization,
+        detection.dequantizer,
         tensors,
     )
     with Evaluator() as evaluator:

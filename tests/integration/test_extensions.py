@@ -11,11 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from forgather_convert import ConverterError, ConvertOptions, SourceError, convert
+from forgather_convert import (
+    ConverterError,
+    ConvertOptions,
+    SourceError,
+    UnsupportedModelError,
+    convert,
+)
 from forgather_convert.weights.safetensors_file import read_header
 from support.command import forgather_copy
 from support.distributions import environment
-from support.models import load_forgather, load_hf, prompt, write_hf_model
+from support.models import load_forgather, load_hf, prompt, random_state, write_hf_model
 from support.variants import Variant
 
 pytestmark = pytest.mark.version_independent
@@ -87,6 +93,24 @@ def test_a_format_of_an_extension_is_read(site: Path, source: Path, tmp_path: Pa
     (source / "model.toy.json").write_text("{")
     with pytest.raises(SourceError, match=r"model\.toy\.json"):
         convert(source, tmp_path / "again")
+
+
+def test_a_quantization_of_an_extension_is_read(site: Path, tmp_path: Path) -> None:
+    install_toy(site)
+    state = random_state(Variant("llama", "plain"), torch.float32)
+    name = "model.layers.0.mlp.up_proj.weight"
+    state[name] = (state[name] * 50).to(torch.int8)
+    config = {**Variant("llama", "plain").config(), "dtype": "float32"}
+    config["quantization_config"] = {"quant_method": "toy", "step": 0.02}
+    source = write_hf_model(tmp_path / "hf", Variant("llama", "plain"), state=state, config=config)
+    convert(source, tmp_path / "fg", ConvertOptions(dequantize=True))
+    convert(tmp_path / "fg", tmp_path / "back")
+    expected = {**state, name: state[name].float() * 0.02}
+    actual = load_file(tmp_path / "back" / "model.safetensors")
+    assert actual.keys() == expected.keys()
+    assert all(torch.equal(actual[key], expected[key]) for key in expected)
+    with pytest.raises(UnsupportedModelError, match=r"\(toy\).*not supported"):
+        convert(source, tmp_path / "x", ConvertOptions(dequantize=True, use_plugins=False))
 
 
 def test_a_conversion_is_told_when_it_is_finished(

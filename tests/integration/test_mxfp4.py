@@ -13,7 +13,6 @@ from forgather_convert import ConvertOptions, MappingError, SourceError, convert
 from forgather_convert.models.dequantized_loading import load_dequantized
 from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, detect
 from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import Expression
@@ -77,9 +76,9 @@ def detected(source: Path, dtype: str | None = None) -> Detection:
 
 
 def expressions(detection: Detection) -> dict[str, Expression]:
-    assert detection.quantization is not None
+    assert detection.dequantizer is not None
     tensors = detection.checkpoint.tensors
-    return dequantized_tensors(tensors, detection.quantization, detection.dtype)
+    return dict(detection.dequantizer.tensors(tensors, detection.dtype))
 
 
 def parameters(model: Any) -> dict[str, torch.Tensor]:
@@ -112,7 +111,7 @@ def test_the_tensors_are_those_that_transformers_loads(tmp_path: Path, dtype: st
 def test_the_check_loads_what_transformers_makes(tmp_path: Path) -> None:
     source = write_gpt_oss(tmp_path / "hf", gpt_oss_state())
     detection = detected(source)
-    assert detection.quantization is not None
+    assert detection.dequantizer is not None
     state = expressions(detection)
     config = transformers.GptOssConfig.from_dict(dict(detection.config))
     model = load_dequantized(
@@ -121,7 +120,7 @@ def test_the_check_loads_what_transformers_makes(tmp_path: Path) -> None:
         source,
         state,
         lambda: parameters_of(lambda: transformers.GptOssForCausalLM(config)),
-        detection.quantization,
+        detection.dequantizer,
         detection.checkpoint.tensors,
     )
     with Evaluator() as evaluator:

@@ -11,6 +11,7 @@ from packaging.version import Version
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from forgather_convert import MappingError
+from forgather_convert.quantization.fp4 import mxfp4
 from forgather_convert.tensors.byte_ranges import byte_ranges
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
@@ -19,7 +20,6 @@ from forgather_convert.tensors.expressions import (
     Cast,
     Concatenate,
     Expression,
-    Mxfp4,
     Permute,
     Reshape,
     Slice,
@@ -201,7 +201,7 @@ def test_mxfp4_is_that_of_transformers(files: Files, shape: tuple[int, ...], dty
     scales = torch.randint(0, 255, shape[:-1], dtype=torch.uint8)
     scales.view(-1)[0] = 0
     expected = convert_moe_packed_tensors(blocks, scales, dtype=to_torch(dtype))
-    expression = Mxfp4(files.write(blocks), files.write(scales), dtype)
+    expression = mxfp4(files.write(blocks), files.write(scales), dtype)
     transposed = Permute(expression, (0, 2, 1))
     assert transposed.shape == tuple(expected.shape)
     with Evaluator() as evaluator:
@@ -217,7 +217,7 @@ def test_every_number_and_every_exponent_of_mxfp4(files: Files) -> None:
     scales = torch.arange(256, dtype=torch.uint8).view(1, 256, 1)
     for dtype in DTYPES:
         expected = convert_moe_packed_tensors(blocks, scales, dtype=to_torch(dtype))
-        expression = Mxfp4(files.write(blocks), files.write(scales), dtype)
+        expression = mxfp4(files.write(blocks), files.write(scales), dtype)
         with Evaluator() as evaluator:
             actual = evaluator.value(Permute(expression, (0, 2, 1)))
         assert torch.equal(actual.isnan(), expected.isnan())
@@ -230,7 +230,7 @@ def test_any_part_of_mxfp4(files: Files) -> None:
     torch.manual_seed(3)
     blocks = torch.randint(0, 256, (9, 5, 4), dtype=torch.uint8)
     scales = torch.randint(100, 150, (9, 5), dtype=torch.uint8)
-    expression = Mxfp4(files.write(blocks), files.write(scales), "bfloat16")
+    expression = mxfp4(files.write(blocks), files.write(scales), "bfloat16")
     with Evaluator() as evaluator:
         whole = evaluator.value(expression)
         for _ in range(60):
@@ -271,9 +271,9 @@ class TestChecks:
     def test_mxfp4_parts_that_do_not_fit(self, files: Files) -> None:
         blocks = files.write(torch.zeros(4, 3, 16, dtype=torch.uint8))
         with pytest.raises(MappingError, match=r"scales of the shape \[4, 3\]"):
-            Mxfp4(blocks, files.write(torch.zeros(3, 4, dtype=torch.uint8)), "bfloat16")
+            mxfp4(blocks, files.write(torch.zeros(3, 4, dtype=torch.uint8)), "bfloat16")
         with pytest.raises(MappingError, match="stored as float32"):
-            Mxfp4(blocks, files.write(torch.zeros(4, 3)), "bfloat16")
+            mxfp4(blocks, files.write(torch.zeros(4, 3)), "bfloat16")
 
     def test_a_plan_says_what_is_done(self, files: Files) -> None:
         value, scales = files.write(all_fp8((16, 16))), files.write(torch.ones(1, 1))
@@ -281,5 +281,8 @@ class TestChecks:
         assert describe(scaled) == "scale blocks of [16, 16] to bfloat16"
         assert leaves(scaled) == (value.ref, scales.ref)
         blocks = files.write(torch.zeros(4, 3, 16, dtype=torch.uint8))
-        decoded = Mxfp4(blocks, files.write(torch.zeros(4, 3, dtype=torch.uint8)), "float32")
-        assert describe(decoded) == "decode MXFP4 to float32"
+        decoded = mxfp4(blocks, files.write(torch.zeros(4, 3, dtype=torch.uint8)), "float32")
+        assert describe(decoded) == (
+            "reshape to [4, 48], unpack 96 numbers of 4 bits in dimension 1, "
+            "scale blocks of [1, 32] to float32"
+        )

@@ -122,7 +122,7 @@ class _ConvertCommand(GroupedCommand):
 @click.option(
     "--dequantize",
     is_flag=True,
-    help="Dequantize FP8 or MXFP4 weights to --dtype (refused otherwise).",
+    help="Dequantize quantized weights to --dtype (refused otherwise).",
 )
 @click.option(
     "--max-length", metavar="LENGTH", type=click.IntRange(min=1), help="Maximum sequence length."

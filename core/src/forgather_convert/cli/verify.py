@@ -60,7 +60,7 @@ _DIFFERENT = 1
 )
 @click.option("--no-logit-check", is_flag=True, help="Do not compare the logits.")
 @click.option(
-    "--dequantize", is_flag=True, help="Compare the dequantized values of FP8 or MXFP4 weights."
+    "--dequantize", is_flag=True, help="Compare the dequantized values of quantized weights."
 )
 @click.option(
     "--trust-remote-code",

@@ -19,6 +19,12 @@ from forgather_convert.families.hookspecs import (
     ExtensionHooks,
     hookimpl,
 )
+from forgather_convert.quantization.description import (
+    Dequantizer,
+    FindDequantizer,
+    Quantization,
+)
+from forgather_convert.quantization.formats import METHODS
 from forgather_convert.weights.formats import FORMATS, OpenWeights
 
 if TYPE_CHECKING:
@@ -49,9 +55,21 @@ class _CoreFormat:
         return self._open(directory)
 
 
+class _CoreMethod:
+    """One of core's quantization methods, which implements ``dequantize`` like an extension."""
+
+    def __init__(self, find: FindDequantizer) -> None:
+        self._find = find
+
+    @hookimpl
+    def dequantize(self, quantization: Quantization) -> Dequantizer | None:
+        return self._find(quantization)
+
+
 #: In the order of registration: pluggy calls the last one first.
-CORE_FORMATS: Mapping[str, Any] = {
-    name: _CoreFormat(open_format) for name, open_format in FORMATS.items()
+CORE_PARTS: Mapping[str, Any] = {
+    **{name: _CoreFormat(open_format) for name, open_format in FORMATS.items()},
+    **{name: _CoreMethod(find) for name, find in METHODS.items()},
 }
 
 

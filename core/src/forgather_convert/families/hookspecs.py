@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import click
 
     from forgather_convert.dynamic_model.project import Project
+    from forgather_convert.quantization.description import Dequantizer, Quantization
     from forgather_convert.source.config_file import SourceConfig
     from forgather_convert.source.rope import RopeParameters
     from forgather_convert.tensors.notation import WeightMappingDict
@@ -249,6 +250,32 @@ class ExtensionHooks:
             def open_weights(directory):
                 path = directory / "model.toy"
                 return read_toy_file(path) if path.is_file() else None
+        """
+        raise NotImplementedError
+
+    @hookspec(firstresult=True)
+    def dequantize(self, quantization: "Quantization") -> "Dequantizer | None":
+        """Gives what dequantizes weights of a format that this implementation knows.
+
+        Only called for models whose files describe quantized weights. Tensors are given as
+        expressions of the stored ones, which are computed in pieces.
+
+        Args:
+            quantization: The description in the model's files.
+
+        Returns:
+            What gives the dequantized tensors; ``None`` if the method is unknown.
+
+        Raises:
+            UnsupportedModelError: The method is known, but not this variant of it;
+                ``quantization.refusal(reason)`` makes the error.
+
+        Example::
+
+            @hookimpl
+            def dequantize(quantization):
+                if quantization.method == "toy":
+                    return Dequantizer("toy", toy_tensors)
         """
         raise NotImplementedError
 

@@ -1,10 +1,11 @@
 """Reads from a config what describes its model's shape."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
+from pathlib import Path
 
 from forgather_convert.inspection.result import Vocabulary, Window
 from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.source.quantization import QUANTIZATION_FIELDS
+from forgather_convert.source.quantization import describe_quantization
 from forgather_convert.tensors.dtypes import config_dtype
 from forgather_convert.tensors.tensor_ref import TensorRef
 
@@ -50,13 +51,10 @@ def architectures_of(config: SourceConfig) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, list) else ()
 
 
-def quantization_of(config: SourceConfig) -> str | None:
-    """The quantization method that it states."""
-    described = next((config[name] for name in QUANTIZATION_FIELDS if config.get(name)), None)
-    if described is None:
-        return None
-    method = described.get("quant_method") if isinstance(described, Mapping) else None
-    return str(method or "unknown method")
+def quantization_of(config: SourceConfig, directory: Path) -> str | None:
+    """The quantization method that it states, or a file beside it."""
+    quantization = describe_quantization(config, directory)
+    return None if quantization is None else quantization.method
 
 
 def vocabulary_of(

@@ -146,13 +146,13 @@ def _read_contents(opening: Opening, problems: _Problems) -> _Contents:
     path, options = opening.request.path, opening.request.options
     detection = problems.attempt(opening.detect)
     if detection is not None:
-        quantization = detection.quantization
+        dequantizer = detection.dequantizer
         return _Contents(
             metadata=detection.metadata_directory,
             config=detection.config,
             direction=detection.direction,
             model_type=detection.model_type,
-            quantization=None if quantization is None else quantization.method,
+            quantization=None if dequantizer is None else dequantizer.method,
             checkpoint=detection.checkpoint,
             is_complete=True,
         )
@@ -170,12 +170,15 @@ def _read_contents(opening: Opening, problems: _Problems) -> _Contents:
     model_type = options.model_type
     if model_type is None and config is not None and direction is not None:
         model_type = model_type_in(config, direction)
+    quantization = None
+    if config is not None:
+        quantization = parts.attempt(lambda: config_facts.quantization_of(config, path))
     return _Contents(
         metadata=path,
         config=config,
         direction=direction,
         model_type=model_type,
-        quantization=None if config is None else config_facts.quantization_of(config),
+        quantization=quantization,
         checkpoint=checkpoint,
         is_complete=False,
     )

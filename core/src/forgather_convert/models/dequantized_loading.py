@@ -8,8 +8,8 @@ from typing import Any
 from forgather_convert.models.loading import load_model, load_tensors
 from forgather_convert.models.merged_parameters import can_note_merges
 from forgather_convert.models.model import Note, ignore
-from forgather_convert.source.dequantization import is_read_by_transformers
-from forgather_convert.source.quantization import Quantization
+from forgather_convert.quantization.description import Dequantizer
+from forgather_convert.quantization.fp8 import is_read_by_transformers
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
@@ -21,7 +21,7 @@ def load_dequantized(
     directory: Path,
     state: Mapping[str, Expression],
     parameters: Callable[[], ModelParameters],
-    quantization: Quantization,
+    dequantizer: Dequantizer,
     stored_tensors: Mapping[str, TensorRef],
     note: Note = ignore,
 ) -> Any:
@@ -36,7 +36,7 @@ def load_dequantized(
         directory: The directory with its weights.
         state: The weights by the names that the model expects, dequantized.
         parameters: Gives what its checkpoints hold.
-        quantization: In which form they are stored.
+        dequantizer: What dequantized them.
         stored_tensors: All tensors in its files.
         note: Receives a remark if transformers cannot do it.
 
@@ -44,7 +44,7 @@ def load_dequantized(
         ValidationError: It does not load.
     """
     is_read = all(is_read_by_transformers(value) for value in state.values())
-    if not is_read or not can_note_merges():
+    if dequantizer.loading_fields is None or not is_read or not can_note_merges():
         # transformers 4 dequantizes MXFP4, but the whole model at once, and does not support FP8.
         note(
             "The installed transformers does not dequantize the source's weights; their "
@@ -52,7 +52,7 @@ def load_dequantized(
         )
         return load_tensors(model_class, config, directory, state)
     quantized = copy.deepcopy(config)
-    quantized.quantization_config = {**quantization.fields, "dequantize": True}
+    quantized.quantization_config = dict(dequantizer.loading_fields)
     return load_model(
         model_class, quantized, directory, state, parameters, stored_tensors, note=note
     )

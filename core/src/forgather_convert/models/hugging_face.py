@@ -24,15 +24,11 @@ from forgather_convert.models.reference import (
     with_max_length,
 )
 from forgather_convert.quantities import counted
+from forgather_convert.quantization.description import Dequantizer
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
-from forgather_convert.source.dequantization import dequantized_tensors
 from forgather_convert.source.detection import Detection, Direction, model_type_in
 from forgather_convert.source.files import WriteFile, encode_json
-from forgather_convert.source.quantization import (
-    Quantization,
-    read_quantization,
-    without_quantization,
-)
+from forgather_convert.source.quantization import refuse_quantized_config, without_quantization
 from forgather_convert.tensors.evaluation import have_equal_bits
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import collapse_names
@@ -54,7 +50,7 @@ class HuggingFaceSource(SourceModel):
     Attributes:
         classes: The classes that load it.
         max_length: The maximum length that the user requested.
-        quantization: The format of quantized weights; ``None`` if they are not quantized.
+        dequantizer: What dequantizes its weights; ``None`` if they are not quantized.
         stored_tensors: All tensors in its files.
         expected: The parameters in its checkpoints.
         whole_config: The config object that its class takes, which contains ``config_object`` if
@@ -64,7 +60,7 @@ class HuggingFaceSource(SourceModel):
 
     classes: ReferenceClasses
     max_length: int | None
-    quantization: Quantization | None
+    dequantizer: Dequantizer | None
     stored_tensors: Mapping[str, TensorRef]
     expected: ModelParameters
     whole_config: Any
@@ -92,7 +88,7 @@ class HuggingFaceSource(SourceModel):
         if self.expected.text_names is not None:
             state = {self.loaded_name(name): value for name, value in state.items()}
             rest = self.unread
-        if self.quantization is None:
+        if self.dequantizer is None:
             return load_model(
                 model_class, config, directory, state, self.parameters, note=note, rest=rest
             )
@@ -102,7 +98,7 @@ class HuggingFaceSource(SourceModel):
             directory,
             state,
             self.parameters,
-            self.quantization,
+            self.dequantizer,
             self.stored_tensors,
             note,
         )
@@ -166,7 +162,7 @@ def read_hugging_face(
         weights_directory=detection.checkpoint.files.directory,
         classes=classes,
         max_length=max_length,
-        quantization=detection.quantization,
+        dequantizer=detection.dequantizer,
         stored_tensors=detection.checkpoint.tensors,
         expected=parameters,
         whole_config=whole_config,
@@ -198,17 +194,17 @@ def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> M
 
 def _stored_tensors(detection: Detection) -> dict[str, Expression]:
     """The tensors of a checkpoint, dequantized, by their names in it."""
-    tensors, quantization = detection.tensors, detection.quantization
-    if quantization is None:
+    tensors, dequantizer = detection.tensors, detection.dequantizer
+    if dequantizer is None:
         return {name: stored(ref) for name, ref in tensors.items()}
     logger.info(
         "The weights of %s are quantized (%s) and become %s; the reverse conversion gives the "
         "dequantized model, not the quantized files",
         detection.source,
-        quantization.method,
+        dequantizer.method,
         detection.dtype,
     )
-    return dequantized_tensors(tensors, quantization, detection.dtype)
+    return dict(dequantizer.tensors(tensors, detection.dtype))
 
 
 def _refuse_loaded_form(
@@ -286,7 +282,7 @@ class HuggingFaceTarget(TargetModel):
     def load(self, directory: Path) -> Any:
         classes = ReferenceClasses.of(self.hooks)
         config = read_config(directory)
-        read_quantization(config, dequantizes=False)
+        refuse_quantized_config(config)
         config = without_quantization(config)
         try:
             config_object = self.read_whole_config(config)

@@ -22,7 +22,6 @@ from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import (
     BlockScaled,
     Expression,
-    Mxfp4,
     Permute,
     Stored,
     leaves,
@@ -225,7 +224,7 @@ def _is_in_a_file(value: Expression) -> bool:
 
 
 def _is_quantized(value: Expression) -> bool:
-    return isinstance(value, BlockScaled | Mxfp4) or any(map(_is_quantized, operands(value)))
+    return isinstance(value, BlockScaled) or any(map(_is_quantized, operands(value)))
 
 
 def _value(reader: TensorReader, value: Expression) -> Any:

@@ -14,7 +14,7 @@ from forgather_convert.discovery.choice import converter_for, is_family
 from forgather_convert.discovery.extensions import load_extensions
 from forgather_convert.errors import OptionError
 from forgather_convert.families.converter import HFConverter
-from forgather_convert.families.extensions import CORE_FORMATS, Extension, ExtensionCalls
+from forgather_convert.families.extensions import CORE_PARTS, Extension, ExtensionCalls
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.carried_tensors import CarriedTensors, read_carried
 from forgather_convert.options import ConvertOptions
@@ -100,7 +100,7 @@ class Opening:
 
     @cached_property
     def extension_calls(self) -> ExtensionCalls:
-        return ExtensionCalls(CORE_FORMATS, self.extensions)
+        return ExtensionCalls(CORE_PARTS, self.extensions)
 
     def detect(self) -> Detection:
         """Detects the content of the directory; see :func:`source.detection.detect`."""
@@ -110,6 +110,7 @@ class Opening:
             request.options,
             self.extension_calls.open_weights if weights is None else lambda _: weights.checkpoint,
             lambda name: is_family(name, request.path, request.options, request.converter),
+            self.extension_calls.dequantize,
             checkpoint_of=None if weights is None else weights.model_directory,
         )
 

@@ -19,7 +19,7 @@ from forgather_convert.models.reference import (
 from forgather_convert.source.composite import text_config
 from forgather_convert.source.config_file import CONFIG_FILE, parse_config
 from forgather_convert.source.detection import DEFAULT_DTYPE, stated_dtype
-from forgather_convert.source.quantization import read_quantization, without_quantization
+from forgather_convert.source.quantization import refuse_quantized_config, without_quantization
 from forgather_convert.tensors.dtypes import to_torch
 
 logger = logging.getLogger(__name__)
@@ -116,7 +116,7 @@ def original_config_of(
     config = parse_config(text, f"the original {CONFIG_FILE}")
     if config.get("model_type", hooks.model_type) != hooks.model_type:
         return None
-    read_quantization(config, dequantizes=False)
+    refuse_quantized_config(config)
     file_config = config = without_quantization(config)
     if hooks.is_composite:
         config = text_config(file_config)

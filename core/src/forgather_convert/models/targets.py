@@ -46,6 +46,7 @@ from forgather_convert.source.detection import (
     Direction,
 )
 from forgather_convert.source.forgather_signs import PROVENANCE_FILE
+from forgather_convert.source.quantization import SIDE_FILES
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.tensors.text_names import TextNames
@@ -115,7 +116,7 @@ def _forgather_target(
     if tokenizer_class and lacks_tokenizer_class(model.directory):
         fields.setdefault("tokenizer_class", tokenizer_class)
     weights = None
-    if detection.quantization is None:
+    if detection.dequantizer is None:
         weights = opened.describe_weights({} if options.drop_unused else model.unread)
     classes = load_generated_code(code)
     try:
@@ -140,6 +141,7 @@ def _forgather_target(
         original=None,
         side_files=SideFileRules(
             generated=frozenset({PROVENANCE_FILE, *code.files, *carried_files(model.directory)}),
+            unused=frozenset(SIDE_FILES if detection.dequantizer is not None else ()),
             renamed=processor_files() if hooks.is_composite else {},
         ),
         carried=_carried_along(model, weights, options),
@@ -292,7 +294,7 @@ def written_fields(
 
 def _original_config_text(detection: Detection, directory: Path) -> str:
     """The config to restore; for a quantized model, that of the dequantized one."""
-    if detection.quantization is None:
+    if detection.dequantizer is None:
         return read_text(directory / CONFIG_FILE)
     return json.dumps(detection.config.to_dict(), indent=2, ensure_ascii=False) + "\n"
 

@@ -61,7 +61,7 @@ def _keeps_bytes(request: PlanRequest) -> bool:
         options.keeps_division
         and not options.code_only
         and options.link is None
-        and detection.quantization is None
+        and detection.dequantizer is None
         and detection.dtype_is_stated
         and options.dtype is None
         and not request.tokens

@@ -57,7 +57,7 @@ def plan_links(request: PlanRequest, content: WeightsContent) -> Links:
 def _reasons(request: PlanRequest, content: WeightsContent) -> Iterator[str]:
     if request.checkpoint.files.format != SAFETENSORS:
         yield f"its weights are in the format {request.checkpoint.files.format}"
-    if request.detection.quantization is not None:
+    if request.detection.dequantizer is not None:
         yield "its weights are quantized"
     if content.unused:
         yield (

@@ -12,6 +12,8 @@ from pathlib import Path
 from forgather_convert.errors import OptionError, SourceError, UnsupportedModelError
 from forgather_convert.files.plain_text import one_line
 from forgather_convert.options import ConvertOptions
+from forgather_convert.quantization.description import Dequantizer, FindDequantizer
+from forgather_convert.quantization.formats import find_core_dequantizer
 from forgather_convert.source.checkpoint_choice import find_checkpoint, numbered_checkpoints
 from forgather_convert.source.composite import Composite, has_text_config, text_config
 from forgather_convert.source.config_file import (
@@ -33,11 +35,7 @@ from forgather_convert.source.model_directory import (
     report_lacking_tokenizer,
     trained_config,
 )
-from forgather_convert.source.quantization import (
-    Quantization,
-    read_quantization,
-    without_quantization,
-)
+from forgather_convert.source.quantization import read_quantization, without_quantization
 from forgather_convert.source.readable_weights import (
     checkpoint_kinds,
     readable_weights,
@@ -79,7 +77,7 @@ class Detection:
         metadata_directory: The directory of config, tokenizer and provenance: the source; the
             model that it is a checkpoint of; or the checkpoint if neither has a config.
         checkpoint: The weights to convert.
-        quantization: The format of quantized weights; ``None`` if they are not quantized.
+        dequantizer: What dequantizes the weights; ``None`` if they are not quantized.
         composite: What the model is besides a text model; ``config`` is that of the text model.
             ``None`` if it is nothing else.
     """
@@ -92,7 +90,7 @@ class Detection:
     config: SourceConfig
     metadata_directory: Path
     checkpoint: Checkpoint
-    quantization: Quantization | None = None
+    dequantizer: Dequantizer | None = None
     composite: Composite | None = None
 
     @property
@@ -117,10 +115,10 @@ class Detection:
             SourceError: It has no text model.
             UnsupportedModelError: It is quantized.
         """
-        if self.quantization is not None:
+        if self.dequantizer is not None:
             raise UnsupportedModelError(
                 f"{self.config.origin} describes a composite with quantized weights "
-                f"({self.quantization.method}), which cannot be converted. Use the model's "
+                f"({self.dequantizer.method}), which cannot be converted. Use the model's "
                 "unquantized weights."
             )
         origin = str(self.checkpoint.files.directory)
@@ -146,6 +144,7 @@ def detect(
     options: ConvertOptions,
     open_weights: OpenWeights = open_core_weights,
     is_family: IsFamily = _any_is_a_family,
+    find_dequantizer: FindDequantizer = find_core_dequantizer,
     checkpoint_of: Path | None = None,
 ) -> Detection:
     """Detects the content of a directory from file names, JSON files and tensor headers.
@@ -156,6 +155,7 @@ def detect(
         open_weights: Opens weights of all supported formats.
         is_family: Tells whether a model type is that of a family; the one in a Forgather model's
             config may be just the model's name.
+        find_dequantizer: Finds what dequantizes weights of all supported formats.
         checkpoint_of: The model that the directory is a checkpoint of, if its location does not
             say so.
 
@@ -170,12 +170,14 @@ def detect(
     config = read_config(metadata_directory)
     _refuse_redirections(config)
     _report_ignored_fields(config)
-    quantization = read_quantization(config, options.dequantize)
+    dequantizer = read_quantization(
+        config, metadata_directory, options.dequantize, find_dequantizer
+    )
     config = without_quantization(config)
     direction = _detect_direction(config, options)
-    if quantization is not None and direction is Direction.FROM_FORGATHER:
+    if dequantizer is not None and direction is Direction.FROM_FORGATHER:
         raise UnsupportedModelError(
-            f"{config.origin} describes quantized weights ({quantization.method}), which a "
+            f"{config.origin} describes quantized weights ({dequantizer.method}), which a "
             "Forgather model cannot have. Convert the model that it was made from."
         )
     model_type = _detect_model_type(config, direction, options, is_family)
@@ -204,7 +206,7 @@ def detect(
         config=config,
         metadata_directory=metadata_directory,
         checkpoint=checkpoint,
-        quantization=quantization,
+        dequantizer=dequantizer,
     )
 
 

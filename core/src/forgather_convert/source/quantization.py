@@ -1,76 +1,113 @@
-"""Reads from a config whether its weights are quantized, and in which format."""
+"""Reads from the files of a model whether its weights are quantized, and how."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
 
-from forgather_convert.errors import SourceError, UnsupportedModelError
+from forgather_convert.errors import UnsupportedModelError
+from forgather_convert.files.json_file import read_json_object
+from forgather_convert.quantization.description import (
+    Dequantizer,
+    FindDequantizer,
+    Quantization,
+)
+from forgather_convert.quantization.formats import METHODS
 from forgather_convert.source.config_file import SourceConfig
 
 #: The config fields that describe quantized weights.
 QUANTIZATION_FIELDS = ("quantization_config", "compression_config")
-#: The default of transformers' ``FineGrainedFP8Config``.
-_DEFAULT_BLOCK = (128, 128)
 
 
-@dataclass(frozen=True)
-class Quantization:
-    """A supported format of quantized weights.
-
-    Attributes:
-        method: ``"fp8"``: 8-bit numbers with a scale for each block of a matrix.
-            ``"mxfp4"``: 4-bit numbers with a power of two for each group of them.
-        block: The rows and columns of a block; ``None`` if they follow from the scales.
-        fields: The content of the field ``quantization_config``.
-    """
-
-    method: Literal["fp8", "mxfp4"]
-    block: tuple[int, int] | None
-    fields: Mapping[str, Any]
+def _modelopt_fields(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    fields = content.get("quantization")
+    if not isinstance(fields, Mapping) or not fields.get("quant_algo"):
+        return None
+    return {"quant_method": "modelopt", **fields}
 
 
-def read_quantization(config: SourceConfig, dequantizes: bool) -> Quantization | None:
-    """Reads the format of quantized weights; ``None`` if they are not quantized.
+def _gptq_fields(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return {"quant_method": "gptq", **content} if "bits" in content else None
+
+
+def _awq_fields(content: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    return {"quant_method": "awq", **content} if "w_bit" in content else None
+
+
+#: Files that describe quantized weights if the config does not, and how they do.
+SIDE_FILES: Mapping[str, Callable[[Mapping[str, Any]], Mapping[str, Any] | None]] = {
+    "hf_quant_config.json": _modelopt_fields,
+    "quantize_config.json": _gptq_fields,
+    "quant_config.json": _awq_fields,
+}
+
+
+def describe_quantization(config: SourceConfig, directory: Path | None) -> Quantization | None:
+    """Reads the description of quantized weights; ``None`` if they are not quantized.
 
     Args:
         config: The content of ``config.json``.
+        directory: The directory of files beside it, if they count.
+
+    Raises:
+        SourceError: A file is damaged.
+    """
+    described = next((config[name] for name in QUANTIZATION_FIELDS if config.get(name)), None)
+    if described:
+        return _quantization(described, config.origin)
+    for name, read_fields in SIDE_FILES.items():
+        path = None if directory is None else directory / name
+        if path is not None and path.is_file():
+            fields = read_fields(read_json_object(path))
+            if fields is not None:
+                return _quantization(fields, str(path))
+    return None
+
+
+def read_quantization(
+    config: SourceConfig, directory: Path, dequantizes: bool, find: FindDequantizer
+) -> Dequantizer | None:
+    """Finds what dequantizes a model's weights; ``None`` if they are not quantized.
+
+    Args:
+        config: The content of ``config.json``.
+        directory: The directory of files beside it.
         dequantizes: Whether the user has requested to dequantize them.
+        find: Finds what dequantizes a format.
 
     Raises:
         UnsupportedModelError: They are quantized, and the user has not requested to dequantize
             them, or the format is not supported.
-        SourceError: The block size is invalid.
+        SourceError: The description is invalid.
     """
-    described = next((config[name] for name in QUANTIZATION_FIELDS if config.get(name)), None)
-    if not described:
+    quantization = describe_quantization(config, directory)
+    if quantization is None:
         return None
-    fields = described if isinstance(described, Mapping) else {}
-    method = _method(fields)
-    reason = _why_not_read(method, fields)
-    if reason is not None:
-        raise UnsupportedModelError(
-            f"{config.origin} describes quantized weights ({method or 'unknown method'}): "
-            f"{reason}. Use the model's unquantized weights, or dequantize them with the program "
-            "that wrote them."
+    dequantizer = find(quantization)
+    if dequantizer is None:
+        raise quantization.refusal(
+            f"dequantizing this method is not supported (supported: {', '.join(METHODS)})"
         )
     if not dequantizes:
-        raise UnsupportedModelError(
-            f"{config.origin} describes quantized weights ({method}). Use --dequantize to convert "
-            "their dequantized values, or use the model's unquantized weights."
-        )
-    if method == "mxfp4":
-        return Quantization("mxfp4", None, fields)
-    return Quantization("fp8", _block(fields, config.origin), fields)
+        raise _quantized(quantization)
+    return dequantizer
 
 
-def _why_not_read(method: str | None, fields: Mapping[str, Any]) -> str | None:
-    """Why weights cannot be dequantized; ``None`` if they can."""
-    if method not in ("fp8", "mxfp4"):
-        return "the only supported formats are 'fp8' in scaled blocks and 'mxfp4'"
-    experts = fields.get("expert_dtype", "fp8")
-    if experts != "fp8":
-        return f"its experts are stored as {str(experts)[:40]!r}, which is not supported"
-    return None
+def refuse_quantized_config(config: SourceConfig) -> None:
+    """Refuses a config that describes quantized weights.
+
+    Raises:
+        UnsupportedModelError: It does.
+    """
+    quantization = describe_quantization(config, None)
+    if quantization is not None:
+        raise _quantized(quantization)
+
+
+def _quantized(quantization: Quantization) -> UnsupportedModelError:
+    return UnsupportedModelError(
+        f"{quantization.origin} describes quantized weights ({quantization.method}). Use "
+        "--dequantize to convert their dequantized values, or use the model's unquantized weights."
+    )
 
 
 def without_quantization(config: SourceConfig) -> SourceConfig:
@@ -79,25 +116,13 @@ def without_quantization(config: SourceConfig) -> SourceConfig:
     return SourceConfig(fields, config.origin)
 
 
-def _method(fields: Mapping[str, Any]) -> str | None:
+def _quantization(described: Any, origin: str) -> Quantization:
+    fields = described if isinstance(described, Mapping) else {}
+    return Quantization(_method(fields), fields, origin)
+
+
+def _method(fields: Mapping[str, Any]) -> str:
     method = fields.get("quant_method")
     if method is None and any(fields.get(name) for name in ("load_in_4bit", "load_in_8bit")):
         return "bitsandbytes"
-    return None if method is None else str(method)
-
-
-def _block(fields: Mapping[str, Any], origin: str) -> tuple[int, int] | None:
-    block = fields.get("weight_block_size", _DEFAULT_BLOCK)
-    if block is None:
-        return None
-    # Not isinstance: True is not a size.
-    if (
-        not isinstance(block, list | tuple)
-        or len(block) != 2
-        or any(type(size) is not int or size < 1 for size in block)
-    ):
-        raise SourceError(
-            f"In {origin}, 'weight_block_size' must be two positive numbers, not "
-            f"{str(block)[:40]}. Fix the file, or download it again."
-        )
-    return block[0], block[1]
+    return "unknown method" if method is None else str(method)

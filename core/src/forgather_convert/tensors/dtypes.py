@@ -4,8 +4,8 @@ The same name is used throughout: torch's without its module, ``"bfloat16"``.
 """
 
 import math
-from collections.abc import Collection, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 from forgather_convert.errors import OptionError
 
@@ -44,7 +44,14 @@ WEIGHT_DTYPES = (*OUTPUT_DTYPES, "float64")
 _HELD = {"float32": ("bfloat16", "float16")}
 #: The types of the elements of scaled blocks, and of the scales.
 FLOAT8_DTYPES = ("float8_e4m3fn", "float8_e5m2")
-SCALE_DTYPES = ("float32", "bfloat16", "float16", "float8_e8m0fnu", "uint8")
+SCALE_DTYPES = ("float32", "bfloat16", "float16", "float8_e4m3fn", "float8_e8m0fnu", "uint8")
+#: How a number of a few bits is encoded, and the 8-bit types that have all of these numbers.
+PackedEncoding = Literal["unsigned", "offset", "e2m1"]
+PACKED_DTYPES: Mapping[PackedEncoding, str] = {
+    "unsigned": "uint8",
+    "offset": "int8",
+    "e2m1": "float8_e4m3fn",
+}
 
 
 def is_dtype(name: str) -> bool:

@@ -18,17 +18,19 @@ from forgather_convert.tensors.expressions import (
     Concatenate,
     Constant,
     Expression,
-    Mxfp4,
     Permute,
     Reshape,
     ResizeRows,
     Shape,
     Slice,
     Stored,
+    Take,
+    Unpack,
     contiguous_strides,
+    name_of,
     operands,
 )
-from forgather_convert.tensors.quantized_numbers import decode_mxfp4, scale_blocks
+from forgather_convert.tensors.quantized_numbers import scale_blocks, unpack_integers
 from forgather_convert.tensors.row_init import RowInit
 from forgather_convert.tensors.tensor_ref import MemoryRef
 
@@ -135,8 +137,10 @@ class Evaluator:
                 return self._resized(expression, box)
             case BlockScaled():
                 return self._scaled(expression, box)
-            case Mxfp4():
-                return self._decoded(expression, box)
+            case Unpack():
+                return self._unpacked(expression, box)
+            case Take(value, dim, index):
+                return self._taken(value, dim, index, box)
 
     def _cast(self, tensor: "torch.Tensor", dtype: str) -> "torch.Tensor":
         result = cast_tensor(tensor, to_torch(dtype))
@@ -161,30 +165,40 @@ class Evaluator:
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=dim)
 
     def _reshaped(self, value: Expression, shape: Shape, box: Box) -> "torch.Tensor":
-        """Computes the rows that contain a box, which are a contiguous range of elements."""
-        lead = next((dim for dim, size in enumerate(shape) if size != 1), len(shape) - 1)
-        if not shape:
-            return self.value(value).reshape(())
-        low, high = box[lead]
-        row = math.prod(shape[lead + 1 :])
-        flat = self._flat_range(value, low * row, high * row)
-        rows = flat.reshape(*shape[:lead], high - low, *shape[lead + 1 :])
-        return _cut(rows, _with(box, lead, (0, high - low)))
+        """Computes the rows that contain a box, which are a contiguous range of elements.
 
-    def _flat_range(self, value: Expression, start: int, end: int) -> "torch.Tensor":
-        """Elements ``start`` to ``end`` of a tensor in row-major order."""
-        shape = value.shape
+        Dimensions in front that both shapes have stay as they are.
+        """
+        same = 0
+        while same < min(len(shape), len(value.shape)) and shape[same] == value.shape[same]:
+            same += 1
+        kept, rest = box[:same], shape[same:]
+        if not rest:
+            ones = ((0, 1),) * (len(value.shape) - same)
+            return self._evaluate(value, (*kept, *ones)).reshape(_sizes(kept))
+        lead = next((dim for dim, size in enumerate(rest) if size != 1), len(rest) - 1)
+        low, high = box[same + lead]
+        row = math.prod(rest[lead + 1 :])
+        flat = self._flat_range(value, kept, low * row, high * row)
+        rows = flat.reshape(*_sizes(kept), *rest[:lead], high - low, *rest[lead + 1 :])
+        whole = tuple((0, size) for size in _sizes(kept))
+        return _cut(rows, (*whole, *_with(box[same:], lead, (0, high - low))))
+
+    def _flat_range(self, value: Expression, kept: Box, start: int, end: int) -> "torch.Tensor":
+        """A box in the first dimensions; in the others, elements ``start`` to ``end`` in order."""
+        shape = value.shape[len(kept) :]
         if not shape:
-            return self.value(value).reshape(1)[start:end]
+            return self._evaluate(value, kept).unsqueeze(-1)[..., start:end]
         lead = next((dim for dim, size in enumerate(shape) if size != 1), len(shape) - 1)
         row = math.prod(shape[lead + 1 :])
         if row == 0 or start == end:
             empty = tuple((0, 0) for _ in shape)
-            return self._evaluate(value, empty).reshape(-1)
+            return self._evaluate(value, (*kept, *empty)).reshape(*_sizes(kept), 0)
         low, high = start // row, -(-end // row)
         box = tuple((0, size) for size in shape)
-        rows = self._evaluate(value, _with(box, lead, (low, high)))
-        return rows.reshape(-1)[start - low * row : end - low * row]
+        rows = self._evaluate(value, (*kept, *_with(box, lead, (low, high))))
+        flat = rows.reshape(*_sizes(kept), (high - low) * row)
+        return flat[..., start - low * row : end - low * row]
 
     def _resized(self, expression: ResizeRows, box: Box) -> "torch.Tensor":
         import torch
@@ -207,24 +221,34 @@ class Evaluator:
             _enclosing(limits, step)
             for limits, step in zip((rows, columns), expression.block, strict=True)
         ]
+        zeros = expression.zeros
         return scale_blocks(
             self._evaluate(expression.value, box),
             self._evaluate(expression.scales, (*rest, *blocks)),
+            None if zeros is None else self._evaluate(zeros, (*rest, *blocks)),
             (rows[0], columns[0]),
-            expression.block,
-            expression.dtype,
+            expression,
         )
 
-    def _decoded(self, expression: Mxfp4, box: Box) -> "torch.Tensor":
-        *rest, (low, high) = box
-        first, last = _enclosing((low, high), expression.group)
-        blocks = self._evaluate(
-            expression.blocks, (*rest, (first, last), (0, expression.blocks.shape[-1]))
-        )
-        scales = self._evaluate(expression.scales, (*rest, (first, last)))
-        numbers = decode_mxfp4(blocks, scales, expression.dtype)
-        start = first * expression.group
-        return numbers[..., low - start : high - start]
+    def _unpacked(self, expression: Unpack, box: Box) -> "torch.Tensor":
+        dim, step = expression.dim, expression.per_integer
+        low, high = box[dim]
+        first, last = _enclosing((low, high), step)
+        integers = self._evaluate(expression.value, _with(box, dim, (first, last)))
+        numbers = unpack_integers(integers, expression)
+        return numbers.narrow(dim, low - first * step if low < high else 0, high - low)
+
+    def _taken(self, value: Expression, dim: int, index: Expression, box: Box) -> "torch.Tensor":
+        chosen = self._evaluate(index, (box[dim],))
+        if chosen.numel() == 0:
+            return self._evaluate(value, _with(box, dim, (0, 0)))
+        low, high = int(chosen.min()), int(chosen.max()) + 1
+        if low < 0 or high > value.shape[dim]:
+            raise SourceError(
+                f"{name_of(index)} has indices from {low} to {high - 1}, but {name_of(value)} has "
+                f"only {value.shape[dim]} groups. Download the model again."
+            )
+        return self._evaluate(value, _with(box, dim, (low, high))).index_select(dim, chosen - low)
 
     def _new_rows(self, expression: ResizeRows) -> "dict[int, torch.Tensor]":
         """The complete new rows, which are computed only once."""
@@ -275,7 +299,7 @@ class Evaluator:
         ref = expression.ref
         if isinstance(ref, MemoryRef):
             return _cut(self._in_memory[ref], box)
-        sizes = tuple(high - low for low, high in box)
+        sizes = _sizes(box)
         dtype, size = to_torch(ref.dtype), dtype_size(ref.dtype)
         if math.prod(sizes) == 0:
             return torch.empty(sizes, dtype=dtype)
@@ -345,7 +369,7 @@ def have_equal_bits(one: Expression, other: Expression) -> bool:
 def _bytes_per_element(expression: Expression) -> int:
     """The maximum memory for an element while it is computed."""
     size = dtype_size(expression.dtype)
-    if isinstance(expression, BlockScaled | Mxfp4):
+    if isinstance(expression, BlockScaled | Unpack):
         size += _SCALING_BYTES
     return max((size, *map(_bytes_per_element, operands(expression))))
 
@@ -375,6 +399,10 @@ def _enclosing(limits: tuple[int, int], step: int) -> tuple[int, int]:
     """The numbers of the blocks that contain a range."""
     low, high = limits
     return (low // step, -(-high // step)) if low < high else (0, 0)
+
+
+def _sizes(box: Box) -> Shape:
+    return tuple(high - low for low, high in box)
 
 
 def _with(box: Box, dim: int, limits: tuple[int, int]) -> Box:

@@ -10,7 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from forgather_convert.errors import MappingError
-from forgather_convert.tensors.dtypes import FLOAT8_DTYPES, SCALE_DTYPES, tensor_bytes
+from forgather_convert.tensors.dtypes import (
+    FLOAT8_DTYPES,
+    PACKED_DTYPES,
+    SCALE_DTYPES,
+    PackedEncoding,
+    dtype_size,
+    tensor_bytes,
+)
 from forgather_convert.tensors.row_init import RowInit
 from forgather_convert.tensors.tensor_ref import JoinedRef, TensorRef, format_shape
 
@@ -227,11 +234,94 @@ class ResizeRows:
 
 
 @dataclass(frozen=True, slots=True)
-class BlockScaled:
-    """8-bit numbers, multiplied by one scale per block.
+class Unpack:
+    """Numbers of a few bits, of which each stored integer holds several.
 
-    The product is computed in float32 and rounded once, as in ``Fp8Dequantize`` of transformers
-    and ``weight_dequant`` of DeepSeek-V3.
+    Attributes:
+        value: The integers, in which the number with the lowest bits comes first.
+        dim: The dimension in which they hold several numbers.
+        encoding: What the bits of a number mean: itself (``"unsigned"``), the number plus half of
+            their range (``"offset"``), or a floating-point number of 4 bits (``"e2m1"``).
+        bits: The bits of a number.
+        size: The number of numbers in the dimension; the last integer may hold fewer than fit.
+        order: For every number of an integer, its place there; by default, they are in order.
+        increment: Is added to every integer before it is unpacked, modulo its range.
+    """
+
+    value: "Expression"
+    dim: int
+    encoding: PackedEncoding
+    bits: int
+    size: int
+    order: tuple[int, ...] = ()
+    increment: int = 0
+
+    def __post_init__(self) -> None:
+        require_stored_as(self.value, ("int32", "uint8"))
+        _check_dim(self.value, self.dim, "unpacked")
+        if self.bits not in (2, 4, 8) or (self.encoding == "e2m1" and self.bits != 4):
+            raise MappingError(
+                f"{name_of(self.value)} cannot be unpacked to numbers of {self.bits} bits."
+            )
+        if self.order and sorted(self.order) != list(range(self.per_integer)):
+            raise MappingError(
+                f"{name_of(self.value)} holds {self.per_integer} numbers in each integer, which "
+                f"cannot be in the order {format_shape(self.order)}."
+            )
+        if -(-self.size // self.per_integer) != self.value.shape[self.dim]:
+            raise MappingError(
+                f"{name_of(self.value)} has the shape {format_shape(self.value.shape)}; dimension "
+                f"{self.dim} cannot hold {self.size} numbers of {self.bits} bits. Check that "
+                "config and weights belong to the same model."
+            )
+
+    @property
+    def per_integer(self) -> int:
+        """How many numbers an integer holds."""
+        return 8 * dtype_size(self.value.dtype) // self.bits
+
+    @property
+    def dtype(self) -> str:
+        """A type of 8 bits that has all the numbers."""
+        return PACKED_DTYPES[self.encoding]
+
+    @property
+    def shape(self) -> Shape:
+        return _with_size(self.value.shape, self.dim, self.size)
+
+
+@dataclass(frozen=True, slots=True)
+class Take:
+    """The parts of a tensor that stored indices select in one dimension."""
+
+    value: "Expression"
+    dim: int
+    index: "Expression"
+
+    def __post_init__(self) -> None:
+        _check_dim(self.value, self.dim, "indexed")
+        require_stored_as(self.index, ("int32", "int64"))
+        if len(self.index.shape) != 1:
+            raise MappingError(
+                f"{name_of(self.index)} has the shape {format_shape(self.index.shape)}, but "
+                "indices have one dimension."
+            )
+
+    @property
+    def dtype(self) -> str:
+        return self.value.dtype
+
+    @property
+    def shape(self) -> Shape:
+        return _with_size(self.value.shape, self.dim, self.index.shape[0])
+
+
+@dataclass(frozen=True, slots=True)
+class BlockScaled:
+    """Numbers of 8 or fewer bits, multiplied by one scale per block.
+
+    The difference to the zero point is exact. The product is computed in one type, and rounded to
+    another.
 
     Attributes:
         value: The numbers, ``[..., rows, columns]``, in an 8-bit type.
@@ -239,17 +329,24 @@ class BlockScaled:
             numbers, or as the exponents of powers of two, plus 127, in bytes.
         block: The rows and columns of a block. The last block in a dimension may be smaller.
         dtype: The dtype of the result.
+        arithmetic: The dtype of the product, to which number and scale are rounded before.
+        zeros: The number that stands for zero in each block; by default, 0.
+        divides: Whether to divide by the scales instead.
     """
 
     value: "Expression"
     scales: "Expression"
     block: tuple[int, int]
     dtype: str
+    arithmetic: str = "float32"
+    zeros: "Expression | None" = None
+    divides: bool = False
 
     def __post_init__(self) -> None:
-        _check_stored_as(self.value, FLOAT8_DTYPES)
-        _check_stored_as(self.scales, SCALE_DTYPES)
+        require_stored_as(self.value, (*FLOAT8_DTYPES, "int8", "uint8"))
+        require_stored_as(self.scales, SCALE_DTYPES)
         tensor_bytes(self.dtype, ())
+        tensor_bytes(self.arithmetic, ())
         if len(self.shape) < 2 or min(self.block) < 1:
             raise MappingError(
                 f"{name_of(self.value)} has the shape {format_shape(self.shape)}, which cannot be "
@@ -257,12 +354,18 @@ class BlockScaled:
             )
         counts = (-(-size // step) for size, step in zip(self.shape[-2:], self.block, strict=True))
         expected = (*self.shape[:-2], *counts)
-        if self.scales.shape != expected:
+        self._check_shape(self.scales, "scales", expected)
+        if self.zeros is not None:
+            require_stored_as(self.zeros, ("int8", "uint8"))
+            self._check_shape(self.zeros, "zero points", expected)
+
+    def _check_shape(self, part: "Expression", what: str, expected: Shape) -> None:
+        if part.shape != expected:
             raise MappingError(
                 f"{name_of(self.value)} has the shape {format_shape(self.shape)}. In blocks of "
-                f"{format_shape(self.block)} it needs scales of the shape "
-                f"{format_shape(expected)}, but those in {name_of(self.scales)} are "
-                f"{format_shape(self.scales.shape)}. Check that config and weights belong to the "
+                f"{format_shape(self.block)} it needs {what} of the shape "
+                f"{format_shape(expected)}, but those in {name_of(part)} are "
+                f"{format_shape(part.shape)}. Check that config and weights belong to the "
                 "same model."
             )
 
@@ -276,46 +379,6 @@ class BlockScaled:
         return all(size % step == 0 for size, step in zip(self.shape[-2:], self.block, strict=True))
 
 
-@dataclass(frozen=True, slots=True)
-class Mxfp4:
-    """4-bit numbers with a power of two for each group: the format MXFP4.
-
-    The format is that of the OCP Microscaling Formats specification 1.0, sections 5.3.3 and 5.4.1;
-    the low half of a byte comes first. The values are those of ``convert_moe_packed_tensors`` of
-    transformers, before it transposes them: the exponent 255 counts as a number, too.
-
-    Attributes:
-        blocks: Two numbers in each byte, ``[..., groups, bytes of a group]``.
-        scales: The exponents of the groups, plus 127, in bytes: ``[..., groups]``.
-        dtype: The dtype of the result, ``[..., groups * numbers of a group]``.
-    """
-
-    blocks: "Expression"
-    scales: "Expression"
-    dtype: str
-
-    def __post_init__(self) -> None:
-        _check_stored_as(self.blocks, ("uint8",))
-        _check_stored_as(self.scales, ("uint8",))
-        tensor_bytes(self.dtype, ())
-        if len(self.blocks.shape) < 2 or self.scales.shape != self.blocks.shape[:-1]:
-            raise MappingError(
-                f"{name_of(self.blocks)} has groups of 4-bit numbers, "
-                f"{format_shape(self.blocks.shape)}. They need scales of the shape "
-                f"{format_shape(self.blocks.shape[:-1])}, but those in {name_of(self.scales)} are "
-                f"{format_shape(self.scales.shape)}. Check that the files belong to the same model."
-            )
-
-    @property
-    def group(self) -> int:
-        """How many numbers share an exponent."""
-        return 2 * self.blocks.shape[-1]
-
-    @property
-    def shape(self) -> Shape:
-        return (*self.blocks.shape[:-2], self.blocks.shape[-2] * self.group)
-
-
 Expression = (
     Stored
     | Constant
@@ -325,8 +388,9 @@ Expression = (
     | Reshape
     | Cast
     | ResizeRows
+    | Unpack
+    | Take
     | BlockScaled
-    | Mxfp4
 )
 
 
@@ -362,10 +426,11 @@ def operands(expression: Expression) -> tuple[Expression, ...]:
         return ()
     if isinstance(expression, Concatenate):
         return expression.values
+    if isinstance(expression, Take):
+        return (expression.value, expression.index)
     if isinstance(expression, BlockScaled):
-        return (expression.value, expression.scales)
-    if isinstance(expression, Mxfp4):
-        return (expression.blocks, expression.scales)
+        zeros = () if expression.zeros is None else (expression.zeros,)
+        return (expression.value, expression.scales, *zeros)
     return (expression.value,)
 
 
@@ -410,10 +475,12 @@ def describe(expression: Expression) -> str:
             words = f"cast {value.dtype} to {dtype}"
         case ResizeRows(_, size, _, rows, _):
             words = f"resize to {size} rows, set {len(rows)}"
+        case Unpack(_, dim, _, bits, size):
+            words = f"unpack {size} numbers of {bits} bits in dimension {dim}"
+        case Take(_, dim):
+            words = f"select by index in dimension {dim}"
         case BlockScaled(_, _, block, dtype):
             words = f"scale blocks of {format_shape(block)} to {dtype}"
-        case Mxfp4(_, _, dtype):
-            words = f"decode MXFP4 to {dtype}"
     return ", ".join(filter(None, (describe(operands(expression)[0]), words)))
 
 
@@ -430,7 +497,12 @@ def _check_dim(value: Expression, dim: int, verb: str) -> None:
         )
 
 
-def _check_stored_as(value: Expression, dtypes: Sequence[str]) -> None:
+def require_stored_as(value: Expression, dtypes: Sequence[str]) -> None:
+    """Refuses a part of a quantized tensor that has another type than the format demands.
+
+    Raises:
+        MappingError: It has.
+    """
     if value.dtype not in dtypes:
         raise MappingError(
             f"{name_of(value)} is stored as {value.dtype}, not as {' or '.join(dtypes)}: it is "

@@ -2,6 +2,7 @@
 
 import json
 import os
+import struct
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from forgather_convert import Checkpoint, SourceConfig, SourceError, TensorRef, hookimpl
+from forgather_convert.quantization.description import Dequantizer, Quantization
+from forgather_convert.tensors.expressions import BlockScaled, Constant, Expression, stored
 from forgather_convert.weights.checkpoint import Shard, WeightsFiles
 
 if TYPE_CHECKING:
@@ -46,6 +49,27 @@ def open_weights(directory: Path) -> Checkpoint | None:
     )
     files = WeightsFiles(directory, "toy", (path,), places)
     return Checkpoint(files, (Shard(path, refs, None),), None)
+
+
+@hookimpl
+def dequantize(quantization: Quantization) -> Dequantizer | None:
+    """Reads weights that are stored as integers, in steps that the config states."""
+    if quantization.method != "toy":
+        return None
+    step = struct.pack("<f", quantization.fields["step"])
+
+    def tensors(refs: Mapping[str, TensorRef], dtype: str) -> dict[str, Expression]:
+        result = {}
+        for name, ref in refs.items():
+            value = stored(ref)
+            if ref.dtype == "int8":
+                rows, columns = ref.shape
+                scale = Constant("float32", (1, 1), step)
+                value = BlockScaled(value, scale, (rows, columns), dtype)
+            result[name] = value
+        return result
+
+    return Dequantizer("toy", tensors)
 
 
 @click.command("toy")

@@ -1,0 +1,1 @@
+"""Formats of quantized weights, and how their values are computed."""
