@@ -58,9 +58,11 @@ class SinkAttention(CausalAttention):
         nn.init.normal_(self.sinks, std=self.config.initializer_range)
 
     def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
-        # It copies the halves. The order in which a product is summed depends on the memory layout
-        # of its factors.
-        return super().rotate_heads(heads, position_embeddings).contiguous()
+        # In halves that are joined, as transformers does: the order in which a product is summed
+        # depends on the memory layout of its factors.
+        cos, sin = (angles.chunk(2, dim=-1)[0] for angles in position_embeddings)
+        first, second = heads.chunk(2, dim=-1)
+        return torch.cat((first * cos - second * sin, second * cos + first * sin), dim=-1)
 
     def attention_options(self) -> dict[str, Any]:
         return {**super().attention_options(), "s_aux": self.sinks}
