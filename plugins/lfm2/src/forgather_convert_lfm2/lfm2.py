@@ -38,6 +38,8 @@ class Lfm2(HFConverter):
         "layer": {
             "full_attention": "pre_norm_layer:PreNormLayer",
             "conv": "pre_norm_mixer_layer:PreNormMixerLayer",
+            # What some versions of transformers, such as 5.16, make of the same kind.
+            "linear_attention": "pre_norm_mixer_layer:PreNormMixerLayer",
         },
         "attention": "qk_norm_attention:QKNormAttention",
         "mixer": "short_convolution:ShortConvolution",
