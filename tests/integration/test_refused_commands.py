@@ -45,8 +45,8 @@ def test_command_without_source(tmp_path: Path) -> None:
 
 
 def test_command_for_an_unsupported_model(source: Path, tmp_path: Path) -> None:
-    edit_config(source, model_type="bloom")
-    words = ("No converter registered for model type 'bloom'", "qwen3", "--converter-path")
+    edit_config(source, model_type="unheard_of")
+    words = ("No converter registered for model type 'unheard_of'", "qwen3", "--converter-path")
     assert_command_refuses(tmp_path, source, tmp_path / "out", words=words)
 
 
