@@ -91,6 +91,11 @@ def nvfp4(
         dtype: The dtype of the result.
     """
     require_stored_as(scales, ("float8_e4m3fn",))
+    if factor.shape not in ((), (1,)):
+        raise MappingError(
+            f"{name_of(factor)} has the shape {format_shape(factor.shape)}, but must be one "
+            "number. Check that the files belong to the same model."
+        )
     grid, whole = (1,) * len(scales.shape), scales.shape[-2:]
     rows, columns = (max(1, size) for size in whole) if len(whole) == 2 else (1, 1)
     factors = BlockScaled(

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _E2M1_MAGNITUDES = (0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 #: The bias of the exponent of a power of two that is stored in a byte.
 _EXPONENT_BIAS = 127
+_LARGEST_EXPONENT = 255
 
 
 def scale_blocks(
@@ -44,6 +45,10 @@ def scale_blocks(
     factors = _as_numbers(scales).to(arithmetic).index_select(-2, rows)
     change = torch.Tensor.div_ if expression.divides else torch.Tensor.mul_
     _change_columns(result, factors, start[1], block[1], change)
+    if scales.dtype == torch.uint8 and bool((scales == _LARGEST_EXPONENT).any()):
+        # The power itself would be infinite, but not every product.
+        rest = torch.where(scales == _LARGEST_EXPONENT, 2.0, 1.0).index_select(-2, rows)
+        _change_columns(result, rest, start[1], block[1], torch.Tensor.mul_)
     return result.to(to_torch(expression.dtype))
 
 
@@ -126,6 +131,7 @@ def _as_numbers(scales: "torch.Tensor") -> "torch.Tensor":
     import torch
 
     if scales.dtype == torch.uint8:
-        return (scales.to(torch.float32) - _EXPONENT_BIAS).exp2()
+        exponents = scales.clamp(max=_LARGEST_EXPONENT - 1).to(torch.float32)
+        return (exponents - _EXPONENT_BIAS).exp2()
     # torch converts some 8-bit types only to float32.
     return scales.to(torch.float32) if scales.element_size() == 1 else scales
