@@ -77,8 +77,8 @@ def test_a_component_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     source = model_of("llama", tmp_path / "hf")
     right, wrong = "query.transpose(1, 2), key", "query.transpose(1, 3), key"
 
-    def generate_badly(project: Any) -> Any:
-        code = generate_code(project)
+    def generate_badly(project: Any, **options: Any) -> Any:
+        code = generate_code(project, **options)
         files = {name: text.replace(right, wrong) for name, text in code.files.items()}
         assert files != code.files
         return replace(code, files=files)
