@@ -29,7 +29,7 @@ def test_unmapped_tensors_are_named(tmp_path: Path) -> None:
         source,
         MappingError,
         source,
-        "3 tensors",
+        "(3)",
         "model.layers.{0..2}.self_attn.sinks",
         "not part of it",
     )

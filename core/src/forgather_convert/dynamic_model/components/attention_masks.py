@@ -42,6 +42,11 @@ _FUNCTIONS: dict[str, Callable[..., Any] | Mapping[str, Callable[..., Any]]] = {
     "moe": {},
     **masking_utils.LAYER_PATTERN_TO_MASK_FUNCTION_MAPPING,
 }
+# The names of the masks of each kind of layer, and how they are made.
+_MASKS: dict[str, tuple[tuple[str, Callable[..., Any]], ...]] = {
+    kind: tuple(functions.items()) if isinstance(functions, Mapping) else ((kind, functions),)
+    for kind, functions in _FUNCTIONS.items()
+}
 # The masks for mixers that are no attention.
 _RECURRENT = ("linear_attention", "conv")
 
@@ -64,17 +69,12 @@ def masks_of_layer(kind: str) -> dict[str, str]:
 
     The arguments are ``attention_mask`` for attention, and ``recurrent_mask`` for other mixers.
     """
+    if kind not in _MASKS:
+        raise ValueError(f"There are no masks for layers of the kind {kind!r}.")
     return {
         "recurrent_mask" if name in _RECURRENT else "attention_mask": name
-        for name in _functions_of(kind)
+        for name, _ in _MASKS[kind]
     }
-
-
-def _functions_of(kind: str) -> Mapping[str, Callable[..., Any]]:
-    if kind not in _FUNCTIONS:
-        raise ValueError(f"There are no masks for layers of the kind {kind!r}.")
-    functions = _FUNCTIONS[kind]
-    return functions if isinstance(functions, Mapping) else {kind: functions}
 
 
 def create_attention_masks(
@@ -102,5 +102,9 @@ def create_attention_masks(
     }
     if NEEDS_CACHE_POSITION:
         arguments["cache_position"] = cache_position
-    functions = {name: make for kind in kinds for name, make in _functions_of(kind).items()}
-    return {name: make(**arguments) for name, make in functions.items()}
+    masks: dict[str, Any] = {}
+    for kind in kinds:
+        for name, make in _MASKS[kind]:
+            if name not in masks:
+                masks[name] = make(**arguments)
+    return masks

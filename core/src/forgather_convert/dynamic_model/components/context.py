@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 
-@dataclass(frozen=True)
+# Not frozen: to make one would take a call for each attribute.
+@dataclass
 class Context:
     """The input of a model in one run.
 

@@ -47,6 +47,8 @@ class LayerStack(nn.Module):
         self.layers = _Layers(layers)
         self.layer_norm: nn.Module | None = layer_norm
         self.attention_types = {str(i): kind for i, kind in enumerate(attention_types(config))}
+        kinds = dict.fromkeys(self.attention_types.values())
+        self.masks = [(kind, tuple(masks_of_layer(kind).items())) for kind in kinds]
 
     def forward(
         self,
@@ -64,16 +66,18 @@ class LayerStack(nn.Module):
         """
         all_hidden_states: tuple[Any, ...] | None = () if output_hidden_states else None
         all_attentions: list[Any] | None = [] if output_attentions else None
+        arguments: dict[str, dict[str, Any]] = {}
+        for kind, masks in self.masks:
+            arguments[kind] = {argument: attention_masks[name] for argument, name in masks}
         for index, layer in islice(self.layers.items(), self.config.num_hidden_layers):
             kind = self.attention_types[index]
-            masks = masks_of_layer(kind)
             if all_hidden_states is not None:
                 all_hidden_states += (hidden_states,)
             hidden_states = layer(
                 hidden_states,
                 position_embeddings=position_embeddings.get(kind),
                 all_attentions=all_attentions,
-                **{argument: attention_masks[name] for argument, name in masks.items()},
+                **arguments[kind],
                 **kwargs,
             )
         if self.layer_norm is not None:

@@ -36,12 +36,6 @@ class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         probability = getattr(config, "residual_dropout", 0.0)
         self.residual_dropout = nn.Dropout(probability) if probability else None
 
-    def mix(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        """The block that lets positions see each other."""
-        assert self.attention is not None
-        mixed: torch.Tensor = self.attention(hidden_states, **kwargs)
-        return mixed
-
     def add(self, hidden_states: torch.Tensor, added: torch.Tensor) -> torch.Tensor:
         """Adds the output of a block to its input."""
         if self.residual_dropout is not None:
@@ -53,5 +47,7 @@ class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         return hidden_states + added
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
-        hidden_states = self.add(hidden_states, self.mix(self.norm1(hidden_states), **kwargs))
+        assert self.attention is not None
+        attended = self.attention(self.norm1(hidden_states), **kwargs)
+        hidden_states = self.add(hidden_states, attended)
         return self.add(hidden_states, self.feedforward(self.norm2(hidden_states)))

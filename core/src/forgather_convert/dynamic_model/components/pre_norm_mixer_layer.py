@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from .pre_norm_layer import PreNormLayer
@@ -21,5 +22,11 @@ class PreNormMixerLayer(PreNormLayer):
         super().__init__(config, None, feedforward, norm1, norm2)
         self.mixer = mixer
 
-    def mix(self, hidden_states: Any, **kwargs: Any) -> Any:
-        return self.mixer(hidden_states, **kwargs)
+    def mix(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        """The block that lets positions see each other."""
+        mixed: torch.Tensor = self.mixer(hidden_states, **kwargs)
+        return mixed
+
+    def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        hidden_states = self.add(hidden_states, self.mix(self.norm1(hidden_states), **kwargs))
+        return self.add(hidden_states, self.feedforward(self.norm2(hidden_states)))

@@ -25,7 +25,7 @@ class BloomLayer(PreNormLayer):
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         normalized = self.norm1(hidden_states)
         residual = normalized if self.adds_to_normalized else hidden_states
-        hidden_states = self.add(residual, self.mix(normalized, **kwargs))
+        hidden_states = self.add(residual, self.attention(normalized, **kwargs))
         normalized = self.norm2(hidden_states)
         residual = normalized if self.adds_to_normalized else hidden_states
         return self.add(residual, self.feedforward(normalized))

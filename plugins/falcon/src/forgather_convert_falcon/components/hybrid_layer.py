@@ -5,10 +5,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from .pre_norm_layer import PreNormLayer
+from .pre_norm_mixer_layer import PreNormMixerLayer
 
 
-class HybridLayer(PreNormLayer):
+class HybridLayer(PreNormMixerLayer):
     """``x + mixer(norm1(x)) + attention(norm1(x))``, then ``x + feedforward(norm2(x))``.
 
     Inputs and outputs of both have factors. Falcon Team, "Falcon-H1", 2025.
@@ -23,17 +23,17 @@ class HybridLayer(PreNormLayer):
         norm1: nn.Module,
         norm2: nn.Module,
     ) -> None:
-        super().__init__(config, attention, feedforward, norm1, norm2)
-        self.mixer = mixer
+        super().__init__(config, mixer, feedforward, norm1, norm2)
+        self.attention = attention
         self.mixer_factor = config.ssm_out_multiplier
         self.attention_factors = config.attention_in_multiplier, config.attention_out_multiplier
 
     def mix(
         self, hidden_states: torch.Tensor, recurrent_mask: Any = None, **kwargs: Any
     ) -> torch.Tensor:
-        mixed = self.mixer(hidden_states, recurrent_mask=recurrent_mask, **kwargs)
+        mixed = super().mix(hidden_states, recurrent_mask=recurrent_mask, **kwargs)
         mixed = mixed * self.mixer_factor
         before, after = self.attention_factors
-        attended = super().mix(hidden_states * before, **kwargs) * after
+        attended = self.attention(hidden_states * before, **kwargs) * after
         result: torch.Tensor = mixed + attended
         return result

@@ -25,6 +25,6 @@ class OPTLayer(PreNormLayer):
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         if self.is_pre_norm:
             return super().forward(hidden_states, **kwargs)
-        hidden_states = self.norm1(self.add(hidden_states, self.mix(hidden_states, **kwargs)))
+        hidden_states = self.norm1(self.add(hidden_states, self.attention(hidden_states, **kwargs)))
         result: torch.Tensor = self.norm2(self.add(hidden_states, self.feedforward(hidden_states)))
         return result
