@@ -32,6 +32,12 @@ _BATCHES = ((1, 1), (1, 2), (1, 11), (2, 1), (2, 11))
 Factor = tuple[torch.Tensor, tuple[int, ...]]
 
 
+def _layout(tensor: torch.Tensor) -> tuple[int, ...]:
+    """The strides; that of a dimension of size 1 moves nothing, and is 0."""
+    sizes = zip(tensor.shape, tensor.stride(), strict=True)
+    return tuple(0 if size == 1 else stride for size, stride in sizes)
+
+
 @contextmanager
 def _recorded() -> Iterator[list[list[Factor]]]:
     """Notes what attention gets, and lets every token attend to itself only."""
@@ -40,7 +46,7 @@ def _recorded() -> Iterator[list[list[Factor]]]:
     def attend(
         module: Any, query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *_: Any, **__: Any
     ) -> tuple[torch.Tensor, None]:
-        calls.append([(tensor, tensor.stride()) for tensor in (query, key, value)])
+        calls.append([(tensor, _layout(tensor)) for tensor in (query, key, value)])
         heads = value.repeat_interleave(query.shape[1] // value.shape[1], dim=1)
         return heads.transpose(1, 2).contiguous(), None
 
