@@ -23,5 +23,4 @@ LFM2 = {
         "rope_theta": 50000.0,
         "rope_scaling": {"rope_type": "linear", "factor": 2.0},
     },
-    "attention-only": {**_SMALL, "num_hidden_layers": 2, "block_multiple_of": 16},
 }
