@@ -72,13 +72,15 @@ def forgather_process(
 def forgather_copy(*arguments: str | Path, **environment: str) -> subprocess.CompletedProcess[str]:
     """Runs ``forgather`` with arguments in a copy of this process, as if it were a new one."""
     # Not above: to start a process, nothing of the package is imported into this one.
-    from forgather_convert.cli.main import main
+    from forgather_convert.cli import main as command_line
 
     command = ["forgather", *map(str, arguments)]
 
     def run() -> None:
         sys.argv = command
-        main()
+        # This process may have looked for extensions already.
+        command_line.forgather._has_extensions = False
+        command_line.main()
 
     with ProcessCopy(run, environment) as process:
         return subprocess.CompletedProcess(command, *process.ended())
