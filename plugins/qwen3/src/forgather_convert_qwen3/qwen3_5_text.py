@@ -1,6 +1,8 @@
 """Qwen3.5: gated delta nets in most layers and gated attention in the others, as in Qwen3-Next."""
 
-from forgather_convert import STANDARD, HFConverter
+from typing import ClassVar
+
+from forgather_convert import STANDARD, HFConverter, WeightMappingDict
 
 
 class Qwen3_5Text(HFConverter):  # noqa: N801 - its name
@@ -31,7 +33,7 @@ class Qwen3_5Text(HFConverter):  # noqa: N801 - its name
             "out_proj",
         )
     }
-    layer_tensors = {
+    layer_tensors: ClassVar[WeightMappingDict] = {
         "linear_attn.A_log": "mixer.A_log",
         "linear_attn.dt_bias": "mixer.dt_bias",
     }

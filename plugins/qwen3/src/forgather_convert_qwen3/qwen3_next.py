@@ -3,30 +3,17 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import (
-    STANDARD,
-    HFConverter,
-    SourceConfig,
-    sparse_layers_by_step,
-    stacked_experts,
-)
+from forgather_convert import SourceConfig, sparse_layers_by_step, stacked_experts
+
+from .qwen3_5_text import Qwen3_5Text
 
 
-class Qwen3Next(HFConverter):
+class Qwen3Next(Qwen3_5Text):
     """Qwen3-Next and Qwen3-Coder-Next."""
 
     model_type = "qwen3_next"
     hf_model = "Qwen3NextForCausalLM"
-    tokenizer_class = "Qwen2Tokenizer"
-    hyperparameters = STANDARD + (
-        "attention_bias",
-        "partial_rotary_factor",
-        "layer_types",
-        "linear_conv_kernel_dim",
-        "linear_key_head_dim",
-        "linear_value_head_dim",
-        "linear_num_key_heads",
-        "linear_num_value_heads",
+    hyperparameters = Qwen3_5Text.hyperparameters + (
         "moe_intermediate_size",
         "shared_expert_intermediate_size",
         "num_experts",
@@ -54,13 +41,8 @@ class Qwen3Next(HFConverter):
         **stacked_experts("mlp.experts.{expert}"),
     }
     components = {
-        "layer": {
-            "full_attention": "pre_norm_layer:PreNormLayer",
-            "linear_attention": "pre_norm_mixer_layer:PreNormMixerLayer",
-        },
-        "attention": "gated_attention:GatedAttention",
+        **Qwen3_5Text.components,
         "mixer": "gated_delta_net:GatedDeltaNet",
-        "norm": "rms_norm:ZeroCenteredRMSNorm",
         "feedforward": {
             "dense": "gated_feedforward:GatedFeedforward",
             "sparse": "mixture_of_experts:GatedSharedMixtureOfExperts",
