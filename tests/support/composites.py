@@ -1,56 +1,31 @@
 """Tiny models of images and text."""
 
-from collections.abc import Callable
+import inspect
+import runpy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file, save_file
 
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.testing import composites
 
-_TOWER = {
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "image_size": 28,
-    "patch_size": 14,
-}
-_WHOLE = {
-    "gemma3": {
-        "vision_config": {**_TOWER, "model_type": "siglip_vision_model"},
-        "mm_tokens_per_image": 4,
-        "boi_token_index": 2,
-        "eoi_token_index": 3,
-        "image_token_index": 4,
-    },
-    "mistral3": {
-        "vision_config": {**_TOWER, "model_type": "pixtral"},
-        "image_token_index": 4,
-    },
-    "qwen2_5_vl": {
-        "vision_config": {
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_heads": 2,
-            "out_hidden_size": 64,
-            "window_size": 28,
-            "fullatt_block_indexes": [1],
-            "model_type": "qwen2_5_vl",
-        },
-        "image_token_id": 2,
-        "video_token_id": 3,
-        "vision_start_token_id": 4,
-        "vision_end_token_id": 1,
-    },
-    "llava": {
-        "vision_config": {**_TOWER, "model_type": "clip_vision_model"},
-        "image_token_index": 4,
-        "image_seq_length": 4,
-    },
-}
+
+def _whole(hooks: FamilyHooks) -> Mapping[str, Any]:
+    """The fields besides those of the text model, as in the standard tests of the composite."""
+    converter_class = type(hooks.converter)
+    distribution = Path(inspect.getfile(converter_class)).parents[2]
+    suites = runpy.run_path(str(distribution / "tests" / "test_conformance.py")).values()
+    (whole,) = (
+        suite.whole
+        for suite in suites
+        if isinstance(suite, type)
+        and issubclass(suite, composites.CompositeConformance)
+        and getattr(suite, "converter_class", None) is converter_class
+    )
+    return whole
 
 
 def write_composite(directory: Path, model_type: str, **fields: Any) -> Path:
@@ -63,7 +38,7 @@ def write_composite(directory: Path, model_type: str, **fields: Any) -> Path:
     """
     hooks = resolve_converter(model_type)
     text = {**next(iter(hooks.get_tiny_configs().values())), **fields}
-    return composites.write_composite(directory, hooks, text, _WHOLE[model_type])
+    return composites.write_composite(directory, hooks, text, _whole(hooks))
 
 
 def rename_tensors(directory: Path, rename: Callable[[str], str]) -> None:
