@@ -12,8 +12,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from forgather_convert.discovery.choice import resolve_converter
-from forgather_convert.planning.side_files import is_other_weights
 from forgather_convert.testing.models import config_content
+from forgather_convert.weights.file_names import is_weights_name
 from support.converting import convert_unchecked
 from support.directories import differences
 from support.fuzzing import times
@@ -116,7 +116,7 @@ def test_every_byte_comes_back(
     (source / "config.json").write_text(json.dumps(content, indent=indent))
     write_weights(source, state_of(config, data), data.draw(st.integers(1, 4)))
     for name, extra in data.draw(EXTRA_FILES).items():
-        assume(name not in (".", "..") and not is_other_weights(Path(name)))
+        assume(name not in (".", "..") and not is_weights_name(name))
         (source / name).write_bytes(extra)
     sizes = st.one_of(st.none(), st.integers(1, 20_000))
     fg = convert_unchecked(source, root / "fg", max_shard_size=data.draw(sizes))

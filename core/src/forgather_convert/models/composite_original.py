@@ -1,7 +1,7 @@
 """What a composite's original has besides its text model, taken from a directory given for that.
 
-Weights may be saved elsewhere after a training, without what the conversion carried along. It can
-be taken from the original, or from a Forgather model that has it.
+Training may save the weights in another directory, without the parts that the conversion only
+copied. They can be taken from the original, or from a Forgather model that has them.
 """
 
 import re
@@ -28,8 +28,7 @@ from forgather_convert.source.tokenizer_directory import (
 )
 from forgather_convert.tensors.expressions import stored
 from forgather_convert.tensors.names import RECOMPUTED
-
-_WEIGHTS_SUFFIXES = (".safetensors", ".bin", ".pt", ".pth", ".gguf", ".onnx")
+from forgather_convert.weights.file_names import is_weights_name
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,5 @@ def _files(directory: Path, names: Iterable[str]) -> Mapping[str, Path]:
     return {
         renamed.get(name, name): directory / name
         for name in names
-        if (directory / name).is_file()
-        and name != CONFIG_FILE
-        and not name.endswith(_WEIGHTS_SUFFIXES)
+        if (directory / name).is_file() and name != CONFIG_FILE and not is_weights_name(name)
     }

@@ -14,25 +14,9 @@ from forgather_convert.source.directory_check import FILES_THAT_ARE_READ, TOKENI
 from forgather_convert.source.files import CopyFile, WriteFile
 from forgather_convert.source.links import refuse_links_out, target_outside
 from forgather_convert.vocabulary.chat_template import template_write
-from forgather_convert.weights.file_names import INDEX_FILE
+from forgather_convert.weights.file_names import is_weights_name
 
 logger = logging.getLogger(__name__)
-
-#: Weights in formats that are not converted, and files that trainers save beside a model.
-_OTHER_WEIGHTS = (
-    ".safetensors",
-    ".bin",
-    ".pt",
-    ".pth",
-    ".gguf",
-    ".ggml",
-    ".onnx",
-    ".h5",
-    ".msgpack",
-    ".ot",
-    ".distcp",
-    ".ckpt",
-)
 
 
 @dataclass(frozen=True)
@@ -87,7 +71,7 @@ def plan_side_files(
             raise SourceError(
                 f"{path} is a link to a file that does not exist. Download it again, or remove it."
             )
-        if path.is_dir() or path.name in rules.unused or is_other_weights(path):
+        if path.is_dir() or path.name in rules.unused or is_weights_name(path.name):
             left_out += _unused_names(path, directory, weights_files)
         elif not path.is_file():
             left_out.append(path.name)
@@ -156,8 +140,3 @@ def _unused_names(path: Path, directory: Path, weights_files: Collection[Path]) 
 
     around = real_path(directory)
     return names(path, frozenset({around, *around.parents}))
-
-
-def is_other_weights(path: Path) -> bool:
-    """Whether a file has a name of weights; it is left out if the model's are others."""
-    return path.suffix.lower() in _OTHER_WEIGHTS or path.name in INDEX_FILE.values()
