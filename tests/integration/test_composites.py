@@ -1,4 +1,4 @@
-"""Models of images and text: the text model is converted, and the rest carried along."""
+"""Models of images and text: the text model is converted, and the rest is copied unchanged."""
 
 import shutil
 from collections.abc import Callable
@@ -148,7 +148,7 @@ def test_in_memory(hf: Path, fg: Path, tmp_path: Path) -> None:
 
 
 def test_weights_saved_elsewhere(hf: Path, fg: Path, tmp_path: Path) -> None:
-    """They lack what was carried along; the original, or the Forgather model, has it."""
+    """They lack the other parts; the original, or the Forgather model, has these."""
     saved = tmp_path / "saved"
     model = AutoModelForCausalLM.from_pretrained(fg, trust_remote_code=True, dtype="auto")
     model.save_pretrained(saved)
@@ -211,7 +211,7 @@ def test_a_changed_length_is_in_the_text_config(hf: Path, tmp_path: Path) -> Non
 
 
 def test_a_cast(hf: Path, tmp_path: Path) -> None:
-    """The text model's weights are cast; what is carried along is not."""
+    """The text model's weights are cast; what is copied is not."""
     convert(hf, tmp_path / "fg", ConvertOptions(dtype="float32"))
     convert(tmp_path / "fg", tmp_path / "back")
     state = load_file(tmp_path / "back" / "model.safetensors")

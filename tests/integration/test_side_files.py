@@ -1,4 +1,4 @@
-"""Every name of a source is carried along, replaced by what means the same, or listed."""
+"""Every name of a source is copied, replaced by what means the same, or listed."""
 
 import json
 import shutil

@@ -39,7 +39,7 @@ class ConvertOptions:
         max_length: Maximum sequence length of the output; ``None`` keeps the source's.
         checkpoint_path: The checkpoint of a Forgather source to convert.
         base: The base model of an adapter; or the original of a composite whose trained weights
-            were saved without what is carried along.
+            were saved without its other parts, such as the vision tower.
         token_file: A YAML file with tokens to add.
         skip_default_tokens: Do not add a padding token if the tokenizer has none.
         pad_vocab_to_multiple_of: Round the number of vocabulary rows up to a multiple of this.

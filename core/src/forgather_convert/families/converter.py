@@ -46,7 +46,7 @@ class HFConverter(ConverterHooks):
         text_model_type: For a composite, such as a model of images and text, the type of the text
             model that it can be converted back to alone; the other attributes describe that text
             model. A composite's converter is a subclass of its text model's: the text model is
-            converted, and everything else is carried along.
+            converted, and everything else is copied unchanged.
         hf_model: The name of the causal language model class in transformers, which is imported
             when it is used.
         layer_weights: Modules of a layer that the standard decoder lacks or names differently,

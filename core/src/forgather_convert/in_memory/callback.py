@@ -65,13 +65,13 @@ class HFCheckpointCallback(TrainerCallback):  # type: ignore[misc]
             is_first: Whether this is the process that writes a model that is not sharded.
         """
         module = unwrapped(model)
-        place, checkpoint = directory / f"hf-{step}", directory / f"checkpoint-{step}"
+        destination, checkpoint = directory / f"hf-{step}", directory / f"checkpoint-{step}"
         if is_peft(module):
             if is_first:
                 is_saved = (checkpoint / ADAPTER_CONFIG_FILE).is_file()
                 save_adapter(
                     module,
-                    place,
+                    destination,
                     self._options,
                     converter=self._converter,
                     checkpoint=checkpoint if is_saved else None,
@@ -81,7 +81,7 @@ class HFCheckpointCallback(TrainerCallback):  # type: ignore[misc]
         if live.processes.count > 1 or is_first:
             save_live(
                 live,
-                place,
+                destination,
                 find_model_directory(checkpoint, any_config=False),
                 self._options,
                 trainer_tokenizer=tokenizer,

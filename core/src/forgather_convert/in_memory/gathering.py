@@ -182,5 +182,7 @@ def steps_by_tensor(steps: "Iterable[Step[_Item]]", order: Iterable[str]) -> "li
 
     What is made of one tensor comes in a row, so that few are held at a time.
     """
-    places = {name: place for place, name in enumerate(order)}
-    return sorted(steps, key=lambda step: min((places[ref.name] for ref in step.refs), default=-1))
+    positions = {name: position for position, name in enumerate(order)}
+    return sorted(
+        steps, key=lambda step: min((positions[ref.name] for ref in step.refs), default=-1)
+    )

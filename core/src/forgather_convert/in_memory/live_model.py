@@ -44,10 +44,10 @@ def directory_of(module: Any) -> Path | None:
     path = Path(name)
     if not name or not path.is_dir():
         return None
-    found = find_model_directory(path, any_config=False) or path
-    if not (found / CONFIG_FILE).is_file() or not is_forgather_config(read_config(found)):
+    directory = find_model_directory(path, any_config=False) or path
+    if not (directory / CONFIG_FILE).is_file() or not is_forgather_config(read_config(directory)):
         return None
-    return found
+    return directory
 
 
 def live_model(model: Any) -> LiveModel:

@@ -143,8 +143,8 @@ def save_live(
         weights = WeightsInMemory(
             checkpoint, model_directory, own_tokenizer, lambda: twin(live.module)
         )
-        place = resolve_destination(out)
-        request = ConversionRequest(stand_in, place, options, converter, weights)
+        destination = resolve_destination(out)
+        request = ConversionRequest(stand_in, destination, options, converter, weights)
         return run(request, progress=progress, write=lead.write)
 
 
@@ -309,8 +309,8 @@ def save_adapter(
         saved = checkpoint or Path(temporary) / "adapter"
         if checkpoint is None:
             model.save_pretrained(saved)
-        place = resolve_destination(out)
-        request = ConversionRequest(saved, place, replace(options, base=base), converter)
+        destination = resolve_destination(out)
+        request = ConversionRequest(saved, destination, replace(options, base=base), converter)
         return run(request, progress=progress)
 
 

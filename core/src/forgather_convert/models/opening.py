@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from forgather_convert.models.targets import SourceContext
 
 
-#: What to do if a composite's Forgather model lacks what is carried along.
+#: What to do if a composite's Forgather model lacks the parts besides the text model.
 COMPOSITE_REMEDY = (
     "Give the original, or a Forgather model that has these parts, with --base ORIGINAL; or "
     "convert the text model alone with --text-only."

@@ -144,7 +144,7 @@ def _forgather_target(
             unused=frozenset(SIDE_FILES if detection.dequantizer is not None else ()),
             renamed=processor_files() if hooks.is_composite else {},
         ),
-        carried=_carried_along(model, weights, options),
+        carried=_carried_tensors(model, weights, options),
         config=fields,
         code=code,
         weights=weights,
@@ -154,7 +154,7 @@ def _forgather_target(
     )
 
 
-def _carried_along(
+def _carried_tensors(
     model: HuggingFaceSource, weights: OriginalWeights | None, options: ConvertOptions
 ) -> CarriedTensors:
     """What the model does not use, apart from what is kept in the provenance."""
@@ -170,9 +170,8 @@ def _carried_along(
         return CarriedTensors()
     if carried and model.expected.text_names is not None:
         logger.info(
-            "The text model is converted. %d other tensors of %s are copied, and the reverse "
-            "conversion restores them: %s",
-            len(carried),
+            "The text model is converted. Copied for the reverse conversion: %s of %s: %s",
+            counted(len(carried), "other tensor"),
             model.weights_directory,
             enumerate_names(carried),
         )

@@ -85,11 +85,11 @@ def _weights(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     """The format, the bits, and the block of the weights of each group of modules."""
     groups = fields.get("config_groups")
     values = groups.values() if isinstance(groups, Mapping) else ()
-    found: list[Mapping[str, Any]] = []
+    weights_of_groups: list[Mapping[str, Any]] = []
     for group in values:
         weights = group.get("weights") if isinstance(group, Mapping) else None
         if isinstance(weights, Mapping):
-            found.append(
+            weights_of_groups.append(
                 {
                     "format": group.get("format"),
                     "bits": weights.get("num_bits"),
@@ -97,7 +97,7 @@ def _weights(fields: Mapping[str, Any]) -> list[Mapping[str, Any]]:
                     "block": weights.get("block_structure"),
                 }
             )
-    return found
+    return weights_of_groups
 
 
 def _is_block(value: Any) -> bool:

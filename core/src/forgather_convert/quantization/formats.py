@@ -28,5 +28,5 @@ METHODS: Mapping[str, FindDequantizer] = {
 
 def find_core_dequantizer(quantization: Quantization) -> Dequantizer | None:
     """What dequantizes weights, if core knows their method."""
-    found = (find(quantization) for find in METHODS.values())
-    return next((dequantizer for dequantizer in found if dequantizer is not None), None)
+    dequantizers = (find(quantization) for find in METHODS.values())
+    return next((dequantizer for dequantizer in dequantizers if dequantizer is not None), None)

@@ -3,7 +3,7 @@
 A composite's config contains that of its text model, and its checkpoint has the text model's
 tensors under longer names, which differ between versions of transformers: ``model.layers.0`` is
 ``language_model.model.layers.0``, or ``model.language_model.layers.0``. After this view, nothing
-else needs to know: the text model is converted like any other, and what is left is carried along.
+else needs to know: the text model is converted like any other, and the rest is copied unchanged.
 """
 
 from collections.abc import Mapping

@@ -3,7 +3,8 @@
 transformers turns any content of ``config.json`` into a config object, and obeys these fields when
 it builds a model: an attention implementation ``"org/name"`` is downloaded from the Hub and
 imported. A source must not decide what is imported here, so these fields never reach a config
-object. transformers itself does not write them, either, when it saves a model.
+object. Neither do private fields (``_name``), since some of them choose code. The only one known to
+describe a model, OPT's ``_remove_final_layer_norm``, is therefore unsupported.
 """
 
 import re

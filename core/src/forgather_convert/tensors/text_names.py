@@ -32,14 +32,14 @@ class TextNames:
         Raises:
             SourceError: It has no embedding of tokens, or several.
         """
-        found = sorted(name for name in names if f".{name}".endswith(f".{_EMBEDDING}"))
-        if len(found) != 1:
-            problem = f"several: {enumerate_names(found)}" if found else "none"
+        embeddings = sorted(name for name in names if f".{name}".endswith(f".{_EMBEDDING}"))
+        if len(embeddings) != 1:
+            problem = f"several: {enumerate_names(embeddings)}" if embeddings else "none"
             raise SourceError(
                 f"A composite model must have one tensor *{_EMBEDDING}, the embedding of its text "
                 f"model; {origin} has {problem}. Download the model again."
             )
-        return cls(found[0].removesuffix(_EMBEDDING))
+        return cls(embeddings[0].removesuffix(_EMBEDDING))
 
     @property
     def _head(self) -> str:

@@ -179,7 +179,7 @@ class CompositeConformance:
         assert [name.partition(": ")[2] for name in differing] == ["model.safetensors"]
 
     def test_weights_saved_elsewhere(self, family: Family, source: Path, tmp_path: Path) -> None:
-        """What was carried along comes from the original."""
+        """The parts besides the text model are taken from the given base."""
         fg = family.convert(source, tmp_path / "fg")
         saved = tmp_path / "saved"
         load_forgather(fg, dtype=torch.bfloat16).save_pretrained(saved)

@@ -1,4 +1,4 @@
-"""Gemma 3 with images: the text model is converted, and the vision tower carried along."""
+"""Gemma 3 with images: the text model is converted, the vision tower copied unchanged."""
 
 from .gemma3_text import Gemma3Text
 

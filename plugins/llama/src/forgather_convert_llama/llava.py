@@ -1,4 +1,4 @@
-"""LLaVA: a Llama that sees images; the vision tower is carried along."""
+"""LLaVA: a Llama that sees images; the vision tower is copied unchanged."""
 
 from .llama import Llama
 

@@ -1,4 +1,4 @@
-"""Mistral 3: a Mistral that sees images; the vision tower is carried along."""
+"""Mistral 3: a Mistral that sees images; the vision tower is copied unchanged."""
 
 from .mistral import Mistral
 

@@ -1,4 +1,4 @@
-"""Qwen2-VL: a Qwen2 that sees images and videos; the vision tower is carried along."""
+"""Qwen2-VL: a Qwen2 that sees images and videos; the vision tower is copied unchanged."""
 
 from .qwen2 import Qwen2
 

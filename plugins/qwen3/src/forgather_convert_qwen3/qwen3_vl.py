@@ -1,4 +1,4 @@
-"""Qwen3-VL: a Qwen3 that sees images and videos; the vision tower is carried along."""
+"""Qwen3-VL: a Qwen3 that sees images and videos; the vision tower is copied unchanged."""
 
 from forgather_convert import STANDARD
 

@@ -21,7 +21,7 @@ def create_cache(model: Any, inputs: torch.Tensor) -> Any:
     """
     modules: list[nn.Module] = [*model.modules()]
     classes = (getattr(module, "cache_class", None) for module in modules)
-    cache_class = next((found for found in classes if found is not None), cache_utils.DynamicCache)
+    cache_class = next((each for each in classes if each is not None), cache_utils.DynamicCache)
     batch_size, device = inputs.shape[0], inputs.device
     # Their constructors differ.
     values = {
