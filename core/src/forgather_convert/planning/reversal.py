@@ -17,7 +17,7 @@ from forgather_convert.models.forgather import (
 )
 from forgather_convert.models.model import PlanFacts, SourceModel
 from forgather_convert.models.original_config import original_config_of
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.targets import written_fields
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.source.composite import text_config
@@ -107,8 +107,7 @@ def _parameters(
     before, after = _fields(source.config_object), _fields(back.config_object)
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
-    model_class = request.hooks.get_hf_model_class()
-    return parameters_of(lambda: model_class(back.config_object))
+    return parameters_of_class(request.hooks.get_hf_model_class(), back.config_object)
 
 
 def _fields(config_object: Any) -> dict[str, Any]:
