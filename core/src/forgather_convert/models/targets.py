@@ -109,8 +109,7 @@ def _forgather_target(
         detection.dtype,
         project,
         code,
-        hooks.get_field_names(),
-        tuple(rope_fields),
+        (*rope_fields, *hooks.get_field_names()),
     )
     tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
