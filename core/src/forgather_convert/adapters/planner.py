@@ -160,8 +160,7 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdap
 
 
 def _provenance_write(adapter: AdapterDirectory) -> WriteFile:
-    header = None if adapter.header is None else adapter.header.text
-    provenance = AdapterProvenance(config=adapter.config_text, header=header)
+    provenance = AdapterProvenance(config=adapter.config_text, header=adapter.header)
     text = provenance.model_dump_json(indent=2) + "\n"
     return WriteFile(ADAPTER_PROVENANCE_FILE, text.encode("utf-8"))
 
@@ -193,14 +192,12 @@ def _shard(
     original: AdapterProvenance | None,
 ) -> ShardPlan:
     """The weights file: like the original's if it has the same tensors, else in source order."""
-    header = None if original is None else original.parsed_header
-    if header is not None and original is not None and original.header is not None:
+    header = None if original is None else original.header
+    if header is not None:
         entries = {ref.name: (ref.dtype, ref.shape) for ref in header.tensors}
         if entries == {name: (value.dtype, value.shape) for name, value in converted.items()}:
             tensors = (TensorPlan(ref.name, converted[ref.name]) for ref in header.tensors)
-            return ShardPlan(
-                ADAPTER_SAFETENSORS_FILE, tuple(tensors), encode_header(original.header)
-            )
+            return ShardPlan(ADAPTER_SAFETENSORS_FILE, tuple(tensors), encode_header(header.text))
     metadata = _METADATA if adapter.header is None else adapter.header.metadata
     text = build_header(
         ((name, value.dtype, value.shape) for name, value in converted.items()), metadata

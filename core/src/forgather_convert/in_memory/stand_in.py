@@ -48,7 +48,7 @@ def write_stand_in(model: LiveModel, directory: Path, tokenizer: Any = None) -> 
         _header_only(directory / name, tensors) for name, tensors in _divided(model).items()
     )
     files = WeightsFiles(directory, SAFETENSORS, tuple(shard.path for shard in shards), None)
-    return Checkpoint(files, shards, None)
+    return Checkpoint(files, shards)
 
 
 def _divided(model: LiveModel) -> Mapping[str, Mapping[str, Any]]:

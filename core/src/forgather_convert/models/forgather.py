@@ -260,7 +260,7 @@ class ForgatherTarget(TargetModel):
         )
         return (
             *(WriteFile(name, content) for name, content in contents.items()),
-            WriteFile(PROVENANCE_FILE, provenance.to_json().encode("utf-8")),
+            WriteFile(PROVENANCE_FILE, provenance.to_json()),
             WriteFile(CONFIG_FILE, encode_json(self.config, sort_keys=True)),
         )
 

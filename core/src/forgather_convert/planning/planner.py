@@ -170,7 +170,7 @@ def _other_names(destination: TargetModel) -> dict[str, str]:
     current_name = destination.parameters.current_name
     return {
         ref.name: current_name(ref.name)
-        for header in destination.original.parsed_headers.values()
+        for header in destination.original.headers.values()
         for ref in header.tensors
         if current_name(ref.name) != ref.name
     }

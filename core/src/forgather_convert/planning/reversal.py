@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import ForgatherConvertError, UnsupportedModelError
+from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.forgather import (
     ForgatherSource,
     ForgatherTarget,
@@ -18,6 +19,7 @@ from forgather_convert.models.forgather import (
 from forgather_convert.models.model import PlanFacts, SourceModel
 from forgather_convert.models.original_config import original_config_of
 from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.reference import rope_fields_of
 from forgather_convert.models.targets import written_fields
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.source.composite import text_config
@@ -28,6 +30,7 @@ from forgather_convert.source.config_file import (
     is_same_value,
     parse_config,
 )
+from forgather_convert.source.rope import ROPE_FIELDS
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.parameters import ModelParameters
@@ -104,16 +107,21 @@ def _parameters(
     request: PlanRequest, source: SourceModel, config: SourceConfig, back: ForgatherSource
 ) -> ModelParameters:
     """The parameters of the restored model, which is only built if it may differ."""
-    before, after = _fields(source.config_object), _fields(back.config_object)
+    before, after = (
+        _fields(config_object, request.hooks, config.origin)
+        for config_object in (source.config_object, back.config_object)
+    )
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
     model_class = request.hooks.get_hf_model_class()
     return parameters_of(lambda: model_class(back.config_object))
 
 
-def _fields(config_object: Any) -> dict[str, Any]:
-    fields = config_object.to_dict()
-    return {name: fields[name] for name in fields if name not in BOOKKEEPING}
+def _fields(config_object: Any, hooks: FamilyHooks, origin: str) -> dict[str, Any]:
+    """The fields that say what a model computes, with RoPE in one schema."""
+    fields, rope = config_object.to_dict(), rope_fields_of(config_object, hooks, origin)
+    others = fields.keys() - BOOKKEEPING - {*ROPE_FIELDS, *rope}
+    return {**{name: fields[name] for name in others}, **rope}
 
 
 def _lost_fields(

@@ -123,7 +123,7 @@ def open_linked(directory: Path) -> Checkpoint | None:
         shards.append(Shard(directory / name, refs, header))
     places = tuple(shard.path for shard in shards)
     weights = WeightsFiles(directory, SAFETENSORS, places, directory / LINKS_FILE)
-    return Checkpoint(weights, tuple(shards), None)
+    return Checkpoint(weights, tuple(shards))
 
 
 def changed_links(directory: Path, files: Mapping[str, LinkedFile]) -> str:
