@@ -220,8 +220,8 @@ class HFConverter(ConverterHooks):
         for name, fixed in own.items():
             if direction == "from_forgather" and src_config.get(name, fixed) != fixed:
                 raise UnsupportedModelError(
-                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}; with the rest of "
-                    f"this config, in the family '{self.model_type}', it is always {fixed!r}."
+                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}, but in the "
+                    f"family '{self.model_type}', the rest of this config implies {fixed!r}."
                 )
         known = set(self._hyperparameters())
         if direction == "from_forgather":
@@ -253,7 +253,7 @@ class HFConverter(ConverterHooks):
         if self.needs_transformers and not is_transformers_at_least(self.needs_transformers):
             raise UnsupportedModelError(
                 f"The family '{self.model_type}' needs transformers {self.needs_transformers} or "
-                "later, because older versions compute it in another way. Install it."
+                "later, because older versions compute its models differently. Install it."
             )
 
     def _check_max_length(self, config: SourceConfig, max_length: int | None) -> None:

@@ -9,7 +9,7 @@ from .pre_norm_layer import PreNormLayer
 
 
 class BloomLayer(PreNormLayer):
-    """A layer with a norm before each block, to whose output the block's may be added."""
+    """A layer with a norm before each block; the residual may be the norm's output."""
 
     def __init__(
         self,
