@@ -141,8 +141,8 @@ class _ConvertCommand(GroupedCommand):
     "--base",
     metavar="DIR",
     type=DirectoryParameter(path_type=Path),
-    help="Treat SOURCE_PATH as a PEFT adapter; DIR is its base model. Or: the original of a model of "
-    "images and text that was saved elsewhere, without what the text model does not use.",
+    help="Treat SOURCE_PATH as a PEFT adapter; DIR is its base model. Or: the original of a model "
+    "of images and text that was saved elsewhere, without its other parts.",
 )
 @click.option(
     "--follow-links",

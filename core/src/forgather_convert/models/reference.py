@@ -171,7 +171,7 @@ class ReferenceClasses:
         rope = read_rope({**{name: getattr(defaults, name) for name in names}, **known}, origin)
         own = self.hooks.get_rope_fields(rope)
         if known.get("rope_scaling"):
-            # It has the word where both are given, for all that it is about.
+            # Where both are given, transformers takes everything that it describes from it.
             own = {name: value for name, value in own.items() if name == LOCAL_BASE}
         known.update(own)
         del known["rope_parameters"]

@@ -244,7 +244,7 @@ def _hugging_face_target(
 def _names_in_original(
     opened: OpenedModel, original: OriginalConfig | None, carried: CarriedTensors
 ) -> TextNames:
-    """The names of a composite's tensors, if all that it has besides its text model is there.
+    """The names of a composite's tensors, if its parts besides the text model are available.
 
     Raises:
         SourceError: It is not.
