@@ -178,9 +178,13 @@ class ReferenceClasses:
         del known["rope_parameters"]
 
 
-@functools.lru_cache(maxsize=32)
 def defaults_of(config_class: Any) -> Any:
     """A config object with a class's defaults, which is shared: it must not be changed."""
+    return _defaults(config_class)
+
+
+@functools.lru_cache(maxsize=32)
+def _defaults(config_class: Any) -> Any:
     return config_class()
 
 
