@@ -30,7 +30,7 @@ from forgather_convert.models.loading import (
 )
 from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_weights import OriginalWeights, is_plain_name
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.provenance import Provenance
 from forgather_convert.models.reference import complete_config, config_object, with_max_length
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
@@ -108,8 +108,7 @@ class ForgatherSource(SourceModel):
         return differs_from_generated(self.stored_code, self.standard_project)
 
     def parameters(self) -> ModelParameters:
-        standard, config = self._standard_classes, self.own_config
-        return parameters_of(lambda: standard.model_class(config))
+        return parameters_of_class(self._standard_classes.model_class, self.own_config)
 
     def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         """Loads the model with its own code, if that is the generator's or is trusted.

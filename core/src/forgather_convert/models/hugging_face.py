@@ -19,7 +19,7 @@ from forgather_convert.models.loading import (
 )
 from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_config import OriginalConfig
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.reference import (
     ReferenceClasses,
     UnreadableConfigError,
@@ -186,8 +186,9 @@ def _has_own_head(detection: Detection) -> bool:
 
 
 def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> ModelParameters:
-    return parameters_of(
-        lambda: classes.model_class(copy.deepcopy(config_object)),
+    return parameters_of_class(
+        classes.model_class,
+        config_object,
         lambda error: classes.cannot_run(origin, error),
         classes.hooks.is_composite,
     )

@@ -160,7 +160,7 @@ class OpenedModel:
 
     @cached_property
     def own_provenance(self) -> "Provenance | None":
-        """The same from its own directory only, although another one has more of a composite."""
+        """The provenance in its own directory, even if a composite's parts are in another one."""
         from forgather_convert.models.provenance import read_provenance
 
         return read_provenance(self.detection.metadata_directory)
@@ -260,7 +260,7 @@ def seen_as_text_model(detection: Detection, hooks: FamilyHooks) -> Detection:
 
 
 def _check_options(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> None:
-    """Refuses options for composites if the model is none that is converted back."""
+    """Refuses options that only apply when a composite is converted back."""
     given = [
         name
         for name, value in (("--base", options.base), ("--text-only", options.text_only))

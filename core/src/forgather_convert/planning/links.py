@@ -24,7 +24,7 @@ from forgather_convert.weights.linked_files import (
 
 @dataclass(frozen=True)
 class Links:
-    """Links, and the file that says what their tensors are called."""
+    """Links, and the file with the names of their tensors."""
 
     links: tuple[LinkPlan, ...]
     index: WriteFile

@@ -19,7 +19,7 @@ from forgather_convert.models.forgather import (
 )
 from forgather_convert.models.model import PlanFacts
 from forgather_convert.models.original_config import original_config_of
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.reference import rope_fields_of
 from forgather_convert.models.targets import written_fields
 from forgather_convert.planning.request import PlannedModel, PlanRequest
@@ -103,8 +103,7 @@ def _parameters(planned: PlannedModel, back: ForgatherSource) -> ModelParameters
     )
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
-    model_class = back.hooks.get_hf_model_class()
-    return parameters_of(lambda: model_class(back.config_object))
+    return parameters_of_class(back.hooks.get_hf_model_class(), back.config_object)
 
 
 def _fields(config_object: Any, hooks: FamilyHooks, origin: str) -> dict[str, Any]:

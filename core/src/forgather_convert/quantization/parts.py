@@ -62,7 +62,7 @@ class Layout:
         )
 
     def find(self, ref: TensorRef, tensors: Mapping[str, TensorRef]) -> Parts | None:
-        """The parts of a tensor with numbers; ``None`` if it is none."""
+        """The parts of the quantized tensor whose numbers ``ref`` has; ``None`` if it has none."""
         stem = ref.name.removesuffix(self.numbers)
         if not ref.name.endswith(self.numbers):
             return None

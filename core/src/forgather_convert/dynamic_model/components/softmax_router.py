@@ -50,6 +50,6 @@ class SoftmaxRouter(nn.Module):
 
 
 class PreciseSoftmaxRouter(SoftmaxRouter):
-    """The same with float32 weights, like Mixtral in transformers 5."""
+    """A softmax router with weights in float32 in transformers 5 (Mixtral)."""
 
     is_precise = HAS_STACKED_EXPERTS

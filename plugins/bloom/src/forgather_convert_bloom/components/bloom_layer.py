@@ -8,7 +8,7 @@ from .pre_norm_layer import PreNormLayer
 
 
 class BloomLayer(PreNormLayer):
-    """A layer with a norm before each block, to whose output the block's may be added."""
+    """A layer with a norm before each block; the residual may be the norm's output."""
 
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         adds_to_normalized = self.config.apply_residual_connection_post_layernorm
