@@ -88,12 +88,7 @@ class ReferenceClasses:
         return text
 
     def cannot_run(self, origin: str, error: Exception) -> SourceError:
-        """The error for a config whose model can be built, but fails when it is run.
-
-        Args:
-            origin: The file, for messages.
-            error: The model's exception.
-        """
+        """The error for a config whose model can be built, but fails when it is run."""
         return SourceError(
             f"{origin} describes a model that does not run with {self.describe()}: "
             f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix the config, or "
@@ -105,10 +100,6 @@ class ReferenceClasses:
 
         The same content gives the same model with transformers 4 and 5: version 4 does not know
         the RoPE schema of version 5, and gets RoPE in its own.
-
-        Args:
-            fields: The content.
-            origin: The file, for messages.
 
         Returns:
             The config object of the text model, if the model is a composite.
@@ -200,11 +191,6 @@ class UnreadableConfigError(UnsupportedModelError):
 def config_object(config_class: Any, fields: Mapping[str, Any], origin: str) -> Any:
     """The config object that a class makes of the content of a ``config.json``.
 
-    Args:
-        config_class: A class of transformers, or of a dynamic model's own code.
-        fields: The content.
-        origin: The file, for messages.
-
     Raises:
         UnreadableConfigError: The class refuses the content.
     """
@@ -232,11 +218,6 @@ def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) ->
 
     The object has the class's defaults and derived fields (a disabled window, the size of a
     head). RoPE is included in the schemas of both transformers versions.
-
-    Args:
-        config: The content of the file.
-        hf_config: The config object.
-        hooks: The converter of the family.
     """
     from transformers import PretrainedConfig
 
