@@ -22,7 +22,7 @@ from forgather_convert.models.side_file_rules import SideFileRules
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.planning.side_files import SideFiles, plan_side_files
+from forgather_convert.planning.side_files import SideFiles, SideFileSource, plan_side_files
 from forgather_convert.source.config_file import CONFIG_FILE, read_config
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import WriteFile, encode_json
@@ -213,14 +213,8 @@ def _side_files(adapter: AdapterDirectory, direction: Direction, follows_links: 
         generated=own if is_forward else frozenset(),
         replaced=frozenset({ADAPTER_CONFIG_FILE}) | (frozenset() if is_forward else own),
     )
-    files = plan_side_files(
-        adapter.path,
-        adapter.path,
-        {adapter.weights_file},
-        rules,
-        chat_template=None,
-        follows_links=follows_links,
-    )
+    place = SideFileSource(adapter.path, adapter.path, {adapter.weights_file}, follows_links)
+    files = plan_side_files(place, rules)
     if (adapter.path / CONFIG_FILE).is_file():
         logger.info("Not copied: %s, which is the base model's", CONFIG_FILE)
         return replace(files, left_out=(*files.left_out, CONFIG_FILE))

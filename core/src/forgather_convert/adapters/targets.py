@@ -1,7 +1,10 @@
 """Matches the names in an adapter's config to modules by PEFT's rules, and makes such names.
 
 The rules are those of ``check_target_module_exists`` in ``tuners/tuners_utils.py``, and of
-``_set_trainable`` and ``get_pattern_key`` in ``utils/other.py``.
+``_set_trainable`` and ``get_pattern_key`` in ``utils/other.py``. PEFT's own functions are not
+called: adapters are converted without PEFT, which a second way would have to agree with; its
+expressions come from the adapter, and ``re`` may take exponential time for them
+(see :mod:`patterns`); and the rules have changed between its versions.
 """
 
 import re

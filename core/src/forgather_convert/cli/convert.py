@@ -370,20 +370,19 @@ def convert_command(
     ):
         from forgather_convert import api
         from forgather_convert.cli import reports
+        from forgather_convert.conversion.conversion import ConversionRequest
         from forgather_convert.reporting import objects
 
         def on_plan(plan: "ConversionPlan") -> None:
             if plan.vocabulary is not None:
                 reports.print_vocabulary(plan.vocabulary, messages.console)
 
-        result = api.convert(
-            source_path,
-            destination_path,
-            options,
-            on_plan=on_plan,
-            progress=progress,
-            on_written=state.note_written,
-            write=None if writers is None else writers.execute,
+        result = api.run(
+            ConversionRequest.of(source_path, destination_path, options),
+            progress,
+            on_plan,
+            state.note_written,
+            None if writers is None else writers.execute,
         )
     if report_path is not None:
         from forgather_convert.reporting.write import write_report

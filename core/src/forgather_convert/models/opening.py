@@ -18,7 +18,7 @@ from forgather_convert.families.extensions import CORE_PARTS, Extension, Extensi
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.carried_tensors import CarriedTensors, read_carried
 from forgather_convert.options import ConvertOptions
-from forgather_convert.source.detection import Detection, detect
+from forgather_convert.source.detection import Detection, Formats, detect
 from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.source.plausible_size import check_against_tensors
@@ -104,13 +104,13 @@ class Opening:
 
     def detect(self) -> Detection:
         """Detects the content of the directory; see :func:`source.detection.detect`."""
-        request, weights = self.request, self.request.weights
+        request, weights, calls = self.request, self.request.weights, self.extension_calls
+        open_weights = calls.open_weights if weights is None else lambda _: weights.checkpoint
         return detect(
             request.path,
             request.options,
-            self.extension_calls.open_weights if weights is None else lambda _: weights.checkpoint,
+            Formats(open_weights, calls.dequantize),
             lambda name: is_family(name, request.path, request.options, request.converter),
-            self.extension_calls.dequantize,
             checkpoint_of=None if weights is None else weights.model_directory,
         )
 

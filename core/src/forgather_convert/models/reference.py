@@ -6,6 +6,7 @@ classes are used only if transformers has none for the model type.
 """
 
 import copy
+import functools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -177,6 +178,12 @@ class ReferenceClasses:
         del known["rope_parameters"]
 
 
+@functools.lru_cache(maxsize=32)
+def defaults_of(config_class: Any) -> Any:
+    """A config object with a class's defaults, which is shared: it must not be changed."""
+    return config_class()
+
+
 def text_model_config(config: Any) -> Any:
     """The config object of a composite's text model; of another model, its own."""
     return getattr(config, TEXT_CONFIG, config)
@@ -230,7 +237,7 @@ def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) ->
     from transformers import PretrainedConfig
 
     everything = hf_config.to_dict()
-    inherited = PretrainedConfig().to_dict().keys() - set(_BASE_FIELDS)
+    inherited = defaults_of(PretrainedConfig).to_dict().keys() - set(_BASE_FIELDS)
     own = {name: everything[name] for name in everything if name not in inherited}
     # Alternative names of its fields, which another version of transformers may write.
     others = (*_BASE_FIELDS, *hf_config.attribute_map)
@@ -247,7 +254,7 @@ def rope_of(hf_config: Any, origin: str) -> RopeParameters:
     names = (*ROPE_FIELDS, ORIGINAL_LENGTH, "partial_rotary_factor", "max_position_embeddings")
     fields = {name: getattr(hf_config, name, None) for name in names}
     rope = read_rope(copy.deepcopy(fields), origin)
-    if not rope.by_kind and hasattr(type(hf_config)(), LOCAL_BASE):
+    if not rope.by_kind and hasattr(defaults_of(type(hf_config)), LOCAL_BASE):
         # As transformers 4 has it; another class may have a field of that name without a meaning.
         local = RopeParameters("default", getattr(hf_config, LOCAL_BASE), {})
         return replace(rope, by_kind={LOCAL_KIND: local})
@@ -261,7 +268,7 @@ def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> Mapping[s
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
     """Warns if transformers 4 loads another model than version 5."""
-    if longrope_ambiguous_in_v4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
+    if longrope_ambiguous_in_v4(config, hasattr(defaults_of(config_class), ORIGINAL_LENGTH)):
         logger.warning(
             "transformers 4 reads the original context length of %s from another field than "
             "version 5, and computes different logits; this conversion follows version 5",

@@ -1,6 +1,5 @@
 """Reads the source model, and makes the target model from it through the family's hooks."""
 
-import copy
 import json
 import logging
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.models.opening import COMPOSITE_REMEDY, OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
 from forgather_convert.models.original_weights import OriginalWeights, without_kept
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.reference import (
     ReferenceClasses,
     rope_fields_of,
@@ -109,8 +108,7 @@ def _forgather_target(
         detection.dtype,
         project,
         code,
-        hooks.get_field_names(),
-        tuple(rope_fields),
+        (*rope_fields, *hooks.get_field_names()),
     )
     tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
@@ -129,8 +127,9 @@ def _forgather_target(
         ) from error
     return ForgatherTarget(
         hooks=hooks,
-        parameters=parameters_of(
-            lambda: classes.model_class(config_object),
+        parameters=parameters_of_class(
+            classes.model_class,
+            config_object,
             lambda error: ConverterError(
                 f"The Forgather model that {hooks.name} makes from {config.origin} does not run: "
                 f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix its components."
@@ -225,8 +224,9 @@ def _hugging_face_target(
         side_files = replace(side_files, elsewhere=opened.original.files_besides(model.directory))
     return HuggingFaceTarget(
         hooks=hooks,
-        parameters=parameters_of(
-            lambda: model_class(copy.deepcopy(whole_config)),
+        parameters=parameters_of_class(
+            model_class,
+            whole_config,
             lambda error: ReferenceClasses.of(hooks).cannot_run(config.origin, error),
             hooks.is_composite,
         ),
