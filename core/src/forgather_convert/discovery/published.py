@@ -39,6 +39,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "llama": "forgather-convert-llama",
     "llama4_text": "forgather-convert-llama",
     "llava": "forgather-convert-llama",
+    "ministral3": "forgather-convert-mistral",
     "mistral": "forgather-convert-mistral",
     "mistral3": "forgather-convert-mistral",
     "mixtral": "forgather-convert-mistral",
