@@ -46,6 +46,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "nemotron_h": "forgather-convert-nemotron",
     "olmo": "forgather-convert-olmo",
     "olmo2": "forgather-convert-olmo",
+    "olmo3": "forgather-convert-olmo",
     "olmoe": "forgather-convert-olmo",
     "opt": "forgather-convert-opt",
     "phi": "forgather-convert-phi",
