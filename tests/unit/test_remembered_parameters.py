@@ -10,13 +10,15 @@ from forgather_convert.models import parameters
 from forgather_convert.models.parameters import parameters_of_class
 from support.variants import BASE
 
+_MODEL: Any = transformers.LlamaForCausalLM
+
 
 @pytest.fixture(autouse=True)
 def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The configs of the models that are built in a test, which begins without memories."""
     configs: list[Any] = []
 
-    class Counted(transformers.LlamaForCausalLM):  # type: ignore[misc]
+    class Counted(_MODEL):  # type: ignore[misc]
         def __init__(self, config: Any) -> None:
             configs.append(config)
             super().__init__(config)

@@ -108,8 +108,7 @@ def _forgather_target(
         detection.dtype,
         project,
         code,
-        hooks.get_field_names(),
-        tuple(rope_fields),
+        (*rope_fields, *hooks.get_field_names()),
     )
     tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
@@ -246,7 +245,7 @@ def _hugging_face_target(
 def _names_in_original(
     opened: OpenedModel, original: OriginalConfig | None, carried: CarriedTensors
 ) -> TextNames:
-    """The names of a composite's tensors, if all that it has besides its text model is there.
+    """The names of a composite's tensors, if its parts besides the text model are available.
 
     Raises:
         SourceError: It is not.
@@ -276,15 +275,7 @@ def written_fields(
     dtype: str,
     original: OriginalConfig | None,
 ) -> dict[str, Any]:
-    """The fields of the Hugging Face config that correspond to a Forgather model.
-
-    Args:
-        hooks: The converter of the family.
-        config_object: The Hugging Face config object.
-        config: The Forgather model's config, complete.
-        dtype: The dtype to state.
-        original: The original config of the model.
-    """
+    """The fields of the Hugging Face config that correspond to a Forgather model."""
     fields = hf_config_fields(hooks, config_object, config, dtype)
     if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
         # It was only stated for the Forgather model.
