@@ -67,6 +67,7 @@ def _with_custom_fields(config: dict[str, Any]) -> str:
     return json.dumps({**config, **custom}, indent=2) + "\n"
 
 
+@pytest.mark.version_independent
 @pytest.mark.parametrize(
     "write",
     [
