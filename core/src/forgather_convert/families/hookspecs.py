@@ -105,6 +105,7 @@ class ConverterHooks:
 
             def get_hf_model_class(self):
                 from transformers import LlamaForCausalLM
+
                 return LlamaForCausalLM
         """
         raise NotImplementedError
