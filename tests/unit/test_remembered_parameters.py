@@ -10,7 +10,7 @@ from forgather_convert.models import parameters
 from forgather_convert.models.parameters import parameters_of_class
 from support.variants import BASE
 
-_MODEL = transformers.LlamaForCausalLM
+_MODEL: Any = transformers.LlamaForCausalLM
 
 
 @pytest.fixture(autouse=True)

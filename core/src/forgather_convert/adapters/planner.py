@@ -97,10 +97,6 @@ class PlannedAdapter:
 def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdapter:
     """Plans the conversion of an adapter completely; nothing is written.
 
-    Args:
-        adapter: The adapter.
-        request: The input for planning a conversion of its base model.
-
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
@@ -168,14 +164,7 @@ def _provenance_write(adapter: AdapterDirectory) -> WriteFile:
 def _leads_to(
     original: str, current: Mapping[str, Any], names: Iterable[str], links: ParameterLinks
 ) -> bool:
-    """Whether converting a config gives another one, whose original it then is.
-
-    Args:
-        original: The text of the config, with the names of the result.
-        current: The fields of the other one.
-        names: The names of the result's tensors.
-        links: The links from the base model to its counterpart.
-    """
+    """Whether converting a config gives another one, whose original it then is."""
     fields = parse_json_object(original, ADAPTER_PROVENANCE_FILE)
     try:
         again = convert_config(fields, names, links.inverted(), ADAPTER_PROVENANCE_FILE)

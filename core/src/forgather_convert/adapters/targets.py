@@ -78,14 +78,7 @@ def key_for(patterns: Iterable[str], module: str) -> str | None:
 def shortest_names(
     part: Iterable[str], wanted: Collection[str], all_modules: Collection[str], means: NameMatcher
 ) -> list[str]:
-    """The shortest names that match modules without matching others.
-
-    Args:
-        part: The modules that they must match.
-        wanted: The modules that they may match.
-        all_modules: All modules.
-        means: Tells whether a name matches a module.
-    """
+    """The shortest names that match modules without matching others."""
     names: dict[str, None] = {}
     others = [module for module in all_modules if module not in wanted]
     for module in part:

@@ -96,10 +96,6 @@ class PlannedConversion(ABC):
     def check(self, written: Path, progress: Progress) -> Checks:
         """Runs the checks that the options request.
 
-        Args:
-            written: The directory of the result.
-            progress: Receives progress.
-
         Raises:
             ValidationError: It does not compute what the source computes.
         """

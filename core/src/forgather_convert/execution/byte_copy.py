@@ -46,9 +46,6 @@ class RangeCopy:
         File systems that can share blocks between files copy no whole block, if both offsets are
         equal modulo :data:`BLOCK`.
 
-        Args:
-            progress: Called with the number of bytes copied since the last call.
-
         Raises:
             SourceError: The source ends before the range does.
         """

@@ -82,11 +82,6 @@ class ComputedPart:
     ) -> None:
         """Computes the tensor piece by piece and writes it to the open weights file.
 
-        Args:
-            file: The file.
-            progress: Called with the number of bytes written since the last call.
-            in_memory: The values of the tensors in memory that it is made of.
-
         Raises:
             SourceError: The source ends before it should.
         """

@@ -75,6 +75,8 @@ class HFConverter(ConverterHooks):
             it from the ``model_type``, which is another one for a dynamic model.
         has_rope: Whether the family has rotary embeddings. Without them, use the component
             ``no_positional_encoding:NoPositionalEncoding``.
+        has_unscaled_windows: Whether RoPE scaling does not apply to sliding layers, which
+            transformers 5 describes apart and version 4 cannot.
         has_learned_positions: Whether each position has a vector of its own, so that
             ``--max-length`` cannot change how many there are.
         needs_transformers: The oldest version of transformers that the family's models can be
@@ -100,6 +102,7 @@ class HFConverter(ConverterHooks):
     component_paths: ClassVar[Sequence[str | Path]] = ()
     tokenizer_class: ClassVar[str | None] = None
     has_rope: ClassVar[bool] = True
+    has_unscaled_windows: ClassVar[bool] = False
     has_learned_positions: ClassVar[bool] = False
     needs_transformers: ClassVar[str] = ""
     unsupported: ClassVar[Mapping[str, str]] = {}
@@ -145,6 +148,8 @@ class HFConverter(ConverterHooks):
         if _PARTIAL in self._hyperparameters():
             # transformers 4 reads it beside the dictionaries only.
             fields[_PARTIAL] = rope.options.get(_PARTIAL, 1.0)
+        if LOCAL_BASE not in self._hyperparameters():
+            fields.pop(LOCAL_BASE, None)
         return fields
 
     def get_tiny_configs(self) -> Mapping[str, Mapping[str, Any]]:
@@ -185,7 +190,12 @@ class HFConverter(ConverterHooks):
 
     def create_hf_config(self, src_config: SourceConfig, max_length: int | None = None) -> Any:
         self._check_max_length(src_config, max_length)
-        not_hf = (*ROPE_FIELDS, *FORGATHER_FIELDS, *self.own_hyperparameters(src_config))
+        not_hf = (
+            *ROPE_FIELDS,
+            LOCAL_BASE,
+            *FORGATHER_FIELDS,
+            *self.own_hyperparameters(src_config),
+        )
         fields = {name: value for name, value in src_config.items() if name not in not_hf}
         names = {own_name: name for name, own_name in self._field_names().items()}
         # All at once: one field may have the other name of another.
@@ -266,7 +276,8 @@ class HFConverter(ConverterHooks):
 
     def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
         rope = read_rope(src_config, src_config.origin, is_complete)
-        if rope.by_kind and LOCAL_BASE not in self._hyperparameters():
+        has_kinds = self.has_unscaled_windows or LOCAL_BASE in self._hyperparameters()
+        if rope.by_kind and not has_kinds:
             raise UnsupportedModelError(
                 f"{src_config.origin} has different RoPE parameters for different kinds of layers. "
                 "Use a converter of a family that has them (--converter-path)."

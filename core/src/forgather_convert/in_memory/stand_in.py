@@ -32,11 +32,6 @@ _ORDER = ("float64", "float32", "bfloat16", "float16")
 def write_stand_in(model: LiveModel, directory: Path, tokenizer: Any = None) -> Checkpoint:
     """Writes what ``save_pretrained`` writes into an existing directory, except the weights.
 
-    Args:
-        model: The model.
-        directory: The directory.
-        tokenizer: Its tokenizer, to be saved beside it.
-
     Returns:
         The weights.
     """

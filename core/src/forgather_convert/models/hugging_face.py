@@ -112,11 +112,6 @@ def read_hugging_face(
 ) -> HuggingFaceSource:
     """Reads a model from its directory, with transformers' classes.
 
-    Args:
-        detection: What its directory holds.
-        hooks: The converter of the family.
-        max_length: The maximum length that the user requested.
-
     Raises:
         UnsupportedModelError: The family cannot express it, or no config object can be made.
         SourceError: transformers builds the model, but cannot run it.

@@ -193,9 +193,6 @@ class OpenedModel:
     def unused_tensors(self, gives_layout_back: bool) -> CarriedTensors:
         """The tensors of a Forgather model's original that the model itself does not use.
 
-        Args:
-            gives_layout_back: Whether the original division of the weights is restored.
-
         Raises:
             SourceError: A file with them is missing or damaged.
         """

@@ -275,15 +275,7 @@ def written_fields(
     dtype: str,
     original: OriginalConfig | None,
 ) -> dict[str, Any]:
-    """The fields of the Hugging Face config that correspond to a Forgather model.
-
-    Args:
-        hooks: The converter of the family.
-        config_object: The Hugging Face config object.
-        config: The Forgather model's config, complete.
-        dtype: The dtype to state.
-        original: The original config of the model.
-    """
+    """The fields of the Hugging Face config that correspond to a Forgather model."""
     fields = hf_config_fields(hooks, config_object, config, dtype)
     if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
         # It was only stated for the Forgather model.

@@ -42,11 +42,6 @@ _LONGEST = "max_position_embeddings"
 def check_reversible(request: PlanRequest, planned: PlannedModel, written: PlanFacts) -> None:
     """Refuses a conversion to Forgather whose result could not be converted back.
 
-    Args:
-        request: The input of planning.
-        planned: Its result.
-        written: What the Forgather model's own files record.
-
     Raises:
         UnsupportedModelError: It could not be converted back; the message says why.
     """

@@ -103,11 +103,6 @@ def dequantize_parts(
 def require(tensors: Mapping[str, TensorRef], name: str, other: TensorRef) -> TensorRef:
     """A part of a quantized tensor.
 
-    Args:
-        tensors: The stored tensors.
-        name: Its name.
-        other: Another part.
-
     Raises:
         SourceError: It is missing.
     """
