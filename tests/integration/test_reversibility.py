@@ -57,6 +57,16 @@ def test_a_field_that_the_family_loses(tmp_path: Path) -> None:
     assert "'model.layers.0.self_attn.qkv_proj.weight'" in _refused(source)
 
 
+def test_the_model_is_not_built_again_for_another_schema_of_rope(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Building DeepSeek-V3 once more takes 45 MB."""
+    source = write_hf_model(tmp_path / "hf", LLAMA, schema="4")
+    edit_config(source, rope_scaling={"type": "linear", "factor": 2.0})
+    monkeypatch.setattr("forgather_convert.planning.reversal.parameters_of_class", None)
+    assert plan(source, tmp_path / "fg").dtype == "float32"
+
+
 class Forgetful(Llama):
     """Writes another value into the Hugging Face config than the Forgather one has."""
 

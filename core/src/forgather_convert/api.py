@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from forgather_convert.conversion.conversion import Conversion, ConversionRequest
 from forgather_convert.conversion.opening import open_conversion
 from forgather_convert.execution.commit import OnWritten, commit
-from forgather_convert.execution.destination import resolve_destination
 from forgather_convert.execution.executor import execute
 from forgather_convert.execution.free_space import check_free_space, free_bytes
 from forgather_convert.execution.hashing import hash_files
@@ -77,7 +76,7 @@ def plan(
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
-    request = _request(source, destination, options, converter)
+    request = ConversionRequest.of(source, destination, options, converter)
     progress = progress or Progress()
     conversion = _open(request, progress)
     progress.start(Phase.PLAN)
@@ -91,12 +90,9 @@ def convert(
     source: Path,
     destination: Path,
     options: ConvertOptions | None = None,
-    on_plan: Callable[[ConversionPlan], None] | None = None,
     progress: Progress | None = None,
-    on_written: OnWritten | None = None,
     *,
     converter: HFConverter | None = None,
-    write: Write | None = None,
 ) -> ConversionResult:
     """Converts a model directory, in the direction that its config determines, or an adapter.
 
@@ -106,30 +102,34 @@ def convert(
         source: The directory of the model, or of an adapter if the options give its base.
         destination: The directory to create.
         options: Options that differ from the defaults.
-        on_plan: Called with the plan. Weights may already be being written, beside the destination.
         progress: Receives progress.
-        on_written: Called with the destination when the result is complete there. Exceptions after
-            that, raised by a signal for example, do not undo it.
         converter: The converter to use; by default, it is found by the model's type.
-        write: Writes the files, such as ``ShardWriters.execute`` with several processes; by
-            default, this process does.
 
     Raises:
         FlushError: The result is complete, but may not survive a power failure.
         ForgatherConvertError: The conversion failed; the destination is unchanged.
     """
-    request = _request(source, destination, options, converter)
-    return run(request, on_plan, progress, on_written, write)
+    return run(ConversionRequest.of(source, destination, options, converter), progress)
 
 
 def run(
     request: ConversionRequest,
-    on_plan: Callable[[ConversionPlan], None] | None = None,
     progress: Progress | None = None,
+    on_plan: Callable[[ConversionPlan], None] | None = None,
     on_written: OnWritten | None = None,
     write: Write | None = None,
 ) -> ConversionResult:
-    """Runs a requested conversion; see :func:`convert`."""
+    """Runs a requested conversion; see :func:`convert`.
+
+    Args:
+        request: What to convert.
+        progress: Receives progress.
+        on_plan: Called with the plan. Weights may already be being written, beside the destination.
+        on_written: Called with the destination when the result is complete there. Exceptions after
+            that, raised by a signal for example, do not undo it.
+        write: Writes the files, such as ``ShardWriters.execute`` with several processes; by
+            default, this process does.
+    """
     timed = TimedProgress(progress or Progress())
     conversion = _open(request, timed)
     options = request.options
@@ -170,13 +170,6 @@ def run(
     logger.info("Conversion complete: %s", request.destination.given)
     conversion.extension_calls.conversion_finished(result)
     return result
-
-
-def _request(
-    source: Path, destination: Path, options: ConvertOptions | None, converter: HFConverter | None
-) -> ConversionRequest:
-    resolved = resolve_destination(Path(destination))
-    return ConversionRequest(Path(source), resolved, options or ConvertOptions(), converter)
 
 
 def _open(request: ConversionRequest, progress: Progress) -> Conversion:

@@ -22,7 +22,7 @@ from forgather_convert.models.side_file_rules import SideFileRules
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.planning.side_files import SideFiles, plan_side_files
+from forgather_convert.planning.side_files import SideFiles, SideFileSource, plan_side_files
 from forgather_convert.source.config_file import CONFIG_FILE, read_config
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import WriteFile, encode_json
@@ -97,10 +97,6 @@ class PlannedAdapter:
 def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdapter:
     """Plans the conversion of an adapter completely; nothing is written.
 
-    Args:
-        adapter: The adapter.
-        request: The input for planning a conversion of its base model.
-
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
@@ -160,8 +156,7 @@ def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdap
 
 
 def _provenance_write(adapter: AdapterDirectory) -> WriteFile:
-    header = None if adapter.header is None else adapter.header.text
-    provenance = AdapterProvenance(config=adapter.config_text, header=header)
+    provenance = AdapterProvenance(config=adapter.config_text, header=adapter.header)
     text = provenance.model_dump_json(indent=2) + "\n"
     return WriteFile(ADAPTER_PROVENANCE_FILE, text.encode("utf-8"))
 
@@ -169,14 +164,7 @@ def _provenance_write(adapter: AdapterDirectory) -> WriteFile:
 def _leads_to(
     original: str, current: Mapping[str, Any], names: Iterable[str], links: ParameterLinks
 ) -> bool:
-    """Whether converting a config gives another one, whose original it then is.
-
-    Args:
-        original: The text of the config, with the names of the result.
-        current: The fields of the other one.
-        names: The names of the result's tensors.
-        links: The links from the base model to its counterpart.
-    """
+    """Whether converting a config gives another one, whose original it then is."""
     fields = parse_json_object(original, ADAPTER_PROVENANCE_FILE)
     try:
         again = convert_config(fields, names, links.inverted(), ADAPTER_PROVENANCE_FILE)
@@ -193,14 +181,12 @@ def _shard(
     original: AdapterProvenance | None,
 ) -> ShardPlan:
     """The weights file: like the original's if it has the same tensors, else in source order."""
-    header = None if original is None else original.parsed_header
-    if header is not None and original is not None and original.header is not None:
+    header = None if original is None else original.header
+    if header is not None:
         entries = {ref.name: (ref.dtype, ref.shape) for ref in header.tensors}
         if entries == {name: (value.dtype, value.shape) for name, value in converted.items()}:
             tensors = (TensorPlan(ref.name, converted[ref.name]) for ref in header.tensors)
-            return ShardPlan(
-                ADAPTER_SAFETENSORS_FILE, tuple(tensors), encode_header(original.header)
-            )
+            return ShardPlan(ADAPTER_SAFETENSORS_FILE, tuple(tensors), encode_header(header.text))
     metadata = _METADATA if adapter.header is None else adapter.header.metadata
     text = build_header(
         ((name, value.dtype, value.shape) for name, value in converted.items()), metadata
@@ -216,14 +202,8 @@ def _side_files(adapter: AdapterDirectory, direction: Direction, follows_links: 
         generated=own if is_forward else frozenset(),
         replaced=frozenset({ADAPTER_CONFIG_FILE}) | (frozenset() if is_forward else own),
     )
-    files = plan_side_files(
-        adapter.path,
-        adapter.path,
-        {adapter.weights_file},
-        rules,
-        chat_template=None,
-        follows_links=follows_links,
-    )
+    place = SideFileSource(adapter.path, adapter.path, {adapter.weights_file}, follows_links)
+    files = plan_side_files(place, rules)
     if (adapter.path / CONFIG_FILE).is_file():
         logger.info("Not copied: %s, which is the base model's", CONFIG_FILE)
         return replace(files, left_out=(*files.left_out, CONFIG_FILE))

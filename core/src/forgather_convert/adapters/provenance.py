@@ -1,29 +1,15 @@
 """``forgather_adapter.json``: what the reverse conversion needs to restore the same bytes."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import pydantic
 
 from forgather_convert.errors import SourceError
 from forgather_convert.files.json_file import read_text
-from forgather_convert.models.original_weights import Schema, json_object
-from forgather_convert.weights.safetensors_file import SafetensorsHeader, parse_header_text
+from forgather_convert.models.original_weights import Header, JsonText, Schema
 
 ADAPTER_PROVENANCE_FILE = "forgather_adapter.json"
-
-
-def _object_text(text: str) -> str:
-    json_object(text)
-    return text
-
-
-def _header_text(text: str) -> str:
-    try:
-        parse_header_text(text, "it")
-    except SourceError as error:
-        raise ValueError("it is not a safetensors header") from error
-    return text
 
 
 class AdapterProvenance(Schema):
@@ -36,12 +22,8 @@ class AdapterProvenance(Schema):
     """
 
     format_version: Literal[1] = 1
-    config: Annotated[str, pydantic.AfterValidator(_object_text)]
-    header: Annotated[str, pydantic.AfterValidator(_header_text)] | None
-
-    @property
-    def parsed_header(self) -> SafetensorsHeader | None:
-        return None if self.header is None else parse_header_text(self.header, "the header")
+    config: JsonText
+    header: Header | None
 
 
 def read_adapter_provenance(directory: Path) -> AdapterProvenance | None:

@@ -125,26 +125,29 @@ class _ConvertCommand(GroupedCommand):
     help="Dequantize quantized weights to --dtype (refused otherwise).",
 )
 @click.option(
-    "--max-length", metavar="LENGTH", type=click.IntRange(min=1), help="Maximum sequence length."
+    "--max-length",
+    metavar="LENGTH",
+    type=click.IntRange(min=1),
+    help="Set max_position_embeddings.",
 )
 @click.option(
     "-c",
     "--checkpoint-path",
     metavar="PATH",
     type=CheckpointParameter(path_type=Path),
-    help="Checkpoint of a Forgather model to convert. Default: the latest.",
+    help="Checkpoint of a Forgather model. Default: the latest.",
 )
 @click.option(
     "--base",
     metavar="DIR",
     type=DirectoryParameter(path_type=Path),
-    help="Base model of a PEFT adapter in SOURCE_PATH; or the original of a model of images and "
-    "text whose trained weights were saved without the vision part.",
+    help="Treat SOURCE_PATH as a PEFT adapter; DIR is its base model. Or: the original of a model "
+    "of images and text that was saved elsewhere, without its other parts.",
 )
 @click.option(
     "--follow-links",
     is_flag=True,
-    help="Copy files outside SOURCE_PATH that symbolic links in it point to.",
+    help="Copy files that symbolic links in SOURCE_PATH point to, outside it.",
 )
 @click.option(
     "--add-tokens",
@@ -163,15 +166,17 @@ class _ConvertCommand(GroupedCommand):
     metavar="N",
     type=click.IntRange(min=1),
     default=1,
-    help="Round the number of vocabulary rows up to a multiple of N.",
+    help="Add rows without tokens up to a multiple of N.",
 )
 @click.option(
     "--device", metavar="DEVICE", default="cpu", show_default=True, help="Device for the checks."
 )
-@click.option("-g", "--generation-test", is_flag=True, help="Generate text with the result.")
+@click.option(
+    "-g", "--generation-test", is_flag=True, help="Print how the result continues the prompt."
+)
 @click.option("--chat", is_flag=True, help="With -g: apply the chat template to the prompt.")
-@click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Prompt for the checks.")
-@click.option("--debug-params", is_flag=True, help="Print the names of all parameters.")
+@click.option("--prompt", default=DEFAULT_PROMPT, show_default=True, help="Text for the checks.")
+@click.option("--debug-params", is_flag=True, help="Log every parameter of both models.")
 @click.option(
     "-t",
     "--chat-template-path",
@@ -198,7 +203,7 @@ class _ConvertCommand(GroupedCommand):
 @click.option(
     "--drop-unused",
     is_flag=True,
-    help="Leave out tensors that the model does not use, e.g. layers for speculative decoding.",
+    help="Omit tensors that the model does not use, e.g. layers for multi-token prediction.",
 )
 @click.option(
     "--link",
@@ -209,29 +214,29 @@ class _ConvertCommand(GroupedCommand):
 @click.option(
     "--code-only",
     is_flag=True,
-    help="Write a Forgather model's config, code and tokenizer, but no weights.",
+    help="Write a Forgather model without weights: config, code and tokenizer.",
 )
 @click.option(
     "--text-only",
     is_flag=True,
-    help="Convert the Forgather model of a model of images and text back to its text model alone.",
+    help="Convert back to the text model alone (of a model of images and text).",
 )
 @click.option(
     "--overwrite",
     is_flag=True,
     help="Replace DESTINATION_PATH once the conversion has succeeded. Everything in it is deleted.",
 )
-@click.option("--no-logit-check", is_flag=True, help="Do not compare the logits.")
+@click.option("--no-logit-check", is_flag=True, help="Neither compare logits nor load the result.")
 @click.option(
     "--logit-tolerance",
     metavar="VALUE",
     type=click.FloatRange(min=0.0, min_open=True),
-    help="Accept logits that differ by up to VALUE (refused otherwise).",
+    help="Accept logits that differ by up to VALUE. Default: they must be bit-identical.",
 )
 @click.option(
     "--trust-remote-code",
     is_flag=True,
-    help="Run a Forgather model's own code in the checks even if it was edited.",
+    help="Let the checks run a Forgather model's edited code.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
@@ -365,20 +370,19 @@ def convert_command(
     ):
         from forgather_convert import api
         from forgather_convert.cli import reports
+        from forgather_convert.conversion.conversion import ConversionRequest
         from forgather_convert.reporting import objects
 
         def on_plan(plan: "ConversionPlan") -> None:
             if plan.vocabulary is not None:
                 reports.print_vocabulary(plan.vocabulary, messages.console)
 
-        result = api.convert(
-            source_path,
-            destination_path,
-            options,
-            on_plan=on_plan,
-            progress=progress,
-            on_written=state.note_written,
-            write=None if writers is None else writers.execute,
+        result = api.run(
+            ConversionRequest.of(source_path, destination_path, options),
+            progress,
+            on_plan,
+            state.note_written,
+            None if writers is None else writers.execute,
         )
     if report_path is not None:
         from forgather_convert.reporting.write import write_report

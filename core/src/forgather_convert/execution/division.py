@@ -6,12 +6,7 @@ from forgather_convert.planning.plan import ShardPlan
 
 
 def divide(shards: Iterable[ShardPlan], count: int) -> tuple[tuple[ShardPlan, ...], ...]:
-    """Divides weights files among processes: largest first, each to the least loaded process.
-
-    Args:
-        shards: The files.
-        count: The number of processes.
-    """
+    """Divides weights files among processes: largest first, each to the least loaded process."""
     shares: list[list[ShardPlan]] = [[] for _ in range(count)]
     sizes = [0] * count
     for shard in sorted(shards, key=lambda shard: -shard.num_bytes):

@@ -85,9 +85,6 @@ class _Share:
 class ShardWriters:
     """The processes of one conversion, from the point of view of one. A context manager.
 
-    Args:
-        rank: Which of them this process is.
-
     Raises:
         ProcessError: The other processes did not connect.
     """
@@ -137,11 +134,6 @@ class ShardWriters:
         """Does what :func:`executor.execute` does, with all processes; called by the first.
 
         If it raises, all processes have stopped writing.
-
-        Args:
-            plan: The plan.
-            directory: An existing directory, the same for all processes.
-            progress: Called with the number of bytes written since the last call.
 
         Raises:
             ProcessError: Another process failed or was lost.

@@ -13,8 +13,7 @@ def forgather_config_fields(
     dtype: str,
     project: Project,
     code: GeneratedCode,
-    field_names: Mapping[str, str],
-    rope_fields: Collection[str],
+    renamed: Collection[str],
 ) -> dict[str, Any]:
     """The Forgather ``config.json``: the model's fields, and all others of the source.
 
@@ -23,13 +22,10 @@ def forgather_config_fields(
         dtype: The dtype to state.
         project: The dynamic model.
         code: Its code.
-        field_names: The names in this config of source fields that have another name here.
-        rope_fields: The source's RoPE fields.
+        renamed: The source's RoPE fields, and other fields that have another name here.
     """
     carried = {
-        name: value
-        for name, value in original.items()
-        if name not in (*rope_fields, *FORGATHER_FIELDS, *field_names)
+        name: value for name, value in original.items() if name not in (*FORGATHER_FIELDS, *renamed)
     }
     return {
         **carried,

@@ -13,7 +13,7 @@ import pydantic
 
 from forgather_convert.errors import SourceError
 from forgather_convert.files.file_errors import with_filename
-from forgather_convert.files.json_file import parse_json_object
+from forgather_convert.files.json_file import parse_json_object, read_text
 from forgather_convert.tensors.dtypes import dtype_size, tensor_bytes
 from forgather_convert.tensors.expressions import Constant, Expression, leaves
 from forgather_convert.tensors.names import RECOMPUTED
@@ -67,6 +67,34 @@ def json_object(text: str) -> dict[str, Any]:
         return parse_json_object(text, "it")
     except SourceError as error:
         raise ValueError(str(error).partition(". ")[0]) from error
+
+
+def _json_text(text: str) -> str:
+    json_object(text)
+    return text
+
+
+#: The exact text of a JSON object.
+JsonText = Annotated[str, pydantic.AfterValidator(_json_text)]
+
+
+def _header(value: Any) -> SafetensorsHeader:
+    if isinstance(value, SafetensorsHeader):
+        return value
+    if not isinstance(value, str):
+        raise ValueError("it is not the text of a safetensors header")
+    try:
+        return parse_header_text(value, "the header")
+    except SourceError as error:
+        raise ValueError("it is not a safetensors header") from error
+
+
+#: A header, which is written as its exact text.
+Header = Annotated[
+    SafetensorsHeader,
+    pydantic.PlainValidator(_header),
+    pydantic.PlainSerializer(lambda header: header.text, return_type=str),
+]
 
 
 class Schema(pydantic.BaseModel):
@@ -139,21 +167,16 @@ class OriginalWeights(Schema):
     """The division of the original weights into files.
 
     Attributes:
-        headers: The text of every safetensors header, by file name.
+        headers: Every safetensors header, by file name.
         index_name: The name of the index, if there was one.
         index_text: The content of the index.
         unread: Tensors of the original that its model does not use.
     """
 
-    headers: Annotated[dict[PlainName, str], pydantic.Field(min_length=1)]
+    headers: Annotated[dict[PlainName, Header], pydantic.Field(min_length=1)]
     index_name: Literal["model.safetensors.index.json"] | None
     index_text: str | None
     unread: list[IgnoredTensors]
-
-    @cached_property
-    def parsed_headers(self) -> Mapping[str, SafetensorsHeader]:
-        """The parsed headers, by file name."""
-        return {name: _parse_header(name, text) for name, text in self.headers.items()}
 
     @cached_property
     def unread_by_name(self) -> Mapping[str, IgnoredTensors]:
@@ -162,7 +185,7 @@ class OriginalWeights(Schema):
     @pydantic.model_validator(mode="after")
     def _is_consistent(self) -> "OriginalWeights":
         refs: dict[str, tuple[str, TensorRef]] = {}
-        for file_name, header in self.parsed_headers.items():
+        for file_name, header in self.headers.items():
             for ref in header.tensors:
                 if ref.name in refs:
                     raise ValueError(f"{ref.name[:80]!r} is in two of the headers")
@@ -194,13 +217,6 @@ class OriginalWeights(Schema):
             ref = refs.get(name)
             if ref is None or (ref.dtype, list(ref.shape)) != (tensors.dtype, tensors.shape):
                 raise ValueError(f"{name[:80]!r} in 'unread' does not match the headers")
-
-
-def _parse_header(name: str, text: str) -> SafetensorsHeader:
-    try:
-        return parse_header_text(text, name)
-    except SourceError as error:
-        raise ValueError(f"the header of {name!r} is not a safetensors header") from error
 
 
 def _check_index(text: str, places: Mapping[str, str]) -> set[str]:
@@ -245,13 +261,13 @@ def without_kept(
 def _described(checkpoint: Checkpoint, unread: tuple[TensorRef, ...]) -> OriginalWeights | None:
     if checkpoint.files.format != SAFETENSORS:
         return None
-    headers = {shard.path.name: shard.header.text for shard in checkpoint.shards if shard.header}
-    has_index = checkpoint.index_text is not None
+    headers = {shard.path.name: shard.header for shard in checkpoint.shards if shard.header}
+    index = checkpoint.files.index
     try:
         return OriginalWeights(
             headers=headers,
-            index_name="model.safetensors.index.json" if has_index else None,
-            index_text=checkpoint.index_text,
+            index_name=None if index is None else "model.safetensors.index.json",
+            index_text=None if index is None else read_text(index),
             unread=list(_describe_unread(unread)),
         )
     except pydantic.ValidationError as error:

@@ -17,10 +17,10 @@ import pydantic
 from forgather_convert.errors import SourceError
 from forgather_convert.models.carried_tensors import CarriedTensors, is_carried_file
 from forgather_convert.models.original_weights import (
+    JsonText,
     OriginalWeights,
     PlainName,
     Schema,
-    json_object,
 )
 from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
@@ -53,11 +53,6 @@ def _weight_dtype(name: str) -> str:
     return name
 
 
-def _object_text(text: str) -> str:
-    json_object(text)
-    return text
-
-
 class Provenance(Schema):
     """The provenance of a Forgather model.
 
@@ -78,7 +73,7 @@ class Provenance(Schema):
     format_version: Literal[1] = 1
     tool: dict[str, str]
     options: dict[str, bool | str | int | None]
-    hf_config: Annotated[str, pydantic.AfterValidator(_object_text)]
+    hf_config: JsonText
     dtypes: list[Annotated[str, pydantic.AfterValidator(_weight_dtype)]]
     weights: OriginalWeights | None
     generated: dict[
@@ -98,14 +93,14 @@ class Provenance(Schema):
             raise ValueError(f"{both[0]!r} is both in 'generated' and in 'carried'")
         return self
 
-    def to_json(self) -> str:
-        """The text of the file, without the layout if it would be too large."""
+    def to_json(self) -> bytes:
+        """The content of the file, without the layout if it would be too large."""
         # If there are none, earlier versions can also read the file.
         optional = {"carried_tensors": self.carried_tensors, "text_prefix": self.text_prefix}
         absent = {name for name, value in optional.items() if value in (None, [])}
-        text = self.model_dump_json(indent=2, exclude=absent) + "\n"
-        if self.weights is None or len(text.encode("utf-8")) <= MAX_BYTES:
-            return text
+        content = self.model_dump_json(indent=2, exclude=absent).encode("utf-8") + b"\n"
+        if self.weights is None or len(content) <= MAX_BYTES:
+            return content
         logger.info(
             "The headers of the weights are too large for %s: the reverse conversion will divide "
             "the weights differently",

@@ -32,18 +32,21 @@ class SavedState:
 
 def saved_state(model: Any) -> SavedState:
     """Finds out what ``save_pretrained`` would write for a model, without reading its values."""
-    import torch
-
     state = {
-        name: torch.empty_like(tensor, device="meta")
+        name: tensor.to("meta")
         for name, tensor in model.state_dict().items()
         if name not in (getattr(model, "_keys_to_ignore_on_save", None) or ())
     }
     written = _as_stored(model, state)
     # A tensor that is merely renamed remains the same object.
     names = {id(tensor): name for name, tensor in written.items()}
+    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
     return SavedState(
-        shapes={name: tuple(tensor.shape) for name, tensor in written.items()},
+        # Thousands of tensors have few shapes.
+        shapes={
+            name: shapes.setdefault(shape := tuple(tensor.shape), shape)
+            for name, tensor in written.items()
+        },
         names={name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names},
         loaded_names=frozenset(state) - frozenset(written),
     )

@@ -1,6 +1,5 @@
 """Reads the source model, and makes the target model from it through the family's hooks."""
 
-import copy
 import json
 import logging
 from collections.abc import Mapping
@@ -27,7 +26,7 @@ from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.models.opening import COMPOSITE_REMEDY, OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
 from forgather_convert.models.original_weights import OriginalWeights, without_kept
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.reference import (
     ReferenceClasses,
     rope_fields_of,
@@ -109,8 +108,7 @@ def _forgather_target(
         detection.dtype,
         project,
         code,
-        hooks.get_field_names(),
-        tuple(rope_fields),
+        (*rope_fields, *hooks.get_field_names()),
     )
     tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
@@ -129,8 +127,9 @@ def _forgather_target(
         ) from error
     return ForgatherTarget(
         hooks=hooks,
-        parameters=parameters_of(
-            lambda: classes.model_class(config_object),
+        parameters=parameters_of_class(
+            classes.model_class,
+            config_object,
             lambda error: ConverterError(
                 f"The Forgather model that {hooks.name} makes from {config.origin} does not run: "
                 f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix its components."
@@ -225,8 +224,9 @@ def _hugging_face_target(
         side_files = replace(side_files, elsewhere=opened.original.files_besides(model.directory))
     return HuggingFaceTarget(
         hooks=hooks,
-        parameters=parameters_of(
-            lambda: model_class(copy.deepcopy(whole_config)),
+        parameters=parameters_of_class(
+            model_class,
+            whole_config,
             lambda error: ReferenceClasses.of(hooks).cannot_run(config.origin, error),
             hooks.is_composite,
         ),
@@ -245,7 +245,7 @@ def _hugging_face_target(
 def _names_in_original(
     opened: OpenedModel, original: OriginalConfig | None, carried: CarriedTensors
 ) -> TextNames:
-    """The names of a composite's tensors, if all that it has besides its text model is there.
+    """The names of a composite's tensors, if its parts besides the text model are available.
 
     Raises:
         SourceError: It is not.
@@ -275,15 +275,7 @@ def written_fields(
     dtype: str,
     original: OriginalConfig | None,
 ) -> dict[str, Any]:
-    """The fields of the Hugging Face config that correspond to a Forgather model.
-
-    Args:
-        hooks: The converter of the family.
-        config_object: The Hugging Face config object.
-        config: The Forgather model's config, complete.
-        dtype: The dtype to state.
-        original: The original config of the model.
-    """
+    """The fields of the Hugging Face config that correspond to a Forgather model."""
     fields = hf_config_fields(hooks, config_object, config, dtype)
     if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
         # It was only stated for the Forgather model.

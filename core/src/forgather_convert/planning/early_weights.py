@@ -150,7 +150,7 @@ def _other_names(original: OriginalWeights | None, known: Collection[str]) -> di
     bases = {name.partition(".")[0] for name in known}
     return {
         ref.name: f"{base}.{ref.name}"
-        for header in original.parsed_headers.values()
+        for header in original.headers.values()
         for ref in header.tensors
         if ref.name not in known
         for base in bases

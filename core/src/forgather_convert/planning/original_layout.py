@@ -27,7 +27,7 @@ def original_layout(content: WeightsContent, original: OriginalWeights) -> Layou
     shards = []
     covered: set[str] = set()
     may_be_absent = {*original.unread_by_name}
-    for name, header in original.parsed_headers.items():
+    for name, header in original.headers.items():
         shard = _shard(name, header, available, content.other_names, may_be_absent)
         if shard is None:
             return None
@@ -73,7 +73,7 @@ def _index(shards: list[ShardPlan], original: OriginalWeights) -> WriteFile | No
     if original.index_name is None or original.index_text is None:
         return None
     is_unchanged = len(shards) == len(original.headers) and all(
-        shard.header == encode_header(original.headers[shard.file_name]) for shard in shards
+        shard.header == encode_header(original.headers[shard.file_name].text) for shard in shards
     )
     if is_unchanged:
         return WriteFile(original.index_name, original.index_text.encode("utf-8"))

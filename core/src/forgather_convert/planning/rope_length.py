@@ -13,13 +13,7 @@ _LONGEST = "max_position_embeddings"
 
 
 def report_rope_length(config: SourceConfig, hooks: FamilyHooks, max_length: int) -> None:
-    """Warns about what changes beyond the old maximum length, and what does not.
-
-    Args:
-        config: The source's complete config.
-        hooks: The converter of the family.
-        max_length: The new maximum length.
-    """
+    """Warns about what changes beyond the old maximum length, and what does not."""
     longest = config.get(_LONGEST)
     if not hooks.uses_rope() or longest is None or longest == max_length:
         return

@@ -54,7 +54,7 @@ from forgather_convert.testing.servers import (
 )
 from forgather_convert.testing.standard_tests import check_suite
 from forgather_convert.testing.tokenizer import TEXT, write_tokenizer
-from forgather_convert.testing.written_anew import WrittenAnew
+from forgather_convert.testing.without_provenance import WithoutProvenance
 
 every_dtype = pytest.mark.parametrize("dtype", DTYPES)
 padding = pytest.mark.parametrize("padded", [False, True], ids=["unpadded", "padded"])
@@ -161,19 +161,19 @@ class ConverterConformance:
         return Path(shutil.copytree(converted.hf, tmp_path / "hf"))
 
     @pytest.fixture
-    def written_anew(
+    def without_provenance(
         self,
         config_name: str,
         converted: ConvertedModel,
         tmp_path_factory: pytest.TempPathFactory,
-    ) -> WrittenAnew:
+    ) -> WithoutProvenance:
         """The model, converted in both directions without recording the original config."""
 
-        def make() -> WrittenAnew:
-            parent = tmp_path_factory.mktemp("written-anew")
-            return WrittenAnew.create(parent, converted, _CUSTOM)
+        def make() -> WithoutProvenance:
+            parent = tmp_path_factory.mktemp("without-provenance")
+            return WithoutProvenance.create(parent, converted, _CUSTOM)
 
-        return self._once(("written anew", config_name), make)
+        return self._once(("without provenance", config_name), make)
 
     def _converted(
         self, config_name: str, dtype: str, tmp_path_factory: pytest.TempPathFactory
@@ -304,22 +304,24 @@ class ConverterConformance:
 
     # Config
 
-    def test_config_without_the_original(self, family: Family, written_anew: WrittenAnew) -> None:
+    def test_config_without_the_original(
+        self, family: Family, without_provenance: WithoutProvenance
+    ) -> None:
         """A rewritten config means the same as the original, without foreign fields.
 
         RoPE is in the schemas of transformers 4 and 5, in both directions.
         """
-        source = written_anew.source
+        source = without_provenance.source
         original = read_json(source / "config.json")
-        back = read_json(written_anew.back / "config.json")
-        for config in (read_json(written_anew.fg / "config.json"), back):
+        back = read_json(without_provenance.back / "config.json")
+        for config in (read_json(without_provenance.fg / "config.json"), back):
             assert {name: config.get(name) for name in _CUSTOM} == _CUSTOM
             written = [name for name in ROPE_FIELDS if name in config]
             assert written == (list(ROPE_FIELDS) if family.hooks.uses_rope() else [])
         config_class = family.hooks.get_hf_config_class()
         before, after = (
             config_class.from_pretrained(directory).to_dict()
-            for directory in (source, written_anew.back)
+            for directory in (source, without_provenance.back)
         )
         compared = {*original, *before} - {*ROPE_FIELDS, "transformers_version", "_name_or_path"}
         if before.get("head_dim") is None:
@@ -368,22 +370,28 @@ class ConverterConformance:
 
     @pytest.mark.parametrize("schema", ["4", "5"])
     def test_rope_of_either_schema(
-        self, converted: ConvertedModel, written_anew: WrittenAnew, schema: str, tmp_path: Path
+        self,
+        converted: ConvertedModel,
+        without_provenance: WithoutProvenance,
+        schema: str,
+        tmp_path: Path,
     ) -> None:
         """Both are read alike, and the results compute the same with the running transformers.
 
         For either schema, the same code and config are written as for both.
         """
         _needs_rope(converted.family)
-        source = written_anew.with_schema(schema, tmp_path / "hf")
+        source = without_provenance.with_schema(schema, tmp_path / "hf")
         written = {write.name: write.content for write in converted.family.plan(source).writes}
         config = json.loads(written.pop("config.json"))
-        assert config == read_json(written_anew.fg / "config.json")
+        assert config == read_json(without_provenance.fg / "config.json")
         del written[PROVENANCE_FILE]
-        assert written == {path.name: path.read_bytes() for path in written_anew.fg.glob("*.py")}
-        assert [torch.equal(logits, converted.expected) for logits in written_anew.logits] == [
-            True
-        ] * 2
+        assert written == {
+            path.name: path.read_bytes() for path in without_provenance.fg.glob("*.py")
+        }
+        assert [
+            torch.equal(logits, converted.expected) for logits in without_provenance.logits
+        ] == [True] * 2
 
     # Servers
 

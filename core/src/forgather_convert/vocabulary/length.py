@@ -15,10 +15,6 @@ _NO_LIMIT = 2**31
 def report_tokenizer_length(directory: Path, max_length: int) -> None:
     """Warns that the tokenizer keeps its limit if the model gets a different one.
 
-    Args:
-        directory: The directory of the tokenizer.
-        max_length: The model's new limit.
-
     Raises:
         SourceError: The tokenizer's config cannot be read.
     """

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from forgather_convert.errors import SourceError
 from forgather_convert.files.file_state import FileState, states_of
-from forgather_convert.files.json_file import read_json_object, read_text
+from forgather_convert.files.json_file import read_json_object
 from forgather_convert.files.lfs_pointer import refuse_lfs_pointer
 from forgather_convert.files.plain_text import is_plain, one_line
 from forgather_convert.tensors.tensor_ref import TensorRef
@@ -59,12 +59,10 @@ class Checkpoint:
     Attributes:
         files: The weights files.
         shards: Every file with its tensors.
-        index_text: The exact content of the index.
     """
 
     files: WeightsFiles
     shards: tuple[Shard, ...]
-    index_text: str | None
 
     @cached_property
     def tensors(self) -> Mapping[str, TensorRef]:
@@ -76,10 +74,6 @@ def find_weights(
     directory: Path, formats: Iterable[str] = (SAFETENSORS, PYTORCH)
 ) -> WeightsFiles | None:
     """Finds a directory's weights like transformers; ``None`` if there are none.
-
-    Args:
-        directory: The directory.
-        formats: The formats to look for, the preferred one first.
 
     Raises:
         SourceError: An index is damaged, or names a file outside the directory or one
@@ -135,7 +129,7 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
                 )
             places[ref.name] = shard.path
     if files.index is None:
-        return Checkpoint(files, shards, None)
+        return Checkpoint(files, shards)
 
     for name, file_name in _read_weight_map(files.index).items():
         if name not in places or places[name].name != file_name:
@@ -143,7 +137,7 @@ def open_checkpoint(files: WeightsFiles) -> Checkpoint:
                 f"{files.index} says that '{name}' is in {file_name}, but it is not. "
                 "The files are incomplete or from two models. Download them again."
             )
-    return Checkpoint(files, shards, read_text(files.index))
+    return Checkpoint(files, shards)
 
 
 def _open_shard(path: Path, weights_format: str) -> Shard:

@@ -78,9 +78,7 @@ def open_distributed(files: WeightsFiles) -> Checkpoint:
                 f"{format_shape(tensor.shape)}: {error}. The checkpoint is damaged; save it again."
             ) from error
         shards.setdefault(ref.file, []).append(ref)
-    return Checkpoint(
-        files, tuple(Shard(file, tuple(refs), None) for file, refs in shards.items()), None
-    )
+    return Checkpoint(files, tuple(Shard(file, tuple(refs), None) for file, refs in shards.items()))
 
 
 def _files(directory: Path) -> tuple[Path, ...]:

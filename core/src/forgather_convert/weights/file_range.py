@@ -6,13 +6,7 @@ from typing import BinaryIO
 
 
 class FileRange(io.RawIOBase):
-    """Consecutive bytes of a file that is open for reading; does not move the file's position.
-
-    Args:
-        file: The file.
-        start: Where the part begins in it, in bytes.
-        size: The number of bytes in the part.
-    """
+    """Consecutive bytes of a file that is open for reading; does not move the file's position."""
 
     def __init__(self, file: BinaryIO, start: int, size: int) -> None:
         self._descriptor = file.fileno()

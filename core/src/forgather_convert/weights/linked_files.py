@@ -46,11 +46,7 @@ def link_name(file_name: str) -> str:
 
 
 def links_content(files: Mapping[str, LinkedFile]) -> bytes:
-    """The content of the file beside the links.
-
-    Args:
-        files: The files, by the names of the links to them.
-    """
+    """The content of the file beside the links."""
     content = {
         "format_version": _VERSION,
         "files": {
@@ -123,7 +119,7 @@ def open_linked(directory: Path) -> Checkpoint | None:
         shards.append(Shard(directory / name, refs, header))
     places = tuple(shard.path for shard in shards)
     weights = WeightsFiles(directory, SAFETENSORS, places, directory / LINKS_FILE)
-    return Checkpoint(weights, tuple(shards), None)
+    return Checkpoint(weights, tuple(shards))
 
 
 def changed_links(directory: Path, files: Mapping[str, LinkedFile]) -> str:

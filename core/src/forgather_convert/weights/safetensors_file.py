@@ -120,11 +120,13 @@ def parse_header_text(text: str, file_name: str) -> SafetensorsHeader:
     path = Path(file_name)
     start = _LENGTH.size + len(text.encode("utf-8"))
     tensors = []
+    shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
     position = 0
     for name, (dtype, shape, begin, end) in sorted(
         entries.items(), key=lambda item: (item[1][2], item[1][3])
     ):
-        ref = TensorRef(name, dtype, shape, path, start + begin)
+        # Thousands of tensors have few shapes.
+        ref = TensorRef(name, dtype, shapes.setdefault(shape, shape), path, start + begin)
         if begin != position or end - begin != ref.num_bytes:
             raise _damaged(file_name, f"'{name}' cannot lie at bytes {begin} to {end}")
         position = end

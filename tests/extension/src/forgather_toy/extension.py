@@ -48,7 +48,7 @@ def open_weights(directory: Path) -> Checkpoint | None:
         for name, (dtype, shape, offset) in content.items()
     )
     files = WeightsFiles(directory, "toy", (path,), places)
-    return Checkpoint(files, (Shard(path, refs, None),), None)
+    return Checkpoint(files, (Shard(path, refs, None),))
 
 
 @hookimpl

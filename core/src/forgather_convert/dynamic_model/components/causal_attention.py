@@ -71,12 +71,14 @@ def score_scaling(config: Any) -> float:
 class CausalAttention(nn.Module):
     """Causal attention, with the implementation that the config selects.
 
-    Its steps are methods that subclasses can override: ``build_projections``,
-    ``project``, ``rotate``, ``rotate_heads``, ``update_cache``, ``attention_options`` and
+    Its steps are methods that subclasses can override: ``build_projections``, ``project``,
+    ``rotate`` (or ``rotate_heads``, for queries and keys alike), ``update_cache``,
+    ``attention_options`` (arguments of the attention function, such as ``{"softcap": 50.0}``) and
     ``merge_heads``. The call of the attention function itself must stay in ``forward``, where vLLM
     looks for it.
 
-    Scores are scaled as :func:`score_scaling` says.
+    Scores are scaled by the config's ``attention_multiplier`` or ``query_pre_attn_scalar``, if it
+    has one.
 
     A config may specify the layers with rotary positions in ``no_rope_layers``: 1 for a layer with
     them, 0 for one without positions, as in transformers. It may have

@@ -77,6 +77,6 @@ class GatedExperts(nn.Module):
 
 
 class TokenOrderedExperts(GatedExperts):
-    """The same with tokens in sequence order in transformers 4 (DeepSeek-V3)."""
+    """Gated experts, added up in the order of tokens in transformers 4 (DeepSeek-V3)."""
 
     in_token_order = True

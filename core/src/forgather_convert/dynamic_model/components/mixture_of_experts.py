@@ -52,7 +52,7 @@ class SharedMixtureOfExperts(MixtureOfExperts):
 
 
 class GatedSharedMixtureOfExperts(MixtureOfExperts):
-    """A mixture of experts, and one more that every token passes, by a factor of its own.
+    """A mixture of experts, and a shared expert with a gate of its own (Qwen2-MoE).
 
     The shared expert has the size ``shared_expert_intermediate_size``.
 

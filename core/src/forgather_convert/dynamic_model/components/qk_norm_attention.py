@@ -1,4 +1,4 @@
-"""Attention that normalises query and key heads before rotating them."""
+"""Attention that normalizes query and key heads before rotating them."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -35,7 +35,7 @@ class QKNormAttention(CausalAttention):
 
 
 class TransposedQKNormAttention(QKNormAttention):
-    """Where the heads are in front of the sequence when they are normalised.
+    """A QK norm attention that normalizes after heads and sequence are swapped.
 
     The logits are the same; the gradients of the norms' weights add up in another order.
     """

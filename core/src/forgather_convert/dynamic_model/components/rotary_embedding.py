@@ -208,7 +208,7 @@ class RotaryFrequencies:
 
 
 class RotaryEmbedding(nn.Module):
-    """The cosines and sines for a batch of positions, for each kind of attention in the model.
+    """Cosines and sines for a batch of positions: all RoPE types, partial, or by kind of layer.
 
     A config has one entry ``rope_parameters`` for all kinds, or one for each.
     """
@@ -254,7 +254,7 @@ class InterleavedRotaryEmbedding(RotaryEmbedding):
 
 
 class WideRotaryEmbedding(RotaryEmbedding):
-    """Where cosines and sines are not rounded: float32, whatever the hidden states are."""
+    """A rotary embedding with cosines and sines in float32, whatever the hidden states are."""
 
     def forward(
         self, hidden_states: torch.Tensor, context: Context
@@ -263,7 +263,7 @@ class WideRotaryEmbedding(RotaryEmbedding):
 
 
 class WideInterleavedRotaryEmbedding(InterleavedRotaryEmbedding, WideRotaryEmbedding):
-    """Where the dimensions of a pair are neighbours, and nothing is rounded."""
+    """A wide rotary embedding whose pairs are adjacent dimensions."""
 
 
 def rotate_half(heads: torch.Tensor) -> torch.Tensor:

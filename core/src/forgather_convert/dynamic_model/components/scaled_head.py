@@ -9,7 +9,7 @@ from .linear_head import LinearHead
 
 
 class ScaledHead(LinearHead):
-    """Multiplied by the config's ``logit_scale``, or divided by its ``logits_scaling``."""
+    """Logits multiplied by the config's ``logit_scale``, or divided by its ``logits_scaling``."""
 
     def __init__(self, config: Any) -> None:
         super().__init__(config)

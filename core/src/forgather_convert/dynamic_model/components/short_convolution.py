@@ -9,7 +9,7 @@ from .transformers_mixer import TransformersMixer
 
 
 class ShortConvolution(TransformersMixer, Lfm2ShortConv):  # type: ignore[misc]
-    """A causal convolution over a few positions with a gate before and one after it.
+    """The gated short convolution of LFM2.
 
     Liquid AI, "LFM2 Technical Report", 2025. The module is that of transformers.
     """

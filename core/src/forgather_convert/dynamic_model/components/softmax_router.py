@@ -10,7 +10,7 @@ from .experts_implementation import HAS_STACKED_EXPERTS, LOGITS_ARE_PROBABILITIE
 
 
 class SoftmaxRouter(nn.Module):
-    """Chooses the most probable experts of each token; their probabilities are their weights.
+    """Chooses the ``num_experts_per_tok`` most probable experts; weights are their probabilities.
 
     The weights of a token are normalized to a sum of one if the config sets ``norm_topk_prob``.
 
@@ -50,6 +50,6 @@ class SoftmaxRouter(nn.Module):
 
 
 class PreciseSoftmaxRouter(SoftmaxRouter):
-    """The same with float32 weights, like Mixtral in transformers 5."""
+    """A softmax router with weights in float32 in transformers 5 (Mixtral)."""
 
     is_precise = HAS_STACKED_EXPERTS

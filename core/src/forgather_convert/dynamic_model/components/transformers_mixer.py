@@ -15,7 +15,7 @@ def set_new(tensor: torch.Tensor, value: torch.Tensor) -> None:
 
 
 class TransformersMixer(nn.Module):
-    """Calls a mixer of transformers with what it needs.
+    """A base class for mixers that are transformers' own modules.
 
     Subclasses have it as their first base class, and the class in transformers as their second
     one, whose ``forward`` has other arguments in other versions. The mixer's parameters, its
