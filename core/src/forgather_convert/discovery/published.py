@@ -43,6 +43,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "mistral": "forgather-convert-mistral",
     "mistral3": "forgather-convert-mistral",
     "mixtral": "forgather-convert-mistral",
+    "nemotron": "forgather-convert-nemotron",
     "nemotron_h": "forgather-convert-nemotron",
     "olmo": "forgather-convert-olmo",
     "olmo2": "forgather-convert-olmo",
@@ -62,6 +63,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "qwen3_vl": "forgather-convert-qwen3",
     "seed_oss": "forgather-convert-seed-oss",
     "smollm3": "forgather-convert-smollm",
+    "stablelm": "forgather-convert-stablelm",
     "starcoder2": "forgather-convert-starcoder",
     # end of the generated list
 }

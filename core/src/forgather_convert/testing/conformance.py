@@ -412,7 +412,7 @@ class ConverterConformance:
                 ".weight"
             ): norm
             for name, norm in hf.named_modules()
-            if type(norm).__name__.endswith(("RMSNorm", "LayerNorm"))
+            if type(norm).__name__.endswith(("RMSNorm", "LayerNorm", "LayerNorm1P"))
         }
         assert norms
         if all(getattr(norm, "weight", None) is None for norm in norms.values()):
