@@ -10,6 +10,7 @@ import pytest
 
 from forgather_convert import ConvertOptions, SourceError, api, convert
 from forgather_convert.conversion import model
+from forgather_convert.conversion.conversion import ConversionRequest
 from forgather_convert.execution.executor import execute
 from forgather_convert.logit_check.logits import check_logits
 from support.directories import snapshot
@@ -138,10 +139,8 @@ def test_weights_that_change_while_the_plan_is_made_are_refused(
     """Their headers are read at the beginning, their bytes at the end."""
     source = shutil.copytree(models["hf"], tmp_path / "source")
     with pytest.raises(SourceError, match="changed while it was converted"):
-        convert(
-            source,
-            destination,
-            ConvertOptions(logit_check=False),
+        api.run(
+            ConversionRequest.of(source, destination, ConvertOptions(logit_check=False)),
             on_plan=lambda plan: _write_in_place(source / _WEIGHTS),
         )
     assert list(destination.parent.iterdir()) == []

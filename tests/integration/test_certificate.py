@@ -19,7 +19,7 @@ from forgather_convert import (
 )
 from forgather_convert.compare import conversion_configs
 from forgather_convert.logit_check.positions import Limit
-from forgather_convert.models.loading import load_model
+from forgather_convert.models.loading import StoredModel, load_model
 from forgather_convert.reporting.certificate import describe_certificate, is_verified
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert_llama.llama import Llama
@@ -188,7 +188,8 @@ def load(report: Mapping[str, Any], directory: Path, is_result: bool) -> Any:
     (directory / "model.safetensors").touch()
     model_class = type("Model", (_Loaded,), {"report": report})
     parameters = ModelParameters(shapes={}, tied={}, vocabulary_tensors=())
-    return load_model(model_class, None, directory, _STATE, lambda: parameters, is_result=is_result)
+    model = StoredModel(model_class, None, directory, _STATE, lambda: parameters)
+    return load_model(model, is_result=is_result)
 
 
 _STATE: Any = {"a": type("Value", (), {"dtype": "float32"})()}
@@ -227,8 +228,9 @@ def test_a_result_that_does_not_load_is_an_error(tmp_path: Path) -> None:
 
     (tmp_path / "model.safetensors").touch()
     parameters = ModelParameters(shapes={}, tied={}, vocabulary_tensors=())
+    model = StoredModel(Broken, None, tmp_path, _STATE, lambda: parameters)
     with pytest.raises(ValidationError, match="The result does not load by itself: OSError: no"):
-        load_model(Broken, None, tmp_path, _STATE, lambda: parameters, is_result=True)
+        load_model(model, is_result=True)
 
 
 def test_a_source_that_loads_incompletely_is_blamed(

@@ -1,5 +1,6 @@
 """``forgather converters``: what it prints, what it imports, what it writes."""
 
+import configparser
 import importlib.util
 import json
 import os
@@ -296,6 +297,7 @@ def test_check_as_text_with_a_correct_converter(tmp_path: Path) -> None:
 FILES = {
     ".github/workflows/ci.yml",
     ".gitignore",
+    "LICENSE",
     "README.md",
     "pyproject.toml",
     "src/forgather_convert_my_llama/__init__.py",
@@ -328,6 +330,18 @@ def test_new_writes_a_distribution(created: Path) -> None:
     text = "".join((created / name).read_text() for name in FILES)
     assert "{%" not in text
     assert "${{ matrix.environment }}" in text
+
+
+def test_every_environment_of_a_new_distribution_finds_a_local_wheel_of_core(created: Path) -> None:
+    """Also in CI, as long as no index has it."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(created / "tox.ini")
+    base = config["testenv"]["set_env"]
+    assert "PIP_FIND_LINKS = {env:PIP_FIND_LINKS:} wheels" in base
+    own = [section.get("set_env", base) for name, section in config.items() if ":" in name]
+    assert own
+    assert all(text == base or "{[testenv]set_env}" in text for text in own)
+    assert 'license-files = ["LICENSE"]' in (created / "pyproject.toml").read_text()
 
 
 def test_new_refuses(created: Path) -> None:

@@ -9,6 +9,7 @@ import transformers
 
 from forgather_convert import ConvertOptions
 from forgather_convert.models.dequantized_loading import load_dequantized
+from forgather_convert.models.loading import StoredModel
 from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.detection import detect
@@ -74,15 +75,15 @@ def test_the_check_loads_the_dequantized_experts(tmp_path: Path, expert_size: in
     tensors = detection.checkpoint.tensors
     state = detection.dequantizer.tensors(tensors, detection.dtype)
     config = transformers.Qwen3MoeConfig.from_dict(dict(detection.config))
-    model = load_dequantized(
+    stored_model = StoredModel(
         transformers.Qwen3MoeForCausalLM,
         config,
         source,
         state,
         lambda: parameters_of(lambda: transformers.Qwen3MoeForCausalLM(config)),
-        detection.dequantizer,
-        tensors,
+        stored_tensors=tensors,
     )
+    model = load_dequantized(stored_model, detection.dequantizer)
     with Evaluator() as evaluator:
         expected = {name: evaluator.value(value) for name, value in state.items()}
     for parts, merged in (

@@ -188,7 +188,7 @@ def test_models_that_are_not_only_renamed_are_refused(tmp_path: Path) -> None:
     hf.mkdir()
     write_model(hf, hooks, next(iter(hooks.get_tiny_configs().values())))
     with pytest.raises(
-        UnsupportedModelError, match=r"tensors are not only renamed, such as '.*concatenate"
+        UnsupportedModelError, match=r"tensors would not only be renamed, such as '.*concatenate"
     ):
         convert(hf, tmp_path / "fg", ConvertOptions(link="hard"))
 

@@ -22,7 +22,7 @@ from forgather_convert import (
     save_as_hf,
 )
 from forgather_convert.in_memory.live_model import live_model
-from forgather_convert.in_memory.saving import save_live
+from forgather_convert.in_memory.saving import LiveCheckpoint, save_live
 from forgather_convert.reporting.certificate import describe_certificate
 from support.converting import convert_unchecked
 from support.directories import differences
@@ -125,7 +125,7 @@ def test_large_models_are_divided_into_the_files_of_save_pretrained(
         original(self, directory, max_shard_size=max_shard_size, **kw)
 
     monkeypatch.setattr(type(model), "save_pretrained", save_pretrained)
-    save_live(live_model(model), tmp_path / "saved", None, _UNCHECKED)
+    save_live(LiveCheckpoint(live_model(model), None), tmp_path / "saved", _UNCHECKED)
     model.save_pretrained(tmp_path / "fg")
     convert_unchecked(tmp_path / "fg", tmp_path / "converted")
     assert len([*(tmp_path / "fg").glob("*.safetensors")]) > 2
@@ -221,9 +221,9 @@ def test_models_without_values_are_refused(convert_once: Pairs) -> None:
     model = load_forgather(convert_once(_TIED, "float32").fg)
     with torch.device("meta"):
         empty = type(model)(model.config)
-    with pytest.raises(UnsupportedModelError, match="have no values"):
+    with pytest.raises(UnsupportedModelError, match=r"has \d+ tensors without values"):
         hf_weights(empty)
-    with pytest.raises(UnsupportedModelError, match="have no values"):
+    with pytest.raises(UnsupportedModelError, match=r"has \d+ tensors without values"):
         load_hf_weights(empty, convert_once(_TIED, "float32").hf)
 
 

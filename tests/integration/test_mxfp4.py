@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from forgather_convert import ConvertOptions, MappingError, SourceError, convert
 from forgather_convert.models.dequantized_loading import load_dequantized
+from forgather_convert.models.loading import StoredModel
 from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.detection import Detection, detect
@@ -114,15 +115,15 @@ def test_the_check_loads_what_transformers_makes(tmp_path: Path) -> None:
     assert detection.dequantizer is not None
     state = expressions(detection)
     config = transformers.GptOssConfig.from_dict(dict(detection.config))
-    model = load_dequantized(
+    stored_model = StoredModel(
         transformers.GptOssForCausalLM,
         config,
         source,
         state,
         lambda: parameters_of(lambda: transformers.GptOssForCausalLM(config)),
-        detection.dequantizer,
-        detection.checkpoint.tensors,
+        stored_tensors=detection.checkpoint.tensors,
     )
+    model = load_dequantized(stored_model, detection.dequantizer)
     with Evaluator() as evaluator:
         ours = {name: evaluator.value(value) for name, value in state.items()}
     assert_equal_tensors(ours, parameters(model))

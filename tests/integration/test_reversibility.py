@@ -63,7 +63,7 @@ def test_the_model_is_not_built_again_for_another_schema_of_rope(
     """Building DeepSeek-V3 once more takes 45 MB."""
     source = write_hf_model(tmp_path / "hf", LLAMA, schema="4")
     edit_config(source, rope_scaling={"type": "linear", "factor": 2.0})
-    monkeypatch.setattr("forgather_convert.planning.reversal.parameters_of", None)
+    monkeypatch.setattr("forgather_convert.planning.reversal.parameters_of_class", None)
     assert plan(source, tmp_path / "fg").dtype == "float32"
 
 

@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 
-from forgather_convert import ConvertOptions, convert
+from forgather_convert import ConvertOptions
+from forgather_convert.api import run
+from forgather_convert.conversion.conversion import ConversionRequest
 from forgather_convert.planning import early_weights
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.planning.request import PlanRequest
@@ -30,6 +32,7 @@ def planned_early(
 
     with monkeypatch.context() as patches:
         patches.setattr(early_weights, "plan_early_weights", note)
-        convert(source, destination, options, on_plan=plans.append, **arguments)
+        request = ConversionRequest.of(source, destination, options, **arguments)
+        run(request, on_plan=plans.append)
     (only,) = early
     return only, plans[0]

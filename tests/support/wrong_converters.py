@@ -112,7 +112,7 @@ class ForgetsHeadNorms(Qwen3):
 class IgnoresHeadNorms(Qwen3):
     """Has the norms of queries and keys, and does not apply them."""
 
-    components = {"attention": "unnormalised:Unnormalised"}
+    components = {"attention": "unnormalized:Unnormalized"}
     component_paths = (Path(__file__).parent / "components",)
 
 

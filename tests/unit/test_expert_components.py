@@ -79,7 +79,7 @@ FAMILIES = {
         GatedExperts,
         count="num_experts",
     ),
-    "qwen3_moe, not normalised": _Family(
+    "qwen3_moe, not normalized": _Family(
         {"model_type": "qwen3_moe", **_QWEN3_MOE, "norm_topk_prob": False},
         MixtureOfExperts,
         SoftmaxRouter,

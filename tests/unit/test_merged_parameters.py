@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
 from forgather_convert.logit_check.streamed_parameters import streamed
-from forgather_convert.models.loading import load_model, written_state
+from forgather_convert.models.loading import StoredModel, load_model, written_state
 from forgather_convert.models.merged_parameters import materializer
 from forgather_convert.models.parameters import parameters_of
 from support.transformers_families import a_config
@@ -37,7 +37,9 @@ def test_a_run_is_that_of_a_loaded_model(
     model_class, config = saved(tmp_path, family, stored)
     parameters = parameters_of(lambda: model_class(copy.deepcopy(config)))
     state = written_state(tmp_path, parameters)
-    model = load_model(model_class, copy.deepcopy(config), tmp_path, state, lambda: parameters)
+    model = load_model(
+        StoredModel(model_class, copy.deepcopy(config), tmp_path, state, lambda: parameters)
+    )
     merged = [each for each in model.parameters() if materializer(each) is not None]
     assert len(merged) == (MERGED[family] if HAS_STACKED_EXPERTS else 0)
     assert all(each.untyped_storage().nbytes() == each.element_size() for each in merged)

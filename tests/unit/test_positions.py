@@ -6,6 +6,7 @@ import pytest
 from transformers import AutoConfig
 
 from forgather_convert.logit_check.positions import (
+    AllowedInputs,
     Limit,
     ModelSize,
     PositionPlan,
@@ -121,7 +122,7 @@ FAR_YARN = Limit(32768, "original length", is_rotary=True)
 
 
 def plan(limits: set[Limit], size: ModelSize, prompt: tuple[int, ...] = _PROMPT) -> PositionPlan:
-    return plan_runs(prompt, limits, size, "cpu", _TOKENS)
+    return plan_runs(prompt, limits, size, "cpu", AllowedInputs(_TOKENS))
 
 
 def further(found: PositionPlan) -> list[Run]:
@@ -149,7 +150,7 @@ def test_every_model_gets_every_form_of_input() -> None:
 
 @pytest.mark.parametrize("most", range(1, 16))
 def test_no_run_has_more_positions_than_the_model(most: int) -> None:
-    found = plan_runs(tuple(range(12)), set(), _TINY, "cpu", _TOKENS, most)
+    found = plan_runs(tuple(range(12)), set(), _TINY, "cpu", AllowedInputs(_TOKENS, most))
     assert all(run.length + len(run.steps) <= most for run in found.runs)
     assert found.runs[0].length >= 1
 
@@ -178,7 +179,7 @@ def test_both_sides_of_every_limit_are_compared_where_few_logits_can_be_kept() -
     """Of a large vocabulary, not all positions of a long run are kept."""
     tokens = range(300_000)
     limits = {Limit(64, "window"), Limit(512, "window")}
-    found = plan_runs(_PROMPT, limits, _TINY, "cpu", tokens)
+    found = plan_runs(_PROMPT, limits, _TINY, "cpu", AllowedInputs(tokens))
     for limit in limits:
         compared = [
             range(run.length - num_logit_positions(run.length, len(tokens)), run.length)
@@ -203,8 +204,8 @@ def test_window_of_a_large_model_is_not_reached() -> None:
 def test_accelerators_go_farther() -> None:
     size = ModelSize(parameters=7_000_000_000, layers=32, heads=1, head_dim=128)
     limit = Limit(500, "window")
-    assert plan_runs(_PROMPT, {limit}, size, "cpu", _TOKENS).covered == ()
-    assert plan_runs(_PROMPT, {limit}, size, "cuda:0", _TOKENS).covered == (limit,)
+    assert plan_runs(_PROMPT, {limit}, size, "cpu", AllowedInputs(_TOKENS)).covered == ()
+    assert plan_runs(_PROMPT, {limit}, size, "cuda:0", AllowedInputs(_TOKENS)).covered == (limit,)
 
 
 def test_far_positions_stand_for_a_far_original_length() -> None:

@@ -82,7 +82,7 @@ class AdaptedModules:
 
     @classmethod
     def of(cls, names: Iterable[str], links: ParameterLinks) -> "AdaptedModules":
-        """Finds them by the names of the adapter's tensors, all of which have a link."""
+        """Finds them by the names of the adapter's tensors; every tensor must have a link."""
         tensors = [tensor for tensor in map(parse_name, names) if tensor is not None]
         return cls(
             {

@@ -49,12 +49,6 @@ def check_adapter(
 ) -> LogitComparison | None:
     """Compares the logits of both models with their adapters, bit for bit.
 
-    Args:
-        models: The models without their adapters.
-        adapter: The directory of the adapter.
-        converted: The directory of the converted adapter.
-        options: The options, with the device.
-
     Returns:
         ``None`` if PEFT is not installed.
 

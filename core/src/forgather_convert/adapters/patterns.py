@@ -49,12 +49,7 @@ def _parse(expression: str) -> Any:
 
 
 def _repeats(parsed: Iterable[tuple[Any, Any]], is_repeated: bool) -> float:
-    """The number of consecutive parts of any length; infinite if they are nested.
-
-    Args:
-        parsed: The expression, parsed by Python.
-        is_repeated: Whether the expression itself is repeated.
-    """
+    """The number of consecutive parts of any length; infinite if they are nested."""
     total = 0.0
     for code, argument in parsed:
         name = str(code)

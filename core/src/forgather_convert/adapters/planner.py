@@ -22,7 +22,7 @@ from forgather_convert.models.side_file_rules import SideFileRules
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan, ShardPlan, TensorPlan
 from forgather_convert.planning.request import PlanRequest
-from forgather_convert.planning.side_files import SideFiles, plan_side_files
+from forgather_convert.planning.side_files import SideFiles, SideFileSource, plan_side_files
 from forgather_convert.source.config_file import CONFIG_FILE, read_config
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import WriteFile, encode_json
@@ -97,10 +97,6 @@ class PlannedAdapter:
 def plan_adapter(adapter: AdapterDirectory, request: PlanRequest) -> PlannedAdapter:
     """Plans the conversion of an adapter completely; nothing is written.
 
-    Args:
-        adapter: The adapter.
-        request: The input for planning a conversion of its base model.
-
     Raises:
         ForgatherConvertError: The conversion is not possible.
     """
@@ -168,14 +164,7 @@ def _provenance_write(adapter: AdapterDirectory) -> WriteFile:
 def _leads_to(
     original: str, current: Mapping[str, Any], names: Iterable[str], links: ParameterLinks
 ) -> bool:
-    """Whether converting a config gives another one, whose original it then is.
-
-    Args:
-        original: The text of the config, with the names of the result.
-        current: The fields of the other one.
-        names: The names of the result's tensors.
-        links: The links from the base model to its counterpart.
-    """
+    """Whether converting a config gives another one, whose original it then is."""
     fields = parse_json_object(original, ADAPTER_PROVENANCE_FILE)
     try:
         again = convert_config(fields, names, links.inverted(), ADAPTER_PROVENANCE_FILE)
@@ -213,14 +202,8 @@ def _side_files(adapter: AdapterDirectory, direction: Direction, follows_links: 
         generated=own if is_forward else frozenset(),
         replaced=frozenset({ADAPTER_CONFIG_FILE}) | (frozenset() if is_forward else own),
     )
-    files = plan_side_files(
-        adapter.path,
-        adapter.path,
-        {adapter.weights_file},
-        rules,
-        chat_template=None,
-        follows_links=follows_links,
-    )
+    place = SideFileSource(adapter.path, adapter.path, {adapter.weights_file}, follows_links)
+    files = plan_side_files(place, rules)
     if (adapter.path / CONFIG_FILE).is_file():
         logger.info("Not copied: %s, which is the base model's", CONFIG_FILE)
         return replace(files, left_out=(*files.left_out, CONFIG_FILE))

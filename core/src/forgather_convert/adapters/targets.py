@@ -1,7 +1,10 @@
 """Matches the names in an adapter's config to modules by PEFT's rules, and makes such names.
 
 The rules are those of ``check_target_module_exists`` in ``tuners/tuners_utils.py``, and of
-``_set_trainable`` and ``get_pattern_key`` in ``utils/other.py``.
+``_set_trainable`` and ``get_pattern_key`` in ``utils/other.py``. PEFT's own functions are not
+called: adapters are converted without PEFT, which a second way would have to agree with; its
+expressions come from the adapter, and ``re`` may take exponential time for them
+(see :mod:`patterns`); and the rules have changed between its versions.
 """
 
 import re
@@ -75,14 +78,7 @@ def key_for(patterns: Iterable[str], module: str) -> str | None:
 def shortest_names(
     part: Iterable[str], wanted: Collection[str], all_modules: Collection[str], means: NameMatcher
 ) -> list[str]:
-    """The shortest names that match modules without matching others.
-
-    Args:
-        part: The modules that they must match.
-        wanted: The modules that they may match.
-        all_modules: All modules.
-        means: Tells whether a name matches a module.
-    """
+    """The shortest names that match modules without matching others."""
     names: dict[str, None] = {}
     others = [module for module in all_modules if module not in wanted]
     for module in part:

@@ -74,10 +74,6 @@ def convert_tensors(
 ) -> dict[str, Expression]:
     """Makes every tensor of the converted adapter.
 
-    Args:
-        tensors: The adapter's tensors, by their names in its file.
-        counterpart: The model it is converted for.
-
     Raises:
         MappingError: Tensors do not belong to the base model, are missing, or have a wrong shape.
         UnsupportedModelError: The counterpart cannot have an equal adapter of the same kind.

@@ -166,13 +166,7 @@ class WarningCollector(logging.Handler):
 def set_up_logging(
     level: str, debug_params: bool = False, warnings: list[str] | None = None
 ) -> MessageHandler:
-    """Sends the library's messages to stderr, and silences other libraries.
-
-    Args:
-        level: The lowest level that is printed.
-        debug_params: Whether to print the names of parameters.
-        warnings: A list to add the texts of all warnings to, printed or not.
-    """
+    """Sends the library's messages to stderr, and silences other libraries."""
     logger = logging.getLogger("forgather_convert")
     logging.setLogRecordFactory(_PrintableRecord)
     handler = MessageHandler(level)
@@ -200,12 +194,7 @@ def _like(handler: MessageHandler, level: str) -> MessageHandler:
 def phase_display(
     messages: MessageHandler, shows_progress: bool
 ) -> AbstractContextManager[Progress]:
-    """Shows the phases of a command, if messages go to a terminal that can redraw lines.
-
-    Args:
-        messages: The handler of messages.
-        shows_progress: Whether the user wants to see progress.
-    """
+    """Shows the phases of a command, if messages go to a terminal that can redraw lines."""
     if messages.console is None or not shows_progress or not can_be_redrawn():
         return nullcontext(Progress())
     # Not at the top: other commands do not need it.

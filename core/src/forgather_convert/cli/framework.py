@@ -39,9 +39,6 @@ class Framework:
     def run(self, arguments: Sequence[str]) -> object:
         """Runs its script, and returns the value that the script would exit with.
 
-        Args:
-            arguments: The command line without the program.
-
         Raises:
             FrameworkError: It cannot be imported.
         """

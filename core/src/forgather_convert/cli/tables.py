@@ -44,14 +44,7 @@ def print_table(
     title: str | None = None,
     styles: Mapping[str, str] | None = None,
 ) -> None:
-    """Prints rows below their headings, as data.
-
-    Args:
-        columns: The headings.
-        rows: The cells of each row.
-        title: A line above the table.
-        styles: Styles for cells, by their texts.
-    """
+    """Prints rows below their headings, as data."""
     _print(stdout_console(), tuple(columns), [tuple(row) for row in rows], title, styles or {})
 
 

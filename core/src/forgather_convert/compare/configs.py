@@ -5,7 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from forgather_convert.compare.result import FieldDifference
-from forgather_convert.models.reference import rope_of
+from forgather_convert.models.reference import defaults_of, rope_of
 from forgather_convert.source.config_file import BOOKKEEPING, is_same_value
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS
 
@@ -80,7 +80,7 @@ def compare_across(
 
 def known_fields(config: Any) -> frozenset[str]:
     """The fields of a config class that define a model, without those of RoPE."""
-    known: Iterable[str] = type(config)().to_dict().keys()
+    known: Iterable[str] = defaults_of(type(config)).to_dict().keys()
     return frozenset(known) - NOT_COMPARED - {*ROPE_FIELDS, LOCAL_BASE}
 
 
@@ -88,7 +88,7 @@ def inherited_fields() -> frozenset[str]:
     """The fields that every config class has."""
     from transformers import PretrainedConfig
 
-    return frozenset(PretrainedConfig().to_dict())
+    return frozenset(defaults_of(PretrainedConfig).to_dict())
 
 
 def _derived(hf: Any, stated: Mapping[str, Any], rope_fields: Collection[str]) -> Any:

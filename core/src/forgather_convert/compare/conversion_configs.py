@@ -23,6 +23,7 @@ from forgather_convert.models.hugging_face import (
 )
 from forgather_convert.models.reference import (
     UnreadableConfigError,
+    defaults_of,
     rope_fields_of,
     text_model_config,
     with_max_length,
@@ -140,7 +141,11 @@ def _lost_from_forgather(
         if destination.names is not None:
             original, fields = text_config(original), text_config(fields)
         before.update(original)
-    known = {*type(hf)().to_dict(), *hf.attribute_map, *NOT_COMPARED} - READ_BY_TRANSFORMERS
+    known = {
+        *defaults_of(type(hf)).to_dict(),
+        *hf.attribute_map,
+        *NOT_COMPARED,
+    } - READ_BY_TRANSFORMERS
     known |= {*rope_fields_of(hf, destination.hooks, fields.origin)}
     for name, value in fields.items():
         if name not in known and not (name in before and is_same_value(before[name], value)):

@@ -15,13 +15,7 @@ _SAMPLE = " Two  spaces,\ttabs\nand lines: 3.14159 naïve façade — Приве
 def compare_tokenizers(
     a: ComparedModel, b: ComparedModel, prompt: str
 ) -> TokenizerComparison | None:
-    """Compares the tokenizers of two models; ``None`` if neither has one.
-
-    Args:
-        a: One model.
-        b: The other.
-        prompt: A text that both tokenize, besides a sample text.
-    """
+    """Compares the tokenizers of two models; ``None`` if neither has one."""
     present = [model for model in (a, b) if has_tokenizer(model.source.directory)]
     if not present:
         return None

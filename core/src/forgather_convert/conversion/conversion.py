@@ -5,7 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from forgather_convert.execution.destination import Destination, check_destination
+from forgather_convert.execution.destination import (
+    Destination,
+    check_destination,
+    resolve_destination,
+)
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.extensions import ExtensionCalls
 from forgather_convert.logit_check.generation import Generation
@@ -36,6 +40,23 @@ class ConversionRequest:
     options: ConvertOptions
     converter: HFConverter | None = None
     weights: WeightsInMemory | None = None
+
+    @classmethod
+    def of(
+        cls,
+        source: Path,
+        destination: Path,
+        options: ConvertOptions | None = None,
+        converter: HFConverter | None = None,
+        weights: WeightsInMemory | None = None,
+    ) -> "ConversionRequest":
+        """The request to convert to a path as the user gives it.
+
+        Raises:
+            DestinationError: It cannot be a destination.
+        """
+        resolved = resolve_destination(Path(destination))
+        return cls(Path(source), resolved, options or ConvertOptions(), converter, weights)
 
     def check_destination(self) -> None:
         """Refuses a destination that must not be written.
@@ -74,10 +95,6 @@ class PlannedConversion(ABC):
     @abstractmethod
     def check(self, written: Path, progress: Progress) -> Checks:
         """Runs the checks that the options request.
-
-        Args:
-            written: The directory of the result.
-            progress: Receives progress.
 
         Raises:
             ValidationError: It does not compute what the source computes.

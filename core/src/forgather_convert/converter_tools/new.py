@@ -32,6 +32,7 @@ _FILES: Mapping[str, str] = {
     "src/PACKAGE/py.typed": "py.typed.j2",
     "tests/test_conformance.py": "test_conformance.py.j2",
     "README.md": "README.md.j2",
+    "LICENSE": "LICENSE.j2",
     "tox.ini": "tox.ini.j2",
     ".github/workflows/ci.yml": "ci.yml.j2",
     ".gitignore": "gitignore.j2",

@@ -14,13 +14,7 @@ _MOST_LINES = 12
 def no_converter_message(
     model_type: str, installed: Sequence[PluginCandidate], searched: Sequence[str] = ()
 ) -> str:
-    """An error message. The model type is not trusted, and only quoted.
-
-    Args:
-        model_type: The model type without a converter.
-        installed: The converters of installed distributions.
-        searched: What was found and skipped elsewhere, one line each.
-    """
+    """An error message. The model type is not trusted, and only quoted."""
     enabled = sorted(
         {
             str(converter.model_type)

@@ -126,12 +126,6 @@ def converter_for(
 ) -> FamilyHooks:
     """The given converter, or else the one that the options lead to.
 
-    Args:
-        model_type: The model type.
-        source: The directory of the model.
-        options: Where to search.
-        given: A converter to use instead of any other.
-
     Raises:
         UnsupportedModelError: There is none.
         ConverterError: There are two of the same rank, or it cannot be loaded.
@@ -146,14 +140,7 @@ def converter_for(
 def is_family(
     model_type: str, source: Path, options: ConvertOptions, given: HFConverter | None
 ) -> bool:
-    """Whether a model type is known, even if its converter is not installed; imports nothing.
-
-    Args:
-        model_type: The model type.
-        source: The directory of the model.
-        options: Where to search.
-        given: A converter to use instead of any other.
-    """
+    """Whether a model type is known, even if its converter is not installed; imports nothing."""
     if given is not None or model_type in PUBLISHED_DISTRIBUTIONS:
         return True
     ranks = [find_in_path(Path(path), source) for path in options.converter_paths]

@@ -73,9 +73,6 @@ def find_in_tree(source: Path | None = None) -> list[PluginCandidate]:
     """Lists the converters of the Forgather working tree, if there is one; runs none of them.
 
     Other directories, even the current one, are skipped; see :func:`forgather_tree`.
-
-    Args:
-        source: The model to convert; no converter is taken from it.
     """
     root = forgather_tree()
     if root is None:
@@ -110,10 +107,6 @@ def find_in_path(path: Path, source: Path | None = None) -> list[PluginCandidate
     """Lists the converters in a file, or in a directory and below; runs none of them.
 
     Files that tell only when they run what they register come last, without a model type.
-
-    Args:
-        path: The path given by the user.
-        source: The model to convert; no converter is taken from it.
 
     Raises:
         ConverterError: The path does not exist, or is inside the source.

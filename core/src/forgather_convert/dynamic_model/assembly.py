@@ -62,12 +62,7 @@ class Call:
     arguments: tuple[tuple[str | None, "Call | str"], ...] = ()
 
     def render(self, indent: int, start: int = 0) -> str:
-        """The call in the style of a formatter.
-
-        Args:
-            indent: The indentation of its line.
-            start: The number of other characters in that line.
-        """
+        """The call in the style of a formatter."""
         nested = sum(isinstance(value, Call) for _, value in self.arguments)
         line = f"{self.function}({', '.join(self._arguments(indent))})"
         if nested <= 2 and "\n" not in line and indent + start + len(line) <= _LINE_LENGTH:
@@ -120,11 +115,6 @@ def assemble(
     names: Mapping[Symbol, str],
 ) -> Assembly:
     """Finds the arguments of each component.
-
-    Args:
-        project: The dynamic model.
-        components: The components of each role, by kind of layer.
-        names: The name of each class in the model's module.
 
     Raises:
         ConverterError: A constructor has an argument that cannot be supplied.

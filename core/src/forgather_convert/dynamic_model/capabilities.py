@@ -41,12 +41,7 @@ class Capabilities:
 
     @classmethod
     def of(cls, model_class: Any, mapping: WeightMapping) -> "Capabilities":
-        """The capabilities of a class in transformers.
-
-        Args:
-            model_class: The class.
-            mapping: Its weight mapping, Hugging Face to Forgather.
-        """
+        """The capabilities of a class in transformers."""
         defaults = cls().attributes()
         lists = {
             name: translated_modules(getattr(model_class, name, None) or (), model_class, mapping)

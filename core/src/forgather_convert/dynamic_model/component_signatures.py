@@ -39,14 +39,7 @@ Siblings = Callable[[Path, str], tuple[Path, ast.Module]]
 
 
 def read_class(path: Path, tree: ast.Module, name: str, siblings: Siblings) -> ComponentClass:
-    """Reads a class, including what it inherits from classes in the same file and its siblings.
-
-    Args:
-        path: The file.
-        tree: Its syntax tree.
-        name: The class in it.
-        siblings: Finds the files that are imported.
-    """
+    """Reads a class, including what it inherits from classes in the same file and its siblings."""
     lineage = list(_lineage(path, tree, name, siblings, set()))
     constructors = map(_constructor, lineage)
     arguments = next((constructor for constructor in constructors if constructor is not None), ())

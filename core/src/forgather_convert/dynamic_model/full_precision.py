@@ -21,11 +21,6 @@ def translated_modules(
     """The modules that a class lists, by the dynamic model's names for the same parameters.
 
     A single module name is used where it suffices, since transformers 4 accepts nothing else.
-
-    Args:
-        modules: One of the two lists.
-        model_class: The class that has the list.
-        mapping: The family's mapping, Hugging Face to Forgather.
     """
     listed = [as_transformers_finds(module, model_class) for module in modules]
     kept: set[str] = set()

@@ -12,11 +12,6 @@ def literal(value: Any, indent: int, prefix: int) -> str:
 
     The source is always a literal: ``ast.literal_eval`` returns an equal value.
 
-    Args:
-        value: A JSON value; a tuple is written as a list, as in JSON.
-        indent: The number of spaces before the statement.
-        prefix: The number of characters before the value, including spaces.
-
     Raises:
         ValueError: It is not a JSON value, or is NaN.
     """

@@ -52,10 +52,6 @@ def import_modules(files: Mapping[str, str], names: Iterable[str]) -> dict[str, 
     The package's name is a hash of its content, so that two models never share a module. Its files
     exist until the process ends.
 
-    Args:
-        files: The text of each file, by its name.
-        names: The modules to import, without suffix.
-
     Raises:
         Exception: Any exception of the code.
     """

@@ -104,10 +104,6 @@ def differs_from_generated(stored: StoredCode, project: Project) -> tuple[str, .
     Only these differences are ignored: the config class's default values, the capabilities, which
     depend on the version of transformers, and the resulting hash in the files' names.
 
-    Args:
-        stored: The code of a directory.
-        project: The project for the generator, with any values.
-
     Returns:
         Empty if the code is the generator's and may run.
     """

@@ -3,6 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
@@ -21,33 +22,89 @@ _UNSUPPORTED = frozenset(
 )
 
 
-def copy_range(
-    source: BinaryIO,
-    offset: int,
-    destination: BinaryIO,
-    position: int,
-    size: int,
-    progress: Advance,
-) -> None:
-    """Copies bytes from one file into another, bypassing Python's buffers.
+@dataclass(frozen=True)
+class RangeCopy:
+    """Bytes to copy from one file into another.
 
-    File systems that can share blocks between files copy no whole block, if both offsets are
-    equal modulo :data:`BLOCK`.
-
-    Args:
+    Attributes:
         source: A file open for reading, by its path.
         offset: The offset of the bytes in it.
         destination: A file open for writing, by its path.
         position: The offset to write them at.
         size: The number of bytes.
-        progress: Called with the number of bytes copied since the last call.
-
-    Raises:
-        SourceError: The source ends before the range does.
     """
-    with with_filename(Path(source.name), Path(destination.name)):
-        for start, length in _parts(offset, size, position):
-            _copy_part(source, start, destination, position + start - offset, length, progress)
+
+    source: BinaryIO
+    offset: int
+    destination: BinaryIO
+    position: int
+    size: int
+
+    def run(self, progress: Advance) -> None:
+        """Copies the bytes, bypassing Python's buffers.
+
+        File systems that can share blocks between files copy no whole block, if both offsets are
+        equal modulo :data:`BLOCK`.
+
+        Raises:
+            SourceError: The source ends before the range does.
+        """
+        with with_filename(Path(self.source.name), Path(self.destination.name)):
+            for part in self._parts():
+                part._run(progress)
+
+    def _parts(self) -> Iterator["RangeCopy"]:
+        """Splits the range so that whole blocks aligned in both files are a part of their own.
+
+        A file system shares whole blocks only; asked for anything else, it copies everything.
+        """
+        first, end = self.offset + -self.offset % BLOCK, self.offset + self.size
+        last = end - end % BLOCK
+        if (self.position - self.offset) % BLOCK or first >= last:
+            yield self
+            return
+        for start, stop in ((self.offset, first), (first, last), (last, end)):
+            if start < stop:
+                position = self.position + start - self.offset
+                yield replace(self, offset=start, position=position, size=stop - start)
+
+    def _run(self, progress: Advance) -> None:
+        done = self._run_in_kernel(progress)
+        while done < self.size:
+            wanted = min(_CHUNK, self.size - done)
+            chunk = os.pread(self.source.fileno(), wanted, self.offset + done)
+            if not chunk:
+                raise SourceError(
+                    f"{self.source.name} ended while it was read. Is it still being written?"
+                )
+            write_at(self.destination, chunk, self.position + done)
+            done += len(chunk)
+            progress(len(chunk))
+
+    def _run_in_kernel(self, progress: Advance) -> int:
+        """Copies as much as the kernel can; returns the number of bytes."""
+        if not hasattr(os, "copy_file_range"):
+            return 0
+        done = 0
+        while done < self.size:
+            try:
+                count = os.copy_file_range(
+                    self.source.fileno(),
+                    self.destination.fileno(),
+                    min(_KERNEL_CHUNK, self.size - done),
+                    offset_src=self.offset + done,
+                    offset_dst=self.position + done,
+                )
+            except OSError as error:
+                if error.errno in _UNSUPPORTED:
+                    return done
+                raise
+            if count == 0:
+                # Some file systems return 0 instead of an error; reading detects a short source.
+                return done
+            done += count
+            progress(count)
+        return done
 
 
 def write_at(file: BinaryIO, data: bytes | memoryview, position: int) -> None:
@@ -57,69 +114,3 @@ def write_at(file: BinaryIO, data: bytes | memoryview, position: int) -> None:
     with with_filename(Path(file.name)):
         while done < len(view):
             done += os.pwrite(file.fileno(), view[done:], position + done)
-
-
-def _parts(offset: int, size: int, position: int) -> Iterator[tuple[int, int]]:
-    """Splits a range so that the whole blocks aligned in both files are a part of their own.
-
-    A file system shares whole blocks only; asked for anything else, it copies everything.
-    """
-    first, end = offset + -offset % BLOCK, offset + size
-    last = end - end % BLOCK
-    if (position - offset) % BLOCK or first >= last:
-        yield offset, size
-        return
-    for start, stop in ((offset, first), (first, last), (last, end)):
-        if start < stop:
-            yield start, stop - start
-
-
-def _copy_part(
-    source: BinaryIO,
-    offset: int,
-    destination: BinaryIO,
-    position: int,
-    size: int,
-    progress: Advance,
-) -> None:
-    done = _copy_in_kernel(source, offset, destination, position, size, progress)
-    while done < size:
-        chunk = os.pread(source.fileno(), min(_CHUNK, size - done), offset + done)
-        if not chunk:
-            raise SourceError(f"{source.name} ended while it was read. Is it still being written?")
-        write_at(destination, chunk, position + done)
-        done += len(chunk)
-        progress(len(chunk))
-
-
-def _copy_in_kernel(
-    source: BinaryIO,
-    offset: int,
-    destination: BinaryIO,
-    position: int,
-    size: int,
-    progress: Advance,
-) -> int:
-    """Copies as much as the kernel can; returns the number of bytes."""
-    if not hasattr(os, "copy_file_range"):
-        return 0
-    done = 0
-    while done < size:
-        try:
-            count = os.copy_file_range(
-                source.fileno(),
-                destination.fileno(),
-                min(_KERNEL_CHUNK, size - done),
-                offset_src=offset + done,
-                offset_dst=position + done,
-            )
-        except OSError as error:
-            if error.errno in _UNSUPPORTED:
-                return done
-            raise
-        if count == 0:
-            # Some file systems return 0 instead of an error; reading detects a short source.
-            return done
-        done += count
-        progress(count)
-    return done

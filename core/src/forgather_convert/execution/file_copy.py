@@ -4,7 +4,7 @@ import os
 import stat
 from pathlib import Path
 
-from forgather_convert.execution.byte_copy import copy_range
+from forgather_convert.execution.byte_copy import RangeCopy
 from forgather_convert.files.file_errors import with_filename
 
 _MAY_ALL = stat.S_IRWXU | stat.S_IRWXG | stat.S_IRWXO
@@ -31,6 +31,6 @@ def copy_file(source: Path, destination: Path) -> None:
 
         with with_filename(destination), open(destination, "xb", opener=create) as writing:
             with with_filename(source, destination):
-                copy_range(reading, 0, writing, 0, status.st_size, lambda count: None)
+                RangeCopy(reading, 0, writing, 0, status.st_size).run(lambda count: None)
             mode = stat.S_IMODE(os.fstat(writing.fileno()).st_mode)
             os.fchmod(writing.fileno(), mode | stat.S_IRUSR | stat.S_IWUSR)

@@ -13,10 +13,6 @@ def hash_files(directory: Path, progress: Callable[[int], None]) -> dict[str, st
     """The SHA-256 of every file in a directory, in hexadecimal, by file name.
 
     All bytes are read again: those copied by the kernel were never in this process's memory.
-
-    Args:
-        directory: A directory that contains only files.
-        progress: Called with the number of bytes read since the last call.
     """
     hashes = {}
     for path in sorted(directory.iterdir()):

@@ -8,7 +8,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from forgather_convert.execution.byte_copy import copy_range, write_at
+from forgather_convert.execution.byte_copy import RangeCopy, write_at
 from forgather_convert.execution.pytorch_skeleton import write_pytorch_skeleton
 from forgather_convert.execution.zip_checksums import write_checksums
 from forgather_convert.files.file_errors import with_filename
@@ -54,7 +54,7 @@ class CopiedPart:
                 if part.file not in sources:
                     stack.enter_context(with_filename(part.file))
                     sources[part.file] = stack.enter_context(part.file.open("rb"))
-                copy_range(sources[part.file], part.offset, file, position, part.size, progress)
+                RangeCopy(sources[part.file], part.offset, file, position, part.size).run(progress)
                 position += part.size
 
 
@@ -81,11 +81,6 @@ class ComputedPart:
         in_memory: "Mapping[MemoryRef, torch.Tensor] | None" = None,
     ) -> None:
         """Computes the tensor piece by piece and writes it to the open weights file.
-
-        Args:
-            file: The file.
-            progress: Called with the number of bytes written since the last call.
-            in_memory: The values of the tensors in memory that it is made of.
 
         Raises:
             SourceError: The source ends before it should.

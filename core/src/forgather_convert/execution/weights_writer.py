@@ -86,9 +86,6 @@ class _Work:
     """Files being written in the background.
 
     Each is flushed to the disk as soon as it is complete.
-
-    Args:
-        directory: The directory they are written to.
     """
 
     def __init__(self, directory: Path) -> None:

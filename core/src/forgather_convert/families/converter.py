@@ -41,12 +41,11 @@ class HFConverter(ConverterHooks):
 
     Attributes:
         model_type: The family's name, the Hugging Face ``model_type``.
-        aliases: Other model types of the same architecture that it also converts. Each is
-            registered like the family's own type, and is kept in both directions.
+        aliases: Other model types of the same architecture, kept in both directions. Each has its
+            own entry point.
         text_model_type: For a composite, such as a model of images and text, the type of the text
-            model that it can be converted back to alone; the other attributes describe that text
-            model. A composite's converter is a subclass of its text model's: the text model is
-            converted, and everything else is copied unchanged.
+            model that it can be converted back to alone. The other attributes describe that text
+            model; everything else is copied unchanged.
         hf_model: The name of the causal language model class in transformers, which is imported
             when it is used.
         layer_weights: Modules of a layer that the standard decoder lacks or names differently,
@@ -55,14 +54,17 @@ class HFConverter(ConverterHooks):
         layer_tensors: Single tensors of a layer, likewise: those that are not a module's weight or
             bias, and those that an operation changes.
         model_weights: Modules outside the layers, by their full names; like ``layer_weights``.
-        hf_layers: The Hugging Face name of the list of layers.
-        weight_mapping: All weights by their full names; the other four modify it.
+        hf_layers: The Hugging Face name of the list of layers, by default ``model.layers``.
+        weight_mapping: All weights by their full names, by default
+            ``STANDARD_WEIGHT_MAPPING``; the other four modify it.
         field_names: The Forgather names of config fields that have another name there, such as
             ``{"layer_norm_eps": "rms_norm_eps"}``.
         tiny_configs: Config fields of tiny models for tests of the family, each with a name. By
             default those for the model type in a module ``tiny_configs`` beside the converter's.
         hyperparameters: The config fields that the family's model needs, by their
-            Hugging Face names. RoPE's are handled separately.
+            Hugging Face names: ``STANDARD``, plus ``WINDOWS``, ``attention_bias`` and others that
+            the family has; a source that sets one is refused otherwise. RoPE's are handled
+            separately.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
             that the family's architecture implies, such as ``{"attention_bias": True}``.
         components: The dynamic model's non-standard components, by role, or by role and kind of
@@ -71,7 +73,8 @@ class HFConverter(ConverterHooks):
             searched before the directory ``components`` beside the converter's file.
         tokenizer_class: The class of tokenizers whose files do not name one. transformers derives
             it from the ``model_type``, which is another one for a dynamic model.
-        has_rope: Whether the family has rotary embeddings.
+        has_rope: Whether the family has rotary embeddings. Without them, use the component
+            ``no_positional_encoding:NoPositionalEncoding``.
         has_unscaled_windows: Whether RoPE scaling does not apply to sliding layers, which
             transformers 5 describes apart and version 4 cannot.
         has_learned_positions: Whether each position has a vector of its own, so that
@@ -227,8 +230,8 @@ class HFConverter(ConverterHooks):
         for name, fixed in own.items():
             if direction == "from_forgather" and src_config.get(name, fixed) != fixed:
                 raise UnsupportedModelError(
-                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}; with the rest of "
-                    f"this config, in the family '{self.model_type}', it is always {fixed!r}."
+                    f"In {src_config.origin}, '{name}' is {src_config[name]!r}, but in the "
+                    f"family '{self.model_type}', the rest of this config implies {fixed!r}."
                 )
         known = set(self._hyperparameters())
         if direction == "from_forgather":
@@ -260,7 +263,7 @@ class HFConverter(ConverterHooks):
         if self.needs_transformers and not is_transformers_at_least(self.needs_transformers):
             raise UnsupportedModelError(
                 f"The family '{self.model_type}' needs transformers {self.needs_transformers} or "
-                "later, because older versions compute it in another way. Install it."
+                "later, because older versions compute its models differently. Install it."
             )
 
     def _check_max_length(self, config: SourceConfig, max_length: int | None) -> None:

@@ -73,7 +73,7 @@ def _as_specified(method: Callable[..., Any], specification: Any) -> Callable[..
     """A function that looks like a specification, and passes on what the method takes."""
     names = _arguments_of(specification)
 
-    # What it wraps is where every version of pluggy finds the names of its arguments.
+    # Every version of pluggy reads the names of the arguments from the wrapped function.
     @wraps(specification)
     def answer(*values: Any) -> Any:
         arguments = dict(zip(names, values, strict=True))

@@ -73,6 +73,16 @@ CORE_PARTS: Mapping[str, Any] = {
 }
 
 
+class _Manager(pluggy.PluginManager):
+    """Does not look for hooks among what all objects have, where pluggy is slow."""
+
+    def parse_hookimpl_opts(self, plugin: Any, name: str) -> Any:
+        return None if name.startswith("__") else super().parse_hookimpl_opts(plugin, name)
+
+    def parse_hookspec_opts(self, module_or_class: Any, name: str) -> Any:
+        return None if name.startswith("__") else super().parse_hookspec_opts(module_or_class, name)
+
+
 def plugin_manager(
     parts: Mapping[str, Any], extensions: Iterable[Extension]
 ) -> pluggy.PluginManager:
@@ -81,7 +91,7 @@ def plugin_manager(
     Raises:
         ConverterError: An extension does not match the hooks' specifications.
     """
-    manager = pluggy.PluginManager(PROJECT_NAME)
+    manager = _Manager(PROJECT_NAME)
     manager.add_hookspecs(ConverterHooks)
     manager.add_hookspecs(ExtensionHooks)
     for name, part in parts.items():

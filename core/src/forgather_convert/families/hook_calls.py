@@ -73,7 +73,7 @@ class FamilyHooks(ConverterHooks):
         return bool(self.converter.text_model_type)
 
     def weight_mapping(self, direction: str = "to_forgather") -> WeightMapping:
-        """The mapping of Hugging Face names to Forgather names, or as the direction says."""
+        """The weight mapping in a direction, by default from Hugging Face to Forgather."""
         return WeightMapping.from_dict(self.get_weight_mapping(direction), self.name)
 
     def project(self, src_config: SourceConfig, max_length: int | None) -> Project:

@@ -35,13 +35,13 @@ class ConverterHooks:
     def get_weight_mapping(self, direction: str) -> "WeightMappingDict":
         """The mapping of weight names, a bijection.
 
-        Args:
-            direction: ``"to_forgather"`` for Hugging Face names to Forgather names,
-                ``"from_forgather"`` for the inverse. Conversions only request the first, and
-                invert it.
+        ``{layer}``, or another word in braces, stands for a number. The mapping may have names
+        that a particular model does not have (a bias, an untied head); a tensor or parameter
+        without one stops the conversion. An operation can stand in place of a name.
 
-        Returns:
-            A dictionary of names, in which ``{layer}`` stands for a number.
+        Args:
+            direction: ``"to_forgather"`` for Hugging Face names to Forgather names;
+                ``"from_forgather"``, for the inverse, is not requested, as core inverts the first.
 
         Example::
 
@@ -57,11 +57,14 @@ class ConverterHooks:
         """The dynamic model for a Hugging Face config.
 
         Args:
-            src_config: The source's config, completed with the defaults of its class.
-            max_length: The maximum sequence length to use instead of the source's.
+            src_config: The source's config with its class's defaults; a mapping that also has
+                attributes.
+            max_length: ``--max-length``, or ``None``.
 
         Returns:
-            A :class:`forgather_convert.Project`, or a dictionary with its arguments.
+            A :class:`forgather_convert.Project`, or a dictionary with its arguments:
+            ``model_type``, ``config`` (every hyper-parameter, by its name in ``config.json``),
+            ``components``, ``component_paths`` and ``has_rope``. By default from the attributes.
 
         Example::
 
@@ -74,11 +77,11 @@ class ConverterHooks:
 
     @hookspec(firstresult=True)
     def create_hf_config(self, src_config: "SourceConfig", max_length: int | None) -> Any:
-        """The Hugging Face config object for a config of either kind.
+        """The Hugging Face config object.
 
         Args:
-            src_config: A Forgather config, or a Hugging Face one.
-            max_length: The maximum sequence length to use instead of the source's.
+            src_config: A Forgather config, or the Hugging Face one that it came from.
+            max_length: ``--max-length``, or ``None``.
 
         Returns:
             An instance of the class that ``get_hf_config_class`` returns.
@@ -96,10 +99,13 @@ class ConverterHooks:
     def get_hf_model_class(self) -> Any:
         """The causal language model class in transformers.
 
+        By default the one that ``hf_model`` names. Import transformers inside the method.
+
         Example::
 
             def get_hf_model_class(self):
                 from transformers import LlamaForCausalLM
+
                 return LlamaForCausalLM
         """
         raise NotImplementedError
@@ -176,7 +182,7 @@ class ConverterHooks:
         For families whose config class requires a form of its own.
 
         Args:
-            rope: The embedding.
+            rope: Its type, base, the type's keys, and the embeddings of each kind of layer.
 
         Returns:
             Fields that transformers 4 and 5 both read. ``None`` as a value leaves the field to
@@ -211,7 +217,7 @@ class ConverterHooks:
         All implementations are called, including the base class's.
 
         Args:
-            src_config: The source's config.
+            src_config: The source's config, as in the file.
             direction: ``"to_forgather"`` or ``"from_forgather"``.
 
         Raises:

@@ -40,9 +40,6 @@ def states_of(paths: Iterable[Path]) -> Mapping[Path, FileState]:
 def check_unchanged(states: Mapping[Path, FileState]) -> None:
     """Refuses a result made from files that have changed meanwhile.
 
-    Args:
-        states: The states of the files before they were read.
-
     Raises:
         SourceError: A file has changed, so that the result may be inconsistent.
     """

@@ -8,9 +8,16 @@ from typing import Any
 
 from transformers import TrainerCallback
 
+from forgather_convert.api import run
+from forgather_convert.conversion.conversion import ConversionRequest
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.in_memory.live_model import is_peft, live_model, unwrapped
-from forgather_convert.in_memory.saving import save_adapter, save_live
+from forgather_convert.in_memory.saving import (
+    LiveCheckpoint,
+    options_of_adapter,
+    save_adapter,
+    save_live,
+)
 from forgather_convert.options import ConvertOptions
 from forgather_convert.source.config_file import CONFIG_FILE
 from forgather_convert.source.model_directory import find_model_directory
@@ -68,25 +75,21 @@ class HFCheckpointCallback(TrainerCallback):  # type: ignore[misc]
         destination, checkpoint = directory / f"hf-{step}", directory / f"checkpoint-{step}"
         if is_peft(module):
             if is_first:
-                is_saved = (checkpoint / ADAPTER_CONFIG_FILE).is_file()
-                save_adapter(
-                    module,
-                    destination,
-                    self._options,
-                    converter=self._converter,
-                    checkpoint=checkpoint if is_saved else None,
-                )
+                self._write_adapter(module, destination, checkpoint)
             return
         live = live_model(module)
         if live.processes.count > 1 or is_first:
-            save_live(
-                live,
-                destination,
-                find_model_directory(checkpoint, any_config=False),
-                self._options,
-                trainer_tokenizer=tokenizer,
-                converter=self._converter,
-            )
+            model_directory = find_model_directory(checkpoint, any_config=False)
+            live_checkpoint = LiveCheckpoint(live, model_directory, trainer_tokenizer=tokenizer)
+            save_live(live_checkpoint, destination, self._options, converter=self._converter)
+
+    def _write_adapter(self, module: Any, destination: Path, checkpoint: Path) -> None:
+        if (checkpoint / ADAPTER_CONFIG_FILE).is_file():
+            # The trainer has saved it already.
+            options = options_of_adapter(module, self._options)
+            run(ConversionRequest.of(checkpoint, destination, options, self._converter))
+        else:
+            save_adapter(module, destination, self._options, converter=self._converter)
 
     def prune(self, directory: Path) -> None:
         """Removes the directories whose checkpoints are gone."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import UnsupportedModelError
 from forgather_convert.in_memory.processes import Processes
+from forgather_convert.quantities import counted
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
 from forgather_convert.source.forgather_signs import is_forgather_config
 from forgather_convert.source.model_directory import find_model_directory
@@ -118,7 +119,7 @@ def _tensors(module: Any) -> "dict[str, torch.Tensor]":
     empty = [name for name, tensor in tensors.items() if tensor.is_meta]
     if empty:
         raise UnsupportedModelError(
-            f"{len(empty)} tensors of the model have no values (device 'meta'):"
+            f"The model has {counted(len(empty), 'tensor')} without values (device 'meta'):"
             f"{collapse_names(empty)}\nGive them memory with to_empty(), tie them again with "
             "tie_weights(), and load their values first."
         )
@@ -149,6 +150,6 @@ def _refuse_partial(tensors: "Mapping[str, torch.Tensor]") -> None:
     ]
     if partial:
         raise UnsupportedModelError(
-            f"{len(partial)} tensors of the model are sums over processes that are not computed "
-            f"yet:{collapse_names(partial)}\nRedistribute them first."
+            f"The model has {counted(len(partial), 'tensor')} whose sum over processes is not "
+            f"computed yet:{collapse_names(partial)}\nRedistribute them first."
         )

@@ -98,9 +98,6 @@ class Processes:
     def agree(self, error: BaseException | None) -> None:
         """Continues if no process has failed.
 
-        Args:
-            error: Why this process failed.
-
         Raises:
             ProcessError: Another process failed.
             BaseException: The given error.

@@ -14,7 +14,6 @@ from forgather_convert.errors import (
     UnsupportedModelError,
     first_line,
 )
-from forgather_convert.execution.destination import resolve_destination
 from forgather_convert.execution.executor import write_other_files
 from forgather_convert.execution.flush import flush
 from forgather_convert.execution.shard_parts import (
@@ -91,35 +90,37 @@ def save_as_hf(
     if is_peft(module):
         return save_adapter(module, Path(out), options, progress, converter)
     live = live_model(module)
-    directory = directory_of(live.module)
-    return save_live(
-        live, Path(out), directory, options, progress, tokenizer=tokenizer, converter=converter
-    )
+    checkpoint = LiveCheckpoint(live, directory_of(live.module), tokenizer)
+    return save_live(checkpoint, Path(out), options, progress, converter)
+
+
+@dataclass(frozen=True)
+class LiveCheckpoint:
+    """A model in memory as a checkpoint of a model directory.
+
+    Attributes:
+        model: The model.
+        model_directory: The directory; ``None`` for a model by itself.
+        tokenizer: The tokenizer of the result, whatever the model directory has.
+        trainer_tokenizer: The tokenizer that a trainer saves in its checkpoints.
+    """
+
+    model: LiveModel
+    model_directory: Path | None
+    tokenizer: Any = None
+    trainer_tokenizer: Any = None
 
 
 def save_live(
-    live: LiveModel,
+    live_checkpoint: LiveCheckpoint,
     out: Path,
-    model_directory: Path | None,
     options: ConvertOptions,
     progress: Progress | None = None,
-    *,
-    tokenizer: Any = None,
-    trainer_tokenizer: Any = None,
     converter: HFConverter | None = None,
 ) -> ConversionResult | None:
-    """Writes a model like a checkpoint of a model directory; see :func:`save_as_hf`.
-
-    Args:
-        live: The model.
-        out: The directory to create.
-        model_directory: The directory; ``None`` for a model by itself.
-        options: The options of the conversion.
-        progress: Receives progress.
-        tokenizer: The tokenizer of the result, whatever the model directory has.
-        trainer_tokenizer: The tokenizer that a trainer saves in its checkpoints.
-        converter: The converter to use; by default, it is found by the model's type.
-    """
+    """Writes a model in memory like a checkpoint of it; see :func:`save_as_hf`."""
+    live, model_directory = live_checkpoint.model, live_checkpoint.model_directory
+    tokenizer = live_checkpoint.tokenizer
     if options.logit_check and live.processes.count > 1:
         raise OptionError(
             "The logits of a sharded model cannot be compared. Leave out logit_check, and compare "
@@ -133,7 +134,7 @@ def save_live(
     with lead, tempfile.TemporaryDirectory(prefix="forgather-") as temporary:
         stand_in, own_tokenizer = Path(temporary) / "model", None
         stand_in.mkdir()
-        beside = trainer_tokenizer
+        beside = live_checkpoint.trainer_tokenizer
         if tokenizer is not None and model_directory is None:
             beside = tokenizer
         elif tokenizer is not None:
@@ -143,9 +144,8 @@ def save_live(
         weights = WeightsInMemory(
             checkpoint, model_directory, own_tokenizer, lambda: twin(live.module)
         )
-        destination = resolve_destination(out)
-        request = ConversionRequest(stand_in, destination, options, converter, weights)
-        return run(request, progress=progress, write=lead.write)
+        request = ConversionRequest.of(stand_in, out, options, converter, weights)
+        return run(request, progress, write=lead.write)
 
 
 @dataclass(frozen=True)
@@ -278,20 +278,24 @@ def save_adapter(
     options: ConvertOptions,
     progress: Progress | None = None,
     converter: HFConverter | None = None,
-    *,
-    checkpoint: Path | None = None,
 ) -> ConversionResult:
     """Writes the adapter of a model that PEFT wraps as one for the Hugging Face model.
 
     It is small, so PEFT writes it for the Forgather model first, and it is converted.
+    """
+    options = options_of_adapter(model, options)
+    with tempfile.TemporaryDirectory(prefix="forgather-") as temporary:
+        saved = Path(temporary) / "adapter"
+        model.save_pretrained(saved)
+        return run(ConversionRequest.of(saved, out, options, converter), progress)
 
-    Args:
-        model: The model.
-        out: The directory to create.
-        options: The options of the conversion.
-        progress: Receives progress.
-        converter: The converter to use; by default, it is found by the model's type.
-        checkpoint: A directory that a trainer has saved the adapter in already.
+
+def options_of_adapter(model: Any, options: ConvertOptions) -> ConvertOptions:
+    """The options for converting the adapter of a model that PEFT wraps, with its base.
+
+    Raises:
+        OptionError: The directory of the base is unknown.
+        UnsupportedModelError: The adapter is sharded.
     """
     base = options.base or directory_of(model.get_base_model())
     if base is None:
@@ -299,19 +303,12 @@ def save_adapter(
             "The base model was not loaded from a Forgather directory that still exists. Name the "
             "directory as ConvertOptions.base."
         )
-    sharded = Processes.of(model.parameters()).count > 1
-    if sharded:
+    if Processes.of(model.parameters()).count > 1:
         raise UnsupportedModelError(
             "The adapter is sharded. Save it with PEFT's save_pretrained, and convert it with "
             "forgather convert --base."
         )
-    with tempfile.TemporaryDirectory(prefix="forgather-") as temporary:
-        saved = checkpoint or Path(temporary) / "adapter"
-        if checkpoint is None:
-            model.save_pretrained(saved)
-        destination = resolve_destination(out)
-        request = ConversionRequest(saved, destination, replace(options, base=base), converter)
-        return run(request, progress=progress)
+    return replace(options, base=base)
 
 
 def _cpu() -> Any:

@@ -1,4 +1,4 @@
-"""A directory that stands for a model in memory: all that ``save_pretrained`` writes, but weights.
+"""A directory that stands for a model in memory: what ``save_pretrained`` writes except weights.
 
 Everything that plans and checks a conversion reads a directory, and so needs to know nothing of
 models in memory. The weights files have their headers only; their tensors are references to
@@ -25,17 +25,12 @@ from forgather_convert.weights.safetensors_file import (
 
 _PATTERN = "model{suffix}.safetensors"
 _METADATA = {"format": "pt"}
-#: safetensors writes the tensors of the dtypes that come first here first.
+#: The order of dtypes in which safetensors writes tensors.
 _ORDER = ("float64", "float32", "bfloat16", "float16")
 
 
 def write_stand_in(model: LiveModel, directory: Path, tokenizer: Any = None) -> Checkpoint:
-    """Writes what ``save_pretrained`` writes into an existing directory, but for the weights.
-
-    Args:
-        model: The model.
-        directory: The directory.
-        tokenizer: Its tokenizer, to be saved beside it.
+    """Writes what ``save_pretrained`` writes into an existing directory, except the weights.
 
     Returns:
         The weights.

@@ -62,13 +62,7 @@ def vocabulary_of(
     embeddings: Iterable[TensorRef],
     token_ids: Collection[int] | None,
 ) -> Vocabulary:
-    """The numbers of tokens.
-
-    Args:
-        config: The config.
-        embeddings: The parameters of the embedding.
-        token_ids: The ids of the tokenizer's tokens.
-    """
+    """The numbers of tokens."""
     size = None if config is None else config.get("vocab_size")
     matrices = [ref.shape[0] for ref in embeddings if len(ref.shape) == 2]
     return Vocabulary(

@@ -29,10 +29,6 @@ def files_of(directory: Path) -> tuple[File, ...]:
 def checkpoints_of(directory: Path, converted: Path | None) -> tuple[CheckpointContents, ...]:
     """The ``checkpoint-N`` of a model.
 
-    Args:
-        directory: The directory of the model.
-        converted: The directory of the weights that are converted.
-
     Raises:
         SourceError: A directory cannot be listed.
     """

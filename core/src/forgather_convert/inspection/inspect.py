@@ -101,9 +101,10 @@ def inspect(
     mapping = None if hooks is None else problems.attempt(hooks.weight_mapping)
     problems.attempt(lambda: check_json_files(contents.metadata, with_tokenizer=False))
     token_ids = problems.attempt(lambda: read_token_ids(contents.metadata / TOKENIZER_FILE))
+    contents = replace(contents, token_ids=token_ids)
     if hooks is not None:
         _check_conversion(contents, hooks, problems)
-    return _describe(path, contents, hooks, mapping, token_ids, problems)
+    return _describe(path, contents, hooks, mapping, problems)
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class _Contents:
     checkpoint: Checkpoint | None
     is_complete: bool
     composite: Composite | None = None
+    token_ids: Collection[int] | None = None
 
     @property
     def tensors(self) -> Mapping[str, TensorRef]:
@@ -221,7 +223,6 @@ def _describe(
     contents: _Contents,
     hooks: FamilyHooks | None,
     mapping: WeightMapping | None,
-    token_ids: Collection[int] | None,
     problems: _Problems,
 ) -> Inspection:
     config, checkpoint = contents.config, contents.checkpoint
@@ -246,7 +247,7 @@ def _describe(
         rope=None if config is None else problems.attempt(lambda: _rope(config, hooks)),
         window=None if config is None else config_facts.window_of(config),
         is_tied=is_tied if isinstance(is_tied, bool) else None,
-        vocabulary=config_facts.vocabulary_of(config, embeddings, token_ids),
+        vocabulary=config_facts.vocabulary_of(config, embeddings, contents.token_ids),
         weights=weights,
         tensors=tuple(contents.tensors.values()),
         components=component_sizes(components),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgather_convert.errors import ValidationError
 from forgather_convert.logit_check.positions import (
+    AllowedInputs,
     Limit,
     PositionPlan,
     Run,
@@ -233,9 +234,11 @@ def compare_logits(
         limits[0] | limits[1],
         size_of(models[0]),
         settings.device,
-        usable,
-        most_positions(model_config),
-        any(hasattr(model.config, TEXT_CONFIG) for model in models),
+        AllowedInputs(
+            usable,
+            most_positions(model_config),
+            any(hasattr(model.config, TEXT_CONFIG) for model in models),
+        ),
     )
     passes = _Passes(progress or Progress())
     how = _Settings(settings.dtype, settings.device, tokens, passes.progress.advance)
@@ -245,6 +248,7 @@ def compare_logits(
     if cast_from is None:
         expected, actual = _logits_of_both((source, result), models, planned.runs, how)
     else:
+        from forgather_convert.logit_check.cast_cost import CastCost, logit_statistics
         from forgather_convert.logit_check.layer_outputs import layer_outputs, relative_differences
 
         # The effect of the cast is measured on the prompt: the other runs are not text.
@@ -259,7 +263,9 @@ def compare_logits(
         expected, actual = _logits_of_both((source, result), models, planned.runs, how)
         count = stored[0].shape[1]
         plain, converted = ([logits[0][:, :count]] for logits in (expected, actual))
-        cast = _cast_cost(stored, plain, converted, layers, cast_from, dtype)
+        of_result, of_cast = logit_statistics(stored, converted), logit_statistics(stored, plain)
+        if of_result is not None and of_cast is not None:
+            cast = CastCost(cast_from, dtype, of_result, of_cast, layers)
     del models
     gc.collect()
 
@@ -502,22 +508,6 @@ def _summarize(
     if comparison.num_undefined:
         _check_undefined(comparison, weights, dtype)
     return comparison, None
-
-
-def _cast_cost(
-    stored: Sequence["torch.Tensor"],
-    expected: Sequence["torch.Tensor"],
-    actual: Sequence["torch.Tensor"],
-    layers: tuple[tuple[int, float], ...],
-    cast_from: str,
-    dtype: str,
-) -> "CastCost | None":
-    from forgather_convert.logit_check.cast_cost import CastCost, logit_statistics
-
-    result, plain_cast = logit_statistics(stored, actual), logit_statistics(stored, expected)
-    if result is None or plain_cast is None:
-        return None
-    return CastCost(cast_from, dtype, result, plain_cast, layers)
 
 
 def _beside_the_cast(cast: "CastCost | None") -> str:

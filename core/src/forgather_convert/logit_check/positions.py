@@ -148,14 +148,28 @@ class PositionPlan:
     not_covered: tuple[Limit, ...]
 
 
+@dataclass(frozen=True)
+class AllowedInputs:
+    """The inputs that a model takes.
+
+    Attributes:
+        tokens: The ids that may be used.
+        most: The number of positions that the model has; ``None`` if it is unlimited.
+        states_positions: Whether to give the positions with padding or a cache, since some models
+            of images count them in another way where they are not given.
+    """
+
+    tokens: Sequence[int]
+    most: int | None = None
+    states_positions: bool = False
+
+
 def plan_runs(
     prompt: Sequence[int],
     limits: Iterable[Limit],
     size: ModelSize,
     device: str,
-    tokens: Sequence[int],
-    most: int | None = None,
-    states_positions: bool = False,
+    inputs: AllowedInputs,
 ) -> PositionPlan:
     """Chooses the runs.
 
@@ -164,12 +178,10 @@ def plan_runs(
         limits: The limits to go beyond.
         size: The model's size.
         device: The device it runs on, such as ``"cuda:0"``.
-        tokens: The ids that may be used.
-        most: The number of positions that the model has; ``None`` if it is unlimited.
-        states_positions: Whether to give the positions with padding or a cache, since some models
-            of images count them in another way where they are not given.
+        inputs: The inputs that it takes.
     """
-    runs = _forms(prompt, tokens, most, states_positions)
+    tokens = inputs.tokens
+    runs = _forms(prompt, inputs)
     longest = max(run.length for run in runs)
     # Limits that an existing run covers, with positions on both sides.
     covered = {limit for limit in limits if limit.length < longest and not limit.is_switch}
@@ -206,10 +218,9 @@ def plan_runs(
     )
 
 
-def _forms(
-    prompt: Sequence[int], tokens: Sequence[int], most: int | None, states_positions: bool
-) -> list[Run]:
+def _forms(prompt: Sequence[int], inputs: AllowedInputs) -> list[Run]:
     """The prompt, and a run for each form that input may have."""
+    tokens, most, states_positions = inputs.tokens, inputs.most, inputs.states_positions
     ids = list(prompt)[: most if most is None else max(1, most - _CACHED_STEPS)]
     steps = fixed_ids(tokens, _CACHED_STEPS)[: None if most is None else max(0, most - len(ids))]
     name = f"the prompt ({counted(len(ids), 'token')})"

@@ -48,11 +48,7 @@ class CompositeOriginal:
     files: Mapping[str, Path]
 
     def files_besides(self, directory: Path) -> Mapping[str, Path]:
-        """Its files that complete those of a Forgather model.
-
-        Args:
-            directory: The model's directory. If it has a tokenizer, it keeps that.
-        """
+        """Its files that complete those of a Forgather model."""
         has_own = has_tokenizer(directory)
         return {
             name: path
@@ -63,10 +59,6 @@ class CompositeOriginal:
 
 def read_original(detection: Detection, model_type: str) -> CompositeOriginal:
     """Reads the parts from a directory of either kind.
-
-    Args:
-        detection: The directory, seen as a text model.
-        model_type: The type of the composite.
 
     Raises:
         OptionError: It is a model of another type.

@@ -4,7 +4,7 @@ import logging
 import platform
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -22,10 +22,15 @@ from forgather_convert.dynamic_model.stored_code import (
 )
 from forgather_convert.families.config_checks import check_kinds, check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.models.loading import load_model, load_tensors, written_state
+from forgather_convert.models.loading import (
+    StoredModel,
+    load_model,
+    load_tensors,
+    written_state,
+)
 from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_weights import OriginalWeights, is_plain_name
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.provenance import Provenance
 from forgather_convert.models.reference import complete_config, config_object, with_max_length
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, read_config
@@ -103,8 +108,7 @@ class ForgatherSource(SourceModel):
         return differs_from_generated(self.stored_code, self.standard_project)
 
     def parameters(self) -> ModelParameters:
-        standard, config = self._standard_classes, self.own_config
-        return parameters_of(lambda: standard.model_class(config))
+        return parameters_of_class(self._standard_classes.model_class, self.own_config)
 
     def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         """Loads the model with its own code, if that is the generator's or is trusted.
@@ -115,9 +119,10 @@ class ForgatherSource(SourceModel):
         own = self._own_classes
         if own is not None:
             config = self._reference_config(own.config_class, self.written_config)
-            return load_model(
-                own.model_class, config, self.weights_directory, state, self.parameters, note=note
+            model = StoredModel(
+                own.model_class, config, self.weights_directory, state, self.parameters
             )
+            return load_model(model, note)
         standard, config = self._standard_classes, self.own_config
         return load_tensors(standard.model_class, config, self.weights_directory, state)
 
@@ -169,38 +174,52 @@ def read_forgather(
     refs = normalize_tensors(detection.checkpoint.tensors)
     unread = {name: ref for name, ref in refs.items() if re.search(RECOMPUTED, name)}
     current = {name: stored(ref) for name, ref in refs.items() if name not in unread}
-    return forgather_source(
-        detection.config,
-        current,
-        hooks,
+    content = ForgatherDirectory(
+        config=detection.config,
+        tensors=current,
         unread={name: stored(ref) for name, ref in unread.items()},
         directory=directory,
         weights_directory=detection.checkpoint.files.directory,
         stored_code=read_stored_code(directory, detection.config),
-        trusts_code=trusts_code,
-        max_length=max_length,
     )
+    return forgather_source(content, hooks, max_length, trusts_code)
+
+
+@dataclass(frozen=True)
+class ForgatherDirectory:
+    """What the directory of a Forgather model contains, or would contain.
+
+    Attributes:
+        config: The content of its ``config.json``.
+        tensors: Its weights, by their current names.
+        directory: The directory of config and tokenizer.
+        weights_directory: The directory of the weights.
+        unread: Additional tensors in its files, which its model does not use.
+        stored_code: The code in it; ``None`` if there is none.
+    """
+
+    config: SourceConfig
+    tensors: Mapping[str, Expression]
+    directory: Path
+    weights_directory: Path
+    unread: Mapping[str, Expression] = field(default_factory=dict)
+    stored_code: StoredCode | None = None
 
 
 def forgather_source(
-    config: SourceConfig,
-    tensors: Mapping[str, Expression],
+    content: ForgatherDirectory,
     hooks: FamilyHooks,
-    *,
-    directory: Path,
-    weights_directory: Path,
-    unread: Mapping[str, Expression] | None = None,
-    stored_code: StoredCode | None = None,
-    trusts_code: bool = False,
     max_length: int | None = None,
+    trusts_code: bool = False,
 ) -> ForgatherSource:
-    """Makes the model from the values that its directory contains, or would contain.
+    """Makes the model from the content of its directory; see :func:`read_forgather`.
 
     Raises:
         UnsupportedModelError: The family cannot express it.
     """
+    config, fields = content.config, hooks.get_hyperparameters()
     completed = normalize_config(
-        complete_with_stored_defaults(config, stored_code), tensors, hooks.get_hyperparameters()
+        complete_with_stored_defaults(config, content.stored_code), content.tensors, fields
     )
     hooks.validate_source_config(completed, "from_forgather")
     if config.get(_GROUPS, 0) is None:
@@ -209,17 +228,17 @@ def forgather_source(
     source = ForgatherSource(
         hooks=hooks,
         config=completed,
-        tensors=tensors,
-        unread=unread or {},
+        tensors=content.tensors,
+        unread=content.unread,
         config_object=hooks.create_hf_config(completed, max_length),
-        directory=directory,
-        weights_directory=weights_directory,
+        directory=content.directory,
+        weights_directory=content.weights_directory,
         written_config=config,
-        stored_code=stored_code,
+        stored_code=content.stored_code,
         trusts_code=trusts_code,
         max_length=max_length,
     )
-    check_windows(completed, hooks.get_hyperparameters())
+    check_windows(completed, fields)
     check_kinds(config, source.standard_project.config)
     source.check_readable()
     return source
@@ -273,14 +292,8 @@ class ForgatherTarget(TargetModel):
         fields = read_config(directory)
         config = config_object(classes.config_class, fields, fields.origin)
         state = written_state(directory, self.parameters)
-        return load_model(
-            classes.model_class,
-            config,
-            directory,
-            state,
-            lambda: self.parameters,
-            is_result=True,
-        )
+        model = StoredModel(classes.model_class, config, directory, state, lambda: self.parameters)
+        return load_model(model, is_result=True)
 
     def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
         model_class = load_generated_code(self.code).model_class

@@ -77,7 +77,7 @@ def restored_config(
     # In a composite's config, the fields of its text model are in an object of their own.
     text = content[TEXT_CONFIG] if has_text_config(content) else content
     if text is not content and _TIED not in text and _TIED not in content:
-        # The weights tell; see ReferenceClasses.read_whole.
+        # The weights determine it; see ReferenceClasses.read_whole.
         changed.pop(_TIED, None)
     if text is content:
         whole = updated = _with_changes(content, changed, current)

@@ -11,10 +11,15 @@ from forgather_convert.errors import ConverterError, MappingError, ValidationErr
 from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.dequantized_loading import load_dequantized
-from forgather_convert.models.loading import load_model, load_tensors, written_state
+from forgather_convert.models.loading import (
+    StoredModel,
+    load_model,
+    load_tensors,
+    written_state,
+)
 from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_config import OriginalConfig
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.reference import (
     ReferenceClasses,
     UnreadableConfigError,
@@ -82,26 +87,22 @@ class HuggingFaceSource(SourceModel):
 
     def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         config = with_max_length(self.whole_config, self.max_length, self.config.origin)
-        config = copy.deepcopy(config)
-        model_class, directory = self.classes.model_class, self.weights_directory
         rest: Mapping[str, Expression] = {}
         if self.expected.text_names is not None:
             state = {self.loaded_name(name): value for name, value in state.items()}
             rest = self.unread
-        if self.dequantizer is None:
-            return load_model(
-                model_class, config, directory, state, self.parameters, note=note, rest=rest
-            )
-        return load_dequantized(
-            model_class,
-            config,
-            directory,
+        model = StoredModel(
+            self.classes.model_class,
+            copy.deepcopy(config),
+            self.weights_directory,
             state,
             self.parameters,
-            self.dequantizer,
-            self.stored_tensors,
-            note,
+            rest,
+            {} if self.dequantizer is None else self.stored_tensors,
         )
+        if self.dequantizer is None:
+            return load_model(model, note)
+        return load_dequantized(model, self.dequantizer, note)
 
 
 def read_hugging_face(
@@ -110,11 +111,6 @@ def read_hugging_face(
     max_length: int | None,
 ) -> HuggingFaceSource:
     """Reads a model from its directory, with transformers' classes.
-
-    Args:
-        detection: What its directory holds.
-        hooks: The converter of the family.
-        max_length: The maximum length that the user requested.
 
     Raises:
         UnsupportedModelError: The family cannot express it, or no config object can be made.
@@ -185,8 +181,9 @@ def _has_own_head(detection: Detection) -> bool:
 
 
 def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> ModelParameters:
-    return parameters_of(
-        lambda: classes.model_class(copy.deepcopy(config_object)),
+    return parameters_of_class(
+        classes.model_class,
+        config_object,
         lambda error: classes.cannot_run(origin, error),
         classes.hooks.is_composite,
     )
@@ -292,14 +289,10 @@ class HuggingFaceTarget(TargetModel):
                 "--no-logit-check converts without loading it."
             ) from error
         state = written_state(directory, self.parameters)
-        return load_model(
-            classes.model_class,
-            config_object,
-            directory,
-            state,
-            lambda: self.parameters,
-            is_result=True,
+        model = StoredModel(
+            classes.model_class, config_object, directory, state, lambda: self.parameters
         )
+        return load_model(model, is_result=True)
 
     def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
         model_class = ReferenceClasses.of(self.hooks).model_class

@@ -4,6 +4,7 @@ import contextlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -57,17 +58,35 @@ _LOADING_ERRORS = (
 )
 
 
-def load_model(
-    model_class: Any,
-    config: Any,
-    directory: Path,
-    state: Mapping[str, Expression],
-    parameters: Callable[[], ModelParameters],
-    stored_tensors: Mapping[str, TensorRef] | None = None,
-    is_result: bool = False,
-    note: Note = ignore,
-    rest: Mapping[str, Expression] | None = None,
-) -> Any:
+@dataclass(frozen=True)
+class StoredModel:
+    """A model in a directory.
+
+    Attributes:
+        model_class: The class that the model's users load it with.
+        config: Its config object.
+        directory: The directory with its weights.
+        state: The same weights by their current names.
+        parameters: Returns the parameters in its checkpoints.
+        rest: A composite's weights besides its text model's, whose dtype is that of the model.
+        stored_tensors: All tensors in its files, if the weights do not use all of them.
+    """
+
+    model_class: Any
+    config: Any
+    directory: Path
+    state: Mapping[str, Expression]
+    parameters: Callable[[], ModelParameters]
+    rest: Mapping[str, Expression] = field(default_factory=dict)
+    stored_tensors: Mapping[str, TensorRef] = field(default_factory=dict)
+
+    def load_tensors(self) -> Any:
+        """Loads it from its tensors, without its files; see :func:`load_tensors`."""
+        everything = {**self.rest, **self.state}
+        return load_tensors(self.model_class, self.config, self.directory, everything)
+
+
+def load_model(stored_model: StoredModel, note: Note = ignore, is_result: bool = False) -> Any:
     """Loads a model from its directory as completely as a user does.
 
     Parameters stored in the dtype of the model stay in their files. Parameters stored in another
@@ -76,22 +95,20 @@ def load_model(
     used (see :mod:`merged_parameters`).
 
     Args:
-        model_class: The class that the model's users load it with.
-        config: Its config object.
-        directory: The directory with its weights.
-        state: The same weights by their current names.
-        parameters: Returns the parameters in its checkpoints.
-        stored_tensors: All tensors in its files, if the weights do not use all of them.
+        stored_model: The model.
+        note: Receives a remark if this tool read the weights.
         is_result: Whether the directory is the result of a conversion, which must load by itself.
             For any other, this tool reads the weights if transformers cannot.
-        note: Receives a remark if this tool read them.
-        rest: A composite's weights besides its text model's, whose dtype is that of the model.
 
     Raises:
         ValidationError: It does not load, or not completely.
     """
+    model_class, directory, state = (
+        stored_model.model_class,
+        stored_model.directory,
+        stored_model.state,
+    )
     logger.debug("Loading %s from %s", model_class.__name__, directory)
-    everything = {**(rest or {}), **state}
     weights = find_weights(directory)
     is_linked = weights is None and bool(read_links(directory))
     if weights is None and not is_linked:
@@ -101,7 +118,7 @@ def load_model(
         note(
             "The installed transformers cannot read weights like the source's; this tool read them."
         )
-        return load_tensors(model_class, config, directory, everything)
+        return stored_model.load_tensors()
     try:
         if (directory / _CODE_DIRECTORY).exists():
             # transformers 4 runs it without being asked, if it is local.
@@ -109,7 +126,7 @@ def load_model(
         with quiet_transformers(), noted_merges() as merges:
             model, report = model_class.from_pretrained(
                 directory,
-                config=config,
+                config=stored_model.config,
                 dtype=_usual_dtype(state),
                 # If a model has the same weights in two formats, the choice must be explicit.
                 use_safetensors=weights is None or weights.format == SAFETENSORS,
@@ -134,11 +151,11 @@ def load_model(
         note(
             "The installed transformers cannot load the source by itself "
             f"({type(error).__name__}: {first_line(error).rstrip('.')}); this tool read its "
-            "it."
+            "weights."
         )
-        config.__dict__.pop("quantization_config", None)
-        return load_tensors(model_class, config, directory, everything)
-    problem = _what_is_incomplete(model, report, parameters)
+        stored_model.config.__dict__.pop("quantization_config", None)
+        return stored_model.load_tensors()
+    problem = _what_is_incomplete(model, report, stored_model.parameters)
     if problem:
         raise ValidationError(
             f"The result does not load completely by itself: {problem}. Nothing was written. "
@@ -148,7 +165,7 @@ def load_model(
             "There is nothing to compare the result with. Nothing was written. Install another "
             "version of transformers, or use --no-logit-check to convert anyway."
         )
-    others = {name: stored(ref) for name, ref in (stored_tensors or {}).items()}
+    others = {name: stored(ref) for name, ref in stored_model.stored_tensors.items()}
     return _with_stored_values(model, state, merges, {**others, **_by_stored_names(state)})
 
 

@@ -110,13 +110,7 @@ def noted_merges() -> Iterator[dict[str, Merge]]:
 def make_when_needed(
     model: Any, merges: Mapping[str, Merge], read: Callable[[str], "torch.Tensor"]
 ) -> None:
-    """Enables :func:`materializer` to make the parameters that a loaded model lacks.
-
-    Args:
-        model: The model.
-        merges: How to make its parameters.
-        read: Reads a tensor of the checkpoint.
-    """
+    """Enables :func:`materializer` to make the parameters that a loaded model lacks."""
     for name, merge in merges.items():
         parameter = model.get_parameter(name)
         make_value_when_needed(parameter, partial(_value, merge, name, read))

@@ -84,12 +84,7 @@ class TargetModel(ABC):
 
     @abstractmethod
     def load_tensors(self, directory: Path, state: Mapping[str, Expression]) -> Any:
-        """Loads the model from the expressions of its weights, before they are written.
-
-        Args:
-            directory: The source of the weights, for messages.
-            state: The weights, by their names.
-        """
+        """Loads the model from the expressions of its weights, before they are written."""
 
 
 @dataclass(frozen=True)

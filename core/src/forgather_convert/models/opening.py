@@ -18,7 +18,7 @@ from forgather_convert.families.extensions import CORE_PARTS, Extension, Extensi
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.carried_tensors import CarriedTensors, read_carried
 from forgather_convert.options import ConvertOptions
-from forgather_convert.source.detection import Detection, detect
+from forgather_convert.source.detection import Detection, Formats, detect
 from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.source.plausible_size import check_against_tensors
@@ -104,13 +104,13 @@ class Opening:
 
     def detect(self) -> Detection:
         """Detects the content of the directory; see :func:`source.detection.detect`."""
-        request, weights = self.request, self.request.weights
+        request, weights, calls = self.request, self.request.weights, self.extension_calls
+        open_weights = calls.open_weights if weights is None else lambda _: weights.checkpoint
         return detect(
             request.path,
             request.options,
-            self.extension_calls.open_weights if weights is None else lambda _: weights.checkpoint,
+            Formats(open_weights, calls.dequantize),
             lambda name: is_family(name, request.path, request.options, request.converter),
-            self.extension_calls.dequantize,
             checkpoint_of=None if weights is None else weights.model_directory,
         )
 
@@ -160,7 +160,7 @@ class OpenedModel:
 
     @cached_property
     def own_provenance(self) -> "Provenance | None":
-        """The same from its own directory only, although another one has more of a composite."""
+        """The provenance in its own directory, even if a composite's parts are in another one."""
         from forgather_convert.models.provenance import read_provenance
 
         return read_provenance(self.detection.metadata_directory)
@@ -192,9 +192,6 @@ class OpenedModel:
 
     def unused_tensors(self, gives_layout_back: bool) -> CarriedTensors:
         """The tensors of a Forgather model's original that the model itself does not use.
-
-        Args:
-            gives_layout_back: Whether the original division of the weights is restored.
 
         Raises:
             SourceError: A file with them is missing or damaged.
@@ -260,7 +257,7 @@ def seen_as_text_model(detection: Detection, hooks: FamilyHooks) -> Detection:
 
 
 def _check_options(detection: Detection, hooks: FamilyHooks, options: ConvertOptions) -> None:
-    """Refuses options for composites if the model is none that is converted back."""
+    """Refuses options that only apply when a composite is converted back."""
     given = [
         name
         for name, value in (("--base", options.base), ("--text-only", options.text_only))

@@ -48,10 +48,6 @@ class OriginalConfig:
 
         An original without a dtype is restored without one only if all weights have the same
         single dtype as before: then loaders treat them like the original's.
-
-        Args:
-            current: The fields that the Forgather model describes.
-            dtypes: The dtypes of the result's weights.
         """
         before, now = dict(self.fields), dict(current)
         if not self.states_dtype:
@@ -61,11 +57,7 @@ class OriginalConfig:
         return restored_config(self.text, before, now, self.rope_fields)
 
     def log_lost_precision(self, stored: frozenset[str]) -> None:
-        """Warns if the Forgather model's dtypes are less precise than the original's.
-
-        Args:
-            stored: The dtypes of the Forgather model's weights.
-        """
+        """Warns if the Forgather model's dtypes are less precise than the original's."""
         import torch
 
         def holds(wide: str, narrow: str) -> bool:
@@ -85,11 +77,6 @@ def read_original_config(
     provenance: Provenance, hooks: FamilyHooks, path: Path
 ) -> OriginalConfig | None:
     """The original config of a Forgather model; ``None`` if it is that of another family.
-
-    Args:
-        provenance: The model's provenance.
-        hooks: The converter of the target's family.
-        path: The provenance's file, for messages.
 
     Raises:
         SourceError: It is not a config that could have been converted.

@@ -1,5 +1,6 @@
 """Finds the parameters in a model's checkpoints from the model on the meta device."""
 
+import copy
 import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -14,6 +15,43 @@ from forgather_convert.models.saved_state import saved_state
 from forgather_convert.models.trial_run import error_in_run
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.parameters import ModelParameters
+
+#: How many parameters, of all models together, are remembered.
+_REMEMBERED = 20_000
+_known: dict[tuple[Any, ...], ModelParameters] = {}
+
+
+def parameters_of_class(
+    model_class: Any,
+    config: Any,
+    failure: Callable[[Exception], ForgatherConvertError] | None = None,
+    is_composite: bool = False,
+) -> ModelParameters:
+    """Lists the parameters in the checkpoints of a class's model with a config.
+
+    They depend on nothing else. So those of the latest models are remembered, without having been
+    built and run again: a training saves one model many times.
+
+    Args:
+        model_class: The class.
+        config: The config, which is not changed.
+        failure: As for :func:`parameters_of`.
+        is_composite: As for :func:`parameters_of`.
+
+    Raises:
+        ForgatherConvertError: As :func:`parameters_of`.
+    """
+    key = (model_class, type(config), repr(config.to_dict()), failure is None, is_composite)
+    if key not in _known:
+        found = parameters_of(lambda: model_class(copy.deepcopy(config)), failure, is_composite)
+        _known[key] = found
+        total = sum(len(parameters.shapes) for parameters in _known.values())
+        for oldest in [*_known]:
+            if total <= _REMEMBERED:
+                break
+            total -= len(_known.pop(oldest).shapes)
+        return found
+    return _known[key]
 
 
 def parameters_of(

@@ -6,6 +6,7 @@ classes are used only if transformers has none for the model type.
 """
 
 import copy
+import functools
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -87,12 +88,7 @@ class ReferenceClasses:
         return text
 
     def cannot_run(self, origin: str, error: Exception) -> SourceError:
-        """The error for a config whose model can be built, but fails when it is run.
-
-        Args:
-            origin: The file, for messages.
-            error: The model's exception.
-        """
+        """The error for a config whose model can be built, but fails when it is run."""
         return SourceError(
             f"{origin} describes a model that does not run with {self.describe()}: "
             f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix the config, or "
@@ -104,10 +100,6 @@ class ReferenceClasses:
 
         The same content gives the same model with transformers 4 and 5: version 4 does not know
         the RoPE schema of version 5, and gets RoPE in its own.
-
-        Args:
-            fields: The content.
-            origin: The file, for messages.
 
         Returns:
             The config object of the text model, if the model is a composite.
@@ -173,10 +165,20 @@ class ReferenceClasses:
         own = self.hooks.get_rope_fields(rope)
         check_transformers_4_knows(parameters, origin, has_local_base=LOCAL_BASE in own)
         if known.get("rope_scaling"):
-            # It has the word where both are given, for all that it is about.
+            # Where both are given, transformers takes everything that it describes from it.
             own = {name: value for name, value in own.items() if name == LOCAL_BASE}
         known.update(own)
         del known["rope_parameters"]
+
+
+def defaults_of(config_class: Any) -> Any:
+    """A config object with a class's defaults, which is shared: it must not be changed."""
+    return _defaults(config_class)
+
+
+@functools.lru_cache(maxsize=32)
+def _defaults(config_class: Any) -> Any:
+    return config_class()
 
 
 def text_model_config(config: Any) -> Any:
@@ -190,11 +192,6 @@ class UnreadableConfigError(UnsupportedModelError):
 
 def config_object(config_class: Any, fields: Mapping[str, Any], origin: str) -> Any:
     """The config object that a class makes of the content of a ``config.json``.
-
-    Args:
-        config_class: A class of transformers, or of a dynamic model's own code.
-        fields: The content.
-        origin: The file, for messages.
 
     Raises:
         UnreadableConfigError: The class refuses the content.
@@ -223,16 +220,11 @@ def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) ->
 
     The object has the class's defaults and derived fields (a disabled window, the size of a
     head). RoPE is included in the schemas of both transformers versions.
-
-    Args:
-        config: The content of the file.
-        hf_config: The config object.
-        hooks: The converter of the family.
     """
     from transformers import PretrainedConfig
 
     everything = hf_config.to_dict()
-    inherited = PretrainedConfig().to_dict().keys() - set(_BASE_FIELDS)
+    inherited = defaults_of(PretrainedConfig).to_dict().keys() - set(_BASE_FIELDS)
     own = {name: everything[name] for name in everything if name not in inherited}
     # Alternative names of its fields, which another version of transformers may write.
     others = (*_BASE_FIELDS, *hf_config.attribute_map)
@@ -249,7 +241,7 @@ def rope_of(hf_config: Any, origin: str) -> RopeParameters:
     names = (*ROPE_FIELDS, ORIGINAL_LENGTH, "partial_rotary_factor", "max_position_embeddings")
     fields = {name: getattr(hf_config, name, None) for name in names}
     rope = read_rope(copy.deepcopy(fields), origin)
-    if not rope.by_kind and hasattr(type(hf_config)(), LOCAL_BASE):
+    if not rope.by_kind and hasattr(defaults_of(type(hf_config)), LOCAL_BASE):
         # As transformers 4 has it; another class may have a field of that name without a meaning.
         local = RopeParameters("default", getattr(hf_config, LOCAL_BASE), {})
         return replace(rope, by_kind={LOCAL_KIND: local})
@@ -263,7 +255,7 @@ def rope_fields_of(hf_config: Any, hooks: FamilyHooks, origin: str) -> Mapping[s
 
 def warn_of_other_reading(config: SourceConfig, config_class: Any) -> None:
     """Warns if transformers 4 loads another model than version 5."""
-    if longrope_ambiguous_in_v4(config, hasattr(config_class(), ORIGINAL_LENGTH)):
+    if longrope_ambiguous_in_v4(config, hasattr(defaults_of(config_class), ORIGINAL_LENGTH)):
         logger.warning(
             "transformers 4 reads the original context length of %s from another field than "
             "version 5, and computes different logits; this conversion follows version 5",

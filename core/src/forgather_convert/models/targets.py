@@ -1,21 +1,21 @@
 """Reads the source model, and makes the target model from it through the family's hooks."""
 
-import copy
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.dynamic_model.code_generator import generate_code
+from forgather_convert.dynamic_model.code_generator import GeneratedCode, generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, OptionError, SourceError, first_line
+from forgather_convert.families.converter import FORGATHER_FIELDS
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import read_text
 from forgather_convert.models.carried_tensors import CarriedTensors, carried_files
 from forgather_convert.models.forgather import ForgatherSource, ForgatherTarget, read_forgather
-from forgather_convert.models.forgather_config import forgather_config_fields
 from forgather_convert.models.hf_config_file import hf_config_fields
 from forgather_convert.models.hugging_face import (
     HuggingFaceSource,
@@ -27,7 +27,7 @@ from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.models.opening import COMPOSITE_REMEDY, OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
 from forgather_convert.models.original_weights import OriginalWeights, without_kept
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.reference import (
     ReferenceClasses,
     rope_fields_of,
@@ -104,13 +104,12 @@ def _forgather_target(
     project = hooks.project(config, options.max_length)
     code = generate_code(project, has_links=options.link is not None)
     rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
-    fields = forgather_config_fields(
+    fields = _forgather_config_fields(
         detection.config,
         detection.dtype,
         project,
         code,
-        hooks.get_field_names(),
-        tuple(rope_fields),
+        (*rope_fields, *hooks.get_field_names()),
     )
     tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
@@ -129,8 +128,9 @@ def _forgather_target(
         ) from error
     return ForgatherTarget(
         hooks=hooks,
-        parameters=parameters_of(
-            lambda: classes.model_class(config_object),
+        parameters=parameters_of_class(
+            classes.model_class,
+            config_object,
             lambda error: ConverterError(
                 f"The Forgather model that {hooks.name} makes from {config.origin} does not run: "
                 f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix its components."
@@ -225,8 +225,9 @@ def _hugging_face_target(
         side_files = replace(side_files, elsewhere=opened.original.files_besides(model.directory))
     return HuggingFaceTarget(
         hooks=hooks,
-        parameters=parameters_of(
-            lambda: model_class(copy.deepcopy(whole_config)),
+        parameters=parameters_of_class(
+            model_class,
+            whole_config,
             lambda error: ReferenceClasses.of(hooks).cannot_run(config.origin, error),
             hooks.is_composite,
         ),
@@ -245,7 +246,7 @@ def _hugging_face_target(
 def _names_in_original(
     opened: OpenedModel, original: OriginalConfig | None, carried: CarriedTensors
 ) -> TextNames:
-    """The names of a composite's tensors, if all that it has besides its text model is there.
+    """The names of a composite's tensors, if its parts besides the text model are available.
 
     Raises:
         SourceError: It is not.
@@ -275,15 +276,7 @@ def written_fields(
     dtype: str,
     original: OriginalConfig | None,
 ) -> dict[str, Any]:
-    """The fields of the Hugging Face config that correspond to a Forgather model.
-
-    Args:
-        hooks: The converter of the family.
-        config_object: The Hugging Face config object.
-        config: The Forgather model's config, complete.
-        dtype: The dtype to state.
-        original: The original config of the model.
-    """
+    """The fields of the Hugging Face config that correspond to a Forgather model."""
     fields = hf_config_fields(hooks, config_object, config, dtype)
     if original is not None and "tokenizer_class" not in parse_config(original.text, CONFIG_FILE):
         # It was only stated for the Forgather model.
@@ -315,4 +308,34 @@ def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
         name: getattr(options, name)
         for name in recorded
         if getattr(options, name) != getattr(defaults, name)
+    }
+
+
+def _forgather_config_fields(
+    original: Mapping[str, Any],
+    dtype: str,
+    project: Project,
+    code: GeneratedCode,
+    renamed: Collection[str],
+) -> dict[str, Any]:
+    """The Forgather ``config.json``: the model's fields, and all others of the source.
+
+    Args:
+        original: The content of the source's config file.
+        dtype: The dtype to state.
+        project: The dynamic model.
+        code: Its code.
+        renamed: The source's RoPE fields, and other fields that have another name here.
+    """
+    carried = {
+        name: value for name, value in original.items() if name not in (*FORGATHER_FIELDS, *renamed)
+    }
+    return {
+        **carried,
+        **project.config,
+        "architectures": ["DynamicCausalLM"],
+        "auto_map": dict(code.auto_map),
+        "model_type": project.dynamic_model_type,
+        "hf_model_type": project.model_type,
+        "dtype": dtype,
     }

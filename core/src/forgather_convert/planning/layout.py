@@ -49,11 +49,6 @@ def mirror_layout(
 
     The bytes begin at the same offset modulo the block size, so that a file system that can share
     blocks has nothing to copy.
-
-    Args:
-        tensors: The tensors.
-        checkpoint: The source's files.
-        second_names: See :func:`packed_layout`.
     """
     by_file: dict[Path, list[tuple[int, TensorPlan]]] = {
         shard.path: [] for shard in checkpoint.shards

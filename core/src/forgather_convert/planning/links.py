@@ -9,6 +9,7 @@ from forgather_convert.files.real_path import real_path
 from forgather_convert.planning.plan import LinkPlan
 from forgather_convert.planning.request import PlanRequest
 from forgather_convert.planning.weights_content import WeightsContent
+from forgather_convert.quantities import counted
 from forgather_convert.source.files import WriteFile
 from forgather_convert.tensors.expressions import ResizeRows, Stored, describe
 from forgather_convert.tensors.names import enumerate_names
@@ -23,7 +24,7 @@ from forgather_convert.weights.linked_files import (
 
 @dataclass(frozen=True)
 class Links:
-    """Links, and the file that says what their tensors are called."""
+    """Links, and the file with the names of their tensors."""
 
     links: tuple[LinkPlan, ...]
     index: WriteFile
@@ -61,7 +62,7 @@ def _reasons(request: PlanRequest, content: WeightsContent) -> Iterator[str]:
         yield "its weights are quantized"
     if content.unused:
         yield (
-            f"its files have {len(content.unused)} tensors that the model does not use "
+            f"its files have {counted(len(content.unused), 'tensor')} that the model does not use "
             f"({enumerate_names(content.unused)}; with --drop-unused, they do not matter)"
         )
     changed = [
@@ -74,6 +75,6 @@ def _reasons(request: PlanRequest, content: WeightsContent) -> Iterator[str]:
     if changed:
         name, value = changed[0]
         yield (
-            f"{len(changed)} tensors are not only renamed, such as {name!r} "
+            f"{counted(len(changed), 'tensor')} would not only be renamed, such as {name!r} "
             f"({describe(value) or 'its layout differs'})"
         )

@@ -12,6 +12,7 @@ from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout
 from forgather_convert.planning.links import plan_links
+from forgather_convert.planning.max_length import report_rope_length, report_tokenizer_length
 from forgather_convert.planning.plan import ConversionPlan, LinkPlan
 from forgather_convert.planning.processor_class import (
     with_processor_class,
@@ -19,8 +20,11 @@ from forgather_convert.planning.processor_class import (
 )
 from forgather_convert.planning.request import PlannedModel, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
-from forgather_convert.planning.rope_length import report_rope_length
-from forgather_convert.planning.side_files import plan_side_files
+from forgather_convert.planning.side_files import (
+    SideFileChanges,
+    SideFileSource,
+    plan_side_files,
+)
 from forgather_convert.planning.target_tensors import target_tensors
 from forgather_convert.planning.weights import WeightsPlan, plan_weights
 from forgather_convert.planning.weights_content import WeightsContent
@@ -32,8 +36,7 @@ from forgather_convert.tensors.expressions import Expression, leaves
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.vocabulary.change import VocabularyChange
-from forgather_convert.vocabulary.extension import plan_vocabulary
-from forgather_convert.vocabulary.length import report_tokenizer_length
+from forgather_convert.vocabulary.extension import TokenizedModel, plan_vocabulary
 from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
 
 
@@ -86,14 +89,18 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         weights = plan_weights(request, content)
     in_memory = request.model.in_memory
     files = plan_side_files(
-        detection.source,
-        source.directory,
-        request.checkpoint.files.paths,
+        SideFileSource(
+            detection.source,
+            source.directory,
+            request.checkpoint.files.paths,
+            options.follow_links,
+        ),
         destination.side_files,
-        chat_template=options.chat_template_path,
-        follows_links=options.follow_links,
-        writes=_vocabulary_writes(source, vocabulary),
-        tokenizer=None if in_memory is None else in_memory.tokenizer,
+        SideFileChanges(
+            _vocabulary_writes(source, vocabulary),
+            options.chat_template_path,
+            None if in_memory is None else in_memory.tokenizer,
+        ),
     )
     shards, index = weights.shards, _index(weights.layout)
     links: tuple[LinkPlan, ...] = ()
@@ -113,9 +120,6 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         dtypes=frozenset(value.dtype for value in content.tensors.values()),
     )
     own_files = destination.files(written)
-    if isinstance(destination, ForgatherTarget):
-        text = own_files[-1].content.decode("utf-8")
-        check_reversible(request, source, destination, config, written, text)
     plan = ConversionPlan(
         source=detection.source,
         destination=request.destination,
@@ -138,7 +142,10 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         links=links,
         weights_states={**request.checkpoint.files.states, **destination.carried.states},
     )
-    return PlannedModel(plan, source, destination, config, match.source_state, content.tensors)
+    planned = PlannedModel(plan, source, destination, config, match.source_state, content.tensors)
+    if isinstance(destination, ForgatherTarget):
+        check_reversible(request, planned, written)
+    return planned
 
 
 def _unused_tensors(destination: TargetModel, directory: Path) -> dict[str, Expression]:
@@ -181,9 +188,7 @@ def _planned_vocabulary(request: PlanRequest, source: SourceModel) -> Vocabulary
     options = request.options
     is_original = request.detection.direction is Direction.TO_FORGATHER
     return plan_vocabulary(
-        source.directory,
-        source.config,
-        source.config_object,
+        TokenizedModel(source.directory, source.config, source.config_object),
         request.tokens,
         adds_defaults=is_original and not options.skip_default_tokens,
         multiple=options.pad_vocab_to_multiple_of,

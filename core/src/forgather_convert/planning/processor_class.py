@@ -22,12 +22,7 @@ _CLASS = "processor_class"
 
 
 def without_processor_class(files: SideFiles, directory: Path) -> SideFiles:
-    """The files of a Forgather model, from those of a composite.
-
-    Args:
-        files: The files to write and to copy.
-        directory: The directory of the composite.
-    """
+    """The files of a Forgather model, from those of a composite."""
     path, text = directory / TOKENIZER_CONFIG_FILE, _text(files)
     if text is None or not path.is_file() or _CLASS not in read_json_object(path):
         return files

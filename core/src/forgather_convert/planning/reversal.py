@@ -12,21 +12,21 @@ from typing import Any
 from forgather_convert.errors import ForgatherConvertError, UnsupportedModelError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.forgather import (
+    ForgatherDirectory,
     ForgatherSource,
     ForgatherTarget,
     forgather_source,
 )
-from forgather_convert.models.model import PlanFacts, SourceModel
+from forgather_convert.models.model import PlanFacts
 from forgather_convert.models.original_config import original_config_of
-from forgather_convert.models.parameters import parameters_of
+from forgather_convert.models.parameters import parameters_of_class
 from forgather_convert.models.reference import rope_fields_of
 from forgather_convert.models.targets import written_fields
-from forgather_convert.planning.request import PlanRequest
+from forgather_convert.planning.request import PlannedModel, PlanRequest
 from forgather_convert.source.composite import text_config
 from forgather_convert.source.config_file import (
     BOOKKEEPING,
     DTYPE_FIELDS,
-    SourceConfig,
     is_same_value,
     parse_config,
 )
@@ -39,44 +39,30 @@ from forgather_convert.tensors.tensor_ref import TensorRef
 _LONGEST = "max_position_embeddings"
 
 
-def check_reversible(
-    request: PlanRequest,
-    source: SourceModel,
-    destination: ForgatherTarget,
-    config: SourceConfig,
-    written: PlanFacts,
-    config_text: str,
-) -> None:
+def check_reversible(request: PlanRequest, planned: PlannedModel, written: PlanFacts) -> None:
     """Refuses a conversion to Forgather whose result could not be converted back.
-
-    Args:
-        request: The input of planning.
-        source: The Hugging Face model.
-        destination: The Forgather model.
-        config: The source's complete config, with the changes of the vocabulary.
-        written: The rest of the plan.
-        config_text: The content of the Forgather model's ``config.json``.
 
     Raises:
         UnsupportedModelError: It could not be converted back; the message says why.
     """
     origin = request.detection.config.origin
+    source, destination = planned.source, planned.destination
     try:
-        back = forgather_source(
-            parse_config(config_text, origin),
-            _without_values(destination.parameters.shapes, request.destination),
-            request.hooks,
+        content = ForgatherDirectory(
+            config=parse_config(planned.plan.config_text, origin),
+            tensors=_without_values(destination.parameters.shapes, request.destination),
             directory=source.directory,
             weights_directory=source.weights_directory,
         )
+        back = forgather_source(content, request.hooks)
         match_tensors(
             back.tensors,
             destination.mapping.inverted(),
-            _parameters(request, source, config, back),
+            _parameters(planned, back),
             back.config,
             origin,
         )
-        lost = _lost_fields(request, source, destination, config, written, back)
+        lost = _lost_fields(request, planned, written, back)
     except ForgatherConvertError as error:
         raise UnsupportedModelError(
             f"The Forgather model of {request.detection.source} could not be converted back: "
@@ -103,18 +89,16 @@ def _without_values(
     }
 
 
-def _parameters(
-    request: PlanRequest, source: SourceModel, config: SourceConfig, back: ForgatherSource
-) -> ModelParameters:
+def _parameters(planned: PlannedModel, back: ForgatherSource) -> ModelParameters:
     """The parameters of the restored model, which is only built if it may differ."""
+    source, config = planned.source, planned.source_config
     before, after = (
-        _fields(config_object, request.hooks, config.origin)
+        _fields(config_object, back.hooks, config.origin)
         for config_object in (source.config_object, back.config_object)
     )
     if config.to_dict() == source.config.to_dict() and before == after:
         return source.parameters()
-    model_class = request.hooks.get_hf_model_class()
-    return parameters_of(lambda: model_class(back.config_object))
+    return parameters_of_class(back.hooks.get_hf_model_class(), back.config_object)
 
 
 def _fields(config_object: Any, hooks: FamilyHooks, origin: str) -> dict[str, Any]:
@@ -125,14 +109,11 @@ def _fields(config_object: Any, hooks: FamilyHooks, origin: str) -> dict[str, An
 
 
 def _lost_fields(
-    request: PlanRequest,
-    source: SourceModel,
-    destination: ForgatherTarget,
-    config: SourceConfig,
-    written: PlanFacts,
-    back: ForgatherSource,
+    request: PlanRequest, planned: PlannedModel, written: PlanFacts, back: ForgatherSource
 ) -> list[tuple[str, Any, Any]]:
     """The fields of the source's config that would differ, except those changed on request."""
+    source, config, destination = planned.source, planned.source_config, planned.destination
+    assert isinstance(destination, ForgatherTarget)
     hooks, text = request.hooks, destination.original_config_text
     original = original_config_of(text, written.source_dtypes, hooks)
     if original is None:

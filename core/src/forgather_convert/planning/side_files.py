@@ -28,15 +28,42 @@ class SideFiles:
     left_out: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class SideFileSource:
+    """Where the files are.
+
+    Attributes:
+        source: The directory that the user converts.
+        directory: The directory of config and tokenizer.
+        weights_files: The weights files that are converted, including the index.
+        follows_links: Whether to copy files that links point to outside the directory.
+    """
+
+    source: Path
+    directory: Path
+    weights_files: Collection[Path]
+    follows_links: bool
+
+
+@dataclass(frozen=True)
+class SideFileChanges:
+    """What is not copied as it is.
+
+    Attributes:
+        writes: Files of the directory with changed content.
+        chat_template: A template to store instead of the source's.
+        tokenizer: A directory with tokenizer files to copy instead of the directory's own.
+    """
+
+    writes: tuple[WriteFile, ...] = ()
+    chat_template: Path | None = None
+    tokenizer: Path | None = None
+
+
 def plan_side_files(
-    source: Path,
-    directory: Path,
-    weights_files: Collection[Path],
+    place: SideFileSource,
     rules: SideFileRules,
-    chat_template: Path | None,
-    follows_links: bool,
-    writes: tuple[WriteFile, ...] = (),
-    tokenizer: Path | None = None,
+    changes: SideFileChanges = SideFileChanges(),
 ) -> SideFiles:
     """Plans the files of a directory that are neither config nor weights.
 
@@ -44,19 +71,16 @@ def plan_side_files(
     or is listed as left out. So is every name in the source, if that is another directory.
 
     Args:
-        source: The directory that the user converts.
-        directory: The directory of config and tokenizer.
-        weights_files: The weights files that are converted, including the index.
+        place: Where the files are.
         rules: Which files are not copied.
-        chat_template: A template to store instead of the source's.
-        follows_links: Whether to copy files that links point to outside the directory.
-        writes: Files of the directory with changed content.
-        tokenizer: A directory with tokenizer files to copy instead of the directory's own.
+        changes: What is not copied as it is.
 
     Raises:
         SourceError: A file cannot be read, or has the name of one that the conversion makes.
     """
-    if not follows_links:
+    directory, weights_files = place.directory, place.weights_files
+    writes, tokenizer = changes.writes, changes.tokenizer
+    if not place.follows_links:
         refuse_links_out(directory, {*FILES_THAT_ARE_READ, *rules.replaced})
     copies, left_out, outside = [], [], []
     for path in sorted(directory.iterdir()):
@@ -75,7 +99,7 @@ def plan_side_files(
             left_out += _unused_names(path, directory, weights_files)
         elif not path.is_file():
             left_out.append(path.name)
-        elif not follows_links and (target := target_outside(path)) is not None:
+        elif not place.follows_links and (target := target_outside(path)) is not None:
             outside.append(f"{path.name} -> {target}")
         else:
             name = rules.renamed.get(path.name, path.name)
@@ -93,10 +117,10 @@ def plan_side_files(
         for name, path in rules.elsewhere.items()
         if name not in known
     ]
-    if real_path(source) != real_path(directory):
-        left_out += _names_of_its_own(source, directory, weights_files)
-    if chat_template is not None:
-        write = template_write(directory, chat_template, writes)
+    if real_path(place.source) != real_path(directory):
+        left_out += _names_of_its_own(place.source, directory, weights_files)
+    if changes.chat_template is not None:
+        write = template_write(directory, changes.chat_template, writes)
         writes = (*(other for other in writes if other.name != write.name), write)
     written = {write.name for write in writes}
     copies = [copy for copy in copies if copy.name not in written]

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 
 from forgather_convert.errors import MappingError
 from forgather_convert.quantization.description import Dequantizer, Quantization
-from forgather_convert.quantization.parts import Layout, Parts, dequantize_parts, scaled
+from forgather_convert.quantization.parts import Layout, Parts, dequantize_parts
 from forgather_convert.tensors.expressions import (
+    BlockScaled,
     Expression,
     Permute,
     Unpack,
@@ -60,5 +61,5 @@ def _dequantized(parts: Parts, dtype: str) -> Expression:
     numbers = Unpack(packed, 1, "unsigned", 4, size, _ORDER)
     zeros = Unpack(packed_zeros, 1, "unsigned", 4, size, _ORDER)
     group = -(-packed.shape[0] // max(1, scales.shape[0]))
-    rows = scaled(numbers, scales, dtype, (max(1, group), 1), scales.dtype, zeros)
+    rows = BlockScaled(numbers, scales, (max(1, group), 1), dtype, scales.dtype, zeros)
     return Permute(rows, (1, 0))

@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +13,7 @@ from forgather_convert.quantization.fp4 import fp4_numbers, nvfp4
 from forgather_convert.quantization.parts import Layout, Parts, dequantize_parts, scaled
 from forgather_convert.tensors.expressions import (
     Expression,
+    Reshape,
     Shape,
     Take,
     Unpack,
@@ -167,7 +169,10 @@ def _scaled(
     if index is not None:
         scales = Take(scales, 1, stored(index))
         zeros = None if zeros is None else Take(zeros, 1, stored(index))
-    return scaled(numbers, scales, dtype, block, scales.dtype, zeros)
+    product = scaled(numbers, scales, dtype, block, scales.dtype)
+    if zeros is None:
+        return product
+    return replace(product, zeros=Reshape(zeros, product.scales.shape))
 
 
 def _unpacked(parts: Parts, bits: tuple[int, ...]) -> Unpack:

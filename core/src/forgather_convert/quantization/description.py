@@ -28,11 +28,7 @@ class Quantization:
     origin: str
 
     def refusal(self, reason: str) -> UnsupportedModelError:
-        """The error for weights that cannot be dequantized.
-
-        Args:
-            reason: Why they cannot.
-        """
+        """The error for weights that cannot be dequantized."""
         return UnsupportedModelError(
             f"{self.origin} describes quantized weights ({self.method}): {reason}. Use the model's "
             "unquantized weights, or dequantize them with the program that wrote them."

@@ -6,6 +6,7 @@ from functools import partial
 from typing import Any
 
 from forgather_convert.errors import SourceError, UnsupportedModelError
+from forgather_convert.quantities import counted
 from forgather_convert.quantization.description import Dequantizer, Quantization
 from forgather_convert.quantization.parts import Layout, Parts, dequantize_parts, require, scaled
 from forgather_convert.tensors.dtypes import FLOAT8_DTYPES
@@ -122,10 +123,10 @@ def _report_cut_blocks(tensors: Mapping[str, Expression]) -> None:
     names = [name for name, value in tensors.items() if not is_read_by_transformers(value)]
     if names:
         logger.warning(
-            "%d quantized tensors do not divide into whole blocks; as the format specifies, the "
-            "last blocks are smaller. The dequantizer of transformers refuses such tensors, or "
-            "makes all blocks smaller, which gives other values:%s",
-            len(names),
+            "%s cannot be divided into whole blocks; as the format specifies, the last blocks are "
+            "smaller. The dequantizer of transformers refuses this, or makes all blocks smaller, "
+            "which gives other values:%s",
+            counted(len(names), "quantized tensor"),
             collapse_names(names),
         )
 

@@ -5,8 +5,9 @@ from functools import partial
 
 from forgather_convert.errors import MappingError
 from forgather_convert.quantization.description import Dequantizer, Quantization
-from forgather_convert.quantization.parts import Layout, Parts, dequantize_parts, scaled
+from forgather_convert.quantization.parts import Layout, Parts, dequantize_parts
 from forgather_convert.tensors.expressions import (
+    BlockScaled,
     Expression,
     Permute,
     Take,
@@ -79,12 +80,7 @@ def _dequantized(parts: Parts, bits: int, is_less_one: bool, dtype: str) -> Expr
     numbers = Unpack(packed, 0, "unsigned", bits, size)
     one = sum(1 << shift for shift in range(0, _INTEGER, bits)) if is_less_one else 0
     zeros = Unpack(packed_zeros, 1, "unsigned", bits, scales.shape[1], increment=one)
-    rows = scaled(
-        numbers,
-        Take(scales, 0, index),
-        dtype,
-        (1, 1),
-        scales.dtype,
-        Take(zeros, 0, index),
+    rows = BlockScaled(
+        numbers, Take(scales, 0, index), (1, 1), dtype, scales.dtype, Take(zeros, 0, index)
     )
     return Permute(rows, (1, 0))

@@ -62,7 +62,7 @@ class Layout:
         )
 
     def find(self, ref: TensorRef, tensors: Mapping[str, TensorRef]) -> Parts | None:
-        """The parts of a tensor with numbers; ``None`` if it is none."""
+        """The parts of the quantized tensor whose numbers ``ref`` has; ``None`` if it has none."""
         stem = ref.name.removesuffix(self.numbers)
         if not ref.name.endswith(self.numbers):
             return None
@@ -103,11 +103,6 @@ def dequantize_parts(
 def require(tensors: Mapping[str, TensorRef], name: str, other: TensorRef) -> TensorRef:
     """A part of a quantized tensor.
 
-    Args:
-        tensors: The stored tensors.
-        name: Its name.
-        other: Another part.
-
     Raises:
         SourceError: It is missing.
     """
@@ -125,8 +120,7 @@ def scaled(
     dtype: str,
     block: tuple[int, int] | None = None,
     arithmetic: str = "float32",
-    zeros: Expression | None = None,
-) -> Expression:
+) -> BlockScaled:
     """A matrix, multiplied by scales for the whole, for its rows, or for blocks of it.
 
     Args:
@@ -135,7 +129,6 @@ def scaled(
         dtype: The dtype of the result.
         block: The rows and columns of a block; by default, they follow from the scales.
         arithmetic: The dtype of the product.
-        zeros: The zero points, in the shape of the scales.
     """
     rank, grid = len(value.shape), scales.shape
     if block is None and rank > 1:
@@ -144,9 +137,8 @@ def scaled(
         elif len(grid) == 1 and rank == 2 and grid[0] == value.shape[0]:
             grid = (grid[0], 1)
         scales = Reshape(scales, grid)
-        zeros = None if zeros is None else Reshape(zeros, grid)
     if block is None:
         rows, columns = value.shape[-2:] if rank > 1 else (1, 1)
         counts = grid[-2:] if len(grid) > 1 else (1, 1)
         block = (max(1, rows // max(1, counts[0])), max(1, columns // max(1, counts[1])))
-    return BlockScaled(value, scales, block, dtype, arithmetic, zeros)
+    return BlockScaled(value, scales, block, dtype, arithmetic)

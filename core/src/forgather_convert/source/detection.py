@@ -139,12 +139,24 @@ def _any_is_a_family(_: str) -> bool:
     return True
 
 
+@dataclass(frozen=True)
+class Formats:
+    """What reads weights.
+
+    Attributes:
+        open_weights: Opens weights of all supported formats.
+        find_dequantizer: Finds what dequantizes weights of all supported formats.
+    """
+
+    open_weights: OpenWeights = open_core_weights
+    find_dequantizer: FindDequantizer = find_core_dequantizer
+
+
 def detect(
     source: Path,
     options: ConvertOptions,
-    open_weights: OpenWeights = open_core_weights,
+    formats: Formats = Formats(),
     is_family: IsFamily = _any_is_a_family,
-    find_dequantizer: FindDequantizer = find_core_dequantizer,
     checkpoint_of: Path | None = None,
 ) -> Detection:
     """Detects the content of a directory from file names, JSON files and tensor headers.
@@ -152,10 +164,9 @@ def detect(
     Args:
         source: The directory.
         options: The options of the conversion.
-        open_weights: Opens weights of all supported formats.
+        formats: What reads weights; by default, core.
         is_family: Tells whether a model type is that of a family; the one in a Forgather model's
             config may be just the model's name.
-        find_dequantizer: Finds what dequantizes weights of all supported formats.
         checkpoint_of: The model that the directory is a checkpoint of, if its location does not
             say so.
 
@@ -166,12 +177,13 @@ def detect(
     """
     require_directory(source)
     check_entries(source)
+    open_weights = formats.open_weights
     metadata_directory, checkpoint = _find_metadata(source, options, open_weights, checkpoint_of)
     config = read_config(metadata_directory)
     _refuse_redirections(config)
     _report_ignored_fields(config)
     dequantizer = read_quantization(
-        config, metadata_directory, options.dequantize, find_dequantizer
+        config, metadata_directory, options.dequantize, formats.find_dequantizer
     )
     config = without_quantization(config)
     direction = _detect_direction(config, options)

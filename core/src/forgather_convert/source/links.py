@@ -20,9 +20,6 @@ def target_outside(path: Path) -> Path | None:
 
     A snapshot in the Hub cache consists of links to ``../../blobs``, which count as inside.
 
-    Args:
-        path: An entry of the source's directory.
-
     Returns:
         The target; ``None`` if it is inside the source.
     """
@@ -36,10 +33,6 @@ def target_outside(path: Path) -> Path | None:
 
 def refuse_links_out(directory: Path, names: Iterable[str]) -> None:
     """Refuses a source in which a required file is a link to the outside.
-
-    Args:
-        directory: The source.
-        names: The files that are required for a conversion.
 
     Raises:
         SourceError: A file is such a link; the message names its target.

@@ -51,10 +51,6 @@ def find_model_directory(directory: Path, any_config: bool) -> Path | None:
     It is the directory that contains ``checkpoint-N`` or ``checkpoints/checkpoint-N``, if it has
     the config of a Forgather model of the same family. A checkpoint without any config may also
     be one of a Hugging Face model.
-
-    Args:
-        directory: A directory, or a link to one.
-        any_config: Whether to treat any config as a Forgather model's.
     """
     for parent in _around(directory):
         if _belong_together(parent, directory, any_config):

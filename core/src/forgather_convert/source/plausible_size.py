@@ -26,7 +26,7 @@ _DIMENSIONS = (
     "head_dim",
 )
 _EXPERT_COUNTS = ("num_experts", "num_local_experts", "n_routed_experts")
-#: Fields that a model has no use for may have any value that a class has for its default.
+#: Up to here, a value may be the default of a field that the model does not use.
 _ORDINARY_DIMENSION = 1 << 20
 _ORDINARY_NUM_EXPERTS = 1 << 10
 

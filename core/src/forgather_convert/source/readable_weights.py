@@ -52,10 +52,6 @@ _MAX_NAMES = 5
 def readable_weights(directory: Path, open_weights: OpenWeights = open_core_weights) -> Checkpoint:
     """Opens the weights of a directory by reading their headers.
 
-    Args:
-        directory: The directory.
-        open_weights: Opens weights of all supported formats.
-
     Raises:
         SourceError: There are none, they are damaged, or transformers would load something
             else from the directory; the message names the cause and the remedy.

@@ -72,10 +72,6 @@ def tensor_bytes(dtype: str, shape: Sequence[int]) -> int:
 def lossy_cast_from(stored: Collection[str], dtype: str) -> str | None:
     """The type that can represent all values of weights, if casting them loses some.
 
-    Args:
-        stored: The types that the weights are stored as.
-        dtype: The type that they are cast to.
-
     Returns:
         The type; ``None`` if the cast preserves all values.
     """

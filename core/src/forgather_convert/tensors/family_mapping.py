@@ -76,12 +76,7 @@ class OwnWeights:
 
 
 def own_weights(mapping: Mapping[str, str], hf_layers: str = HF_LAYERS) -> OwnWeights:
-    """The part of a mapping that differs from the standard decoder's.
-
-    Args:
-        mapping: Names of tensors, Hugging Face to Forgather.
-        hf_layers: The Hugging Face name of the list of layers.
-    """
+    """The part of a mapping that differs from the standard decoder's."""
     standard = {_moved(hf, hf_layers): fg for hf, fg in STANDARD_WEIGHT_MAPPING.items()}
     layer = (f"{hf_layers}.{{layer}}.", f"{FORGATHER_LAYER}.")
     parts: dict[tuple[bool, bool], dict[str, str]] = {

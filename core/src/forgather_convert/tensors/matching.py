@@ -139,13 +139,6 @@ def match_tensors(
 ) -> TensorMatch:
     """Matches a checkpoint's tensors with the parameters of a model.
 
-    Args:
-        source: The source's tensors.
-        mapping: The mapping from the source's names to the destination's.
-        parameters: The destination model's parameters.
-        config: The model's config, for operations that depend on it.
-        origin: The source, for messages.
-
     Raises:
         MappingError: Tensors are unmapped or missing, or have a wrong shape.
         UnsupportedModelError: Tensors are quantized.

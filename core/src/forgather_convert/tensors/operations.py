@@ -167,11 +167,6 @@ Operation = OneToOne | Split | Join | Stack | Unstack
 def check_composition(operations: Sequence[Operation], sources: int, destinations: int) -> None:
     """Refuses operations that do not turn the given number of tensors into the given number.
 
-    Args:
-        operations: The operations, in order.
-        sources: The number of tensors in a group before them.
-        destinations: The required number after them.
-
     Raises:
         ConverterError: The operations do not fit.
     """
@@ -201,12 +196,6 @@ def apply_operations(
     config: Config,
 ) -> list[Group]:
     """Turns the tensors of one side of a rule into those of the other.
-
-    Args:
-        operations: The operations, in order.
-        series: The groups of tensors.
-        shapes: The shapes of the resulting tensors of one group.
-        config: The model's config, for operations that depend on it.
 
     Raises:
         MappingError: A shape or a dtype does not fit.

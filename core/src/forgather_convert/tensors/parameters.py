@@ -66,13 +66,7 @@ class ModelParameters:
         return any(self.unread.search(name) for name in (stored, f"{self.base_prefix}.{stored}"))
 
     def dtype_in_cast(self, name: str, stored: str, dtype: str) -> str:
-        """The dtype of a parameter when the model is cast.
-
-        Args:
-            name: The parameter.
-            stored: The dtype that it is stored in.
-            dtype: The dtype of the model.
-        """
+        """The dtype of a parameter when the model is cast."""
         is_kept = stored != dtype and name in self.kept_in_float32.get(dtype, ())
         return "float32" if is_kept else dtype
 

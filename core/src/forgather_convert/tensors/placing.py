@@ -1,4 +1,4 @@
-"""Which place a weight mapping has for tensors, by their names alone."""
+"""Which tensors a weight mapping covers, judging by their names alone."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass

@@ -89,12 +89,7 @@ def _change_columns(
 
 
 def unpack_integers(integers: "torch.Tensor", expression: "Unpack") -> "torch.Tensor":
-    """Unpacks the numbers in integers, all of which hold as many as fit.
-
-    Args:
-        integers: A part of the packed tensor.
-        expression: How it is packed.
-    """
+    """Unpacks the numbers in integers, all of which hold as many as fit."""
     import torch
 
     if expression.increment:

@@ -25,10 +25,6 @@ class TextNames:
     def find(cls, names: Iterable[str], origin: str) -> "TextNames":
         """Finds the names in a checkpoint, by that of the embedding.
 
-        Args:
-            names: All names in the checkpoint.
-            origin: The checkpoint, for messages.
-
         Raises:
             SourceError: It has no embedding of tokens, or several.
         """

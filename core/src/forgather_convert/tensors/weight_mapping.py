@@ -122,12 +122,7 @@ class WeightMapping:
     def renamed(
         self, source: Callable[[str], str], destination: Callable[[str], str]
     ) -> "WeightMapping":
-        """The same mapping between tensors with other names.
-
-        Args:
-            source: Renames a pattern of the sources.
-            destination: Renames one of the destinations.
-        """
+        """The same mapping between tensors with other names."""
         return WeightMapping(
             tuple(
                 replace(

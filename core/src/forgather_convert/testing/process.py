@@ -9,12 +9,14 @@ from pathlib import Path
 
 @functools.cache
 def prepare_process(directory: Path) -> None:
-    """Redirects transformers' copies of code to the tests' directory, and speeds up collections.
+    """Redirects transformers' copies of code to the tests' directory, and spares time.
 
     Args:
         directory: The directory of the tests.
     """
     _use_module_cache(directory / "transformers-modules")
+    # What tests write does not have to survive a power cut.
+    os.fsync = lambda fd: None
     # Every conversion collects garbage between two models, which would search all of torch and
     # transformers each time.
     gc.collect()

@@ -12,7 +12,7 @@ from forgather_convert.testing.running import prompt_length
 
 Test = TypeVar("Test", bound=Callable[..., None])
 
-#: What every subclass has of its own: what it is there to define, its marks, what its tests share.
+#: What a subclass may define: the attributes that it is asked for, its marks, shared values.
 _OWN = ("converter_class", "configs", "pytestmark", "_made")
 
 
@@ -119,7 +119,7 @@ def _is_expected_failure(own: Any, standard: Any) -> bool:
 
 
 def _is_strict(mark: pytest.Mark) -> bool:
-    """Whether an ``xfail`` has a reason, always applies, runs the test and must come true."""
+    """Whether an ``xfail`` has a reason, always applies, runs the test and is strict."""
     options = dict(mark.kwargs)
     has_reason = bool(options.pop("reason", ""))
     return has_reason and not mark.args and options == {"strict": True}

@@ -78,11 +78,6 @@ def template_write(directory: Path, template: Path, writes: Iterable[WriteFile] 
     If the source has its template in ``tokenizer_config.json``, so has the result; otherwise it
     gets ``chat_template.jinja``.
 
-    Args:
-        directory: The directory of the tokenizer.
-        template: The file with the template.
-        writes: Other changes of the tokenizer's files.
-
     Raises:
         OptionError: The template is not valid, or the source has no tokenizer.
     """

@@ -1,7 +1,8 @@
 """Plans the extension of a vocabulary."""
 
 import logging
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,23 @@ from forgather_convert.vocabulary.tokenizer_view import TokenizerView
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class TokenizedModel:
+    """A model with its tokenizer.
+
+    Attributes:
+        directory: The directory of the tokenizer.
+        config: The model's config.
+        hf_config: Its Hugging Face config object.
+    """
+
+    directory: Path
+    config: SourceConfig
+    hf_config: Any
+
+
 def plan_vocabulary(
-    directory: Path,
-    config: SourceConfig,
-    hf_config: Any,
+    model: TokenizedModel,
     requests: tuple[TokenRequest, ...] | None,
     adds_defaults: bool,
     multiple: int,
@@ -40,9 +54,7 @@ def plan_vocabulary(
     """Plans all changes of a vocabulary; ``None`` if there are none.
 
     Args:
-        directory: The directory of the tokenizer.
-        config: The model's config.
-        hf_config: The Hugging Face config object of the model.
+        model: The model.
         requests: The tokens that the user requests; ``None`` without a token file.
         adds_defaults: Whether to add a missing padding token without a token file.
         multiple: The number of rows must be a multiple of this.
@@ -52,6 +64,7 @@ def plan_vocabulary(
         OptionError: A request refers to a token that does not exist, or would get an id that is
             already in use.
     """
+    directory, config, hf_config = model.directory, model.config, model.hf_config
     view = None
     if requests:
         view = _load(directory, hf_config)
@@ -63,7 +76,7 @@ def plan_vocabulary(
     if view is not None and requests:
         ids = _new_ids(directory, view, config, requests)
         if ids is not None:
-            change = _plan(directory, view, config, requests, ids, multiple)
+            change = _plan(model, view, requests, ids, multiple)
             verify_tokenizer(directory, view, change, hf_config)
             return change
     return _plan_size(config.vocab_size, num_ids, multiple)
@@ -181,23 +194,38 @@ def _looks_like_padding(token: str) -> bool:
     return is_bracketed and "pad" in token.lower() and token != DEFAULT_PAD.token
 
 
+@dataclass(frozen=True)
+class _Additions:
+    """What requests add.
+
+    Attributes:
+        requests: The requests that are not fulfilled yet.
+        ids: The ids of new tokens.
+        spare: The new tokens for which the model has unused rows.
+        inits: How the rows of tokens start.
+    """
+
+    requests: Sequence[TokenRequest]
+    ids: Mapping[str, int]
+    spare: Collection[str]
+    inits: Mapping[str, Init]
+
+
 def _plan(
-    directory: Path,
+    model: TokenizedModel,
     view: TokenizerView,
-    config: SourceConfig,
     requests: tuple[TokenRequest, ...],
     ids: Mapping[str, int],
     multiple: int,
 ) -> VocabularyChange:
-    size_before = config.vocab_size
+    config, size_before = model.config, model.config.vocab_size
     spare = {token for token, token_id in ids.items() if token_id < size_before}
     active = [request for request in requests if not _is_kept(request, view)]
     # The config still names a padding token that the tokenizer has lost.
     in_use = {token for token in spare if ids[token] == config.get("pad_token_id")}
     inits = inits_of(active, ids, in_use)
-    changes = tuple(
-        _change(request, view, ids, spare, inits, request in active) for request in requests
-    )
+    additions = _Additions(active, ids, spare, inits)
+    changes = tuple(_change(request, view, additions) for request in requests)
     for request in active:
         if request.is_default and request.token in spare - in_use:
             logger.info(
@@ -238,7 +266,7 @@ def _plan(
                 change.replaced,
             )
     writes = edited_tokenizer_files(
-        directory,
+        model.directory,
         [
             AddedToken(change.token, change.token_id, change.role)
             for change in {change.token: change for change in changes}.values()
@@ -276,24 +304,18 @@ def _is_kept(request: TokenRequest, view: TokenizerView) -> bool:
     return exists and current == request.token and request.init is None
 
 
-def _change(
-    request: TokenRequest,
-    view: TokenizerView,
-    ids: Mapping[str, int],
-    spare: Container[str],
-    inits: Mapping[str, Init],
-    is_active: bool,
-) -> TokenChange:
+def _change(request: TokenRequest, view: TokenizerView, additions: _Additions) -> TokenChange:
+    ids = additions.ids
     current = view.named(request.role) if request.role.is_named else None
-    if not is_active:
+    if request not in additions.requests:
         token = current if current is not None and request.if_missing else request.token
         token_id = view.id_of(token)
         return TokenChange(
             token, -1 if token_id is None else token_id, request.role, Action.KEPT, "unchanged"
         )
-    init = inits.get(request.token)
+    init = additions.inits.get(request.token)
     text = "unchanged" if init is None else init.describe()
-    if request.token in spare:
+    if request.token in additions.spare:
         text += " (spare row)"
     replaced = current if current != request.token else None
     if request.token in ids:

@@ -19,13 +19,7 @@ _ID_FIELD = re.compile(r".*(?:_ids?|_token_index|suppress_tokens)")
 
 
 class IdUses:
-    """What the ids of a model are used for.
-
-    Args:
-        directory: The directory of the tokenizer and the generation config.
-        config: The model's config.
-        view: The tokenizer.
-    """
+    """What the ids of a model are used for."""
 
     def __init__(self, directory: Path, config: Mapping[str, Any], view: TokenizerView) -> None:
         self._fields: dict[int, set[str]] = defaultdict(set)

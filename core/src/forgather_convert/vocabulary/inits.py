@@ -35,12 +35,6 @@ def inits_of(
 def row_init(init: Init, request: TokenRequest, view: TokenizerView, num_rows: int) -> RowInit:
     """The initialization of a token's row.
 
-    Args:
-        init: The init.
-        request: The token.
-        view: The tokenizer before the change.
-        num_rows: The number of rows of the source's matrices.
-
     Raises:
         OptionError: The init refers to a token or a row that does not exist.
     """

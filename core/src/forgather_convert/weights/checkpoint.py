@@ -75,10 +75,6 @@ def find_weights(
 ) -> WeightsFiles | None:
     """Finds a directory's weights like transformers; ``None`` if there are none.
 
-    Args:
-        directory: The directory.
-        formats: The formats to look for, the preferred one first.
-
     Raises:
         SourceError: An index is damaged, or names a file outside the directory or one
             that does not exist.

@@ -46,11 +46,7 @@ def link_name(file_name: str) -> str:
 
 
 def links_content(files: Mapping[str, LinkedFile]) -> bytes:
-    """The content of the file beside the links.
-
-    Args:
-        files: The files, by the names of the links to them.
-    """
+    """The content of the file beside the links."""
     content = {
         "format_version": _VERSION,
         "files": {

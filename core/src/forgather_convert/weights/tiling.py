@@ -30,10 +30,6 @@ class Tile:
 def join(tiles: Sequence[Tile], shape: tuple[int, ...]) -> TensorRef:
     """Joins parts into a tensor, in one dimension or in several in turn.
 
-    Args:
-        tiles: The parts.
-        shape: The tensor's dimensions.
-
     Raises:
         TilingError: Parts overlap, there are holes, or no straight cut separates them.
     """

@@ -67,10 +67,6 @@ class Archive:
 def open_archive(path: Path, file: BinaryIO) -> Archive:
     """Reads an archive without the bytes of its storages.
 
-    Args:
-        path: The file's name, for messages.
-        file: The archive: a file, or a part of one.
-
     Raises:
         SourceError: It is damaged or compressed, or was not written by ``torch.save`` of version
             1.6 or later on a little-endian machine.
@@ -220,13 +216,6 @@ def locate(
     start: int = 0,
 ) -> TensorRef:
     """Locates the bytes of a tensor.
-
-    Args:
-        path: The file.
-        name: The tensor's name.
-        tensor: The tensor, from :func:`describe`.
-        archive: The archive.
-        start: Where the archive begins in the file, in bytes.
 
     Raises:
         SourceError: The tensor's values are not plain bytes, or are not in the archive.

@@ -96,12 +96,7 @@ def read_zip_entries(file: BinaryIO) -> Mapping[str, ZipEntry]:
 
 
 def directory_positions(file: BinaryIO, archive: zipfile.ZipFile) -> Iterator[int]:
-    """The position of each entry of ``infolist()`` in the directory, and the directory's end.
-
-    Args:
-        file: The zip file; its position changes.
-        archive: The result of :func:`open_zip` for it; it may be closed.
-    """
+    """The position of each entry of ``infolist()`` in the directory, and the directory's end."""
     position = archive.start_dir
     yield position
     for _ in archive.infolist():

@@ -49,7 +49,7 @@ DEEPSEEK_V3 = {
 }
 
 DEEPSEEK_V2 = {
-    # As the small ones.
+    # Like the small published models.
     "plain": {
         **_LATENT,
         "q_lora_rank": None,

@@ -1,4 +1,4 @@
-"""dots.llm1: normalised queries and keys, and experts chosen as in DeepSeek-V3."""
+"""dots.llm1: normalized queries and keys, and experts chosen as in DeepSeek-V3."""
 
 from forgather_convert import WINDOWS, DeepseekExperts, without
 

@@ -1,4 +1,4 @@
-"""Gemma 3, text: sandwich norms, normalised heads, and RoPE and windows by kind of layers."""
+"""Gemma 3, text: sandwich norms, normalized heads, and RoPE and windows by kind of layers."""
 
 from .gemma2 import Gemma2
 

@@ -1,4 +1,4 @@
-"""Granite with experts, and one more in each layer that every token passes."""
+"""Granite with experts, and a shared expert in each layer."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Qwen2-MoE: Qwen2 with experts, and one more in each layer that has a gate."""
+"""Qwen2-MoE: Qwen2 with experts, and a shared expert with a gate in each layer."""
 
 from collections.abc import Mapping
 from typing import Any

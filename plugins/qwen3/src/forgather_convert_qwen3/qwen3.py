@@ -1,4 +1,4 @@
-"""Qwen3: the standard decoder, with normalised queries and keys and windows by layer."""
+"""Qwen3: the standard decoder, with normalized queries and keys and windows by layer."""
 
 from forgather_convert import STANDARD, WINDOWS, HFConverter
 

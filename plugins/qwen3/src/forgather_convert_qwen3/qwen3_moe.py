@@ -1,4 +1,4 @@
-"""Qwen3 MoE: the standard decoder with normalised queries and keys, and experts in some layers."""
+"""Qwen3 MoE: the standard decoder with normalized queries and keys, and experts in some layers."""
 
 from collections.abc import Mapping
 from typing import Any

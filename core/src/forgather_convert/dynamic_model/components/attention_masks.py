@@ -47,7 +47,7 @@ _MASKS: dict[str, tuple[tuple[str, Callable[..., Any]], ...]] = {
     kind: tuple(functions.items()) if isinstance(functions, Mapping) else ((kind, functions),)
     for kind, functions in _FUNCTIONS.items()
 }
-# The masks for mixers that are no attention.
+# The masks for mixers other than attention.
 _RECURRENT = ("linear_attention", "conv")
 
 

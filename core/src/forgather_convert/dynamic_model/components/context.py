@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 
-# Not frozen: to make one would take a call for each attribute.
+# Not frozen: creating a frozen one takes a call for each attribute.
 @dataclass
 class Context:
     """The input of a model in one run.

@@ -12,7 +12,8 @@ from .experts_implementation import CLOSED_SCORE, HAS_STACKED_EXPERTS
 class GroupLimitedRouter(nn.Module):
     """Chooses experts by their sigmoid scores, from the groups with the best pairs of experts.
 
-    A correction for load balancing affects the choice, but not the weights. It is not a parameter;
+    The config has ``n_group``, ``topk_group`` and ``routed_scaling_factor``. A correction for load
+    balancing affects the choice, but not the weights. It is not a parameter;
     training changes it by other means. Everything is computed in float32.
 
     DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, section 2.1.2.

@@ -59,9 +59,9 @@ class LayerStack(nn.Module):
         output_attentions: bool = False,
         **kwargs: Any,
     ) -> tuple[torch.Tensor, tuple[Any, ...] | None, tuple[Any, ...] | None]:
-        """Returns the normalised output, and if requested all hidden states and attention weights.
+        """Returns the normalized output, and if requested all hidden states and attention weights.
 
-        The hidden states are the input of every layer and the normalised output:
+        The hidden states are the input of every layer and the normalized output:
         one more than there are layers.
         """
         all_hidden_states: tuple[Any, ...] | None = () if output_hidden_states else None

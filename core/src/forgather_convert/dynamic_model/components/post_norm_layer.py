@@ -1,4 +1,4 @@
-"""A transformer layer that normalises the output of each of its two blocks."""
+"""A transformer layer that normalizes the output of each of its two blocks."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""A transformer layer that normalises before each of its two blocks."""
+"""A transformer layer that normalizes before each of its two blocks."""
 
 from typing import Any
 
@@ -26,6 +26,7 @@ class PreNormLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         norm2: nn.Module,
     ) -> None:
         super().__init__()
+        self.config = config
         self.attention = attention
         self.feedforward = feedforward
         self.norm1 = norm1

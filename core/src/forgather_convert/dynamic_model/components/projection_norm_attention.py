@@ -1,4 +1,4 @@
-"""Attention that normalises queries and keys before they are split into heads."""
+"""Attention that normalizes queries and keys before they are split into heads."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""Attention that normalises query and key heads before rotating them."""
+"""Attention that normalizes query and key heads before rotating them."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar

@@ -1,4 +1,4 @@
-"""A transformer layer that normalises before and after each of its two blocks."""
+"""A transformer layer that normalizes before and after each of its two blocks."""
 
 from typing import Any
 

@@ -10,7 +10,7 @@ from .experts_implementation import HAS_STACKED_EXPERTS, LOGITS_ARE_PROBABILITIE
 
 
 class SoftmaxRouter(nn.Module):
-    """Chooses the most probable experts of each token; their probabilities are their weights.
+    """Chooses the ``num_experts_per_tok`` most probable experts; weights are their probabilities.
 
     The weights of a token are normalized to a sum of one if the config sets ``norm_topk_prob``.
 

@@ -11,7 +11,10 @@ from .context import Context
 
 
 def slopes(num_heads: int) -> torch.Tensor:
-    """A factor for each head, ``[heads]``: powers, and for other numbers those between them."""
+    """A factor for each head, ``[heads]``: a geometric sequence.
+
+    If their number is not a power of two, every other factor of the next longer sequence follows.
+    """
     power = 2 ** math.floor(math.log2(num_heads))
 
     def powers(count: int, last: int, step: int) -> torch.Tensor:
@@ -27,8 +30,8 @@ def slopes(num_heads: int) -> torch.Tensor:
 class Alibi(nn.Module):
     """The bias of each key's scores: its position, times a factor for each head.
 
-    All queries have the same biases: what they have in common changes nothing. Padding does not
-    count. Press, Smith and Lewis, "Train Short, Test Long", 2022.
+    The biases are the same for all queries, since a constant added to all scores of a query has no
+    effect. Padding does not count. Press, Smith and Lewis, "Train Short, Test Long", 2022.
     """
 
     def __init__(self, config: Any) -> None:

@@ -59,7 +59,7 @@ class AlibiAttention(FusedAttention):
         all_attentions: list[torch.Tensor | None] | None = None,
         **kwargs: Any,
     ) -> torch.Tensor:
-        """Does not look for an attention function: no other one adds the biases."""
+        """Always uses eager attention: no other implementation adds the biases."""
         query, key, value = (heads.transpose(1, 2) for heads in self.project(hidden_states))
         key, value = self.update_cache(key, value, past_key_values, cache_position, kwargs)
         output, weights = alibi_attention(

@@ -10,7 +10,7 @@ from .input_encoder import InputEncoder
 
 
 class NormalizedEmbedding(InputEncoder):
-    """Normalises the vectors of the tokens."""
+    """Normalizes the vectors of the tokens."""
 
     def __init__(self, config: Any, embedding: nn.Module, norm: nn.Module) -> None:
         super().__init__(config, embedding)

@@ -1,4 +1,4 @@
-"""Layer normalisation without a bias, in float32."""
+"""Layer normalization without a bias, in float32."""
 
 import torch
 from torch import nn

@@ -13,7 +13,7 @@ from .rms_norm import RMSNorm
 
 #: Whether the installed transformers caches the small vectors instead of the heads.
 CACHES_LATENTS = hasattr(DeepseekV3Attention, "expand_kv")
-#: That of the norms in here; the config's is for the others.
+#: The epsilon of the norms in this module; the config's is for the others.
 _EPS = 1e-6
 
 

@@ -10,7 +10,7 @@ from .transformers_mixer import TransformersMixer, set_new
 
 
 class ScaledStateSpace(TransformersMixer, FalconH1Mixer):
-    """Mamba 2 with factors for the parts of its input. The module of transformers."""
+    """Mamba 2 with factors for the parts of its input. The module is transformers'."""
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)

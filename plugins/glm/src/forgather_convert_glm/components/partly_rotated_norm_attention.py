@@ -1,4 +1,4 @@
-"""Attention that normalises query and key heads, and rotates their first dimensions."""
+"""Attention that normalizes query and key heads, and rotates their first dimensions."""
 
 from .partly_rotated_attention import PartlyRotatedAttention
 from .qk_norm_attention import QKNormAttention

@@ -11,7 +11,7 @@ from .transformers_mixer import TransformersMixer, set_new
 
 
 class GraniteStateSpace(TransformersMixer, GraniteMoeHybridMambaLayer):
-    """Mamba 2, behind a short convolution. The module of transformers.
+    """Mamba 2, behind a short convolution. The module is transformers'.
 
     Dao and Gu, "Transformers are SSMs", 2024.
     """

@@ -1,4 +1,4 @@
-"""The feed-forward block of a Granite that has experts, and one more that every token passes."""
+"""The feed-forward block of a Granite with experts and a shared expert."""
 
 from typing import Any
 

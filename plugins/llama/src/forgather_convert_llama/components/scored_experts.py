@@ -36,7 +36,7 @@ class ScoredExperts(nn.Module):
 
 
 class ScoredMixtureOfExperts(nn.Module):
-    """A mixture of experts and one more that every token uses.
+    """A mixture of experts, and a shared expert.
 
     Other mixtures multiply what experts return; this one multiplies what they get.
     """

@@ -33,7 +33,7 @@ def narrow_attention_forward(
 class TemperedAttention(CausalAttention):
     """Causal attention, with the positions of ``TemperedRotaryEmbedding``.
 
-    Layers with rotary positions normalise queries and keys after the rotation, without a weight;
+    Layers with rotary positions normalize queries and keys after the rotation, without a weight;
     the others multiply queries by the factors of their positions.
     """
 
@@ -59,7 +59,7 @@ class TemperedAttention(CausalAttention):
         self, query: torch.Tensor, key: torch.Tensor, position_embeddings: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         turns, factors = position_embeddings
-        # As transformers does all of this, with the heads behind the sequence.
+        # With the heads behind the sequence, as in transformers.
         query, key = query.transpose(1, 2), key.transpose(1, 2)
         if self.is_rotated:
             turns = turns.transpose(1, 2)

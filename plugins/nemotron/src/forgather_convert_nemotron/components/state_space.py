@@ -1,4 +1,4 @@
-"""A state space that chooses what it keeps."""
+"""The selective state spaces of Nemotron-H."""
 
 import math
 from typing import Any, ClassVar
@@ -11,7 +11,7 @@ from .transformers_mixer import TransformersMixer, set_new
 
 
 class StateSpace(TransformersMixer, NemotronHMamba2Mixer):
-    """Mamba 2, behind a short convolution. The module of transformers.
+    """Mamba 2, behind a short convolution. The module is transformers'.
 
     Dao and Gu, "Transformers are SSMs", 2024.
     """

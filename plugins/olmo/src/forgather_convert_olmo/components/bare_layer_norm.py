@@ -1,4 +1,4 @@
-"""Layer normalisation without weights."""
+"""Layer normalization without weights."""
 
 import torch
 from torch import nn

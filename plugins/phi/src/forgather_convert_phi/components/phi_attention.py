@@ -13,7 +13,7 @@ from .rotary_embedding import rotate_half
 class PhiAttention(CausalAttention):
     """Causal attention with a norm over each query and key head, if ``qk_layernorm`` says so.
 
-    The heads are in front of the sequence when they are normalised: gradients add up in that
+    The heads are in front of the sequence when they are normalized: gradients add up in that
     order.
     """
 

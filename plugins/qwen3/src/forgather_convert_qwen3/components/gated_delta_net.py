@@ -16,7 +16,7 @@ def initialize_state(decay: torch.Tensor, bias: torch.Tensor) -> None:
 
 
 class GatedDeltaNet(TransformersMixer, Qwen3NextGatedDeltaNet):
-    """A state that each token corrects, behind a short convolution. The module of transformers.
+    """A state that each token corrects, behind a short convolution. The module is transformers'.
 
     Yang, Kautz and Hatamizadeh, "Gated Delta Networks", 2024.
     """

@@ -10,7 +10,7 @@ from .transformers_mixer import TransformersMixer
 
 
 class SplitDeltaNet(TransformersMixer, Qwen3_5GatedDeltaNet):
-    """``GatedDeltaNet`` with other projections. The module of transformers."""
+    """``GatedDeltaNet`` with other projections. The module is transformers'."""
 
     cache_class: ClassVar[Any] = getattr(modeling_qwen3_5, "Qwen3_5DynamicCache", None)
 

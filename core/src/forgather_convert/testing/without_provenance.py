@@ -16,7 +16,7 @@ from forgather_convert.testing.running import load_forgather, logits, prompt
 
 
 @dataclass(frozen=True)
-class WrittenAnew:
+class WithoutProvenance:
     """A model whose config is made from its Forgather config alone.
 
     Attributes:
@@ -36,7 +36,7 @@ class WrittenAnew:
     @classmethod
     def create(
         cls, parent: Path, model: ConvertedModel, custom: Mapping[str, Any]
-    ) -> "WrittenAnew":
+    ) -> "WithoutProvenance":
         """Writes the model with other fields, and converts it both ways."""
         source = _write(model, custom, "both", parent / "hf")
         fg = model.family.convert(source, parent / "fg")

@@ -6,7 +6,7 @@ from .causal_attention import CausalAttention, Heads
 from .qk_norm_attention import QKNormAttention
 
 
-class Unnormalised(QKNormAttention):
+class Unnormalized(QKNormAttention):
     """Has the norms, and does not apply them."""
 
     def project(self, hidden_states: torch.Tensor) -> Heads:
