@@ -35,6 +35,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "granitemoehybrid": "forgather-convert-granite",
     "granitemoeshared": "forgather-convert-granite",
     "helium": "forgather-convert-helium",
+    "hunyuan_v1_dense": "forgather-convert-hunyuan",
     "internlm3": "forgather-convert-llama",
     "iquestcoder": "forgather-convert-llama",
     "lfm2": "forgather-convert-lfm2",
@@ -45,6 +46,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "mistral": "forgather-convert-mistral",
     "mistral3": "forgather-convert-mistral",
     "mixtral": "forgather-convert-mistral",
+    "nemotron": "forgather-convert-nemotron",
     "nemotron_h": "forgather-convert-nemotron",
     "olmo": "forgather-convert-olmo",
     "olmo2": "forgather-convert-olmo",
@@ -65,6 +67,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "qwen3_vl": "forgather-convert-qwen3",
     "seed_oss": "forgather-convert-seed-oss",
     "smollm3": "forgather-convert-smollm",
+    "stablelm": "forgather-convert-stablelm",
     "starcoder2": "forgather-convert-starcoder",
     # end of the generated list
 }

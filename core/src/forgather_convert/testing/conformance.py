@@ -457,7 +457,7 @@ class ConverterConformance:
                 ".weight"
             ): norm
             for name, norm in hf.named_modules()
-            if type(norm).__name__.endswith(("RMSNorm", "LayerNorm"))
+            if type(norm).__name__.endswith(("RMSNorm", "LayerNorm", "LayerNorm1P"))
         }
         assert norms
         norms = {

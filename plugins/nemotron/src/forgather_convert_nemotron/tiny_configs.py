@@ -1,6 +1,28 @@
-"""Tiny Nemotron-Hs: with all kinds of layers, and with options."""
+"""Tiny Nemotrons, and Nemotron-Hs with all kinds of layers."""
 
 from typing import Any
+
+from forgather_convert import TINY_DECODER
+
+_DENSE = {
+    **{name: value for name, value in TINY_DECODER.items() if name != "rms_norm_eps"},
+    "num_hidden_layers": 2,
+    "hidden_act": "relu2",
+}
+
+NEMOTRON = {
+    "plain": _DENSE,
+    "options-tied": {
+        **_DENSE,
+        "head_dim": 24,
+        "partial_rotary_factor": 1.0,
+        "norm_eps": 1e-3,
+        "attention_bias": True,
+        "mlp_bias": True,
+        "attention_dropout": 0.1,
+        "tie_word_embeddings": True,
+    },
+}
 
 _SMALL: dict[str, Any] = {
     "vocab_size": 160,

@@ -1,0 +1,1 @@
+"""Hunyuan: a module for each model type."""

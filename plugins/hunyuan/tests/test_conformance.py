@@ -1,0 +1,8 @@
+"""Every model type of this line passes the standard tests."""
+
+from forgather_convert.testing import ConverterConformance
+from forgather_convert_hunyuan.hunyuan_v1_dense import HunYuanDenseV1
+
+
+class TestHunYuanDenseV1(ConverterConformance):
+    converter_class = HunYuanDenseV1

@@ -1,0 +1,1 @@
+"""StableLM: a module for each model type."""
