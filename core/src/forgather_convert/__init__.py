@@ -47,6 +47,7 @@ if TYPE_CHECKING:
         without,
     )
     from forgather_convert.families.mixtures_of_experts import (
+        DeepseekDecoder,
         DeepseekExperts,
         sparse_layers_after,
         sparse_layers_by_step,
@@ -123,6 +124,7 @@ _EXPORTS = {
     "STANDARD_HYPERPARAMETERS": "families.hyperparameters",
     "WINDOWS": "families.hyperparameters",
     "without": "families.hyperparameters",
+    "DeepseekDecoder": "families.mixtures_of_experts",
     "DeepseekExperts": "families.mixtures_of_experts",
     "sparse_layers_after": "families.mixtures_of_experts",
     "sparse_layers_by_step": "families.mixtures_of_experts",
@@ -144,6 +146,7 @@ __all__ = [
     "ConversionResult",
     "ConvertOptions",
     "ConverterError",
+    "DeepseekDecoder",
     "DeepseekExperts",
     "DestinationError",
     "FlushError",

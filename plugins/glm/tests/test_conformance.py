@@ -4,6 +4,7 @@ from forgather_convert.testing import ConverterConformance
 from forgather_convert_glm.glm import Glm
 from forgather_convert_glm.glm4 import Glm4
 from forgather_convert_glm.glm4_moe import Glm4Moe
+from forgather_convert_glm.glm4_moe_lite import Glm4MoeLite
 
 
 class TestGlm(ConverterConformance):
@@ -16,3 +17,7 @@ class TestGlm4(ConverterConformance):
 
 class TestGlm4Moe(ConverterConformance):
     converter_class = Glm4Moe
+
+
+class TestGlm4MoeLite(ConverterConformance):
+    converter_class = Glm4MoeLite

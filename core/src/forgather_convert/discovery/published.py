@@ -26,6 +26,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "glm": "forgather-convert-glm",
     "glm4": "forgather-convert-glm",
     "glm4_moe": "forgather-convert-glm",
+    "glm4_moe_lite": "forgather-convert-glm",
     "gpt-sw3": "forgather-convert-gpt",
     "gpt2": "forgather-convert-gpt",
     "gpt_neox": "forgather-convert-gpt",

@@ -84,3 +84,30 @@ class DeepseekExperts(HFConverter):
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:
         return sparse_layers_after(config, "first_k_dense_replace")
+
+
+class DeepseekDecoder(DeepseekExperts):
+    """Base class of families with the experts and the latent attention of DeepSeek-V3."""
+
+    hyperparameters = (
+        *DeepseekExperts.hyperparameters,
+        "q_lora_rank",
+        "kv_lora_rank",
+        "qk_nope_head_dim",
+        "qk_rope_head_dim",
+        "v_head_dim",
+        "rope_interleave",
+    )
+    layer_weights: ClassVar[Mapping[str, str]] = {
+        "self_attn.q_a_proj": "attention.query_down_linear",
+        "self_attn.q_a_layernorm": "attention.query_norm",
+        "self_attn.q_b_proj": "attention.query_up_linear",
+        "self_attn.kv_a_proj_with_mqa": "attention.latent_linear",
+        "self_attn.kv_a_layernorm": "attention.latent_norm",
+        "self_attn.kv_b_proj": "attention.key_value_linear",
+        **DeepseekExperts.layer_weights,
+    }
+    components: ClassVar[Mapping[str, str | Mapping[str, str]]] = {
+        **DeepseekExperts.components,
+        "attention": "latent_attention:LatentAttention",
+    }

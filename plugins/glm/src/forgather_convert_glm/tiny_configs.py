@@ -62,3 +62,33 @@ GLM4_MOE = {
         "tie_word_embeddings": True,
     },
 }
+
+_LATENT = {
+    **TINY_DECODER,
+    "num_hidden_layers": 2,
+    "moe_intermediate_size": 32,
+    "n_routed_experts": 8,
+    "num_experts_per_tok": 3,
+    "num_key_value_heads": 4,
+    "kv_lora_rank": 24,
+    "qk_nope_head_dim": 16,
+    "qk_rope_head_dim": 8,
+    "v_head_dim": 12,
+}
+
+GLM4_MOE_LITE = {
+    "plain": {**_LATENT, "q_lora_rank": 20},
+    "options-tied": {
+        **_LATENT,
+        "q_lora_rank": None,
+        "mlp_layer_types": ["sparse", "dense"],
+        "n_shared_experts": 2,
+        "n_group": 4,
+        "topk_group": 2,
+        "rope_interleave": False,
+        "norm_topk_prob": False,
+        "routed_scaling_factor": 1.0,
+        "attention_bias": True,
+        "tie_word_embeddings": True,
+    },
+}
