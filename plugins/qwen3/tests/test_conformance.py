@@ -2,6 +2,7 @@
 
 from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_qwen3.qwen3 import Qwen3
+from forgather_convert_qwen3.qwen3_5 import Qwen3_5
 from forgather_convert_qwen3.qwen3_5_text import Qwen3_5Text
 from forgather_convert_qwen3.qwen3_moe import Qwen3Moe
 from forgather_convert_qwen3.qwen3_next import Qwen3Next
@@ -36,6 +37,25 @@ class TestQwen3VL(CompositeConformance):
             "num_position_embeddings": 16,
             "deepstack_visual_indexes": [0],
             "model_type": "qwen3_vl",
+        },
+        "image_token_id": 2,
+        "video_token_id": 3,
+        "vision_start_token_id": 4,
+        "vision_end_token_id": 1,
+    }
+
+
+class TestQwen3_5(CompositeConformance):  # noqa: N801 - its name
+    converter_class = Qwen3_5
+    whole = {
+        "vision_config": {
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "out_hidden_size": 64,
+            "num_position_embeddings": 16,
+            "model_type": "qwen3_5_vision",
         },
         "image_token_id": 2,
         "video_token_id": 3,

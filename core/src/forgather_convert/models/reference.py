@@ -18,6 +18,7 @@ from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
 from forgather_convert.source.composite import TEXT_CONFIG, has_text_config
 from forgather_convert.source.config_file import DTYPE_FIELDS, SourceConfig
+from forgather_convert.source.config_objects import field_of
 from forgather_convert.source.rope import (
     LOCAL_BASE,
     LOCAL_KIND,
@@ -133,11 +134,13 @@ class ReferenceClasses:
                 if is_tied is None:
                     is_tied = bool((whole if _is_version_5() else config).tie_word_embeddings)
                 whole.tie_word_embeddings = config.tie_word_embeddings = is_tied
-            if getattr(config, "head_dim", 0) is None:
+            if field_of(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even if it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
             if self.hooks.uses_rope():
                 _normalize_rope_for_v4(config, origin)
+                if self.hooks.converter.has_unscaled_windows and not _is_version_5():
+                    _state_unscaled_windows(config, origin)
         return whole
 
     def _check_text_model(self, config: Any, origin: str) -> None:
@@ -157,11 +160,11 @@ class ReferenceClasses:
             return
         if not isinstance(parameters, Mapping):
             return
-        check_transformers_4_knows(parameters, origin)
         defaults = text_model_config(self.config_class())
         names = [name for name in _ROPE_DEFAULTS if hasattr(defaults, name)]
         rope = read_rope({**{name: getattr(defaults, name) for name in names}, **known}, origin)
         own = self.hooks.get_rope_fields(rope)
+        check_transformers_4_knows(parameters, origin, has_local_base=LOCAL_BASE in own)
         if known.get("rope_scaling"):
             # Where both are given, transformers takes everything that it describes from it.
             own = {name: value for name, value in own.items() if name == LOCAL_BASE}
@@ -296,6 +299,15 @@ def _normalize_rope_for_v4(config: Any, origin: str) -> None:
     """Makes transformers 4 compute RoPE like version 5 if they read different fields."""
     if not _is_version_5() and getattr(config, "rope_scaling", None):
         _write_rope(config, rope_of(config, origin))
+
+
+def _state_unscaled_windows(config: Any, origin: str) -> None:
+    """States what transformers 4 leaves to the model's code, where only this package reads it."""
+    rope = rope_of(config, origin)
+    local = RopeParameters("default", rope.theta, {})
+    config.rope_parameters = replace(rope, by_kind={LOCAL_KIND: local}).to_fields()[
+        "rope_parameters"
+    ]
 
 
 def _write_rope(config: Any, rope: RopeParameters) -> None:

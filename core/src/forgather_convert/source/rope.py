@@ -32,6 +32,7 @@ LOCAL_KIND = "sliding_attention"
 #: The required keys of each type.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "default": (),
+    "proportional": (),
     "linear": ("factor",),
     "dynamic": ("factor",),
     "yarn": ("factor",),
@@ -128,16 +129,25 @@ def parameters_by_kind(written: Any) -> dict[str, Mapping[str, Any]]:
     return {kind: entry for kind, entry in written.items() if isinstance(entry, Mapping)}
 
 
-def check_transformers_4_knows(parameters: Mapping[str, Any], origin: str) -> None:
+def check_transformers_4_knows(
+    parameters: Mapping[str, Any], origin: str, has_local_base: bool = True
+) -> None:
     """Checks what is written as ``rope_parameters``.
+
+    Args:
+        parameters: The parameters.
+        origin: The config, for messages.
+        has_local_base: Whether the family has the field :data:`LOCAL_BASE`.
 
     Raises:
         UnsupportedModelError: transformers 4 has no field for it.
     """
     kinds = parameters_by_kind(parameters)
     for kind in kinds.keys() - {MAIN_KIND}:
-        entry = {name: value for name, value in kinds[kind].items() if name != "rope_theta"}
-        if kind != LOCAL_KIND or entry not in ({}, {"rope_type": "default"}):
+        entry = dict(kinds[kind])
+        base = entry.pop("rope_theta", None)
+        is_known = has_local_base or base == kinds[MAIN_KIND].get("rope_theta")
+        if kind != LOCAL_KIND or entry not in ({}, {"rope_type": "default"}) or not is_known:
             raise UnsupportedModelError(
                 f"The installed transformers does not support the RoPE parameters for '{kind}' in "
                 f"{origin}. Install version 5 of transformers."

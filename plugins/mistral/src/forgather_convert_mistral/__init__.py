@@ -1,1 +1,1 @@
-"""Mistral and Mixtral: a module for each model type."""
+"""Mistral, Ministral and Mixtral: a module for each model type."""

@@ -1,4 +1,4 @@
-"""Tiny Mistrals, with the window in the forms that configs have, and tiny Mixtrals."""
+"""Tiny Mistrals, with the window in the forms that configs have, Ministrals and Mixtrals."""
 
 from forgather_convert import TINY_DECODER
 
@@ -19,6 +19,29 @@ MISTRAL = {
             "factor": 4.0,
             "original_max_position_embeddings": 32,
         },
+    },
+}
+
+_MINISTRAL3_ROPE = {
+    "rope_type": "yarn",
+    "factor": 16.0,
+    # Steps within a short prompt.
+    "original_max_position_embeddings": 8,
+    "max_position_embeddings": 128,
+    "beta_fast": 32.0,
+    "beta_slow": 1.0,
+    "mscale": 1.0,
+    "mscale_all_dim": 1.0,
+    "llama_4_scaling_beta": 0.1,
+    "rope_theta": 1000000.0,
+}
+
+MINISTRAL3 = {
+    "published": {**TINY_DECODER, "head_dim": 24, "rope_parameters": _MINISTRAL3_ROPE},
+    "tied-window": {
+        **_MISTRAL_WINDOW,
+        "tie_word_embeddings": True,
+        "rope_parameters": {**_MINISTRAL3_ROPE, "llama_4_scaling_beta": 0.0},
     },
 }
 

@@ -29,6 +29,38 @@ OLMO2 = {
     },
 }
 
+_OLMO3_SMALL = {**TINY_DECODER, "sliding_window": 8}
+# With another one, transformers 5 reads the fields of version 4 differently.
+_OLMO3_ROPE = {"rope_type": "default", "rope_theta": 500000.0}
+
+OLMO3 = {
+    # Every fourth layer is without a window.
+    "yarn": {
+        **_OLMO3_SMALL,
+        "num_hidden_layers": 4,
+        "rope_parameters": {
+            "sliding_attention": _OLMO3_ROPE,
+            "full_attention": {
+                **_OLMO3_ROPE,
+                "rope_type": "yarn",
+                "factor": 8.0,
+                "original_max_position_embeddings": 32,
+                "attention_factor": 1.2,
+                "beta_fast": 32.0,
+                "beta_slow": 1.0,
+            },
+        },
+    },
+    "biases-tied": {
+        **_OLMO3_SMALL,
+        "num_hidden_layers": 2,
+        "layer_types": ["full_attention", "sliding_attention"],
+        "rope_parameters": {"sliding_attention": _OLMO3_ROPE, "full_attention": _OLMO3_ROPE},
+        "attention_bias": True,
+        "tie_word_embeddings": True,
+    },
+}
+
 _EXPERTS = {
     **TINY_DECODER,
     # The root of a head's size is no power of two.

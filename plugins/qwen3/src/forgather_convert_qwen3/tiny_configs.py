@@ -130,3 +130,29 @@ QWEN3_VL = {
     "plain": _QWEN3_VL_SMALL,
     "tied-bias": {**_QWEN3_VL_SMALL, "attention_bias": True, "tie_word_embeddings": True},
 }
+
+_QWEN3_5_ROPE = {
+    "rope_type": "default",
+    "mrope_interleaved": True,
+    "mrope_section": [1, 1, 0],
+    "partial_rotary_factor": 0.25,
+    "rope_theta": 10000000.0,
+}
+
+#: Of the text models.
+QWEN3_5 = {
+    "plain": {**_QWEN3_5_SMALL, "rope_parameters": _QWEN3_5_ROPE},
+    "options": {
+        **_QWEN3_5_SMALL,
+        "num_hidden_layers": 2,
+        "layer_types": ["full_attention", "linear_attention"],
+        "linear_conv_kernel_dim": 3,
+        "rope_parameters": {
+            **_QWEN3_5_ROPE,
+            "partial_rotary_factor": 1.0,
+            "mrope_section": [4, 2, 2],
+        },
+        "attention_bias": True,
+        "tie_word_embeddings": True,
+    },
+}
