@@ -4,9 +4,10 @@ When an operation uses a parameter, it is copied into memory, in the dtype and o
 run, and the copy is dropped when the operation is done. This serves two purposes:
 
 - **Memory is bounded**, whatever the model's size and the run's dtype. Matrices are applied in
-  chunks of rows, and only those rows of an embedding that are looked up are read. Parameters that
-  transformers combines from several stored ones, such as the experts of a layer, are made when a
-  module uses them and dropped when the next module uses its own.
+  chunks of rows, also those of experts, which are stacked in one parameter, one expert after the
+  other; and only those rows of an embedding that are looked up are read. Other parameters that
+  transformers combines from several stored ones are made when a module uses them and dropped when
+  the next module uses its own.
 - **The last bits are comparable.** They depend on more than the operands: matrix libraries
   choose their code by shape, by the number of threads and by where the memory lies. Measured
   (torch 2.13, x86): a float32 product of *one* row with a matrix that begins at an address that
@@ -27,7 +28,7 @@ import contextlib
 import copy
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -36,7 +37,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from forgather_convert.logit_check.shared_products import shared_linear
-from forgather_convert.models.merged_parameters import materializer
+from forgather_convert.models.merged_parameters import materializer, row_maker
 
 #: The size of a chunk of a matrix's rows in memory, in bytes. The matrix library may make another
 #: copy.
@@ -53,6 +54,12 @@ _SAME_FOR_COPY = frozenset(
         torch.Tensor.numel,
         torch.Tensor.is_floating_point,
     }
+)
+#: torch's functions that multiply the tokens of each expert by its matrix, by the installed torch.
+_GROUPED_PRODUCTS = tuple(
+    getattr(where, name)
+    for where, name in ((functional, "grouped_mm"), (torch, "_grouped_mm"))
+    if hasattr(where, name)
 )
 _DTYPE = torch.Tensor.dtype.__get__  # type: ignore[attr-defined]
 _DEVICE = torch.Tensor.device.__get__
@@ -131,7 +138,12 @@ def streaming(
         parameters = StreamedParameters(
             {
                 id(parameter): Parameter(
-                    parameter.detach(), dtypes[name], target, name, materializer(parameter)
+                    parameter.detach(),
+                    dtypes[name],
+                    target,
+                    name,
+                    materializer(parameter),
+                    row_maker(parameter),
                 )
                 for name, parameter in model.named_parameters(remove_duplicate=False)
             },
@@ -173,6 +185,8 @@ class Parameter:
         device: Its device in the run.
         name: Its name in the model.
         make: Makes the value of a combined parameter; ``None`` for a stored one.
+        make_rows: Makes rows of one of its matrices; ``None`` if only the whole can be made.
+        is_transposed: Whether it is the view of a parameter with the last two dimensions exchanged.
     """
 
     stored: torch.Tensor
@@ -180,6 +194,14 @@ class Parameter:
     device: torch.device
     name: str
     make: Callable[[], torch.Tensor] | None
+    make_rows: Callable[[int, slice], torch.Tensor] | None = None
+    is_transposed: bool = False
+
+    @property
+    def is_stack(self) -> bool:
+        """Whether it is a stack of matrices, each of which can be read alone."""
+        is_readable = self.make is None or self.make_rows is not None
+        return self.stored.dim() == 3 and is_readable
 
     @property
     def module(self) -> str:
@@ -189,6 +211,25 @@ class Parameter:
         """A copy of the parameter's value, or of a part of it, for the run."""
         with torch.no_grad():
             return torch.empty(source.shape, dtype=self.dtype, device=self.device).copy_(source)
+
+    def ready(self, made: torch.Tensor) -> torch.Tensor:
+        """Newly made values for the run, copied only to change dtype or device."""
+        is_ready = (made.dtype, made.device) == (self.dtype, self.device)
+        return made if is_ready else self.copied(made)
+
+    def matrix_rows(self, index: int, rows: slice) -> torch.Tensor:
+        """Rows of a matrix of the stack, in memory of their own."""
+        if self.make_rows is None:
+            return self.copied(self.stored[index, rows])
+        with torch.no_grad():
+            return self.ready(self.make_rows(index, rows))
+
+    def row_chunks(self) -> Iterator[slice]:
+        """The rows of each matrix of the stack, in chunks."""
+        _, count, size = self.stored.shape
+        step = max(1, _CHUNK // max(1, size * self.dtype.itemsize))
+        for start in range(0, count, step):
+            yield slice(start, min(start + step, count))
 
 
 class Values:
@@ -229,9 +270,7 @@ class Values:
         if parameter.make is None:
             return parameter.copied(parameter.stored)
         with torch.no_grad():
-            made = parameter.make()
-        is_ready = (made.dtype, made.device) == (parameter.dtype, parameter.device)
-        return made if is_ready else parameter.copied(made)
+            return parameter.ready(parameter.make())
 
 
 class StreamedParameters:
@@ -248,6 +287,9 @@ class StreamedParameters:
         self.head = head
         self.values = Values()
         self._parameters = parameters
+        #: Transposed views by their parameters, and what they are views of by the views.
+        self._views: dict[int, torch.Tensor] = {}
+        self._viewed: dict[int, Parameter] = {}
         self._unused = {key: parameter.stored.nbytes for key, parameter in parameters.items()}
         self._progress = progress
 
@@ -256,14 +298,26 @@ class StreamedParameters:
         parameter = self._parameters.get(id(value))
         if parameter is not None and id(value) in self._unused:
             self._progress(self._unused.pop(id(value)))
-        return parameter
+        return parameter or self._viewed.get(id(value))
+
+    def transposed(self, value: torch.Tensor) -> torch.Tensor:
+        """A view of a stack with transposed matrices, which stands for what is read in its use.
+
+        It has no memory at all, so that a use that is not replaced is an error.
+        """
+        if id(value) not in self._views:
+            stack = self._parameters[id(value)]
+            empty = torch.empty_like(stack.stored, dtype=stack.dtype, device="meta")
+            view = self._views[id(value)] = empty.transpose(1, 2)
+            self._viewed[id(view)] = replace(stack, is_transposed=True)
+        return self._views[id(value)]
 
     def all(self) -> Iterator[Parameter]:
         """All parameters in the order of the model; tied ones once."""
         yield from self._parameters.values()
 
     def __contains__(self, value: Any) -> bool:
-        return id(value) in self._parameters
+        return id(value) in self._parameters or id(value) in self._viewed
 
     def finish(self) -> None:
         """Counts the parameters that no run used, such as experts that no token was routed to."""
@@ -377,15 +431,24 @@ class StreamingMode(TorchFunctionMode):
             return self._linear(*args, **kwargs)
         if func is functional.embedding:
             return self._embedding(*args, **kwargs)
+        if func in _GROUPED_PRODUCTS and _is_stack(self._find(args[1])):
+            return self._grouped_product(func, *args, **kwargs)
         parameter = self._find(args[0]) if args else None
         if parameter is not None:
             if func == _DTYPE:
                 return parameter.dtype
             if func == _DEVICE:
                 return parameter.device
+            if func is torch.Tensor.data_ptr and parameter.is_transposed:
+                # Copies begin at multiples of 64, which is all that is asked for.
+                return 0
+            if func is torch.Tensor.transpose and _exchanges_rows_and_columns(parameter, args[1:]):
+                return self._parameters.transposed(args[0])
             if func is torch.Tensor.__getitem__ and _selects_rows(args[1]):
                 # One expert of many.
                 index = args[1].cpu() if isinstance(args[1], torch.Tensor) else args[1]
+                if parameter.is_stack and not parameter.is_transposed and _is_one(index):
+                    return parameter.matrix_rows(int(index), slice(0, parameter.stored.shape[1]))
                 return parameter.copied(self._parameters.values.of(parameter)[index])
         return func(*self._copied(args), **self._copied(kwargs))
 
@@ -408,6 +471,36 @@ class StreamingMode(TorchFunctionMode):
         # A look-up copies values and computes nothing.
         return table.copied(self._parameters.values.of(table)[input.cpu()])
 
+    def _grouped_product(
+        self, func: Callable[..., Any], input: Any, weight: Any, offs: Any, **options: Any
+    ) -> Any:
+        """The products of consecutive rows of the input, each group with a matrix of the stack.
+
+        Each is computed alone, as torch does on a CPU, so that one matrix, or some of the rows that
+        it is stored in, is in memory at a time.
+        """
+        stack = self._find(weight)
+        assert stack is not None
+        output: torch.Tensor | None = None
+        start = 0
+        columns = stack.stored.shape[1 if stack.is_transposed else 2]
+        for index, end in enumerate(offs.tolist()):
+            if end == start:
+                continue
+            group, count = input[start:end], offs.new_tensor([end - start])
+            # Before the chunks, for the same reason as in Product.
+            if output is None:
+                output = input.new_zeros(len(input), columns)
+            if stack.is_transposed:
+                for rows in stack.row_chunks():
+                    matrix = stack.matrix_rows(index, rows).T
+                    output[start:end, rows] = func(group, matrix[None], offs=count, **options)
+            else:
+                matrix = stack.matrix_rows(index, slice(0, stack.stored.shape[1]))
+                output[start:end] = func(group, matrix[None], offs=count, **options)
+            start = end
+        return input.new_zeros(len(input), columns) if output is None else output
+
     def _find(self, value: Any) -> Parameter | None:
         return self._parameters.find(value)
 
@@ -424,9 +517,24 @@ class StreamingMode(TorchFunctionMode):
             parameter = self._find(value)
             if parameter is None:
                 return value
-            return self._parameters.values.copy_of(parameter)
+            whole = self._parameters.values.copy_of(parameter)
+            return whole.transpose(1, 2) if parameter.is_transposed else whole
 
         return tree_map(copied, values)
+
+
+def _is_stack(parameter: Parameter | None) -> bool:
+    return parameter is not None and parameter.is_stack
+
+
+def _exchanges_rows_and_columns(parameter: Parameter, dims: Sequence[Any]) -> bool:
+    """Whether it transposes the matrices of a stack; torch 2.9 and earlier need it as a whole."""
+    is_whole = not hasattr(functional, "grouped_mm") or parameter.is_transposed
+    return not is_whole and parameter.is_stack and {dim % 3 for dim in dims} == {1, 2}
+
+
+def _is_one(index: Any) -> bool:
+    return not isinstance(index, torch.Tensor) or index.dim() == 0
 
 
 def _selects_rows(index: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from forgather_convert.errors import ValidationError, first_line
 from forgather_convert.models.merged_parameters import (
     Merge,
+    make_rows_when_needed,
     make_value_when_needed,
     make_when_needed,
     noted_merges,
@@ -24,6 +25,7 @@ from forgather_convert.tensors.expressions import (
     BlockScaled,
     Expression,
     Permute,
+    Slice,
     Stored,
     leaves,
     operands,
@@ -263,6 +265,20 @@ def _value(reader: TensorReader, value: Expression) -> Any:
     return result
 
 
+def _rows(reader: TensorReader, value: Expression, rows: slice) -> Any:
+    """Rows of a tensor, or of whatever it is computed from."""
+    if _is_in_a_file(value):
+        return _value(reader, value)[rows]
+    return _value(reader, Slice(value, 0, rows.start, rows.stop - rows.start))
+
+
+def _matrix_rows(reader: TensorReader, value: Expression, index: int, rows: slice) -> Any:
+    """Rows of a matrix of a computed stack."""
+    return _rows(
+        reader, Slice(Slice(value, 0, index, 1), 1, rows.start, rows.stop - rows.start), slice(0, 1)
+    )[0]
+
+
 def _by_stored_names(state: Mapping[str, Expression]) -> Mapping[str, Expression]:
     """The stored tensors that tensors are made of, by their names in the files."""
     stored: dict[str, Expression] = {}
@@ -313,7 +329,13 @@ def _with_stored_values(
     from torch import nn
 
     reader = TensorReader()
-    make_when_needed(model, merges, lambda name: _value(reader, sources[name]))
+    make_when_needed(
+        model,
+        merges,
+        {name: value.shape[0] for name, value in sources.items() if value.shape},
+        lambda name: _value(reader, sources[name]),
+        lambda name, rows: _rows(reader, sources[name], rows),
+    )
     names = saved_state(model).names
     lacking = {*(computed or ())} - {name for merge in merges.values() for _, name in merge.sources}
     values: dict[int, Any] = {}
@@ -355,6 +377,8 @@ def _computed_parameter(reader: TensorReader, value: Expression) -> Any:
     empty = torch.zeros((), dtype=to_torch(value.dtype)).expand(value.shape)
     parameter = torch.nn.Parameter(empty, requires_grad=False)
     make_value_when_needed(parameter, partial(_value, reader, value))
+    if len(value.shape) == 3:
+        make_rows_when_needed(parameter, partial(_matrix_rows, reader, value))
     return parameter
 
 

@@ -18,8 +18,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import torch
 
-#: The attribute of a parameter with the function that makes its value.
+#: The attributes of a parameter with the functions that make its value, and rows of a matrix of it.
 _VALUE = "_forgather_value"
+_ROWS = "_forgather_rows"
+#: The operations of transformers that stack matrices, one or several for each element.
+_STACKING = ([("MergeModulelist", 0)], [("MergeModulelist", 0), ("Concatenate", 1)])
+
+#: Makes rows of a matrix of a parameter that is a stack of them.
+RowMaker = Callable[[int, slice], "torch.Tensor"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,58 @@ class Merge:
         for pattern, name in self.sources:
             converter.add_tensor(self.layer_name, name, pattern, read(name))
         return _tensors(converter.convert(self.layer_name, **self.context))
+
+    def is_stack(self, parameter: "torch.Tensor", sizes: Mapping[str, int]) -> bool:
+        """Whether a matrix of the parameter is the matrices of one tensor for each pattern.
+
+        Args:
+            parameter: A parameter of the right shape.
+            sizes: The numbers of rows of the tensors.
+        """
+        steps = [
+            (type(step).__name__, getattr(step, "dim", None)) for step in self.converter.operations
+        ]
+        if steps not in _STACKING or parameter.dim() != 3:
+            return False
+        patterns = self._names_by_pattern().values()
+        count, size, _ = parameter.shape
+        if any(len(names) != count for names in patterns):
+            return False
+        return all(sum(sizes[name] for name in one) == size for one in zip(*patterns, strict=True))
+
+    def rows(
+        self,
+        index: int,
+        rows: slice,
+        sizes: Mapping[str, int],
+        read: Callable[[str, slice], "torch.Tensor"],
+    ) -> "torch.Tensor":
+        """Rows of a matrix, if the parameter is a stack: transformers' own stack of these alone.
+
+        Args:
+            index: The place of the matrix in the stack.
+            rows: Its rows.
+            sizes: The numbers of rows of the tensors.
+            read: Reads rows of a tensor.
+        """
+        converter = copy.deepcopy(self.converter)
+        before = 0
+        for pattern, names in self._names_by_pattern().items():
+            name, after = names[index], before + sizes[names[index]]
+            start, stop = (min(max(end, before), after) for end in (rows.start, rows.stop))
+            part = read(name, slice(start - before, stop - before))
+            converter.add_tensor(self.layer_name, name, pattern, part)
+            before = after
+        (made,) = _tensors(converter.convert(self.layer_name, **self.context)).values()
+        matrix: torch.Tensor = made[0]
+        return matrix
+
+    def _names_by_pattern(self) -> Mapping[str, list[str]]:
+        """The tensors of each pattern, in the order in which the converter concatenates them."""
+        names: dict[str, list[str]] = {each: [] for each in self.converter.source_patterns}
+        for pattern, name in self.sources:
+            names.setdefault(pattern, []).append(name)
+        return names
 
 
 @dataclass
@@ -108,12 +166,31 @@ def noted_merges() -> Iterator[dict[str, Merge]]:
 
 
 def make_when_needed(
-    model: Any, merges: Mapping[str, Merge], read: Callable[[str], "torch.Tensor"]
+    model: Any,
+    merges: Mapping[str, Merge],
+    sizes: Mapping[str, int],
+    read: Callable[[str], "torch.Tensor"],
+    read_rows: Callable[[str, slice], "torch.Tensor"],
 ) -> None:
-    """Enables :func:`materializer` to make the parameters that a loaded model lacks."""
+    """Enables :func:`materializer` and :func:`row_maker` to make what a loaded model lacks.
+
+    Args:
+        model: The model.
+        merges: How its parameters are combined, by their names.
+        sizes: The first dimensions of the tensors that they are made of.
+        read: Reads one of these tensors.
+        read_rows: Reads rows of it.
+    """
     for name, merge in merges.items():
         parameter = model.get_parameter(name)
         make_value_when_needed(parameter, partial(_value, merge, name, read))
+        if merge.is_stack(parameter, sizes):
+            make_rows_when_needed(parameter, partial(merge.rows, sizes=sizes, read=read_rows))
+
+
+def make_rows_when_needed(parameter: Any, make: RowMaker) -> None:
+    """Sets the function that makes rows of a matrix of a parameter."""
+    setattr(parameter, _ROWS, make)
 
 
 def make_value_when_needed(parameter: Any, make: "Callable[[], torch.Tensor]") -> None:
@@ -125,6 +202,12 @@ def materializer(parameter: Any) -> "Callable[[], torch.Tensor] | None":
     """The function that makes the value of a parameter; ``None`` if it has a value."""
     value: Callable[[], torch.Tensor] | None = getattr(parameter, _VALUE, None)
     return value
+
+
+def row_maker(parameter: Any) -> RowMaker | None:
+    """The function that makes rows of a matrix of a parameter; ``None`` if there is none."""
+    rows: RowMaker | None = getattr(parameter, _ROWS, None)
+    return rows
 
 
 def _value(merge: Merge, name: str, read: Callable[[str], "torch.Tensor"]) -> "torch.Tensor":
