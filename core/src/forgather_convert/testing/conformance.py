@@ -235,7 +235,6 @@ class ConverterConformance:
         hf, fg = converted.on_both(lambda model: logits(model, ids, mask), attention)
         assert torch.equal(hf, fg)
 
-    @once_on_version_4
     @every_dtype
     def test_logits_of_short_prompts(self, converted: ConvertedModel, attention: str) -> None:
         """For one token, two, and an odd number of them, alone and in a batch."""
@@ -268,7 +267,6 @@ class ConverterConformance:
         assert torch.equal(hf_ids, fg_ids)
         assert all(map(torch.equal, hf_logits, fg_logits))
 
-    @once_on_version_4
     def test_gradients(self, converted: ConvertedModel, attention: str, tmp_path: Path) -> None:
         """The gradients of the loss in float32.
 
