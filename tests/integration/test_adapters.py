@@ -123,7 +123,7 @@ def adapter_config(directory: Path) -> dict[str, Any]:
 
 @pytest.mark.parametrize("case", CASES)
 def test_there_and_back(pair: Pair, case: str, tmp_path: Path) -> None:
-    """The converted adapter gives the same logits, loaded and merged; the way back every byte."""
+    """The converted adapter gives the same logits, loaded and merged; the reverse, every byte."""
     config, expected = CASES[case]
     hf = write_adapter(tmp_path / "hf", load_hf(pair.hf, "llama"), **config)
     fg = to_base(hf, tmp_path / "fg", pair.hf)
@@ -173,7 +173,7 @@ def test_merged_and_then_converted(pair: Pair, adapter: Path, tmp_path: Path) ->
 
 
 def test_an_adapter_that_was_trained_on_the_forgather_model(pair: Pair, tmp_path: Path) -> None:
-    """Without an original, the way back to Forgather gives the same tensors and names."""
+    """Without an original, the conversion to Forgather gives the same tensors and names."""
     targets = ["query_linear", "up_proj", f"{LAST_LAYER}.attention.value_linear"]
     fg = write_adapter(tmp_path / "fg", load_forgather(pair.fg), target_modules=targets)
     hf = to_base(fg, tmp_path / "hf", pair.fg)
@@ -194,7 +194,7 @@ def test_an_adapter_that_was_trained_on_the_forgather_model(pair: Pair, tmp_path
 
 
 def test_trained_on_after_the_conversion(pair: Pair, adapter: Path, tmp_path: Path) -> None:
-    """The way back gives what the adapter is now, in the files that the original had."""
+    """The reverse gives what the adapter is now, in the files that the original had."""
     fg = to_base(adapter, tmp_path / "fg", pair.hf)
     model = with_adapter(load_forgather(pair.fg), fg)
     for name, parameter in model.named_parameters():

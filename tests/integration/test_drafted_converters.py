@@ -47,7 +47,7 @@ def drafted_hooks(root: Path, model_type: str) -> FamilyHooks:
 
 @pytest.mark.parametrize("model_type", FINISHED)
 def test_a_draft_of_standard_components_converts(model_type: str, tmp_path: Path) -> None:
-    """Nothing is written by hand: every tiny model is equal there and back."""
+    """Nothing is written by hand: every tiny model is equal in both directions."""
     root = create_distribution(tmp_path, "mine", known_as=model_type)
     steps = [*check_converter(drafted_hooks(root, model_type))]
     assert [step for step in steps if step.outcome is not Outcome.OK] == []

@@ -266,7 +266,7 @@ def test_the_size_is_limited(source: Path, monkeypatch: pytest.MonkeyPatch) -> N
 def test_the_limit_holds_for_what_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A layout that could not be read again is not written; the way back does without."""
+    """A layout that could not be read again is not written; the reverse conversion does without."""
     source = write_hf_model(tmp_path / "hf", LLAMA, "bfloat16")
     monkeypatch.setattr(provenance_module, "MAX_BYTES", 5000)
     convert(source, tmp_path / "fg")

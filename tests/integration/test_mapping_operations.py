@@ -1,4 +1,4 @@
-"""Every operation of a mapping, executed on real files, there and back."""
+"""Every operation of a mapping, executed on real files, in both directions."""
 
 from pathlib import Path
 from typing import Any

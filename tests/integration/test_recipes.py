@@ -55,7 +55,7 @@ class Recipes:
 def recipes(tmp_path_factory: pytest.TempPathFactory) -> Recipes:
     """A directory with a model, and what the page's first section makes of it.
 
-    All tests share it, in the order of the page: whoever reads it from top to bottom does, too.
+    All tests share it, in the order of the page, like readers who follow it from top to bottom.
     """
     recipes = Recipes(tmp_path_factory.mktemp("recipes"))
     fields = {"num_hidden_layers": 2, "hidden_size": 32, "intermediate_size": 48, "vocab_size": 400}

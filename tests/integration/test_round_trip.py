@@ -99,7 +99,7 @@ def test_generation_config_comes_back(tmp_path: Path) -> None:
 
 
 def test_other_formats_and_folders_are_named_and_left_out(tmp_path: Path) -> None:
-    """They are not lost in silence."""
+    """They are not lost silently."""
     source = write_hf_model(tmp_path / "hf", _LLAMA)
     shutil.copytree(source, tmp_path / "expected")
     left_out = [

@@ -42,7 +42,7 @@ def _back(fg: Path) -> tuple[Path, str]:
 def test_a_source_with_a_file_that_the_conversion_writes(
     kind: str, source: Path, tmp_path: Path
 ) -> None:
-    """It would be lost in silence: neither of the two can have the name."""
+    """It would be lost silently: neither of the two can have the name."""
     code = next(
         write.name for write in plan(source, tmp_path / "fg").writes if "model" in write.name
     )

@@ -123,7 +123,7 @@ def without_padding(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def with_padding(tmp_path_factory: pytest.TempPathFactory, without_padding: Path) -> Path:
-    """The same with ``[PAD]``, as a default conversion and the way back give it."""
+    """The same with ``[PAD]``, as a default conversion and its reverse give it."""
     root = tmp_path_factory.mktemp("padded")
     for source, destination in ((without_padding, root / "fg"), (root / "fg", root / "hf")):
         result = forgather("convert", "--no-logit-check", source, destination)
@@ -268,7 +268,7 @@ def test_old_format(yaml: str, count: int, without_padding: Path, tmp_path: Path
 
 
 def test_skip_default_tokens(without_padding: Path, tmp_path: Path) -> None:
-    """Complete control: nothing is added, and the way back gives the source."""
+    """Complete control: nothing is added, and the reverse conversion gives the source."""
     for options, source, result in (
         (("--skip-default-tokens",), without_padding, tmp_path / "fg"),
         ((), tmp_path / "fg", tmp_path / "hf"),

@@ -1,4 +1,4 @@
-"""Vocabulary extension with real tokenizers: tokens, roles, ids, and the way back."""
+"""Vocabulary extension with real tokenizers: tokens, roles, ids, and the reverse."""
 
 import json
 from pathlib import Path

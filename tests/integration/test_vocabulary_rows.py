@@ -163,7 +163,7 @@ def test_pytorch_format_and_new_tokens_together(tmp_path: Path) -> None:
 
 
 def test_a_sharded_source_keeps_its_division(tmp_path: Path) -> None:
-    """Also on the way back: what has not grown is in the file that it was in."""
+    """Also in the reverse conversion: what has not grown is in the file that it was in."""
     source = write_model(tmp_path / "hf", write_byte_level_bpe, shards=3)
     extended = add_tokens(source, tmp_path / "fg", "special_tokens: [<|a|>]\n")
     whole = add_tokens(

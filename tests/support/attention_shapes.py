@@ -11,7 +11,7 @@ from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.reference import ReferenceClasses
-from forgather_convert.models.saved_state import saved_tensors
+from forgather_convert.models.saved_state import as_saved
 from forgather_convert.tensors.dtypes import to_torch
 from forgather_convert.tensors.evaluation import Evaluator, bytes_of
 from forgather_convert.tensors.expressions import Constant
@@ -77,7 +77,7 @@ def _fill(result: Any, source: Any, hooks: FamilyHooks, completed: Any, config: 
     expected = parameters_of(lambda: hooks.get_hf_model_class()(copy.deepcopy(config)))
     state = {
         name: Constant(str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), _data(tensor))
-        for name, tensor in saved_tensors(source).items()
+        for name, tensor in as_saved(source, source.state_dict()).items()
         if name in expected
     }
     parameters = parameters_of(lambda: type(result)(result.config))

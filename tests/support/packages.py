@@ -12,7 +12,6 @@ ORDER: Mapping[str, str] = {
     "errors": "the errors that users see",
     "progress": "progress of long operations",
     "quantities": "bytes and seconds for people",
-    "garbage": "pausing the garbage collector",
     "files": "bounded reading of JSON and text, LFS pointers, file states",
     "tensors": "expressions, weight mappings, matching",
     "weights": "where every tensor's bytes lie: safetensors, .bin, distributed",

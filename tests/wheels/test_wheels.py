@@ -126,7 +126,7 @@ def package(directory: Path) -> Path:
 
 
 def round_trip(wheels: WheelEnvironment, family: str, name: str) -> None:
-    """Converts a model there and back; every file is as it was."""
+    """Converts a model in a round trip; every file is as it was."""
     source = wheels.work / family
     there, back = (wheels.work / f"{name}-{side}" for side in ("fg", "back"))
     wheels.forgather("convert", source, there)
@@ -273,7 +273,7 @@ def test_an_extension_adds_a_command(extension: WheelEnvironment) -> None:
 
 
 def test_an_extension_changes_a_family_that_it_does_not_know(extension: WheelEnvironment) -> None:
-    """The norm is exchanged, the logits are equal, and the way back is exact."""
+    """The norm is exchanged, the logits are equal, and the reverse conversion is exact."""
     round_trip(extension, "qwen3", "extended")
     assert list((extension.work / "extended-fg").glob("toy_norm_*.py"))
 

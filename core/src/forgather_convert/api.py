@@ -1,7 +1,9 @@
 """The library's entry points, which the command line calls, too."""
 
+import gc
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +18,6 @@ from forgather_convert.execution.staging import Staging, staging_directory
 from forgather_convert.execution.weights_writer import WeightsWriter
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.files.file_state import check_unchanged
-from forgather_convert.garbage import paused_collection
 from forgather_convert.logit_check.generation import Generation
 from forgather_convert.logit_check.logits import LogitComparison
 from forgather_convert.options import ConvertOptions
@@ -80,7 +81,7 @@ def plan(
     progress = progress or Progress()
     conversion = _open(request, progress)
     progress.start(Phase.PLAN)
-    with paused_collection():
+    with _paused_collection():
         planned = conversion.plan()
     progress.finish()
     return planned.plan
@@ -143,7 +144,7 @@ def run(
         if write is None:
             _begin(writer, conversion, free)
         timed.start(Phase.PLAN)
-        with paused_collection():
+        with _paused_collection():
             logger.info("%s", conversion.title)
             planned = conversion.plan()
         if on_plan is not None:
@@ -213,3 +214,20 @@ def _size(directory: Path) -> int:
 
 def _ignore(_: object) -> None:
     pass
+
+
+@contextmanager
+def _paused_collection() -> Iterator[None]:
+    """Pauses the garbage collector, for code that produces hardly any garbage.
+
+    Importing torch and transformers creates a million permanent objects; with the collector paused
+    it takes a tenth less time. Does nothing if the collector is already disabled.
+    """
+    if not gc.isenabled():
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -5,6 +5,8 @@ from forgather_convert_gemma.gemma import Gemma
 from forgather_convert_gemma.gemma2 import Gemma2
 from forgather_convert_gemma.gemma3 import Gemma3
 from forgather_convert_gemma.gemma3_text import Gemma3Text
+from forgather_convert_gemma.gemma4 import Gemma4
+from forgather_convert_gemma.gemma4_text import Gemma4Text
 
 
 class TestGemma(ConverterConformance):
@@ -17,6 +19,10 @@ class TestGemma2(ConverterConformance):
 
 class TestGemma3Text(ConverterConformance):
     converter_class = Gemma3Text
+
+
+class TestGemma4Text(ConverterConformance):
+    converter_class = Gemma4Text
 
 
 class TestGemma3(CompositeConformance):
@@ -35,4 +41,27 @@ class TestGemma3(CompositeConformance):
         "boi_token_index": 2,
         "eoi_token_index": 3,
         "image_token_index": 4,
+    }
+
+
+class TestGemma4(CompositeConformance):
+    converter_class = Gemma4
+    whole = {
+        "vision_config": {
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 16,
+            "patch_size": 4,
+            "position_embedding_size": 16,
+            "model_type": "gemma4_vision",
+        },
+        "audio_config": None,
+        "boi_token_id": 2,
+        "eoi_token_id": 3,
+        "image_token_id": 4,
+        "video_token_id": 4,
+        "audio_token_id": 4,
     }

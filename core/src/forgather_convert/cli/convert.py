@@ -3,7 +3,7 @@
 import logging
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -255,41 +255,14 @@ class _ConvertCommand(GroupedCommand):
 def convert_command(
     source_path: Path,
     destination_path: Path,
-    reverse: bool,
-    model_type: str | None,
-    dtype: str | None,
-    dequantize: bool,
-    max_length: int | None,
-    checkpoint_path: Path | None,
-    base: Path | None,
-    follow_links: bool,
-    token_file: Path | None,
-    skip_default_tokens: bool,
-    pad_vocab_to_multiple_of: int,
-    device: str,
-    generation_test: bool,
-    chat: bool,
-    prompt: str,
     debug_params: bool,
-    chat_template_path: Path | None,
-    converter_paths: tuple[Path, ...],
-    converter: str | None,
-    no_plugins: bool,
     dry_run: bool,
-    weights_format: str,
-    max_shard_size: int | None,
-    drop_unused: bool,
-    link: str | None,
-    code_only: bool,
-    text_only: bool,
-    overwrite: bool,
     no_logit_check: bool,
-    logit_tolerance: float | None,
-    trust_remote_code: bool,
     as_json: bool,
     hashes: bool,
     report_path: Path | None,
     verbosity: Verbosity,
+    **options_by_name: Any,
 ) -> None:
     """Converts the model in SOURCE_PATH and writes it to DESTINATION_PATH.
 
@@ -307,48 +280,26 @@ def convert_command(
     if report_path is not None and dry_run:
         raise click.UsageError("--report and --dry-run exclude each other.")
     source_path = resolve_source(source_path)
+    base = options_by_name["base"]
     base = None if base is None else resolve_source(base)
     stay_offline()
     if report_path is not None:
         # Before the conversion; the imports that take long come later.
         from forgather_convert.reporting.report_path import check_report_path
 
-        models = (source_path, destination_path, checkpoint_path, base)
+        models = (source_path, destination_path, options_by_name["checkpoint_path"], base)
         check_report_path(report_path, [model for model in models if model is not None])
-    if chat and not generation_test:
+    if options_by_name["chat"] and not options_by_name["generation_test"]:
         raise click.UsageError("--chat needs --generation-test.")
-    if model_type is not None:
-        check_model_type(model_type, converter_paths, use_plugins=not no_plugins)
+    if options_by_name["model_type"] is not None:
+        check_model_type(
+            options_by_name["model_type"],
+            options_by_name["converter_paths"],
+            use_plugins=options_by_name["use_plugins"],
+        )
     options = ConvertOptions(
-        reverse=reverse,
-        model_type=model_type,
-        dtype=dtype,
-        dequantize=dequantize,
-        max_length=max_length,
-        checkpoint_path=checkpoint_path,
-        base=base,
-        token_file=token_file,
-        skip_default_tokens=skip_default_tokens,
-        pad_vocab_to_multiple_of=pad_vocab_to_multiple_of,
-        chat_template_path=chat_template_path,
-        device=device,
-        generation_test=generation_test,
-        chat=chat,
-        prompt=prompt,
-        converter=converter,
-        converter_paths=converter_paths,
-        use_plugins=not no_plugins,
-        weights_format=weights_format,
-        max_shard_size=max_shard_size,
-        overwrite=overwrite,
-        trust_remote_code=trust_remote_code,
-        follow_links=follow_links,
-        drop_unused=drop_unused,
-        link=link,
-        code_only=code_only,
-        text_only=text_only,
+        **{**options_by_name, "base": base},
         logit_check=not no_logit_check,
-        logit_tolerance=logit_tolerance,
         hashes=hashes or report_path is not None,
     )
     if dry_run:

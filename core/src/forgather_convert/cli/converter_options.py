@@ -30,7 +30,7 @@ _DISTRIBUTION = click.option(
 
 
 def converter_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Adds the three options to a command."""
+    """Adds the three options to a command; its function gets ``use_plugins`` for the last."""
 
     @CONVERTER_PATHS
     @_DISTRIBUTION
@@ -39,6 +39,6 @@ def converter_options(function: Callable[..., Any]) -> Callable[..., Any]:
     def command(*args: Any, converter: str | None, no_plugins: bool, **kwargs: Any) -> Any:
         if converter is not None and no_plugins:
             raise click.UsageError("--converter and --no-plugins exclude each other.")
-        return function(*args, converter=converter, no_plugins=no_plugins, **kwargs)
+        return function(*args, converter=converter, use_plugins=not no_plugins, **kwargs)
 
     return command

@@ -104,7 +104,7 @@ def show_command(
     model_type: str,
     converter_paths: tuple[Path, ...],
     converter: str | None,
-    no_plugins: bool,
+    use_plugins: bool,
     as_json: bool,
     verbosity: Verbosity,
 ) -> None:
@@ -114,7 +114,7 @@ def show_command(
     from forgather_convert.discovery.choice import resolve_converter
 
     hooks = resolve_converter(
-        model_type, converter_paths, converter=converter, use_plugins=not no_plugins
+        model_type, converter_paths, converter=converter, use_plugins=use_plugins
     )
     description = describe(hooks)
     if as_json:
@@ -132,7 +132,7 @@ def check_command(
     target: str | None,
     converter_paths: tuple[Path, ...],
     converter: str | None,
-    no_plugins: bool,
+    use_plugins: bool,
     as_json: bool,
     verbosity: Verbosity,
 ) -> None:
@@ -145,7 +145,7 @@ def check_command(
     if target is None:
         from forgather_convert.discovery.choice import find_converters, warn_skipped
 
-        candidates = find_converters(converter_paths, use_plugins=not no_plugins)
+        candidates = find_converters(converter_paths, use_plugins=use_plugins)
         skipped = [it for it in candidates if it.status is Status.OF_THE_FRAMEWORK]
         warn_skipped(skipped)
         loads = _loads(
@@ -165,7 +165,7 @@ def check_command(
         def load() -> "list[FamilyHooks]":
             return [
                 resolve_converter(
-                    model_type, converter_paths, converter=converter, use_plugins=not no_plugins
+                    model_type, converter_paths, converter=converter, use_plugins=use_plugins
                 )
             ]
 

@@ -74,17 +74,7 @@ _MAX_FILES = 12
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @verbosity_options("WARNING")
 def inspect_command(
-    path: Path,
-    tensors: bool,
-    reverse: bool,
-    model_type: str | None,
-    checkpoint_path: Path | None,
-    dequantize: bool,
-    converter_paths: tuple[Path, ...],
-    converter: str | None,
-    no_plugins: bool,
-    as_json: bool,
-    verbosity: Verbosity,
+    path: Path, tensors: bool, as_json: bool, verbosity: Verbosity, **options: Any
 ) -> None:
     """Describes the model directory PATH and what would prevent its conversion.
 
@@ -98,18 +88,7 @@ def inspect_command(
     from forgather_convert.inspection.inspect import inspect
     from forgather_convert.inspection.tensor_groups import group_tensors
 
-    inspection = inspect(
-        path,
-        ConvertOptions(
-            reverse=reverse,
-            model_type=model_type,
-            checkpoint_path=checkpoint_path,
-            dequantize=dequantize,
-            converter=converter,
-            converter_paths=converter_paths,
-            use_plugins=not no_plugins,
-        ),
-    )
+    inspection = inspect(path, ConvertOptions(**options))
     groups = group_tensors(inspection.tensors) if tensors else ()
     if as_json:
         content = inspection_object(inspection)

@@ -73,16 +73,10 @@ _DIFFERENT = 1
 def verify_command(
     a: Path,
     b: Path,
-    device: str,
-    prompt: str,
     no_logit_check: bool,
-    dequantize: bool,
-    trust_remote_code: bool,
-    converter_paths: tuple[Path, ...],
-    converter: str | None,
-    no_plugins: bool,
     as_json: bool,
     verbosity: Verbosity,
+    **options: Any,
 ) -> int:
     """Checks whether A and B hold the same model.
 
@@ -97,17 +91,9 @@ def verify_command(
     with phase_display(messages, verbosity.shows_progress) as progress:
         from forgather_convert.compare.verify import VerifyOptions, verify
 
-        options = VerifyOptions(
-            device=device,
-            prompt=prompt,
-            logit_check=not no_logit_check,
-            dequantize=dequantize,
-            trust_remote_code=trust_remote_code,
-            converter=converter,
-            converter_paths=converter_paths,
-            use_plugins=not no_plugins,
+        verification = verify(
+            a, b, VerifyOptions(logit_check=not no_logit_check, **options), progress
         )
-        verification = verify(a, b, options, progress)
     if as_json:
         echo_json(verification_object(verification))
     else:

@@ -36,7 +36,7 @@ def compare_configs(a: Any, b: Any) -> tuple[FieldDifference, ...]:
     Only fields that both classes know are compared, since the models read no others.
     """
     known = known_fields(a) & known_fields(b)
-    one, other = ({name: _field(config, name) for name in known} for config in (a, b))
+    one, other = (_fields(config, known) for config in (a, b))
     return _differences({**one, **_rope(a)}, {**other, **_rope(b)})
 
 
@@ -66,15 +66,14 @@ def compare_across(
     # The source's config may have a field by either name of the class's attribute_map.
     aliases = {name: alias for alias, name in hf.attribute_map.items()}
     stated = {
-        name: _field(forgather, own_name)
+        name: _plain(getattr(forgather, own_name))
         for name in known
         for own_name in (aliases.get(name, name), field_names.get(name, name))
         if own_name in said
     }
     absent = known - stated.keys()
-    derived = _derived(hf, stated, rope_fields) if absent else None
-    one = {name: _field(hf, name) for name in known}
-    other = {**stated, **{name: _field(derived, name) for name in absent}}
+    derived = _fields(_derived(hf, stated, rope_fields), absent) if absent else {}
+    one, other = _fields(hf, known), {**stated, **derived}
     return _differences({**one, **_rope(hf)}, {**other, **_rope(forgather)})
 
 
@@ -99,8 +98,13 @@ def _derived(hf: Any, stated: Mapping[str, Any], rope_fields: Collection[str]) -
     return type(hf).from_dict(copy.deepcopy({**stated, **rope}))
 
 
-def _field(config: Any, name: str) -> Any:
-    return _plain(getattr(config, name, None))
+def _fields(config: Any, names: Iterable[str]) -> dict[str, Any]:
+    # Attributes may be views of what is stored, like the fields that differ by layer.
+    stored = config.to_dict()
+    return {
+        name: _plain(stored[name] if name in stored else getattr(config, name, None))
+        for name in names
+    }
 
 
 def _rope(config: Any) -> dict[str, Any]:

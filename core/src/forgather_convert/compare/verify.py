@@ -53,15 +53,7 @@ class VerifyOptions:
         Raises:
             OptionError: An option has an invalid value.
         """
-        return ConvertOptions(
-            device=self.device,
-            prompt=self.prompt,
-            trust_remote_code=self.trust_remote_code,
-            dequantize=self.dequantize,
-            converter=self.converter,
-            converter_paths=self.converter_paths,
-            use_plugins=self.use_plugins,
-        )
+        return ConvertOptions(**vars(self))
 
 
 def verify(

@@ -178,6 +178,8 @@ def _render_model(project: Project, files: ComponentFiles, has_links: bool) -> s
             has_embedding_size="embedding_size" in project.config,
             has_head_bias="lm_head_bias" in project.config,
             has_mixers=MIXER in files.components,
+            has_per_layer_inputs="hidden_size_per_layer_input" in project.config,
+            shares_heads="kv_sharing_modes" in project.config,
             has_router_logits=ROUTER_LOGITS_FIELD in project.config,
             links_file=LINKS_FILE if has_links else "",
             chooses_experts=any(_EXPERTS in text for text in files.sources.values()),

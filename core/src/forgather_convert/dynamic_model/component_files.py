@@ -29,6 +29,9 @@ _ROUTER_FUNCTIONS = (
     ("router_logits", "load_balancing_loss"),
     ("router_logits", "recorded_router_logits"),
 )
+#: The function that a model also uses if its config has values for single layers.
+LAYER_OVERRIDES_FIELD = "layer_overrides"
+_LAYER_FUNCTIONS = (("layer_config", "layer_config"),)
 #: The functions that a model also uses if it has mixers other than attention.
 MIXER = "mixer"
 _MIXER_FUNCTIONS = (
@@ -155,6 +158,7 @@ def _functions(project: Project, has_mixers: bool) -> tuple[tuple[str, str], ...
     return (
         *_FUNCTIONS,
         *(_ROUTER_FUNCTIONS if ROUTER_LOGITS_FIELD in project.config else ()),
+        *(_LAYER_FUNCTIONS if LAYER_OVERRIDES_FIELD in project.config else ()),
         *(_MIXER_FUNCTIONS if has_mixers else ()),
     )
 

@@ -9,7 +9,7 @@ another longer than a round may take.
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -23,7 +23,6 @@ from forgather_convert.errors import (
     ProcessError,
 )
 from forgather_convert.execution.destination import Destination, resolve_destination
-from forgather_convert.execution.division import divide
 from forgather_convert.execution.executor import write_other_files, write_shards
 from forgather_convert.execution.flush import flush
 from forgather_convert.execution.rank import Rank
@@ -312,3 +311,14 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, Exception):
         return f"{type(error).__name__}: {error}."
     return "It was stopped."
+
+
+def divide(shards: Iterable[ShardPlan], count: int) -> tuple[tuple[ShardPlan, ...], ...]:
+    """Divides weights files among processes: largest first, each to the least loaded process."""
+    shares: list[list[ShardPlan]] = [[] for _ in range(count)]
+    sizes = [0] * count
+    for shard in sorted(shards, key=lambda shard: -shard.num_bytes):
+        least = sizes.index(min(sizes))
+        shares[least].append(shard)
+        sizes[least] += shard.num_bytes
+    return tuple(map(tuple, shares))

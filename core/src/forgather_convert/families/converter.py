@@ -15,6 +15,7 @@ from forgather_convert.families.transformers_classes import (
     model_class,
 )
 from forgather_convert.source.config_file import BOOKKEEPING, SourceConfig
+from forgather_convert.source.config_objects import field_of
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
 from forgather_convert.tensors.family_mapping import family_mapping
 from forgather_convert.tensors.notation import WeightMappingDict
@@ -26,6 +27,9 @@ from forgather_convert.tensors.weight_mapping import (
 
 _LONGEST = "max_position_embeddings"
 _PARTIAL = "partial_rotary_factor"
+#: A family lists it among its hyper-parameters if its class in transformers reads RoPE only there,
+#: by kind of layer, and misreads the fields of transformers 4.
+_ROPE = "rope_parameters"
 
 #: Fields of a Forgather config that mean nothing in a Hugging Face one.
 FORGATHER_FIELDS = BOOKKEEPING | {"hf_model_type"}
@@ -64,7 +68,7 @@ class HFConverter(ConverterHooks):
         hyperparameters: The config fields that the family's model needs, by their
             Hugging Face names: ``STANDARD``, plus ``WINDOWS``, ``attention_bias`` and others that
             the family has; a source that sets one is refused otherwise. RoPE's are handled
-            separately.
+            separately; ``rope_parameters`` says that the class reads RoPE there only, by kind.
         fixed_hyperparameters: Fields that only the Forgather config has, with the values
             that the family's architecture implies, such as ``{"attention_bias": True}``.
         components: The dynamic model's non-standard components, by role, or by role and kind of
@@ -145,6 +149,8 @@ class HFConverter(ConverterHooks):
 
     def get_rope_fields(self, rope: RopeParameters) -> Mapping[str, Any]:
         fields = rope.to_fields()
+        if _ROPE in self._hyperparameters():
+            return {_ROPE: fields[_ROPE]}
         if _PARTIAL in self._hyperparameters():
             # transformers 4 reads it beside the dictionaries only.
             fields[_PARTIAL] = rope.options.get(_PARTIAL, 1.0)
@@ -171,6 +177,8 @@ class HFConverter(ConverterHooks):
         config.update(self.own_hyperparameters(src_config))
         if self.uses_rope():
             config.update(read_rope(src_config, src_config.origin).to_fields())
+            if _ROPE in self._hyperparameters():
+                config.pop(LOCAL_BASE, None)
         if max_length is not None:
             config[_LONGEST] = max_length
         return {
@@ -211,7 +219,7 @@ class HFConverter(ConverterHooks):
         if self.uses_rope():
             fields.update(self.get_rope_fields(read_rope(src_config, src_config.origin)))
         config = self.get_hf_config_class()(**fields)
-        if "head_dim" in self._hyperparameters() and getattr(config, "head_dim", None) is None:
+        if "head_dim" in self._hyperparameters() and field_of(config, "head_dim") is None:
             # transformers 4 computes with it for some RoPE types even where it is null, and
             # a class that does not know it still reads it.
             config.head_dim = self._head_dim(src_config)
@@ -276,6 +284,8 @@ class HFConverter(ConverterHooks):
 
     def _validate_rope(self, src_config: SourceConfig, is_complete: bool) -> None:
         rope = read_rope(src_config, src_config.origin, is_complete)
+        if _ROPE in self._hyperparameters():
+            return
         has_kinds = self.has_unscaled_windows or LOCAL_BASE in self._hyperparameters()
         if rope.by_kind and not has_kinds:
             raise UnsupportedModelError(

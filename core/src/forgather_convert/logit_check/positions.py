@@ -26,6 +26,7 @@ from typing import Any
 
 from forgather_convert.logit_check.prompts import fixed_ids
 from forgather_convert.quantities import counted
+from forgather_convert.source.config_objects import field_of
 
 _OPERATIONS = 1e11
 #: For accelerators.
@@ -277,7 +278,7 @@ def size_of(model: Any) -> ModelSize:
         parameters=count,
         layers=getattr(config, "num_hidden_layers", None) or 1,
         heads=heads,
-        head_dim=getattr(config, "head_dim", None) or max(1, hidden_size // heads),
+        head_dim=field_of(config, "head_dim") or max(1, hidden_size // heads),
     )
 
 

@@ -93,12 +93,17 @@ def parameters_of(
         [saved.names[f"{modules[module]}.{name}"] for name, _ in module.named_parameters()]
         for module in (model.get_input_embeddings(), model.get_output_embeddings())
     )
+    tables = [
+        saved.names[f"{modules[table]}.weight"]
+        for table in _other_tables(model)
+        if table.num_embeddings == model.get_input_embeddings().num_embeddings
+    ]
     is_tied = getattr(model.config.get_text_config(), "tie_word_embeddings", False)
     tied = {head: embedding} if is_tied else {}
     parameters = ModelParameters(
         shapes={name: shape for name, shape in saved.shapes.items() if name not in tied},
         tied=tied,
-        vocabulary_tensors=(embedding, *(() if is_tied else (head,)), *biases),
+        vocabulary_tensors=(embedding, *(() if is_tied else (head,)), *biases, *tables),
         base_prefix=model.base_model_prefix,
         unread=_unread_names(model, saved.shapes),
         loaded_names=saved.loaded_names,
@@ -108,6 +113,13 @@ def parameters_of(
     if failure is not None and problem is not None:
         raise failure(problem) from problem
     return parameters.of_text_model() if is_composite else parameters
+
+
+def _other_tables(model: Any) -> list[Any]:
+    """The tables of tokens besides the embedding: those of the layers' own inputs."""
+    if not getattr(model.config.get_text_config(), "hidden_size_per_layer_input", None):
+        return []
+    return [model.get_per_layer_input_embeddings()]
 
 
 def _kept_in_float32(model: Any, names: Mapping[str, str]) -> dict[str, frozenset[str]]:

@@ -18,6 +18,7 @@ from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
 from forgather_convert.source.composite import TEXT_CONFIG, has_text_config
 from forgather_convert.source.config_file import DTYPE_FIELDS, SourceConfig
+from forgather_convert.source.config_objects import field_of
 from forgather_convert.source.rope import (
     LOCAL_BASE,
     LOCAL_KIND,
@@ -133,7 +134,7 @@ class ReferenceClasses:
                 if is_tied is None:
                     is_tied = bool((whole if _is_version_5() else config).tie_word_embeddings)
                 whole.tie_word_embeddings = config.tie_word_embeddings = is_tied
-            if getattr(config, "head_dim", 0) is None:
+            if field_of(config, "head_dim", 0) is None:
                 # transformers 4 computes with it for some RoPE types even if it is null.
                 config.head_dim = config.hidden_size // config.num_attention_heads
             if self.hooks.uses_rope():

@@ -37,7 +37,7 @@ def saved_state(model: Any) -> SavedState:
         for name, tensor in model.state_dict().items()
         if name not in (getattr(model, "_keys_to_ignore_on_save", None) or ())
     }
-    written = _as_stored(model, state)
+    written = as_saved(model, state)
     # A tensor that is merely renamed remains the same object.
     names = {id(tensor): name for name, tensor in written.items()}
     shapes: dict[tuple[int, ...], tuple[int, ...]] = {}
@@ -52,12 +52,8 @@ def saved_state(model: Any) -> SavedState:
     )
 
 
-def saved_tensors(model: Any) -> "Mapping[str, torch.Tensor]":
-    """The tensors that ``save_pretrained`` writes for a model."""
-    return _as_stored(model, model.state_dict())
-
-
-def _as_stored(model: Any, state: Mapping[str, "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
+def as_saved(model: Any, state: Mapping[str, "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
+    """The tensors that ``save_pretrained`` writes for the state of a model."""
     try:
         from transformers.core_model_loading import revert_weight_conversion
     except ImportError:

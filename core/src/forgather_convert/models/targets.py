@@ -2,19 +2,20 @@
 
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.dynamic_model.code_generator import generate_code
+from forgather_convert.dynamic_model.code_generator import GeneratedCode, generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
+from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, OptionError, SourceError, first_line
+from forgather_convert.families.converter import FORGATHER_FIELDS
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import read_text
 from forgather_convert.models.carried_tensors import CarriedTensors, carried_files
 from forgather_convert.models.forgather import ForgatherSource, ForgatherTarget, read_forgather
-from forgather_convert.models.forgather_config import forgather_config_fields
 from forgather_convert.models.hf_config_file import hf_config_fields
 from forgather_convert.models.hugging_face import (
     HuggingFaceSource,
@@ -103,7 +104,7 @@ def _forgather_target(
     project = hooks.project(config, options.max_length)
     code = generate_code(project, has_links=options.link is not None)
     rope_fields = rope_fields_of(model.config_object, hooks, config.origin)
-    fields = forgather_config_fields(
+    fields = _forgather_config_fields(
         detection.config,
         detection.dtype,
         project,
@@ -307,4 +308,34 @@ def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:
         name: getattr(options, name)
         for name in recorded
         if getattr(options, name) != getattr(defaults, name)
+    }
+
+
+def _forgather_config_fields(
+    original: Mapping[str, Any],
+    dtype: str,
+    project: Project,
+    code: GeneratedCode,
+    renamed: Collection[str],
+) -> dict[str, Any]:
+    """The Forgather ``config.json``: the model's fields, and all others of the source.
+
+    Args:
+        original: The content of the source's config file.
+        dtype: The dtype to state.
+        project: The dynamic model.
+        code: Its code.
+        renamed: The source's RoPE fields, and other fields that have another name here.
+    """
+    carried = {
+        name: value for name, value in original.items() if name not in (*FORGATHER_FIELDS, *renamed)
+    }
+    return {
+        **carried,
+        **project.config,
+        "architectures": ["DynamicCausalLM"],
+        "auto_map": dict(code.auto_map),
+        "model_type": project.dynamic_model_type,
+        "hf_model_type": project.model_type,
+        "dtype": dtype,
     }

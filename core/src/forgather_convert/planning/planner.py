@@ -12,6 +12,7 @@ from forgather_convert.models.model import PlanFacts, SourceModel, TargetModel
 from forgather_convert.planning.config_fields import match_config_fields
 from forgather_convert.planning.layout import Layout
 from forgather_convert.planning.links import plan_links
+from forgather_convert.planning.max_length import report_rope_length, report_tokenizer_length
 from forgather_convert.planning.plan import ConversionPlan, LinkPlan
 from forgather_convert.planning.processor_class import (
     with_processor_class,
@@ -19,7 +20,6 @@ from forgather_convert.planning.processor_class import (
 )
 from forgather_convert.planning.request import PlannedModel, PlanRequest
 from forgather_convert.planning.reversal import check_reversible
-from forgather_convert.planning.rope_length import report_rope_length
 from forgather_convert.planning.side_files import (
     SideFileChanges,
     SideFileSource,
@@ -37,7 +37,6 @@ from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.vocabulary.change import VocabularyChange
 from forgather_convert.vocabulary.extension import TokenizedModel, plan_vocabulary
-from forgather_convert.vocabulary.length import report_tokenizer_length
 from forgather_convert.vocabulary.model_fields import changed_config, generation_config_writes
 
 

@@ -2,8 +2,8 @@
 
 import math
 import platform
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from importlib.metadata import version
 from pathlib import Path
@@ -11,9 +11,9 @@ from typing import Any
 
 from forgather_convert.api import ConversionResult
 from forgather_convert.inspection.components import COMPONENTS, component_of
+from forgather_convert.inspection.tensor_groups import group_tensors, name_pattern
 from forgather_convert.planning.plan import ConversionPlan, TensorPlan
-from forgather_convert.reporting.objects import result_object
-from forgather_convert.reporting.tensor_table import tensor_table
+from forgather_convert.reporting.objects import operation_of, result_object
 from forgather_convert.source.detection import Direction
 
 _PACKAGES = ("forgather-convert", "torch", "transformers", "safetensors")
@@ -66,3 +66,49 @@ def _forgather_name(tensor: TensorPlan, direction: Direction) -> str:
     if direction is Direction.FROM_FORGATHER and tensor.sources:
         return tensor.sources[0].name
     return tensor.name
+
+
+@dataclass(frozen=True)
+class TensorRow:
+    """Tensors that are made in the same way.
+
+    Attributes:
+        names: Their names; names that differ only in numbers are combined.
+        count: How many there are.
+        dtype: Their dtype.
+        shape: Their shape.
+        operation: How they are made.
+        sources: The names of the source tensors, combined in the same way.
+    """
+
+    names: tuple[str, ...]
+    count: int
+    dtype: str
+    shape: tuple[int, ...]
+    operation: str
+    sources: tuple[str, ...]
+
+
+def tensor_table(tensors: Iterable[TensorPlan]) -> tuple[TensorRow, ...]:
+    """Groups tensors, in the order of the first of each group."""
+    alike: dict[tuple[object, ...], list[TensorPlan]] = {}
+    for tensor in tensors:
+        sources = frozenset(name_pattern(ref.name) for ref in tensor.sources)
+        name, operation = name_pattern(tensor.name), operation_of(tensor)
+        key = (name, tensor.dtype, tensor.shape, operation, sources)
+        alike.setdefault(key, []).append(tensor)
+    return tuple(_row(group) for group in alike.values())
+
+
+def _row(group: list[TensorPlan]) -> TensorRow:
+    first = group[0]
+    return TensorRow(
+        names=tuple(tensors.name for tensors in group_tensors(group)),
+        count=len(group),
+        dtype=first.dtype,
+        shape=first.shape,
+        operation=operation_of(first),
+        sources=tuple(
+            tensors.name for tensors in group_tensors(ref for item in group for ref in item.sources)
+        ),
+    )

@@ -32,6 +32,7 @@ LOCAL_KIND = "sliding_attention"
 #: The required keys of each type.
 _REQUIRED: Mapping[str, tuple[str, ...]] = {
     "default": (),
+    "proportional": (),
     "linear": ("factor",),
     "dynamic": ("factor",),
     "yarn": ("factor",),

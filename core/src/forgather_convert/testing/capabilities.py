@@ -8,9 +8,11 @@ from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type
 
+#: Whether transformers has the older major version, on which only what differs is tested.
+IS_OLDER = transformers.__version__.startswith("4.")
 #: The dtypes in which models are compared. On transformers 4, they are compared in that of most
 #: published models, and their gradients in float32.
-DTYPES = ("bfloat16",) if transformers.__version__.startswith("4.") else ("float32", "bfloat16")
+DTYPES = ("bfloat16",) if IS_OLDER else ("float32", "bfloat16")
 
 
 def attention_implementations(model_class: Any) -> tuple[str, ...]:

@@ -15,12 +15,21 @@ from forgather_convert.source.rope import (
     DEFAULT_THETA,
     MAIN_KIND,
     ROPE_FIELDS,
+    RopeParameters,
     parameters_by_kind,
 )
 
 State = Mapping[str, torch.Tensor]
 
 _ORIGINAL_LENGTH = "original_max_position_embeddings"
+
+
+def rope_field_names(hooks: FamilyHooks) -> tuple[str, ...]:
+    """The RoPE fields in a family's Hugging Face configs."""
+    if not hooks.uses_rope():
+        return ()
+    fields = hooks.get_rope_fields(RopeParameters("default", DEFAULT_THETA, {}))
+    return tuple(name for name in ROPE_FIELDS if name in fields)
 
 
 def config_content(
@@ -45,6 +54,9 @@ def config_content(
         content.pop(name, None)
     if not hooks.uses_rope():
         schema = "none"
+    elif "rope_scaling" not in rope_field_names(hooks):
+        # It may have no parameters for all kinds of layers, and then it has its own defaults.
+        schema = "5" if written else "none"
     parameters = {**scaling, "rope_type": rope_type, "rope_theta": theta}
     if kinds:
         parameters = {MAIN_KIND: parameters, **kinds}

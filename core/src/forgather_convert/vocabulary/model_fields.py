@@ -10,12 +10,14 @@ from forgather_convert.source.files import WriteFile, encode_json
 from forgather_convert.vocabulary.change import VocabularyChange
 
 GENERATION_CONFIG_FILE = "generation_config.json"
+#: The sizes of other tables of tokens, which change if they are the vocabulary's.
+_SIZES = ("vocab_size_per_layer_input",)
 
 
 def changed_config(config: SourceConfig, change: VocabularyChange) -> SourceConfig:
     """A model's config with the new size and ids."""
-    fields = {"vocab_size": change.size, **_changed_ids(config, change)}
-    return config.updated(fields)
+    sizes = {name: change.size for name in _SIZES if config.get(name) == config.vocab_size}
+    return config.updated({**sizes, "vocab_size": change.size, **_changed_ids(config, change)})
 
 
 def generation_config_writes(directory: Path, change: VocabularyChange) -> tuple[WriteFile, ...]:

@@ -7,6 +7,7 @@ parts.
 """
 
 import io
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -23,7 +24,6 @@ from forgather_convert.weights.distributed_metadata import (
     SavedTensor,
     read_metadata,
 )
-from forgather_convert.weights.file_range import FileRange
 from forgather_convert.weights.tiling import Tile, TilingError, join
 from forgather_convert.weights.torch_archive import describe, locate, open_archive
 
@@ -162,3 +162,32 @@ class _PartReader:
         if not isinstance(tensor, torch.Tensor):
             raise SourceError(f"{path} has no tensor where a part of '{name}' should be.")
         return locate(path, name, tensor, archive, chunk.start)
+
+
+class FileRange(io.RawIOBase):
+    """Consecutive bytes of a file that is open for reading; does not move the file's position."""
+
+    def __init__(self, file: BinaryIO, start: int, size: int) -> None:
+        self._descriptor = file.fileno()
+        self._start = start
+        self._size = size
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._size}[whence]
+        if base + offset < 0:
+            raise ValueError(f"cannot seek to {base + offset}")
+        self._position = base + offset
+        return self._position
+
+    def readinto(self, buffer: "memoryview | bytearray", /) -> int:  # type: ignore[override]
+        view = memoryview(buffer)[: max(0, self._size - self._position)]
+        count = os.preadv(self._descriptor, [view], self._start + self._position) if view else 0
+        self._position += count
+        return count

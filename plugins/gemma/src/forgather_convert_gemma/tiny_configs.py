@@ -102,3 +102,65 @@ GEMMA3 = {
         "final_logit_softcapping": None,
     },
 }
+
+_GEMMA4_ROPE = {
+    "full_attention": {
+        "rope_type": "proportional",
+        "partial_rotary_factor": 0.25,
+        "rope_theta": 20000.0,
+    },
+    "sliding_attention": {"rope_type": "default", "rope_theta": 500.0},
+}
+
+GEMMA4_TEXT = {
+    # As the small ones are published: a part of the layers reuses keys and values.
+    "per-layer-inputs-shared-tied": {
+        **_GEMMA3_TEXT_SMALL,
+        # With the class's own kinds of layers, both kinds store and reuse, too.
+        "num_hidden_layers": 8,
+        "layer_types": [*["sliding_attention"] * 3, "full_attention"] * 2,
+        "num_kv_shared_layers": 2,
+        "use_double_wide_mlp": True,
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "sliding_window": 8,
+        "rope_parameters": _GEMMA4_ROPE,
+        "hidden_size_per_layer_input": 24,
+        "vocab_size_per_layer_input": 160,
+        "attention_dropout": 0.1,
+        "final_logit_softcapping": 3.0,
+        "tie_word_embeddings": True,
+    },
+    # As the large ones: layers without a window have one projection for keys and values.
+    "experts-one-projection": {
+        **_GEMMA3_TEXT_SMALL,
+        "hidden_size": 56,
+        "hidden_activation": "silu",
+        "attention_bias": True,
+        "layer_types": ["sliding_attention", "full_attention", "full_attention"],
+        "head_dim": 16,
+        "global_head_dim": 32,
+        "num_global_key_value_heads": 1,
+        "attention_k_eq_v": True,
+        "sliding_window": 8,
+        "rope_parameters": _GEMMA4_ROPE,
+        "hidden_size_per_layer_input": 0,
+        "enable_moe_block": True,
+        "num_experts": 4,
+        "top_k_experts": 2,
+        "moe_intermediate_size": 40,
+        "use_bidirectional_attention": "vision",
+    },
+}
+
+#: Of the text model: everything at once.
+GEMMA4 = {
+    "everything-tied": {
+        **GEMMA4_TEXT["experts-one-projection"],
+        "num_kv_shared_layers": 1,
+        "hidden_size_per_layer_input": 24,
+        "vocab_size_per_layer_input": 160,
+        "final_logit_softcapping": 3.0,
+        "tie_word_embeddings": True,
+    },
+}

@@ -9,6 +9,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .attention_masks import attention_types
 from .cache_arguments import CACHE
+from .layer_config import layer_config
 from .rotary_embedding import apply_rotary
 
 Heads = tuple[torch.Tensor, ...]
@@ -72,7 +73,7 @@ class CausalAttention(nn.Module):
     """Causal attention, with the implementation that the config selects.
 
     Its steps are methods that subclasses can override: ``build_projections``, ``project``,
-    ``rotate`` (or ``rotate_heads``, for queries and keys alike), ``update_cache``,
+    ``rotate`` (or ``rotate_heads``, for queries and keys alike), ``update_cache``, ``heads``,
     ``attention_options`` (arguments of the attention function, such as ``{"softcap": 50.0}``) and
     ``merge_heads``. The call of the attention function itself must stay in ``forward``, where vLLM
     looks for it.
@@ -101,6 +102,7 @@ class CausalAttention(nn.Module):
         super().__init__()
         self.config = config
         self.layer_idx = layer_idx
+        config = layer_config(config, layer_idx)
         self.head_dim = config.head_dim
         self.num_key_value_groups = config.num_attention_heads // config.num_key_value_heads
         self.scaling = score_scaling(config)
@@ -177,6 +179,26 @@ class CausalAttention(nn.Module):
             )
         return key, value
 
+    def heads(
+        self,
+        hidden_states: torch.Tensor,
+        position_embeddings: Any,
+        past_key_values: Any,
+        cache_position: torch.Tensor | None,
+        kwargs: dict[str, Any],
+    ) -> Heads:
+        """Query, key and value as the attention function gets them, keys from the cache included.
+
+        The heads are ``[batch, heads, sequence, head_dim]``. Anything after them is for
+        ``merge_heads``. ``kwargs`` are the additional arguments of the attention function.
+        """
+        query, key, value, *projected = self.project(hidden_states)
+        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
+        if self.has_rope and position_embeddings is not None:
+            query, key = self.rotate(query, key, position_embeddings)
+        key, value = self.update_cache(key, value, past_key_values, cache_position, kwargs)
+        return query, key, value, *projected
+
     def attention_options(self) -> dict[str, Any]:
         """Additional arguments of the attention function."""
         kernel_options = getattr(self.config, "flex_attn_kernel_options", None)
@@ -202,11 +224,9 @@ class CausalAttention(nn.Module):
         **kwargs: Any,
     ) -> torch.Tensor:
         """Returns ``[batch, sequence, hidden]``, and adds the weights to ``all_attentions``."""
-        query, key, value, *projected = self.project(hidden_states)
-        query, key, value = query.transpose(1, 2), key.transpose(1, 2), value.transpose(1, 2)
-        if self.has_rope and position_embeddings is not None:
-            query, key = self.rotate(query, key, position_embeddings)
-        key, value = self.update_cache(key, value, past_key_values, cache_position, kwargs)
+        query, key, value, *projected = self.heads(
+            hidden_states, position_embeddings, past_key_values, cache_position, kwargs
+        )
         attend: Callable[..., Any] = self.eager
         if self.config._attn_implementation != "eager":
             attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]

@@ -20,6 +20,8 @@ class Context:
         attention_mask: What the caller gave: ``[batch, seen + sequence]`` with 0 at padding,
             complete masks, or ``None``.
         past_key_values: The cache, or ``None``.
+        per_layer_inputs: What each layer gets besides the hidden states, ``[batch, sequence,
+            layers, size]``: as given by the caller, or what the input encoder makes of it.
     """
 
     input_ids: torch.Tensor | None
@@ -28,6 +30,7 @@ class Context:
     has_given_positions: bool
     attention_mask: Any
     past_key_values: Any
+    per_layer_inputs: torch.Tensor | None = None
 
     @property
     def padding_mask(self) -> torch.Tensor | None:

@@ -1,7 +1,6 @@
 """The stack of layers and the final norm."""
 
 from collections.abc import Iterable
-from itertools import islice
 from typing import Any
 
 import torch
@@ -64,25 +63,59 @@ class LayerStack(nn.Module):
         The hidden states are the input of every layer and the normalized output:
         one more than there are layers.
         """
-        all_hidden_states: tuple[Any, ...] | None = () if output_hidden_states else None
+        all_hidden_states: list[Any] | None = [] if output_hidden_states else None
         all_attentions: list[Any] | None = [] if output_attentions else None
-        arguments: dict[str, dict[str, Any]] = {}
-        for kind, masks in self.masks:
-            arguments[kind] = {argument: attention_masks[name] for argument, name in masks}
-        for index, layer in islice(self.layers.items(), self.config.num_hidden_layers):
-            kind = self.attention_types[index]
-            if all_hidden_states is not None:
-                all_hidden_states += (hidden_states,)
-            hidden_states = layer(
-                hidden_states,
-                position_embeddings=position_embeddings.get(kind),
-                all_attentions=all_attentions,
-                **arguments[kind],
-                **kwargs,
-            )
+        hidden_states = self.run(
+            hidden_states,
+            attention_masks,
+            position_embeddings,
+            slice(None),
+            all_hidden_states=all_hidden_states,
+            all_attentions=all_attentions,
+            **kwargs,
+        )
         if self.layer_norm is not None:
             hidden_states = self.layer_norm(hidden_states)
         if all_hidden_states is not None:
-            all_hidden_states += (hidden_states,)
-        attentions = None if all_attentions is None else tuple(all_attentions)
-        return hidden_states, all_hidden_states, attentions
+            all_hidden_states.append(hidden_states)
+        return (
+            hidden_states,
+            None if all_hidden_states is None else tuple(all_hidden_states),
+            None if all_attentions is None else tuple(all_attentions),
+        )
+
+    def run(
+        self,
+        hidden_states: torch.Tensor,
+        attention_masks: dict[str, Any],
+        position_embeddings: dict[str, Any],
+        part: slice,
+        *,
+        all_hidden_states: list[Any] | None = None,
+        per_layer_inputs: torch.Tensor | None = None,
+        **kwargs: Any,
+    ) -> torch.Tensor:
+        """Runs a part of the layers, and adds their inputs to ``all_hidden_states``.
+
+        If there are inputs for each layer, ``[batch, sequence, layers, size]``, a layer gets its
+        own as the second argument: by position, as gradient checkpointing requires.
+        """
+        arguments: dict[str, dict[str, Any]] = {}
+        for kind, masks in self.masks:
+            arguments[kind] = {argument: attention_masks[name] for argument, name in masks}
+        numbers = range(self.config.num_hidden_layers)[part]
+        for index, layer in self.layers.items():
+            if int(index) not in numbers:
+                continue
+            kind = self.attention_types[index]
+            if all_hidden_states is not None:
+                all_hidden_states.append(hidden_states)
+            own = () if per_layer_inputs is None else (per_layer_inputs[:, :, int(index)],)
+            hidden_states = layer(
+                hidden_states,
+                *own,
+                position_embeddings=position_embeddings.get(kind),
+                **arguments[kind],
+                **kwargs,
+            )
+        return hidden_states

@@ -18,6 +18,7 @@ from torch import nn
 
 from .attention_masks import attention_types
 from .context import Context
+from .layer_config import layer_config
 
 Frequencies = tuple[torch.Tensor, float]
 
@@ -58,6 +59,19 @@ class Rope:
 def default_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
     """``theta ** (-2i / dim)``."""
     return 1.0 / (rope.parameters["rope_theta"] ** rope.exponents()), 1.0
+
+
+def proportional_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
+    """The frequencies of a whole head, of which the lower ones are zero: they do not rotate.
+
+    Gemma Team, "Gemma 4", 2026.
+    """
+    parameters, size = rope.parameters, rope.head_dim
+    num_pairs = int(parameters.get("partial_rotary_factor", 1.0) * size // 2)
+    exponents = torch.arange(0, 2 * num_pairs, 2, dtype=torch.int64).to(torch.float32) / size
+    still = torch.zeros(size // 2 - num_pairs, dtype=torch.float32)
+    inv_freq = torch.cat((1.0 / (parameters["rope_theta"] ** exponents), still))
+    return inv_freq / parameters.get("factor", 1.0), 1.0
 
 
 def linear_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
@@ -144,6 +158,7 @@ def llama3_frequencies(rope: Rope, seq_len: Any = None) -> Frequencies:
 
 ROPE_TYPES: dict[str, Callable[..., Frequencies]] = {
     "default": default_frequencies,
+    "proportional": proportional_frequencies,
     "linear": linear_frequencies,
     "dynamic": dynamic_frequencies,
     "yarn": yarn_frequencies,
@@ -215,17 +230,18 @@ class RotaryEmbedding(nn.Module):
 
     def __init__(self, config: Any) -> None:
         super().__init__()
-        kinds = sorted(set(attention_types(config)))
-        by_kind = {kind: config.rope_parameters.get(kind, config.rope_parameters) for kind in kinds}
+        types = attention_types(config)
         self.kinds: dict[str, int] = {}
         self.embeddings: list[RotaryFrequencies] = []
-        made: list[Any] = []
-        for kind, parameters in by_kind.items():
-            if parameters not in made:
-                made.append(parameters)
-                rope = Rope(parameters, config.head_dim, config.max_position_embeddings)
+        made: list[Rope] = []
+        for kind in sorted(set(types)):
+            parameters = config.rope_parameters.get(kind, config.rope_parameters)
+            head_dim = layer_config(config, types.index(kind)).head_dim
+            rope = Rope(parameters, head_dim, config.max_position_embeddings)
+            if rope not in made:
+                made.append(rope)
                 self.embeddings.append(RotaryFrequencies(rope))
-            self.kinds[kind] = made.index(parameters)
+            self.kinds[kind] = made.index(rope)
 
     def join(self, angles: torch.Tensor) -> torch.Tensor:
         """Expands the angles of the pairs to all rotated dimensions."""
