@@ -67,6 +67,7 @@ def test_only_the_components_in_use_are_there(directory: Path) -> None:
         "context",
         "gated_feedforward",
         "input_encoder",
+        "layer_config",
         "layer_stack",
         "linear_head",
         f"modeling_{family}",
