@@ -80,6 +80,9 @@ def forgather_copy(*arguments: str | Path, **environment: str) -> subprocess.Com
         sys.argv = command
         # This process may have looked for extensions already.
         command_line.forgather._has_extensions = False
+        # It may also have imported a distribution of the same name from another directory.
+        for name in [name for name in sys.modules if name.startswith("vendor_")]:
+            del sys.modules[name]
         command_line.main()
 
     with ProcessCopy(run, environment) as process:

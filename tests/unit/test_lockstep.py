@@ -8,12 +8,10 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
 from forgather_convert.logit_check import shared_products
 from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
 from forgather_convert.logit_check.streamed_parameters import (
     LogitSelection,
-    Parameter,
     Product,
     streaming,
 )
@@ -159,23 +157,6 @@ def test_equal_products_are_computed_once(products: list[tuple[str, bool]]) -> N
     assert all(is_shared for _, is_shared in products)
     names = [name for name, _ in products]
     assert len(names) == len(set(names))
-
-
-@pytest.mark.skipif(not HAS_STACKED_EXPERTS, reason="each expert has parameters of its own")
-def test_the_experts_of_a_layer_are_copied_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In each model, for all runs."""
-    copied: list[str] = []
-    copy = Parameter.copied
-
-    def note(self: Parameter, source: torch.Tensor) -> torch.Tensor:
-        copied.append(self.name)
-        return copy(self, source)
-
-    monkeypatch.setattr(Parameter, "copied", note)
-    run_both(model_of("mixtral"), model_of("mixtral"))
-    experts = [name for name in copied if "experts" in name]
-    assert len(set(experts)) == 4
-    assert len(experts) == 2 * 4
 
 
 @pytest.mark.parametrize("name", ["model.layers.1.mlp.up_proj", "lm_head"])

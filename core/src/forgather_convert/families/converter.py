@@ -85,6 +85,8 @@ class HFConverter(ConverterHooks):
             ``--max-length`` cannot change how many there are.
         needs_transformers: The oldest version of transformers that the family's models can be
             converted with, such as ``"5.13"``, if older ones also have them.
+        supports_version_4: Whether the family's models can also be converted with version 4, and
+            ``needs_transformers`` is about version 5 only.
         unsupported: Config fields that must not be set in a source, each with the reason, a
             sentence.
     """
@@ -109,6 +111,7 @@ class HFConverter(ConverterHooks):
     has_unscaled_windows: ClassVar[bool] = False
     has_learned_positions: ClassVar[bool] = False
     needs_transformers: ClassVar[str] = ""
+    supports_version_4: ClassVar[bool] = False
     unsupported: ClassVar[Mapping[str, str]] = {}
 
     def get_hf_model_class(self) -> Any:
@@ -268,11 +271,16 @@ class HFConverter(ConverterHooks):
         return self.field_names if answer is None else answer
 
     def _check_transformers(self) -> None:
-        if self.needs_transformers and not is_transformers_at_least(self.needs_transformers):
-            raise UnsupportedModelError(
-                f"The family '{self.model_type}' needs transformers {self.needs_transformers} or "
-                "later, because older versions compute its models differently. Install it."
-            )
+        needed = self.needs_transformers
+        if not needed or is_transformers_at_least(needed):
+            return
+        if self.supports_version_4 and not is_transformers_at_least("5"):
+            return
+        raise UnsupportedModelError(
+            f"The family '{self.model_type}' needs transformers {needed} or later, because "
+            f"older versions{' of 5' if self.supports_version_4 else ''} compute its models "
+            "differently. Install it."
+        )
 
     def _check_max_length(self, config: SourceConfig, max_length: int | None) -> None:
         longest = config.get(_LONGEST)
