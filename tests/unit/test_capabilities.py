@@ -19,6 +19,7 @@ from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.transformers_classes import is_transformers_at_least
 from forgather_convert.tensors.weight_mapping import WeightMapping
 from forgather_convert.testing.capabilities import attention_implementations, why_absent
 
@@ -71,6 +72,17 @@ def test_families_that_need_a_newer_version(version: str, is_absent: bool) -> No
     if is_absent:
         with pytest.raises(UnsupportedModelError, match=r"needs transformers 5\.99 or later"):
             New().validate_source_config(SourceConfig({}), "to_forgather")
+
+
+def test_families_that_need_a_newer_version_5_or_any_version_4() -> None:
+    class New(HFConverter):
+        model_type = "llama"
+        hf_model = "LlamaForCausalLM"
+        needs_transformers = "5.99"
+        supports_version_4 = True
+
+    is_absent = why_absent(FamilyHooks(New(), origin="under test")) is not None
+    assert is_absent == is_transformers_at_least("5")
 
 
 @pytest.mark.parametrize("keeps_all", [False, True])
