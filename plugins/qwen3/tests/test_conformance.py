@@ -25,40 +25,34 @@ class TestQwen3_5Text(ConverterConformance):  # noqa: N801 - its name
     converter_class = Qwen3_5Text
 
 
+_VISION = {
+    "depth": 2,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_heads": 2,
+    "out_hidden_size": 64,
+    "num_position_embeddings": 16,
+}
+_IMAGE_TOKENS = {
+    "image_token_id": 2,
+    "video_token_id": 3,
+    "vision_start_token_id": 4,
+    "vision_end_token_id": 1,
+}
+
+
 class TestQwen3VL(CompositeConformance):
     converter_class = Qwen3VL
     whole = {
         "vision_config": {
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_heads": 2,
-            "out_hidden_size": 64,
-            "num_position_embeddings": 16,
+            **_VISION,
             "deepstack_visual_indexes": [0],
             "model_type": "qwen3_vl",
         },
-        "image_token_id": 2,
-        "video_token_id": 3,
-        "vision_start_token_id": 4,
-        "vision_end_token_id": 1,
+        **_IMAGE_TOKENS,
     }
 
 
 class TestQwen3_5(CompositeConformance):  # noqa: N801 - its name
     converter_class = Qwen3_5
-    whole = {
-        "vision_config": {
-            "depth": 2,
-            "hidden_size": 32,
-            "intermediate_size": 48,
-            "num_heads": 2,
-            "out_hidden_size": 64,
-            "num_position_embeddings": 16,
-            "model_type": "qwen3_5_vision",
-        },
-        "image_token_id": 2,
-        "video_token_id": 3,
-        "vision_start_token_id": 4,
-        "vision_end_token_id": 1,
-    }
+    whole = {"vision_config": {**_VISION, "model_type": "qwen3_5_vision"}, **_IMAGE_TOKENS}

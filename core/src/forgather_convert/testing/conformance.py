@@ -195,8 +195,8 @@ class ConverterConformance:
     def _first_on_version_4(self, config_name: str) -> None:
         """Skips a test on transformers 4 for every config but the first.
 
-        Its steps do not depend on the version. Logits, round trips and configs, in which the
-        versions differ, are tested for all configs.
+        Logits, gradients, round trips and configs, in which the versions differ most, are tested
+        for all configs.
         """
         first, *_ = self.configs
         if IS_OLDER and config_name != first:

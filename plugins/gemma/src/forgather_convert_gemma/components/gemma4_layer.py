@@ -13,7 +13,7 @@ from .scaled_softmax_router import ScaledSoftmaxRouter
 
 
 class SparseBlock(nn.Module):
-    """Experts beside the feed-forward block, which get the unnormalised hidden states.
+    """Experts beside the feed-forward block, which get the unnormalized hidden states.
 
     Args:
         config: The config.

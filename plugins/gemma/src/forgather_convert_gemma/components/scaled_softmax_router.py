@@ -1,4 +1,4 @@
-"""A router that normalises and scales its input, and scales each expert."""
+"""A router that normalizes and scales its input, and scales each expert."""
 
 from typing import Any
 

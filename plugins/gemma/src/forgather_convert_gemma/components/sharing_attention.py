@@ -1,4 +1,4 @@
-"""Attention with normalised heads, and with keys and values of other layers."""
+"""Attention with normalized heads, and with keys and values of other layers."""
 
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from .power_rms_norm import normalized
 
 
 class SharingAttention(CausalAttention):
-    """Attention that normalises queries, keys and values, and may use those of another layer.
+    """Attention that normalizes queries, keys and values, and may use those of another layer.
 
     The config's ``kv_sharing_modes`` tell which layers store keys and values for others, and which
     reuse those of the last such layer of their kind. With ``attention_k_eq_v``, layers without

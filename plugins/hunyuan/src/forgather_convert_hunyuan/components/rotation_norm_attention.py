@@ -1,4 +1,4 @@
-"""Attention that normalises query and key heads after rotating them."""
+"""Attention that normalizes query and key heads after rotating them."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Layer normalisation with weights around zero."""
+"""Layer normalization with weights around zero."""
 
 import torch
 from torch import nn
