@@ -18,6 +18,7 @@ from forgather_convert import (
     save_as_hf,
 )
 from forgather_convert.compare.verify import VerifyOptions, verify
+from forgather_convert.families.transformers_classes import is_known_type
 from forgather_convert.testing.models import read_json, write_json
 from forgather_convert.testing.tokenizer import write_tokenizer
 from support.command import forgather, run_convert
@@ -217,6 +218,21 @@ def test_a_cast(hf: Path, tmp_path: Path) -> None:
     state = load_file(tmp_path / "back" / "model.safetensors")
     dtypes = {name.startswith("language_model."): state[name].dtype for name in state}
     assert dtypes == {True: torch.float32, False: torch.bfloat16}
+
+
+@pytest.mark.skipif(not is_known_type("ministral3"), reason="This transformers has no Ministral 3")
+def test_another_text_model(tmp_path: Path) -> None:
+    """The config tells which of its text models a composite has, in both directions."""
+    hf = write_composite(tmp_path / "hf", "mistral3", "ministral3")
+    run_convert(hf, tmp_path / "fg")
+    assert list((tmp_path / "fg").glob("stepped_attention_*.py"))
+    run_convert(tmp_path / "fg", tmp_path / "back")
+    assert differences(hf, tmp_path / "back") == []
+    run_convert("--text-only", tmp_path / "fg", tmp_path / "text")
+    assert read_config(tmp_path / "text")["model_type"] == "ministral3"
+    usual = write_composite(tmp_path / "usual", "mistral3")
+    run_convert(usual, tmp_path / "usual-fg")
+    assert not list((tmp_path / "usual-fg").glob("stepped_attention_*.py"))
 
 
 def _without_embedding(directory: Path) -> None:

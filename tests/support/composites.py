@@ -28,17 +28,21 @@ def _whole(hooks: FamilyHooks) -> Mapping[str, Any]:
     return whole
 
 
-def write_composite(directory: Path, model_type: str, **fields: Any) -> Path:
+def write_composite(
+    directory: Path, model_type: str, text_model_type: str | None = None, **fields: Any
+) -> Path:
     """Writes a composite as transformers saves it, with files of a processor.
 
     Args:
         directory: The directory, which is created.
         model_type: The type.
+        text_model_type: The type of its text model, if it is another one than usual.
         fields: Fields of the text model to change.
     """
-    hooks = resolve_converter(model_type)
+    usual = resolve_converter(model_type)
+    hooks = usual.for_text_model(text_model_type)
     text = {**next(iter(hooks.get_tiny_configs().values())), **fields}
-    return composites.write_composite(directory, hooks, text, _whole(hooks))
+    return composites.write_composite(directory, hooks, text, _whole(usual))
 
 
 def rename_tensors(directory: Path, rename: Callable[[str], str]) -> None:

@@ -23,6 +23,26 @@ def as_alias(converter: HFConverter, model_type: str) -> HFConverter:
     return made
 
 
+def of_composite(composite: type[HFConverter], text_model_type: str | None) -> type[HFConverter]:
+    """A composite's converter for models whose text model has a given type.
+
+    Returns:
+        The converter itself if that is the usual type, or one that it does not know.
+    """
+    for text_model in composite.other_text_models:
+        if text_model.model_type == text_model_type:
+            fields = {
+                "model_type": composite.model_type,
+                "aliases": composite.aliases,
+                "text_model_type": text_model_type,
+                "tiny_configs": text_model().get_tiny_configs(),
+                "__doc__": composite.__doc__,
+                "__module__": text_model.__module__,
+            }
+            return type(composite.__name__, (text_model,), fields)
+    return composite
+
+
 def as_text_model(converter: HFConverter) -> HFConverter:
     """A composite's converter as the converter of its text model alone."""
     base = type(converter)

@@ -14,6 +14,7 @@ from forgather_convert.families.transformers_classes import (
     is_transformers_at_least,
     model_class,
 )
+from forgather_convert.source.composite import TEXT_MODEL_TYPE
 from forgather_convert.source.config_file import BOOKKEEPING, SourceConfig
 from forgather_convert.source.config_objects import field_of
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS, RopeParameters, read_rope
@@ -32,7 +33,7 @@ _PARTIAL = "partial_rotary_factor"
 _ROPE = "rope_parameters"
 
 #: Fields of a Forgather config that mean nothing in a Hugging Face one.
-FORGATHER_FIELDS = BOOKKEEPING | {"hf_model_type"}
+FORGATHER_FIELDS = BOOKKEEPING | {"hf_model_type", TEXT_MODEL_TYPE}
 
 
 class HFConverter(ConverterHooks):
@@ -50,6 +51,7 @@ class HFConverter(ConverterHooks):
         text_model_type: For a composite, such as a model of images and text, the type of the text
             model that it can be converted back to alone. The other attributes describe that text
             model; everything else is copied unchanged.
+        other_text_models: Converters of the text models that such a composite may have instead.
         hf_model: The name of the causal language model class in transformers, which is imported
             when it is used.
         layer_weights: Modules of a layer that the standard decoder lacks or names differently,
@@ -94,6 +96,7 @@ class HFConverter(ConverterHooks):
     model_type: ClassVar[str] = ""
     aliases: ClassVar[tuple[str, ...]] = ()
     text_model_type: ClassVar[str] = ""
+    other_text_models: ClassVar[tuple[type["HFConverter"], ...]] = ()
     hf_model: ClassVar[str] = ""
     layer_weights: ClassVar[Mapping[str, str]] = {}
     layer_tensors: ClassVar[WeightMappingDict] = {}

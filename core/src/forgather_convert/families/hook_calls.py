@@ -11,7 +11,7 @@ from typing import Any
 from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, ForgatherConvertError
-from forgather_convert.families.aliases import as_text_model
+from forgather_convert.families.aliases import as_text_model, of_composite
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.derived_calls import HOOK_NAMES, Implementations, calls_hooks
 from forgather_convert.families.extensions import Extension, plugin_manager
@@ -53,6 +53,13 @@ class FamilyHooks(ConverterHooks):
     def with_extensions(self, extensions: Iterable[Extension]) -> "FamilyHooks":
         """The same converter's hooks, wrapped by extensions."""
         return FamilyHooks(self.converter, self.origin, extensions)
+
+    def for_text_model(self, text_model_type: str | None) -> "FamilyHooks":
+        """A composite's hooks for models whose text model has a given type."""
+        own = of_composite(type(self.converter), text_model_type)
+        if own is type(self.converter):
+            return self
+        return FamilyHooks(own(), self.origin, self._extensions)
 
     def of_text_model(self) -> "FamilyHooks":
         """The hooks for a composite's text model alone."""

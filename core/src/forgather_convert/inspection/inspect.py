@@ -95,7 +95,7 @@ def inspect(
     contents = _read_contents(opening, problems)
     model_type, hooks = contents.model_type, None
     if model_type is not None:
-        hooks = problems.attempt(lambda: opening.find_hooks(model_type))
+        hooks = problems.attempt(lambda: opening.find_hooks(model_type, contents.config or {}))
     if hooks is not None and hooks.is_composite:
         contents = problems.attempt(contents.as_text_model) or contents
     mapping = None if hooks is None else problems.attempt(hooks.weight_mapping)

@@ -18,6 +18,7 @@ from forgather_convert.families.extensions import CORE_PARTS, Extension, Extensi
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.carried_tensors import CarriedTensors, read_carried
 from forgather_convert.options import ConvertOptions
+from forgather_convert.source.composite import text_model_type
 from forgather_convert.source.detection import Detection, Formats, detect
 from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.other_weights import refuse_other_weights
@@ -114,11 +115,16 @@ class Opening:
             checkpoint_of=None if weights is None else weights.model_directory,
         )
 
-    def find_hooks(self, model_type: str) -> FamilyHooks:
-        """Finds the converter of a family; see :func:`discovery.choice.converter_for`."""
+    def find_hooks(self, model_type: str, config: Mapping[str, Any]) -> FamilyHooks:
+        """Finds the converter of a family; see :func:`discovery.choice.converter_for`.
+
+        Args:
+            model_type: The family.
+            config: The config, which states the type of a composite's text model.
+        """
         request = self.request
         hooks = converter_for(model_type, request.path, request.options, request.converter)
-        return hooks.with_extensions(self.extensions)
+        return hooks.with_extensions(self.extensions).for_text_model(text_model_type(config))
 
 
 @dataclass(frozen=True)
@@ -237,7 +243,7 @@ def open_model(request: ModelRequest) -> OpenedModel:
     """
     opening = Opening.start(request)
     detection = opening.detect()
-    hooks = opening.find_hooks(detection.model_type)
+    hooks = opening.find_hooks(detection.model_type, detection.config)
     detection = seen_as_text_model(detection, hooks)
     _check_options(detection, hooks, request.options)
     check_against_tensors(detection.config, detection.checkpoint.tensors)

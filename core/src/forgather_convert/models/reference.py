@@ -144,13 +144,16 @@ class ReferenceClasses:
         return whole
 
     def _check_text_model(self, config: Any, origin: str) -> None:
-        text_type = self.hooks.converter.text_model_type
+        converter = self.hooks.converter
+        text_type = converter.text_model_type
+        types = (text_type, *(other.model_type for other in converter.other_text_models))
         # transformers 4 gives it the composite's type if the config has no part of its own for it.
         expected = (text_type, f"{self.hooks.model_type}_text", self.hooks.model_type)
         if config.model_type not in expected:
+            known = " and ".join(f"'{name}'" for name in types)
             raise UnsupportedModelError(
                 f"The text model in {origin} has the type '{config.model_type}'; the converter "
-                f"{self.hooks.name} supports '{text_type}'. Use another one (--converter-path)."
+                f"{self.hooks.name} supports {known}. Use another one (--converter-path)."
             )
 
     def _write_known_schema(self, known: dict[str, Any], origin: str) -> None:

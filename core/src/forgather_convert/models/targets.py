@@ -40,6 +40,7 @@ from forgather_convert.models.side_file_rules import (
 )
 from forgather_convert.options import ConvertOptions
 from forgather_convert.quantities import counted
+from forgather_convert.source.composite import TEXT_MODEL_TYPE
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig, parse_config
 from forgather_convert.source.detection import (
     Detection,
@@ -111,6 +112,8 @@ def _forgather_target(
         code,
         (*rope_fields, *hooks.get_field_names()),
     )
+    if hooks.is_composite:
+        fields[TEXT_MODEL_TYPE] = hooks.converter.text_model_type
     tokenizer_class = hooks.get_tokenizer_class()
     if tokenizer_class and lacks_tokenizer_class(model.directory):
         fields.setdefault("tokenizer_class", tokenizer_class)

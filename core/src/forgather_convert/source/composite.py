@@ -16,6 +16,8 @@ from forgather_convert.tensors.text_names import TextNames
 
 #: The field with the text model's config.
 TEXT_CONFIG = "text_config"
+#: The field of a Forgather config with the type of the text model, if it was a composite's.
+TEXT_MODEL_TYPE = "hf_text_model_type"
 _VISION_CONFIG = "vision_config"
 #: Fields that may be given for the composite and not for its text model.
 _SHARED = (*DTYPE_FIELDS, "tie_word_embeddings", "bos_token_id", "eos_token_id", "pad_token_id")
@@ -61,6 +63,15 @@ def has_text_config(fields: Mapping[str, Any]) -> bool:
     Older configs have them beside those of the vision model.
     """
     return isinstance(fields.get(TEXT_CONFIG), Mapping)
+
+
+def text_model_type(config: Mapping[str, Any]) -> str | None:
+    """The type of a composite's text model that a config of either kind states."""
+    if has_text_config(config):
+        stated = config[TEXT_CONFIG].get("model_type")
+    else:
+        stated = config.get(TEXT_MODEL_TYPE)
+    return stated if isinstance(stated, str) else None
 
 
 def text_config(config: SourceConfig) -> SourceConfig:

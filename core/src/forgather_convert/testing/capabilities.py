@@ -23,13 +23,14 @@ def attention_implementations(model_class: Any) -> tuple[str, ...]:
 def why_absent(hooks: FamilyHooks) -> str | None:
     """Why the installed transformers has no model of a family, or ``None`` if it has.
 
-    It must know neither the model type nor the class: a class that is misspelt is an error. Or it
-    is older than the family requires.
+    It must know neither the class nor the model type, or the type of a composite's text model: a
+    class that is misspelt is an error. Or it is older than the family requires.
     """
     try:
         hooks.get_hf_model_class()
     except UnsupportedModelError as error:
         return str(error)
     except ConverterError as error:
-        return None if is_known_type(hooks.model_type) else str(error)
+        types = filter(None, (hooks.model_type, hooks.converter.text_model_type))
+        return None if all(map(is_known_type, types)) else str(error)
     return None

@@ -12,6 +12,7 @@ import pytest
 import torch
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
+from forgather_convert.families.aliases import of_composite
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.carried_tensors import PROCESSOR_FILES
@@ -99,25 +100,29 @@ class CompositeConformance:
     whole: ClassVar[Mapping[str, Any]]
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Runs every test for every tiny config."""
-        if metafunc.cls is not None and "config_name" in metafunc.fixturenames:
-            family = Family(metafunc.cls.converter_class())
-            metafunc.parametrize("config_name", list(family.hooks.get_tiny_configs()))
+        """Runs every test for every tiny config of every text model."""
+        if metafunc.cls is None or "text_converter" not in metafunc.fixturenames:
+            return
+        usual = metafunc.cls.converter_class
+        others = (of_composite(usual, other.model_type) for other in usual.other_text_models)
+        cases = {
+            (name if one is usual else f"{one.text_model_type}-{name}"): (one, text)
+            for one in (usual, *others)
+            for name, text in one().get_tiny_configs().items()
+        }
+        metafunc.parametrize(("text_converter", "text"), list(cases.values()), ids=list(cases))
 
     @pytest.fixture
-    def family(self, tmp_path_factory: pytest.TempPathFactory) -> Family:
+    def family(
+        self, text_converter: type[HFConverter], tmp_path_factory: pytest.TempPathFactory
+    ) -> Family:
         """The converter under test."""
-        family = Family(self.converter_class())
+        family = Family(text_converter())
         absent = why_absent(family.hooks)
         if absent:
             pytest.skip(absent)
         prepare_process(tmp_path_factory.getbasetemp())
         return family
-
-    @pytest.fixture
-    def text(self, family: Family, config_name: str) -> Mapping[str, Any]:
-        """The fields of the text model's config."""
-        return family.hooks.get_tiny_configs()[config_name]
 
     @pytest.fixture
     def source(self, family: Family, text: Mapping[str, Any], tmp_path: Path) -> Path:

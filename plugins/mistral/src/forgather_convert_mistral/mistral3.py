@@ -1,10 +1,12 @@
-"""Mistral 3: a Mistral that sees images; the vision tower is copied unchanged."""
+"""Mistral 3: a text model that sees images; the vision tower is copied unchanged."""
 
+from .ministral3 import Ministral3
 from .mistral import Mistral
 
 
 class Mistral3(Mistral):
-    """Mistral Small 3.1 and 3.2."""
+    """Mistral Small 3.1 and 3.2; Ministral 3 and Devstral 2 as published."""
 
     model_type = "mistral3"
     text_model_type = "mistral"
+    other_text_models = (Ministral3,)
