@@ -25,6 +25,7 @@ from forgather_convert.logit_check.prompts import choose_ids, tokenize
 from forgather_convert.models.trial_run import most_positions
 from forgather_convert.options import DEFAULT_PROMPT
 from forgather_convert.progress import Phase, Progress
+from forgather_convert.quantities import describe_seconds
 from forgather_convert.source.composite import TEXT_CONFIG
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.weight_mapping import WeightMapping
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     from forgather_convert.logit_check.streamed_parameters import LogitSelection
 
 logger = logging.getLogger(__name__)
+
+#: The bytes of both models' parameters from which on the duration of a check is estimated, and the
+#: seconds from which on the estimate is worth a message.
+_LARGE = 10**9
+_LONG = 20
 
 
 @dataclass(frozen=True)
@@ -374,6 +380,7 @@ def _logits_of_both(
             except _RUN_ERRORS as error:
                 raise _does_not_run(side, error) from error
         ours, theirs = parameters
+        _announce(models, ours, runs)
         both = begin(models[0], ours), begin(models[1], theirs)
         Lockstep(*both, (places_of(ours), places_of(theirs))).complete()
         for side, begun in zip(sides, both, strict=True):
@@ -384,6 +391,21 @@ def _logits_of_both(
                     raise one.error
     expected, actual = ([one.result for one in begun if one.result is not None] for begun in both)
     return expected, actual
+
+
+def _announce(models: tuple[Any, Any], parameters: Any, runs: Sequence[Run]) -> None:
+    """Says how long the check of a large model will take."""
+    from forgather_convert.logit_check.duration import estimate_seconds
+    from forgather_convert.logit_check.streamed_parameters import stored_bytes
+
+    if sum(map(stored_bytes, models)) < _LARGE:
+        return
+    seconds = estimate_seconds(models[0], parameters, runs)
+    logger.log(
+        logging.INFO if seconds >= _LONG else logging.DEBUG,
+        "The check will take about %s, judged by a sample",
+        describe_seconds(seconds),
+    )
 
 
 def _does_not_run(side: CheckedModel, error: Exception) -> ValidationError:
