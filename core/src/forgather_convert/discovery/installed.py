@@ -4,12 +4,13 @@ They are entry points of the group ``forgather.converters``, named by the ``mode
 that they convert.
 """
 
+import functools
 import importlib.util
 import logging
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -60,15 +61,15 @@ def find_installed(
         if source is not None and _lies_in(installed, source):
             logger.warning("Ignoring the package '%s': it is inside the source", name)
             continue
-        for converter in _converters_of(installed, group):
-            if not use_plugins:
-                problem = "--no-plugins disables it."
-                candidates.append(converter.with_problem(Status.DISABLED, problem))
-            elif allowed is not None and canonical_name(name) not in allowed:
-                problem = f"{ALLOW_VARIABLE} does not list it."
-                candidates.append(converter.with_problem(Status.DISABLED, problem))
-            else:
-                candidates.append(_checked(converter, installed))
+        converters = list(_converters_of(installed, group))
+        if not use_plugins:
+            problem = "--no-plugins disables it."
+        elif allowed is not None and canonical_name(name) not in allowed:
+            problem = f"{ALLOW_VARIABLE} does not list it."
+        else:
+            candidates += _checked(converters, installed)
+            continue
+        candidates += [one.with_problem(Status.DISABLED, problem) for one in converters]
     return candidates
 
 
@@ -94,30 +95,32 @@ def _names_in_group(group: str) -> set[str]:
 
 def _converters_of(installed: Distribution, group: str) -> Iterable[PluginCandidate]:
     """The entry points of the copy that Python imports; an older one may also be installed."""
+    # Each reads the distribution's metadata again.
+    name, version = installed.name, installed.version
     # Duplicate entry points count once.
     for entry_point in dict.fromkeys(installed.entry_points.select(group=group)):
-        yield PluginCandidate(
-            model_type=entry_point.name,
-            origin=Origin.INSTALLED,
-            loadable=entry_point,
-            distribution=installed.name,
-            version=installed.version,
-        )
+        yield PluginCandidate(entry_point.name, Origin.INSTALLED, entry_point, name, version)
 
 
-def _checked(converter: PluginCandidate, installed: Distribution) -> PluginCandidate:
-    unsatisfied = _unsatisfied_requirement(installed)
-    if unsatisfied is not None:
-        problem = (
-            f"It requires {unsatisfied}, but {CORE} {core_version()} is installed. "
-            "Upgrade the older of the two."
-        )
-        return converter.with_problem(Status.INCOMPATIBLE, problem)
-    module = converter.target.partition(":")[0].strip().partition(".")[0]
-    if not _can_be_found(module):
-        problem = f"Its module '{module}' does not exist. Reinstall {converter.distribution}."
-        return converter.with_problem(Status.MISSING_MODULE, problem)
-    return converter
+def _checked(
+    converters: Sequence[PluginCandidate], installed: Distribution
+) -> Iterable[PluginCandidate]:
+    unsatisfied = _unsatisfied_requirement(installed) if converters else None
+    # Most have one module.
+    can_be_found = functools.cache(_can_be_found)
+    for converter in converters:
+        module = converter.target.partition(":")[0].strip().partition(".")[0]
+        if unsatisfied is not None:
+            problem = (
+                f"It requires {unsatisfied}, but {CORE} {core_version()} is installed. "
+                "Upgrade the older of the two."
+            )
+            yield converter.with_problem(Status.INCOMPATIBLE, problem)
+        elif not can_be_found(module):
+            problem = f"Its module '{module}' does not exist. Reinstall {converter.distribution}."
+            yield converter.with_problem(Status.MISSING_MODULE, problem)
+        else:
+            yield converter
 
 
 def _unsatisfied_requirement(installed: Distribution) -> str | None:

@@ -227,6 +227,8 @@ def compare_logits(
     if in_source is not None:
         in_result = tokenize(result.tokenizer_directory, result.hf_config, settings.prompt)
 
+    from forgather_convert.logit_check.streamed_parameters import stored_bytes
+
     models = source.load(), result.load()
     for model in models:
         _record_nothing(model.config)
@@ -272,8 +274,11 @@ def compare_logits(
         of_result, of_cast = logit_statistics(stored, converted), logit_statistics(stored, plain)
         if of_result is not None and of_cast is not None:
             cast = CastCost(cast_from, dtype, of_result, of_cast, layers)
+    is_large = sum(map(stored_bytes, models)) >= _LARGE
     del models
-    gc.collect()
+    if is_large:
+        # They refer to themselves, and would keep their memory until some later time.
+        gc.collect()
 
     comparison, wrong = _summarize(expected, actual, planned, source.weights, dtype)
     comparison = replace(

@@ -38,6 +38,7 @@ from torch.utils._pytree import tree_map
 
 from forgather_convert.logit_check.shared_products import shared_linear
 from forgather_convert.models.merged_parameters import materializer, row_maker
+from forgather_convert.models.meta_device import WithoutRandomValues
 
 #: The size of a chunk of a matrix's rows in memory, in bytes. The matrix library may make another
 #: copy.
@@ -594,7 +595,8 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
         config = copy.deepcopy(model.config)
         for part in _configs(config):
             part.dtype = dtype
-        return type(model)(config).eval()
+        with WithoutRandomValues():
+            return type(model)(config).eval()
     finally:
         module_class.register_parameter = register
         torch.set_default_dtype(default)

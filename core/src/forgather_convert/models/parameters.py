@@ -73,8 +73,10 @@ def parameters_of(
     """
     import torch
 
+    from forgather_convert.models.meta_device import WithoutRandomValues
+
     try:
-        with torch.device("meta"):
+        with torch.device("meta"), WithoutRandomValues():
             model = build()
     except ImportError as error:
         raise ConverterError(

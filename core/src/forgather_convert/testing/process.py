@@ -17,8 +17,7 @@ def prepare_process(directory: Path) -> None:
     _use_module_cache(directory / "transformers-modules")
     # What tests write does not have to survive a power cut.
     os.fsync = lambda fd: None
-    # Every conversion collects garbage between two models, which would search all of torch and
-    # transformers each time.
+    # Searching for garbage would search all of torch and transformers each time.
     gc.collect()
     gc.freeze()
 
