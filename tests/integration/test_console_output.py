@@ -370,7 +370,7 @@ def test_model_type_that_nothing_can_convert(tmp_path: Path) -> None:
     arguments = ("--model-type", "other", "--converter-path", path.parent, "source", "result")
     result = forgather("convert", *arguments, FORGATHER_ROOT=str(Path(__file__).parents[2]))
     assert result.returncode == 2
-    for names in ("'llama'", "(installed)", "'mine' (--converter-path)", "'ministral' (examples)"):
+    for names in ("'llama'", "(installed)", "'mine' (--converter-path)", "'flex_olmo' (examples)"):
         assert names in result.stderr
 
 

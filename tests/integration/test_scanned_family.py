@@ -1,4 +1,4 @@
-"""Ministral, which nobody installed: the directory scanner finds its converter."""
+"""FlexOlmo, which nobody installed: the directory scanner finds its converter."""
 
 import json
 from pathlib import Path
@@ -12,13 +12,14 @@ from support.command import forgather
 from support.directories import differences
 
 ROOT = Path(__file__).parents[2]
-SOURCE = ROOT / "examples" / "models" / "ministral" / "src"
-MINISTRAL = scanned_converter(SOURCE, "ministral")
+SOURCE = ROOT / "examples" / "models" / "flex_olmo" / "src"
+FLEX_OLMO = scanned_converter(SOURCE, "flex_olmo")
 
 
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
-    return write_model(tmp_path / "hf", FamilyHooks(MINISTRAL(), "test"), TINY_DECODER, "bfloat16")
+    fields = {**TINY_DECODER, "num_experts": 3, "num_experts_per_tok": 2}
+    return write_model(tmp_path / "hf", FamilyHooks(FLEX_OLMO(), "test"), fields, "bfloat16")
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def assert_converts_both_ways(model: Path, *options: str, **environment: str) ->
     for source, destination in ((model, fg), (fg, back)):
         process = forgather("convert", *options, source, destination, **environment)
         assert process.returncode == 0, process.stderr
-    assert json.loads((fg / "config.json").read_text())["hf_model_type"] == "ministral"
+    assert json.loads((fg / "config.json").read_text())["hf_model_type"] == "flex_olmo"
     assert differences(model, back) == []
 
 
@@ -55,5 +56,5 @@ def test_with_a_converter_path(model: Path, elsewhere: Path) -> None:
 def test_elsewhere_it_is_not_found(model: Path, elsewhere: Path) -> None:
     process = forgather("convert", model, elsewhere / "fg")
     assert process.returncode == 1
-    assert "No converter registered for model type 'ministral'" in process.stderr
+    assert "No converter registered for model type 'flex_olmo'" in process.stderr
     assert not (elsewhere / "fg").exists()

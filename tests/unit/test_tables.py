@@ -65,7 +65,7 @@ def test_all_converters_fit_60_columns(terminal: Terminal, monkeypatch: pytest.M
     assert lines[0].split() == ["MODEL", "TYPE", "DISTRIBUTION", "STATUS"]
     assert len(lines) == 1 + len(converters)
     assert max(map(len, lines)) <= 60
-    assert any(line.startswith("ministral") and line.rstrip().endswith("ok") for line in lines)
+    assert any(line.startswith("flex_olmo") and line.rstrip().endswith("ok") for line in lines)
 
 
 def test_next_steps_are_messages(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,6 +1,7 @@
 """Every model type of this line passes the standard tests."""
 
 from forgather_convert.testing import CompositeConformance, ConverterConformance
+from forgather_convert_mistral.ministral import Ministral
 from forgather_convert_mistral.ministral3 import Ministral3
 from forgather_convert_mistral.mistral import Mistral
 from forgather_convert_mistral.mistral3 import Mistral3
@@ -9,6 +10,10 @@ from forgather_convert_mistral.mixtral import Mixtral
 
 class TestMistral(ConverterConformance):
     converter_class = Mistral
+
+
+class TestMinistral(ConverterConformance):
+    converter_class = Ministral
 
 
 class TestMinistral3(ConverterConformance):

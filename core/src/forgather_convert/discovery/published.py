@@ -43,6 +43,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "llama": "forgather-convert-llama",
     "llama4_text": "forgather-convert-llama",
     "llava": "forgather-convert-llama",
+    "ministral": "forgather-convert-mistral",
     "ministral3": "forgather-convert-mistral",
     "mistral": "forgather-convert-mistral",
     "mistral3": "forgather-convert-mistral",

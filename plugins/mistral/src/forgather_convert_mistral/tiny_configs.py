@@ -22,6 +22,16 @@ MISTRAL = {
     },
 }
 
+MINISTRAL = {
+    "windows-in-all-layers": _MISTRAL_WINDOW,
+    "windows-by-layer-types-tied": {
+        **_MISTRAL_WINDOW,
+        "tie_word_embeddings": True,
+        "head_dim": 32,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
+}
+
 _MINISTRAL3_ROPE = {
     "rope_type": "yarn",
     "factor": 16.0,
