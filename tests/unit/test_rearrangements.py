@@ -113,7 +113,8 @@ def test_taken_apart_and_put_together(
 
 def test_what_is_computed_is_not_recorded() -> None:
     tensor = TracedTensor.of("a", torch.empty(2, 3))
-    for value in (tensor + 1, torch.cat([tensor, torch.empty(1, 3, device="meta")]), tensor.sum()):
+    other = torch.empty(1, 3, device="meta")
+    for value in (tensor + 1, torch.cat([tensor, other]), tensor.sum(), tensor.view(torch.int32)):
         assert rearrangement_of(value) is None
 
 

@@ -65,7 +65,9 @@ def _rearranged(
     if function in _SAME:
         return [(result, value)]
     if function in _RESHAPED:
-        return [(result, Reshape(value, tuple(result.shape)))]
+        # A view may also be one of the same bytes as other numbers.
+        is_reshaped = result.dtype == args[0].dtype
+        return [(result, Reshape(value, tuple(result.shape)))] if is_reshaped else []
     if function == "transpose":
         dims = list(range(len(value.shape)))
         one, other = (
