@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from forgather_convert import MappingError
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.testing.converted import ConvertedModel, Family
 from forgather_convert.testing.directories import differences
@@ -132,22 +131,3 @@ def test_a_config_that_asks_for_router_logits_comes_back(
     fg = family.convert(converted.hf, tmp_path / "checked", logit_check=True)
     back = family.convert(fg, tmp_path / "back", logit_check=True)
     assert differences(converted.hf, back) == []
-
-
-@pytest.mark.skipif(ALL_EXPERTS_FUNCTIONS is None, reason="transformers 4 has one form")
-def test_weights_in_the_form_that_they_have_in_memory_are_refused(tmp_path: Path) -> None:
-    """With what to do, which helps."""
-    family = Family(Mixtral())
-    source = write_model(tmp_path / "hf", family.hooks, Mixtral().get_tiny_configs()["plain"])
-    family.load_hf(source).save_pretrained(tmp_path / "loaded", save_original_format=False)
-    with pytest.raises(MappingError, match="save_original_format=False") as error:
-        family.convert(tmp_path / "loaded", tmp_path / "fg")
-    assert "model.layers.{0..1}.mlp.experts.gate_up_proj\n" in str(error.value)
-    assert "model.layers.{0..1}.mlp.gate.weight\n" in str(error.value)
-    assert "embed_tokens" not in str(error.value)
-    loaded = family.load_hf(tmp_path / "loaded")
-    new = type(loaded)(loaded.config)
-    new.load_state_dict(loaded.state_dict())
-    new.save_pretrained(tmp_path / "saved")
-    fg = family.convert(tmp_path / "saved", tmp_path / "fg", logit_check=True)
-    assert unequal(read_weights(fg), read_weights(family.convert(source, tmp_path / "same"))) == []

@@ -3,6 +3,8 @@
 from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_qwen3.qwen3 import Qwen3
 from forgather_convert_qwen3.qwen3_5 import Qwen3_5
+from forgather_convert_qwen3.qwen3_5_moe import Qwen3_5Moe
+from forgather_convert_qwen3.qwen3_5_moe_text import Qwen3_5MoeText
 from forgather_convert_qwen3.qwen3_5_text import Qwen3_5Text
 from forgather_convert_qwen3.qwen3_moe import Qwen3Moe
 from forgather_convert_qwen3.qwen3_next import Qwen3Next
@@ -23,6 +25,10 @@ class TestQwen3Next(ConverterConformance):
 
 class TestQwen3_5Text(ConverterConformance):  # noqa: N801 - its name
     converter_class = Qwen3_5Text
+
+
+class TestQwen3_5MoeText(ConverterConformance):  # noqa: N801 - its name
+    converter_class = Qwen3_5MoeText
 
 
 _VISION = {
@@ -56,3 +62,8 @@ class TestQwen3VL(CompositeConformance):
 class TestQwen3_5(CompositeConformance):  # noqa: N801 - its name
     converter_class = Qwen3_5
     whole = {"vision_config": {**_VISION, "model_type": "qwen3_5_vision"}, **_IMAGE_TOKENS}
+
+
+class TestQwen3_5Moe(CompositeConformance):  # noqa: N801 - its name
+    converter_class = Qwen3_5Moe
+    whole = {"vision_config": {**_VISION, "model_type": "qwen3_5_moe_vision"}, **_IMAGE_TOKENS}

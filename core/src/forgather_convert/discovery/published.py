@@ -63,6 +63,8 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "qwen2_vl": "forgather-convert-qwen2",
     "qwen3": "forgather-convert-qwen3",
     "qwen3_5": "forgather-convert-qwen3",
+    "qwen3_5_moe": "forgather-convert-qwen3",
+    "qwen3_5_moe_text": "forgather-convert-qwen3",
     "qwen3_5_text": "forgather-convert-qwen3",
     "qwen3_moe": "forgather-convert-qwen3",
     "qwen3_next": "forgather-convert-qwen3",

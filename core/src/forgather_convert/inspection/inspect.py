@@ -353,5 +353,5 @@ def _remarks(contents: _Contents, mapping: WeightMapping | None) -> tuple[str, .
     return (
         f"The converter's mapping does not cover {counted(len(unmapped), 'tensor')}: "
         f"{enumerate_names(unmapped)}. This prevents a conversion, unless the model's class in "
-        "transformers does not read them either.",
+        "transformers does not read them either, or has its weights in memory in this form.",
     )

@@ -57,8 +57,15 @@ class CompositeOriginal:
         }
 
 
-def read_original(detection: Detection, model_type: str) -> CompositeOriginal:
+def read_original(
+    detection: Detection, model_type: str, in_loaded_form: bool = False
+) -> CompositeOriginal:
     """Reads the parts from a directory of either kind.
+
+    Args:
+        detection: What it holds.
+        model_type: The type that it must have.
+        in_loaded_form: Whether it is a Hugging Face model with its weights as they are in memory.
 
     Raises:
         OptionError: It is a model of another type.
@@ -89,6 +96,7 @@ def read_original(detection: Detection, model_type: str) -> CompositeOriginal:
         generated={},
         carried=[],
         text_prefix=detection.composite.names.prefix,
+        in_loaded_form=in_loaded_form,
     )
     carried = CarriedTensors(without_kept(others, weights), detection.checkpoint.files.states)
     weights_files = detection.checkpoint.files.paths

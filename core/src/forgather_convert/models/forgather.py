@@ -255,6 +255,8 @@ class ForgatherTarget(TargetModel):
         original_config_text: The ``config.json`` to restore in the reverse conversion.
         options: The options of the conversion to record.
         names: The names that a composite original has for its text model's tensors.
+        is_from_loaded_form: Whether the original's weights are in the form that they have in
+            memory.
     """
 
     config: Mapping[str, Any]
@@ -263,6 +265,7 @@ class ForgatherTarget(TargetModel):
     original_config_text: str
     options: Mapping[str, Any]
     names: TextNames | None = None
+    is_from_loaded_form: bool = False
 
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         contents = {name: text.encode("utf-8") for name, text in sorted(self.code.files.items())}
@@ -276,6 +279,7 @@ class ForgatherTarget(TargetModel):
             carried=[name for name in written.carried if is_plain_name(name)],
             carried_tensors=list(written.tensor_files),
             text_prefix=None if self.names is None else self.names.prefix,
+            in_loaded_form=self.is_from_loaded_form,
         )
         return (
             *(WriteFile(name, content) for name, content in contents.items()),

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,19 @@ from forgather_convert.errors import ConverterError, MappingError, ValidationErr
 from forgather_convert.families.config_checks import check_windows
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.dequantized_loading import load_dequantized
+from forgather_convert.models.loaded_form import (
+    SAVE_AGAIN,
+    LoadedForm,
+    LoadedTensors,
+    loaded_form_of,
+)
 from forgather_convert.models.loading import (
     StoredModel,
     load_model,
     load_tensors,
     written_state,
 )
+from forgather_convert.models.merged_parameters import can_note_merges
 from forgather_convert.models.model import Note, PlanFacts, SourceModel, TargetModel, ignore
 from forgather_convert.models.original_config import OriginalConfig
 from forgather_convert.models.parameters import parameters_of_class
@@ -61,6 +69,7 @@ class HuggingFaceSource(SourceModel):
         whole_config: The config object that its class takes, which contains ``config_object`` if
             the model is a composite.
         config_problem: Why the converter read the config; empty if transformers did.
+        loaded: Its weights by their names in memory, if they are stored in that form.
     """
 
     classes: ReferenceClasses
@@ -70,6 +79,7 @@ class HuggingFaceSource(SourceModel):
     expected: ModelParameters
     whole_config: Any
     config_problem: str = ""
+    loaded: LoadedTensors | None = None
 
     @property
     def own_config(self) -> Any:
@@ -78,6 +88,10 @@ class HuggingFaceSource(SourceModel):
     @property
     def code_owner(self) -> str:
         return self.classes.describe()
+
+    @property
+    def is_in_loaded_form(self) -> bool:
+        return self.loaded is not None
 
     def parameters(self) -> ModelParameters:
         return self.expected
@@ -88,6 +102,8 @@ class HuggingFaceSource(SourceModel):
     def load(self, state: Mapping[str, Expression], note: Note = ignore) -> Any:
         config = with_max_length(self.whole_config, self.max_length, self.config.origin)
         rest: Mapping[str, Expression] = {}
+        if self.loaded is not None:
+            state = self.loaded.in_state(state)
         if self.expected.text_names is not None:
             state = {self.loaded_name(name): value for name, value in state.items()}
             rest = self.unread
@@ -144,14 +160,20 @@ def read_hugging_face(
     completed = complete_config(config, config_object, hooks)
     check_windows(completed, hooks.get_hyperparameters())
     parameters = _parameters(classes, whole_config, config.origin)
-    _refuse_loaded_form(detection, parameters, hooks.weight_mapping())
     tensors = _stored_tensors(detection)
     unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
     unread |= {name: stored(ref) for name, ref in detection.other_tensors.items()}
+    form = _loaded_form(detection, parameters, hooks.weight_mapping(), classes, whole_config)
+    loaded = None
+    if form is None:
+        current = _current_tensors(tensors, parameters)
+    else:
+        loaded = LoadedTensors(form, _current_tensors(tensors, form.with_loaded_names(parameters)))
+        current = form.as_saved(loaded.tensors)
     return HuggingFaceSource(
         hooks=hooks,
         config=completed,
-        tensors=_current_tensors(tensors, parameters),
+        tensors=current,
         unread=unread,
         config_object=config_object,
         directory=detection.metadata_directory,
@@ -163,6 +185,7 @@ def read_hugging_face(
         expected=parameters,
         whole_config=whole_config,
         config_problem=config_problem,
+        loaded=loaded,
     )
 
 
@@ -204,25 +227,76 @@ def _stored_tensors(detection: Detection) -> dict[str, Expression]:
     return dict(dequantizer.tensors(tensors, detection.dtype))
 
 
-def _refuse_loaded_form(
-    detection: Detection, parameters: ModelParameters, mapping: WeightMapping
-) -> None:
-    """Refuses weights that transformers 5 saved with ``save_original_format=False``."""
-    loaded = [
+def _loaded_form(
+    detection: Detection,
+    parameters: ModelParameters,
+    mapping: WeightMapping,
+    classes: ReferenceClasses,
+    config_object: Any,
+) -> LoadedForm | None:
+    """The form that the weights have in memory, if they are stored in that form.
+
+    Raises:
+        MappingError: They are stored in that form in part, or in one that cannot be converted.
+    """
+    in_memory = [
         name
         for name in detection.tensors
-        if name in parameters.loaded_names
+        if parameters.has_loaded_name(name)
         and not parameters.is_unread(name)
         and name not in mapping.source_patterns
     ]
-    if loaded:
+    if not in_memory:
+        _refuse_unknown_form(detection, parameters)
+        return None
+    directory = detection.checkpoint.files.directory
+    what = (
+        f"{directory} has {counted(len(in_memory), 'tensor')} in the form that transformers has in "
+        f"memory, not in that of checkpoints:{collapse_names(in_memory)}\n"
+    )
+    if detection.dequantizer is not None:
+        raise MappingError(f"{what}They are quantized, which is not supported. {SAVE_AGAIN}")
+    form = loaded_form_of(classes.model_class, config_object, classes.hooks.is_composite)
+    others = [
+        name for name in detection.tensors if form.is_only_saved(parameters.current_name(name))
+    ]
+    if others:
         raise MappingError(
-            f"{detection.checkpoint.files.directory} has {counted(len(loaded), 'tensor')} in "
-            "transformers' in-memory form instead of the form of checkpoints:"
-            f"{collapse_names(loaded)}\n"
-            "Save the model with save_pretrained and without save_original_format=False. A model "
-            "that was loaded from such files is saved in the same form again: load its "
-            "state_dict() into a new model of its class and config, and save that."
+            f"{what}It has others in the form of checkpoints:{collapse_names(others)}\n"
+            "A directory must have all weights in one form. Save the model again."
+        )
+    logger.info(
+        "%s has weights in the form that transformers has in memory; the reverse conversion gives "
+        "them back in that form",
+        directory,
+    )
+    return form
+
+
+def _refuse_unknown_form(detection: Detection, parameters: ModelParameters) -> None:
+    """Refuses weights in the form that only transformers 5 knows, on transformers 4."""
+    if can_note_merges():
+        return
+    names = {name: parameters.current_name(name) for name in detection.tensors}
+    unknown = [
+        name
+        for name, current in names.items()
+        if current not in parameters and not parameters.is_unread(name)
+    ]
+    missing = parameters.shapes.keys() - {*names.values()}
+    sizes = (
+        sum(detection.tensors[name].num_elements for name in unknown),
+        sum(math.prod(parameters.shapes[name]) for name in missing),
+    )
+    if unknown and sizes[0] == sizes[1]:
+        raise MappingError(
+            f"{detection.checkpoint.files.directory} has {counted(len(unknown), 'tensor')} that "
+            f"transformers 4 does not know:{collapse_names(unknown)}\n"
+            "They have as many elements as those that are missing:"
+            f"{collapse_names(sorted(missing))}\n"
+            "Transformers 5 may have saved them as it has them in memory "
+            "(save_original_format=False). Convert them with transformers 5, or save the model "
+            "there in the form of checkpoints."
         )
 
 
@@ -249,12 +323,14 @@ class HuggingFaceTarget(TargetModel):
         whole_config: The config object that its class takes, which contains ``config_object`` if
             the model is a composite.
         names: The names of a composite's tensors; ``None`` for another model.
+        form: The form that its weights have in memory, if they are written in that form.
     """
 
     config: Mapping[str, Any]
     original_config: OriginalConfig | None
     whole_config: Any
     names: TextNames | None = None
+    form: LoadedForm | None = None
 
     def files(self, written: PlanFacts) -> tuple[WriteFile, ...]:
         if self.original_config is None:

@@ -124,6 +124,11 @@ class SourceModel(ABC):
         """Whether that is the code that users of the model run."""
         return True
 
+    @property
+    def is_in_loaded_form(self) -> bool:
+        """Whether its weights are stored as transformers has them in memory, unlike others."""
+        return False
+
     @abstractmethod
     def parameters(self) -> ModelParameters:
         """The parameters in its checkpoints, from the model on the meta device.

@@ -24,6 +24,7 @@ from forgather_convert.source.directory_check import check_json_files
 from forgather_convert.source.other_weights import refuse_other_weights
 from forgather_convert.source.plausible_size import check_against_tensors
 from forgather_convert.tensors.expressions import Expression
+from forgather_convert.tensors.placing import find_places
 from forgather_convert.weights.checkpoint import Checkpoint
 
 if TYPE_CHECKING:
@@ -184,7 +185,24 @@ class OpenedModel:
 
         options = replace(self.options, base=None, checkpoint_path=None, reverse=False)
         opened = open_model(ModelRequest(self.options.base, options, self.hooks.converter))
-        return read_original(opened.detection, self.hooks.model_type)
+        return read_original(
+            opened.detection, self.hooks.model_type, opened.has_weights_in_loaded_form
+        )
+
+    @property
+    def has_weights_in_loaded_form(self) -> bool:
+        """Whether it is a Hugging Face model with its weights as transformers has them in memory.
+
+        Raises:
+            ForgatherConvertError: It cannot be read.
+        """
+        if self.detection.is_forgather:
+            return False
+        names = self.detection.tensors
+        if not find_places(names, self.hooks.weight_mapping()).unplaced:
+            # Importing transformers takes a while.
+            return False
+        return self.read().model.is_in_loaded_form
 
     @cached_property
     def _carried(self) -> CarriedTensors:

@@ -68,6 +68,8 @@ class Provenance(Schema):
         carried_tensors: The names of the files with tensors that the model does not use.
         text_prefix: What a composite's tensors have in their names instead of the text model's
             ``model.``; ``None`` if the model is no composite.
+        in_loaded_form: Whether the original's weights are in the form that transformers has in
+            memory, which is not that of other checkpoints.
     """
 
     format_version: Literal[1] = 1
@@ -85,6 +87,7 @@ class Provenance(Schema):
         pydantic.Field(default_factory=list)
     )
     text_prefix: Annotated[str, pydantic.StringConstraints(pattern=r"^(\w+\.)*$")] | None = None
+    in_loaded_form: bool = False
 
     @pydantic.model_validator(mode="after")
     def _files_have_one_origin(self) -> "Provenance":
@@ -96,8 +99,12 @@ class Provenance(Schema):
     def to_json(self) -> bytes:
         """The content of the file, without the layout if it would be too large."""
         # If there are none, earlier versions can also read the file.
-        optional = {"carried_tensors": self.carried_tensors, "text_prefix": self.text_prefix}
-        absent = {name for name, value in optional.items() if value in (None, [])}
+        optional = {
+            "carried_tensors": self.carried_tensors,
+            "text_prefix": self.text_prefix,
+            "in_loaded_form": self.in_loaded_form,
+        }
+        absent = {name for name, value in optional.items() if value in (None, [], False)}
         content = self.model_dump_json(indent=2, exclude=absent).encode("utf-8") + b"\n"
         if self.weights is None or len(content) <= MAX_BYTES:
             return content

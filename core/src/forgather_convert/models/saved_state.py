@@ -22,7 +22,7 @@ class SavedState:
         shapes: Their shapes, by their names in the checkpoint.
         names: The checkpoint names of the model's parameters and buffers, by their names in the
             model, except for those that have another form in the checkpoint.
-        loaded_names: The names in the model that do not exist in the checkpoint.
+        loaded_names: The names in the model.
     """
 
     shapes: Mapping[str, tuple[int, ...]]
@@ -32,11 +32,7 @@ class SavedState:
 
 def saved_state(model: Any) -> SavedState:
     """Finds out what ``save_pretrained`` would write for a model, without reading its values."""
-    state = {
-        name: tensor.to("meta")
-        for name, tensor in model.state_dict().items()
-        if name not in (getattr(model, "_keys_to_ignore_on_save", None) or ())
-    }
+    state = loaded_state(model)
     written = as_saved(model, state)
     # A tensor that is merely renamed remains the same object.
     names = {id(tensor): name for name, tensor in written.items()}
@@ -48,16 +44,31 @@ def saved_state(model: Any) -> SavedState:
             for name, tensor in written.items()
         },
         names={name: names[id(tensor)] for name, tensor in state.items() if id(tensor) in names},
-        loaded_names=frozenset(state) - frozenset(written),
+        loaded_names=frozenset(state),
     )
 
 
+def loaded_state(model: Any) -> Mapping[str, "torch.Tensor"]:
+    """The tensors of a model that are saved, by its own names, without values."""
+    return {
+        name: tensor.to("meta")
+        for name, tensor in model.state_dict().items()
+        if name not in (getattr(model, "_keys_to_ignore_on_save", None) or ())
+    }
+
+
 def as_saved(model: Any, state: Mapping[str, "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
-    """The tensors that ``save_pretrained`` writes for the state of a model."""
+    """The tensors that ``save_pretrained`` writes for the state of a model that is new."""
     try:
         from transformers.core_model_loading import revert_weight_conversion
     except ImportError:
         # transformers 4 saves the tensors that it has in memory.
         return state
-    written: Mapping[str, torch.Tensor] = revert_weight_conversion(model, dict(state))
+    # What the model was loaded from may have had another form.
+    conversions = vars(model).pop("_weight_conversions", None)
+    try:
+        written: Mapping[str, torch.Tensor] = revert_weight_conversion(model, dict(state))
+    finally:
+        if conversions is not None:
+            model._weight_conversions = conversions
     return written

@@ -23,6 +23,7 @@ from forgather_convert.models.hugging_face import (
     read_hugging_face,
     with_changes,
 )
+from forgather_convert.models.loaded_form import LoadedForm, loaded_form_of
 from forgather_convert.models.model import SourceModel, TargetModel
 from forgather_convert.models.opening import COMPOSITE_REMEDY, OpenedModel
 from forgather_convert.models.original_config import OriginalConfig, read_original_config
@@ -154,6 +155,7 @@ def _forgather_target(
         names=None if detection.composite is None else detection.composite.names,
         original_config_text=_original_config_text(detection, model.directory),
         options=_changed_options(options),
+        is_from_loaded_form=model.is_in_loaded_form,
     )
 
 
@@ -243,7 +245,24 @@ def _hugging_face_target(
         original_config=original_config,
         whole_config=whole_config,
         names=names,
+        form=_original_form(opened, model_class, whole_config),
     )
+
+
+def _original_form(opened: OpenedModel, model_class: Any, config: Any) -> LoadedForm | None:
+    """The form in which the original's weights were, if it is that in memory."""
+    provenance = opened.provenance
+    if provenance is None or not provenance.in_loaded_form or opened.options.text_only:
+        return None
+    form = loaded_form_of(model_class, config, opened.hooks.is_composite)
+    if form.loaded:
+        return form
+    logger.warning(
+        "The weights of the original of %s were in the form that another version of transformers "
+        "has in memory; they become those of a checkpoint",
+        opened.detection.metadata_directory,
+    )
+    return None
 
 
 def _names_in_original(

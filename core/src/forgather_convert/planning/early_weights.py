@@ -6,7 +6,7 @@ this plan, or the weights are planned again from them.
 """
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from forgather_convert.models.original_weights import OriginalWeights, without_kept
@@ -16,12 +16,16 @@ from forgather_convert.planning.weights_content import WeightsContent
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.legacy import normalize_tensors, second_names_of
 from forgather_convert.source.tokenizer_directory import has_tokenizer, names_padding_token
+from forgather_convert.tensors.dtypes import WEIGHT_DTYPES
 from forgather_convert.tensors.expressions import Expression, stored
 from forgather_convert.tensors.names import RECOMPUTED
 from forgather_convert.tensors.placing import find_places
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.text_names import TextNames
 from forgather_convert.tensors.weight_mapping import WeightMapping
+
+_DIMENSIONS_OF_MASKS = 4
+_NUMBER = re.compile(r"\.(\d+)\.")
 
 
 def plan_early_weights(request: PlanRequest) -> WeightsPlan | None:
@@ -74,7 +78,7 @@ def _to_forgather(request: PlanRequest) -> WeightsContent | None:
     config, model = request.detection.config, request.model
     detection = request.detection
     named = _named(detection.tensors, request.hooks.weight_mapping())
-    if named is None:
+    if named is None or _may_be_in_memory_form(named, detection.tensors):
         return None
     unused: Mapping[str, Expression] = {}
     others = {**named.others, **{n: stored(ref) for n, ref in detection.other_tensors.items()}}
@@ -87,6 +91,9 @@ def _to_forgather(request: PlanRequest) -> WeightsContent | None:
 
 def _from_forgather(request: PlanRequest) -> WeightsContent | None:
     config, model = request.detection.config, request.model
+    if model.provenance is not None and model.provenance.in_loaded_form:
+        # What its tensors are called in memory, only transformers knows.
+        return None
     mapping = request.hooks.weight_mapping().inverted()
     refs = normalize_tensors(model.checkpoint.tensors)
     second_names = second_names_of(config, refs, is_tied_by_default=True)
@@ -141,6 +148,28 @@ def _named(refs: Mapping[str, TensorRef], mapping: WeightMapping) -> _Named | No
         {new_name: stored(refs[name]) for name, new_name in places.renamed.items()},
         {name: stored(refs[name]) for name in places.unplaced},
     )
+
+
+def _may_be_in_memory_form(named: _Named, names: Iterable[str]) -> bool:
+    """Whether tensors without a place belong to layers that the model has, and are no masks.
+
+    If so, they may be its weights in another form, and not those of additional layers.
+    """
+    others = {
+        name
+        for name, value in named.others.items()
+        if value.dtype in WEIGHT_DTYPES
+        and len(value.shape) < _DIMENSIONS_OF_MASKS
+        and not re.search(RECOMPUTED, name)
+    }
+    layers = {_layer(name) for name in names if name not in named.others} - {None}
+    unknown = {_layer(name) for name in others} - {None}
+    return bool(unknown) and (not layers or not unknown.isdisjoint(layers))
+
+
+def _layer(name: str) -> str | None:
+    number = _NUMBER.search(name)
+    return None if number is None else number[1]
 
 
 def _other_names(original: OriginalWeights | None, known: Collection[str]) -> dict[str, str]:

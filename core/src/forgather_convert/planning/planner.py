@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from forgather_convert.source.composite import text_config
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.detection import Direction
 from forgather_convert.source.files import WriteFile
+from forgather_convert.tensors.byte_ranges import put_together
 from forgather_convert.tensors.expressions import Expression, leaves
 from forgather_convert.tensors.matching import match_tensors
 from forgather_convert.tensors.names import enumerate_names
@@ -74,6 +76,9 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         source.config,
         str(source.weights_directory),
     )
+    if source.is_in_loaded_form:
+        whole = {name: put_together(value) for name, value in match.expressions.items()}
+        match = replace(match, expressions=whole)
     content = WeightsContent(
         is_forgather=isinstance(destination, ForgatherTarget),
         tensors=target_tensors(request, match, destination.parameters, vocabulary),
@@ -82,11 +87,15 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         original=destination.original,
         other_names=_other_names(destination),
     )
-    if isinstance(destination, HuggingFaceTarget) and destination.names is not None:
-        content = content.in_composite(destination.names)
+    stored = content
+    if isinstance(destination, HuggingFaceTarget):
+        if destination.form is not None:
+            stored = content.in_loaded_form(destination.form)
+        if destination.names is not None:
+            content, stored = (each.in_composite(destination.names) for each in (content, stored))
     weights = early
-    if weights is None or weights.content != content:
-        weights = plan_weights(request, content)
+    if weights is None or weights.content != stored:
+        weights = plan_weights(request, stored)
     in_memory = request.model.in_memory
     files = plan_side_files(
         SideFileSource(
@@ -113,13 +122,13 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
         files = without_processor_class(files, source.directory)
     elif isinstance(destination, HuggingFaceTarget) and destination.names is not None:
         files = with_processor_class(files)
-    written = PlanFacts(
+    facts = PlanFacts(
         tensor_files=tuple(shard.file_name for shard in weights.apart),
         carried=tuple(copy.name for copy in files.copies),
         source_dtypes=frozenset(ref.dtype for ref in match.source_state.values()),
         dtypes=frozenset(value.dtype for value in content.tensors.values()),
     )
-    own_files = destination.files(written)
+    own_files = destination.files(facts)
     plan = ConversionPlan(
         source=detection.source,
         destination=request.destination,
@@ -144,7 +153,7 @@ def plan_conversion(request: PlanRequest, early: WeightsPlan | None = None) -> P
     )
     planned = PlannedModel(plan, source, destination, config, match.source_state, content.tensors)
     if isinstance(destination, ForgatherTarget):
-        check_reversible(request, planned, written)
+        check_reversible(request, planned, facts)
     return planned
 
 
@@ -174,7 +183,10 @@ def _other_names(destination: TargetModel) -> dict[str, str]:
     """The model's names for tensors that have other names in its original, a base model."""
     if destination.original is None:
         return {}
-    current_name = destination.parameters.current_name
+    parameters = destination.parameters
+    if isinstance(destination, HuggingFaceTarget) and destination.form is not None:
+        parameters = destination.form.with_loaded_names(parameters)
+    current_name = parameters.current_name
     return {
         ref.name: current_name(ref.name)
         for header in destination.original.headers.values()

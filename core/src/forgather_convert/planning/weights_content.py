@@ -3,8 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
+from forgather_convert.models.loaded_form import LoadedForm
 from forgather_convert.models.original_weights import OriginalWeights
 from forgather_convert.planning.plan import TensorPlan
+from forgather_convert.tensors.byte_ranges import put_together
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.text_names import TextNames
 
@@ -31,6 +33,19 @@ class WeightsContent:
     tied: Mapping[str, str] = field(default_factory=dict)
     original: OriginalWeights | None = None
     other_names: Mapping[str, str] = field(default_factory=dict)
+
+    def in_loaded_form(self, form: LoadedForm) -> "WeightsContent":
+        """The same with the model's tensors as they are in memory."""
+        names = {
+            name: form.loaded_name(name) or name for names in self.tied.items() for name in names
+        }
+        return replace(
+            self,
+            tensors={
+                name: put_together(value) for name, value in form.as_loaded(self.tensors).items()
+            },
+            tied={names[second]: names[first] for second, first in self.tied.items()},
+        )
 
     def in_composite(self, names: TextNames) -> "WeightsContent":
         """The same with the text model's tensors by their names in a composite."""

@@ -12,6 +12,7 @@ from forgather_convert.tensors.expressions import (
     Reshape,
     Slice,
     Stored,
+    leaves,
 )
 from forgather_convert.tensors.tensor_ref import MemoryRef
 
@@ -68,6 +69,17 @@ def byte_ranges(expression: Expression) -> tuple[ByteRange, ...] | None:
                 joined += part
             return merged(joined)
     return None
+
+
+def put_together(expression: Expression) -> Expression:
+    """The stored tensor itself, if an expression puts all of its parts together again."""
+    ranges = byte_ranges(expression)
+    refs = leaves(expression)
+    if ranges is None or len(ranges) != 1 or len({*refs}) != 1:
+        return expression
+    ref, (place,) = refs[0], ranges
+    is_whole = (place.offset, place.size) == (ref.offset, ref.num_bytes)
+    return Stored(ref) if is_whole and ref.shape == expression.shape else expression
 
 
 def merged(ranges: list[ByteRange]) -> tuple[ByteRange, ...]:

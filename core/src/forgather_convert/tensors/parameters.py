@@ -19,8 +19,8 @@ class ModelParameters:
             not in one of the base model; empty if there is no difference.
         unread: Patterns of the names of additional tensors in a checkpoint that the model does not
             read.
-        loaded_names: The in-memory names of parameters that have other names in checkpoints, or
-            consist of several tensors there.
+        loaded_names: The names of the parameters in memory. Some have other names in checkpoints,
+            or consist of several tensors there.
         kept_in_float32: For each dtype that a model may be loaded in, the parameters that stay in
             float32.
         text_names: The names that transformers has for these parameters in a composite; ``None``
@@ -51,9 +51,18 @@ class ModelParameters:
         """
         if stored in self or not self.base_prefix:
             return stored
-        prefix = f"{self.base_prefix}."
-        other = stored.removeprefix(prefix) if stored.startswith(prefix) else prefix + stored
+        other = self._other_name(stored)
         return other if other in self else stored
+
+    def has_loaded_name(self, stored: str) -> bool:
+        """Whether a tensor in a checkpoint has a name that only parameters in memory have."""
+        names = {stored, self._other_name(stored)} if self.base_prefix else {stored}
+        return self.current_name(stored) not in self and not names.isdisjoint(self.loaded_names)
+
+    def _other_name(self, stored: str) -> str:
+        """The name with the prefix of the base model, or without it."""
+        prefix = f"{self.base_prefix}."
+        return stored.removeprefix(prefix) if stored.startswith(prefix) else prefix + stored
 
     def loaded_name(self, name: str) -> str:
         """A parameter's name in the checkpoints that transformers saves."""
@@ -72,7 +81,10 @@ class ModelParameters:
 
     def of_text_model(self) -> "ModelParameters":
         """The parameters of a composite's text model, by the text model's names."""
-        names = TextNames.find(self.shapes, "the model in transformers")
+        names, loaded_names = (
+            TextNames.find(names, "the model in transformers")
+            for names in (self.shapes, self.loaded_names)
+        )
 
         def renamed(name: str) -> str:
             return names.in_text_model(name) or name
@@ -83,6 +95,9 @@ class ModelParameters:
             tied={renamed(second): renamed(first) for second, first in self.tied.items()},
             vocabulary_tensors=tuple(map(renamed, self.vocabulary_tensors)),
             unread=self.unread,
+            loaded_names=frozenset(
+                new for name in self.loaded_names if (new := loaded_names.in_text_model(name))
+            ),
             kept_in_float32={
                 dtype: frozenset(text[name] for name in kept & text.keys())
                 for dtype, kept in self.kept_in_float32.items()

@@ -24,6 +24,7 @@ from forgather_convert.testing.directories import differences
 from forgather_convert.testing.models import (
     config_content,
     read_weights,
+    save_as_in_memory,
     stored_tensors,
     write_weights,
 )
@@ -34,6 +35,7 @@ from forgather_convert.testing.running import (
     load_hf,
     padding_mask,
     prompt,
+    unequal,
 )
 
 _FINAL_NORM = "causal_lm.layer_stack.layer_norm.weight"
@@ -138,6 +140,23 @@ class CompositeConformance:
         fg = family.convert(source, tmp_path / "fg", logit_check=True)
         back = family.convert(fg, tmp_path / "back", logit_check=True)
         assert differences(source, back) == []
+
+    def test_what_transformers_has_in_memory_comes_back(
+        self, family: Family, source: Path, tmp_path: Path
+    ) -> None:
+        """Weights saved as transformers 5 has them in memory, if that differs from checkpoints."""
+        model = family.load_hf(source, dtype=torch.bfloat16)
+        if not save_as_in_memory(model, tmp_path / "in-memory"):
+            return
+        fg = family.convert(tmp_path / "in-memory", tmp_path / "fg", logit_check=True)
+        back = family.convert(fg, tmp_path / "back", logit_check=True)
+        assert differences(tmp_path / "in-memory", back) == []
+        saved = tmp_path / "saved"
+        load_forgather(fg, dtype=torch.bfloat16).save_pretrained(saved)
+        again = family.convert(saved, tmp_path / "again", base=tmp_path / "in-memory")
+        assert differences(tmp_path / "in-memory", again) == []
+        state = read_weights(family.convert(source, tmp_path / "same"))
+        assert unequal(read_weights(fg), state) == []
 
     @pytest.mark.parametrize("attention", ["eager", "sdpa"])
     def test_computes_like_the_whole_model(

@@ -31,6 +31,7 @@ from forgather_convert.testing.models import (
     read_json,
     read_weights,
     rope_field_names,
+    save_as_in_memory,
     write_json,
     write_model,
     write_weights,
@@ -299,6 +300,18 @@ class ConverterConformance:
         """A directory with every file as the running transformers writes it, config included."""
         back = converted.family.convert(converted.fg, tmp_path / "back")
         assert differences(converted.hf, back) == []
+
+    @once_for_weights
+    def test_what_transformers_has_in_memory_comes_back(
+        self, converted: ConvertedModel, tmp_path: Path
+    ) -> None:
+        """Weights saved as transformers 5 has them in memory, if that differs from checkpoints."""
+        family, source = converted.family, tmp_path / "hf"
+        if not save_as_in_memory(family.load_hf(converted.hf, **converted.options), source):
+            return
+        fg = family.convert(source, tmp_path / "fg", logit_check=True)
+        assert unequal(read_weights(fg), read_weights(converted.fg)) == []
+        assert differences(source, family.convert(fg, tmp_path / "back", logit_check=True)) == []
 
     @once_on_version_4
     @once_for_weights

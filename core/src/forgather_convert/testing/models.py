@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save_file
 
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.reference import ReferenceClasses, rope_fields_of
+from forgather_convert.models.saved_state import saved_state
 from forgather_convert.source.rope import (
     DEFAULT_THETA,
     MAIN_KIND,
@@ -145,6 +146,15 @@ def save_model(
         # The model follows version 5's reading; version 4 would save the written fields.
         config.rope_scaling = content.get("rope_scaling")
     model.to(getattr(torch, dtype)).save_pretrained(directory)
+
+
+def save_as_in_memory(model: Any, directory: Path) -> bool:
+    """Saves a model as it is in memory; returns whether that is not the form of checkpoints."""
+    saved = saved_state(model)
+    if saved.loaded_names == saved.shapes.keys():
+        return False
+    model.save_pretrained(directory, save_original_format=False)
+    return True
 
 
 def stored_tensors(model: Any) -> dict[str, torch.Tensor]:

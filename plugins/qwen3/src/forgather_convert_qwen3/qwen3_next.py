@@ -7,6 +7,15 @@ from forgather_convert import SourceConfig, sparse_layers_by_step, stacked_exper
 
 from .qwen3_5_text import Qwen3_5Text
 
+#: The modules of a layer with experts, besides the experts.
+EXPERT_WEIGHTS = {
+    "mlp.gate": "feedforward.router",
+    "mlp.shared_expert.gate_proj": "feedforward.shared_expert.gate_proj",
+    "mlp.shared_expert.up_proj": "feedforward.shared_expert.up_proj",
+    "mlp.shared_expert.down_proj": "feedforward.shared_expert.down_proj",
+    "mlp.shared_expert_gate": "feedforward.shared_expert_gate",
+}
+
 
 class Qwen3Next(Qwen3_5Text):
     """Qwen3-Next and Qwen3-Coder-Next."""
@@ -29,11 +38,7 @@ class Qwen3Next(Qwen3_5Text):
             f"linear_attn.{name}": f"mixer.{name}"
             for name in ("conv1d", "in_proj_qkvz", "in_proj_ba", "norm", "out_proj")
         },
-        "mlp.gate": "feedforward.router",
-        "mlp.shared_expert.gate_proj": "feedforward.shared_expert.gate_proj",
-        "mlp.shared_expert.up_proj": "feedforward.shared_expert.up_proj",
-        "mlp.shared_expert.down_proj": "feedforward.shared_expert.down_proj",
-        "mlp.shared_expert_gate": "feedforward.shared_expert_gate",
+        **EXPERT_WEIGHTS,
     }
     layer_tensors = {
         "linear_attn.A_log": "mixer.A_log",

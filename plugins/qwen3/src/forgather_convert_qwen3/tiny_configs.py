@@ -115,6 +115,31 @@ QWEN3_5_TEXT = {
     },
 }
 
+_QWEN3_5_EXPERTS = {
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 48,
+    "num_experts": 6,
+    "num_experts_per_tok": 3,
+}
+_WITHOUT_DENSE_LAYERS = {
+    name: value for name, value in _QWEN3_5_SMALL.items() if name != "intermediate_size"
+}
+
+QWEN3_5_MOE_TEXT = {
+    "plain": {**_WITHOUT_DENSE_LAYERS, **_QWEN3_5_EXPERTS},
+    "options": {
+        **_WITHOUT_DENSE_LAYERS,
+        **_QWEN3_5_EXPERTS,
+        "num_hidden_layers": 2,
+        "layer_types": ["full_attention", "linear_attention"],
+        "linear_conv_kernel_dim": 3,
+        "partial_rotary_factor": 1.0,
+        "rope_theta": 50000.0,
+        "attention_bias": True,
+        "tie_word_embeddings": True,
+    },
+}
+
 _QWEN3_VL_SMALL = {
     **_QWEN3_SMALL,
     "rope_parameters": {
@@ -155,4 +180,18 @@ QWEN3_5 = {
         "attention_bias": True,
         "tie_word_embeddings": True,
     },
+}
+
+_QWEN3_5_MOE_SMALL = {
+    **_WITHOUT_DENSE_LAYERS,
+    **_QWEN3_5_EXPERTS,
+    "num_hidden_layers": 2,
+    "layer_types": ["full_attention", "linear_attention"],
+    "rope_parameters": _QWEN3_5_ROPE,
+}
+
+#: Of the text models.
+QWEN3_5_MOE = {
+    "plain": _QWEN3_5_MOE_SMALL,
+    "tied-bias": {**_QWEN3_5_MOE_SMALL, "attention_bias": True, "tie_word_embeddings": True},
 }
