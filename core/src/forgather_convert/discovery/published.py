@@ -16,6 +16,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "dots1": "forgather-convert-dots",
     "ernie4_5": "forgather-convert-ernie",
     "exaone4": "forgather-convert-exaone",
+    "falcon": "forgather-convert-falcon",
     "falcon_h1": "forgather-convert-falcon",
     "gemma": "forgather-convert-gemma",
     "gemma2": "forgather-convert-gemma",
