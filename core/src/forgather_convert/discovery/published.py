@@ -43,6 +43,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "hunyuan_v1_dense": "forgather-convert-hunyuan",
     "internlm3": "forgather-convert-llama",
     "iquestcoder": "forgather-convert-llama",
+    "jamba": "forgather-convert-jamba",
     "lfm2": "forgather-convert-lfm2",
     "llama": "forgather-convert-llama",
     "llama4_text": "forgather-convert-llama",
