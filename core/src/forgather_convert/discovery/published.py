@@ -48,6 +48,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "llama": "forgather-convert-llama",
     "llama4_text": "forgather-convert-llama",
     "llava": "forgather-convert-llama",
+    "mamba2": "forgather-convert-mamba",
     "ministral3": "forgather-convert-mistral",
     "mistral": "forgather-convert-mistral",
     "mistral3": "forgather-convert-mistral",
