@@ -41,8 +41,8 @@ def num_seen(cache: Any) -> int:
 
     States do not tell it. Without attention, no layer needs it, and it is 0.
     """
-    layers = getattr(cache, "layers", None)
-    has_states_only = bool(layers) and not any(
+    layers = getattr(cache, "layers", None) or []
+    has_states_only = len(layers) > 0 and not any(
         isinstance(layer, cache_utils.CacheLayerMixin) for layer in layers
     )
     return 0 if cache is None or has_states_only else int(cache.get_seq_length())

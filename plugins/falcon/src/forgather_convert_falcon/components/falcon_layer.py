@@ -33,7 +33,7 @@ class SequentialFalconLayer(PreNormLayer):
         return self.add(hidden_states, self.feedforward(self.norm2(hidden_states)))
 
 
-class ParallelFalconLayer(GradientCheckpointingLayer):  # type: ignore[misc]
+class ParallelFalconLayer(GradientCheckpointingLayer):
     """``x + (feedforward(norm1(x)) + attention(norm1(x)))``.
 
     The dropout ``layer_dropout`` applies to the sum of both. The order of sums determines the last
@@ -56,7 +56,7 @@ class ParallelFalconLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         return hidden_states + added
 
 
-class TwoNormFalconLayer(GradientCheckpointingLayer):  # type: ignore[misc]
+class TwoNormFalconLayer(GradientCheckpointingLayer):
     """``x + (feedforward(feedforward_norm(x)) + attention(attention_norm(x)))``."""
 
     def __init__(

@@ -7,7 +7,7 @@ from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
 
-class MambaBlock(GradientCheckpointingLayer):  # type: ignore[misc]
+class MambaBlock(GradientCheckpointingLayer):
     """``x + mixer(norm(x))``, where the sum is in float32 if ``residual_in_fp32`` says so."""
 
     def __init__(self, config: Any, norm: nn.Module, mixer: nn.Module) -> None:
