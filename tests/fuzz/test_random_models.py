@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from forgather_convert import ForgatherConvertError
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.logit_check.logits import cache_argument
 from forgather_convert.testing.converted import Family
 from forgather_convert.testing.models import save_model
 from forgather_convert.testing.running import load_forgather, padding_mask
@@ -108,8 +109,8 @@ def outputs(model: Any, vocabulary: int) -> list[torch.Tensor]:
         for position in range(30, 33):
             output = model(
                 ids[:, position : position + 1],
-                past_key_values=output.past_key_values,
                 use_cache=True,
+                **cache_argument(model, output),
             )
             results.append(output.logits)
     return results

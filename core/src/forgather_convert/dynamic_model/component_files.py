@@ -37,6 +37,7 @@ MIXER = "mixer"
 _MIXER_FUNCTIONS = (
     ("recurrent_cache", "HAS_RECURRENT_CACHE"),
     ("recurrent_cache", "create_cache"),
+    ("recurrent_cache", "num_seen"),
 )
 
 #: The only form of import between components.

@@ -479,7 +479,7 @@ def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         arguments = {"input_ids": torch.tensor([[token]], device=device)}
         if run.states_positions:
             arguments["position_ids"] = torch.tensor([[run.length + number]], device=device)
-        output = model(**arguments, **_cache_options(True), **_cache_of(model, output))
+        output = model(**arguments, **_cache_options(True), **cache_argument(model, output))
         parts.append(_logits_in(output)[:, -1:].cpu())
     logits = torch.cat(parts, 1)
     if tokens is not None and logits.shape[-1] != len(tokens):
@@ -501,7 +501,7 @@ def _logits_in(output: Any) -> "torch.Tensor":
     return logits
 
 
-def _cache_of(model: Any, output: Any) -> dict[str, Any]:
+def cache_argument(model: Any, output: Any) -> dict[str, Any]:
     """The cache that a model returned, as the argument to pass it back with."""
     parameters = inspect.signature(model.forward).parameters
     name = "cache" if "cache" in parameters else "past_key_values"

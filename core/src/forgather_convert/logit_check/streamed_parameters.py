@@ -36,6 +36,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
+from forgather_convert.families.transformers_classes import is_transformers_at_least
 from forgather_convert.logit_check.shared_products import shared_linear
 from forgather_convert.models.merged_parameters import materializer, row_maker
 from forgather_convert.models.meta_device import WithoutRandomValues
@@ -553,9 +554,12 @@ def _as_if_loaded_in(
     transformers builds a model with that as torch's default dtype, and gives every loaded tensor
     the dtype of the one that it replaces, except those that a class keeps in float32. So does
     this: computed buffers (inverse frequencies, scales) have the precision of the run, instead of
-    being rounded or widened from that of the stored model.
+    being rounded or widened from that of the stored model. Version 5 computes them again, with
+    the usual default dtype, where a class says how.
     """
     twin = _built_without_parameters(model, dtype)
+    if is_transformers_at_least("5"):
+        _compute_unsaved_buffers(twin)
     strict = getattr(model, "_keep_in_fp32_modules_strict", None) or ()
     kept = list(strict) if dtype in (torch.float16, torch.bfloat16) else []
     if dtype == torch.float16:
@@ -600,6 +604,19 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
     finally:
         module_class.register_parameter = register
         torch.set_default_dtype(default)
+
+
+def _compute_unsaved_buffers(model: Any) -> None:
+    """Lets the model's class, and those of its parts, initialize modules with unsaved buffers."""
+    for part in model.modules():
+        # Only models have it.
+        initialize = getattr(part, "_init_weights", None)
+        if initialize is None:
+            continue
+        for module in part.modules():
+            if module._non_persistent_buffers_set:
+                with torch.no_grad():
+                    initialize(module)
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
+from forgather_convert.logit_check.logits import cache_argument
 from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.source.config_file import read_config
 from forgather_convert.source.rope import parameters_by_kind
@@ -118,16 +119,17 @@ def decoded_logits(
 def _decode(
     model: Any, ids: torch.Tensor, mask: torch.Tensor | None, ends: Iterable[int]
 ) -> Iterator[torch.Tensor]:
-    cache, start = None, 0
+    cache: dict[str, Any] = {}
+    start = 0
     for end in ends:
         with torch.no_grad():
             output = model(
                 ids[:, start:end],
                 attention_mask=None if mask is None else mask[:, :end],
-                past_key_values=cache,
                 use_cache=True,
+                **cache,
             )
-        cache, start = output.past_key_values, end
+        cache, start = cache_argument(model, output), end
         yield output.logits
 
 

@@ -1,4 +1,6 @@
-"""Tiny Falcon-H1s: as their class has it, and with all factors."""
+"""Tiny Falcons of every architecture, and Falcon-H1s with and without factors."""
+
+from typing import Any
 
 from forgather_convert import TINY_DECODER
 
@@ -34,5 +36,44 @@ FALCON_H1 = {
         "attention_bias": True,
         "mlp_bias": True,
         "tie_word_embeddings": True,
+    },
+}
+
+_FALCON_SMALL: dict[str, Any] = {
+    "vocab_size": 160,
+    "hidden_size": 64,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "max_position_embeddings": 128,
+    "bos_token_id": 1,
+    "eos_token_id": 2,
+    "pad_token_id": 0,
+}
+
+FALCON = {
+    "multi-query": _FALCON_SMALL,
+    "two-norms": {
+        **_FALCON_SMALL,
+        "new_decoder_architecture": True,
+        "num_kv_heads": 2,
+        "ffn_hidden_size": 96,
+        "bias": True,
+        "activation": "relu",
+        "layer_norm_epsilon": 1e-3,
+        "hidden_dropout": 0.2,
+        "tie_word_embeddings": False,
+        "rope_theta": 500.0,
+        "rope_scaling": {"rope_type": "linear", "factor": 2.0},
+    },
+    "biases-of-keys": {
+        **_FALCON_SMALL,
+        "hidden_size": 48,
+        "num_attention_heads": 6,
+        "alibi": True,
+        "multi_query": False,
+        "parallel_attn": False,
+        "bias": True,
+        "hidden_dropout": 0.1,
+        "attention_dropout": 0.2,
     },
 }

@@ -1,4 +1,4 @@
-"""Tiny GPT-2s, GPT-NeoXs and gpt-osses that cover every branch of their configs."""
+"""Tiny models of the line that cover every branch of their configs."""
 
 from forgather_convert import TINY_DECODER
 
@@ -96,3 +96,22 @@ GPT_OSS = {
         "swiglu_limit": 0.5,
     },
 }
+
+GPTJ = {
+    "plain": {**_GPT2_SMALL, "n_head": 4, "rotary_dim": 8},
+    "options-tied": {
+        **_GPT2_SMALL,
+        "n_embd": 48,
+        "n_head": 4,
+        "rotary_dim": 12,
+        "n_inner": 96,
+        "activation_function": "relu",
+        "attn_pdrop": 0.1,
+        "embd_pdrop": 0.2,
+        "resid_pdrop": 0.3,
+        "layer_norm_epsilon": 1e-3,
+        "tie_word_embeddings": True,
+    },
+}
+
+CODEGEN = GPTJ

@@ -29,6 +29,6 @@ class Phi(HFConverter):
     components = {
         "norm": "layer_norm:LayerNorm",
         "feedforward": "feedforward:Feedforward",
-        "layer": "phi_layer:PhiLayer",
+        "layer": "parallel_layer:BlocksFirstParallelLayer",
         "attention": "phi_attention:PhiAttention",
     }

@@ -39,3 +39,12 @@ class ParallelLayer(GradientCheckpointingLayer):  # type: ignore[misc]
         if self.dropout is not None:
             transformed = self.dropout(transformed)
         return self.add(hidden_states, attended, transformed)
+
+
+class BlocksFirstParallelLayer(ParallelLayer):
+    """A parallel layer that adds the outputs of the two blocks to each other first."""
+
+    def add(
+        self, hidden_states: torch.Tensor, attended: torch.Tensor, transformed: torch.Tensor
+    ) -> torch.Tensor:
+        return attended + transformed + hidden_states

@@ -34,3 +34,15 @@ def create_cache(model: Any, inputs: torch.Tensor) -> Any:
     }
     names = inspect.signature(cache_class).parameters
     return cache_class(**{name: value for name, value in values.items() if name in names})
+
+
+def num_seen(cache: Any) -> int:
+    """The number of positions in a cache, if there is one.
+
+    States do not tell it. Without attention, no layer needs it, and it is 0.
+    """
+    layers = getattr(cache, "layers", None) or []
+    has_states_only = len(layers) > 0 and not any(
+        isinstance(layer, cache_utils.CacheLayerMixin) for layer in layers
+    )
+    return 0 if cache is None or has_states_only else int(cache.get_seq_length())

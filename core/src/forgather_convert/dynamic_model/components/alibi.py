@@ -39,6 +39,10 @@ class Alibi(nn.Module):
         self.kinds = sorted(set(attention_types(config)))
         self.num_heads = config.num_attention_heads
 
+    def factors(self) -> torch.Tensor:
+        """The factor of each head, ``[heads]``."""
+        return slopes(self.num_heads)
+
     def forward(self, hidden_states: torch.Tensor, context: Context) -> dict[str, torch.Tensor]:
         """Returns ``[batch * heads, 1, keys]``, in the input's dtype."""
         batch, length = hidden_states.shape[:2]
@@ -49,7 +53,7 @@ class Alibi(nn.Module):
         positions = ((mask.cumsum(dim=-1) - 1) * mask)[:, None, :]
         # Models are built on the meta device.
         with torch.device("cpu"):
-            factors = slopes(self.num_heads)
+            factors = self.factors()
         biases = factors.to(hidden_states.device)[..., None] * positions
         biases = biases.reshape(batch * self.num_heads, 1, -1).to(hidden_states.dtype)
         return dict.fromkeys(self.kinds, biases)

@@ -1,0 +1,1 @@
+"""Apertus: a module for each model type."""

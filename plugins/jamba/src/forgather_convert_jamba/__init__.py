@@ -1,0 +1,1 @@
+"""Jamba: a module for each model type."""

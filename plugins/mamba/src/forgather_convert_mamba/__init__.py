@@ -1,0 +1,1 @@
+"""Mamba: a module for each model type."""
