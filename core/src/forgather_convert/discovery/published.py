@@ -43,6 +43,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "llama": "forgather-convert-llama",
     "llama4_text": "forgather-convert-llama",
     "llava": "forgather-convert-llama",
+    "minimax_m2": "forgather-convert-minimax",
     "ministral3": "forgather-convert-mistral",
     "mistral": "forgather-convert-mistral",
     "mistral3": "forgather-convert-mistral",
