@@ -15,6 +15,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "deepseek_v3": "forgather-convert-deepseek",
     "dots1": "forgather-convert-dots",
     "ernie4_5": "forgather-convert-ernie",
+    "ernie4_5_moe": "forgather-convert-ernie",
     "exaone4": "forgather-convert-exaone",
     "falcon_h1": "forgather-convert-falcon",
     "gemma": "forgather-convert-gemma",
