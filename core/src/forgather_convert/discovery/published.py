@@ -58,6 +58,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "opt": "forgather-convert-opt",
     "phi": "forgather-convert-phi",
     "phi3": "forgather-convert-phi",
+    "phimoe": "forgather-convert-phi",
     "qwen2": "forgather-convert-qwen2",
     "qwen2_5_vl": "forgather-convert-qwen2",
     "qwen2_moe": "forgather-convert-qwen2",
