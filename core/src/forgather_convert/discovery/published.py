@@ -38,6 +38,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "granitemoeshared": "forgather-convert-granite",
     "helium": "forgather-convert-helium",
     "hunyuan_v1_dense": "forgather-convert-hunyuan",
+    "hunyuan_v1_moe": "forgather-convert-hunyuan",
     "internlm3": "forgather-convert-llama",
     "iquestcoder": "forgather-convert-llama",
     "lfm2": "forgather-convert-lfm2",
