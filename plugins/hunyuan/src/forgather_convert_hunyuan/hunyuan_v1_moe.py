@@ -36,7 +36,7 @@ class HunYuanMoEV1(HFConverter):
         "mlp.shared_mlp.down_proj": "feedforward.shared_expert.down_proj",
     }
     layer_tensors: ClassVar[WeightMappingDict] = stacked_experts("mlp.experts.{expert}")
-    components: ClassVar[Mapping[str, str]] = {
+    components: ClassVar[Mapping[str, str | Mapping[str, str]]] = {
         **HunYuanDenseV1.components,
         "feedforward": "hunyuan_mixture_of_experts:HunyuanMixtureOfExperts",
         "router": "hunyuan_router:HunyuanRouter",

@@ -3,7 +3,6 @@
 from typing import Any
 
 import torch
-from torch import nn
 
 from .experts_implementation import HAS_STACKED_EXPERTS
 from .softmax_router import SoftmaxRouter
@@ -17,9 +16,10 @@ class HunyuanRouter(SoftmaxRouter):
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config)
-        if not isinstance(self.top_k, int):
-            self.top_k = self.top_k[layer_idx]
-        self.weight = nn.Parameter(self.weight.detach().float())
+        chosen = config.num_experts_per_tok
+        self.top_k = chosen if isinstance(chosen, int) else chosen[layer_idx]
+        # Whatever the dtype of the model is.
+        self.float()
 
     def forward(
         self, hidden_states: torch.Tensor
