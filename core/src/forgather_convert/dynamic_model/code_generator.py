@@ -31,7 +31,13 @@ from forgather_convert.weights.linked_files import LINKS_FILE
 _HERE = Path(__file__).parent
 
 #: Hyper-parameters stored by transformers' base config itself.
-_BASE_CONFIG_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
+_BASE_CONFIG_FIELDS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "sep_token_id",
+    "tie_word_embeddings",
+)
 
 #: The decorator that lets transformers choose how experts are computed.
 _EXPERTS = "use_experts_implementation"

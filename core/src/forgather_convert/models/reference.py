@@ -35,7 +35,13 @@ logger = logging.getLogger(__name__)
 #: RoPE fields for which a config class has defaults.
 _ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
 #: Fields of transformers' base class that describe a model, not a file or its use.
-_BASE_FIELDS = ("bos_token_id", "eos_token_id", "pad_token_id", "tie_word_embeddings")
+_BASE_FIELDS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "sep_token_id",
+    "tie_word_embeddings",
+)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ class Ernie45(HFConverter):
     field_names = {"use_bias": "attention_bias"}
     components = {
         "positional_encoding": "rotary_embedding:WideInterleavedRotaryEmbedding",
-        "attention": "wide_interleaved_attention:WideInterleavedAttention",
+        "attention": "ernie_attention:ErnieAttention",
     }
 
     def own_hyperparameters(self, config: SourceConfig) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Tiny Phis: with and without windows, dropout, LongRoPE and unrotated dimensions."""
+"""Tiny Phis: with and without windows, dropout, LongRoPE, unrotated dimensions and experts."""
 
 from forgather_convert import TINY_DECODER
 
@@ -49,5 +49,39 @@ PHI3 = {
         "attention_dropout": 0.1,
         "resid_pdrop": 0.1,
         "embd_pdrop": 0.1,
+    },
+}
+
+_PHIMOE_EXPERTS = {
+    **TINY_DECODER,
+    "num_hidden_layers": 2,
+    "num_local_experts": 6,
+    "num_experts_per_tok": 2,
+    # Some experts are close enough to the best.
+    "router_jitter_noise": 0.3,
+}
+
+PHIMOE = {
+    "published": {
+        **_PHIMOE_EXPERTS,
+        "attention_bias": True,
+        "lm_head_bias": True,
+        "input_jitter_noise": 0.01,
+        "rms_norm_eps": 1e-05,
+        "rope_theta": 10000.0,
+        "rope_scaling": {
+            "type": "longrope",
+            "short_factor": [1.0 + 0.1 * index for index in range(8)],
+            "long_factor": [2.0 + 0.5 * index for index in range(8)],
+            "short_mscale": 1.2,
+            "long_mscale": 1.3,
+            "original_max_position_embeddings": 32,
+        },
+    },
+    "window-tied": {
+        **_PHIMOE_EXPERTS,
+        "sliding_window": 8,
+        "attention_dropout": 0.1,
+        "tie_word_embeddings": True,
     },
 }

@@ -1,0 +1,1 @@
+"""MiniMax: a module for each model type."""
