@@ -55,7 +55,7 @@ def find_installed(
         group: The group of entry points; extensions have another one.
     """
     allowed = _allowed_distributions()
-    candidates = []
+    candidates: list[PluginCandidate] = []
     for name in sorted(_names_in_group(group)):
         installed = distribution(name)
         if source is not None and _lies_in(installed, source):
