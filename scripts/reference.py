@@ -1,7 +1,7 @@
 """Writes the parts of the documentation that repeat help texts and docstrings.
 
-They are the options, the hooks and attributes of converters, and the components. The core must be
-installed.
+They are the options, the hooks and attributes of converters, the components, and what each family
+has. All distributions of this repository must be installed.
 """
 
 import ast
@@ -14,6 +14,8 @@ from pathlib import Path
 import click
 
 from forgather_convert.cli.convert import OPTION_GROUPS, convert_command
+from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
 from forgather_convert.dynamic_model import project
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.derived_calls import HOOK_ARGUMENTS
@@ -33,6 +35,7 @@ def pages() -> dict[Path, str]:
     parts = {title: _options(names) for title, names in OPTION_GROUPS.items()}
     parts["components"] = _components()
     parts["attributes"] = _table("name", _entries(inspect.getdoc(HFConverter), "Attributes"))
+    parts["families"] = _families()
     parts["hooks"] = "\n".join(map(_hook, _OWN_SECTION))
     docs = ROOT / "docs"
     return {
@@ -40,7 +43,12 @@ def pages() -> dict[Path, str]:
             lambda match: f"{match[1]}\n{parts[match[2]]}\n{match[3]}",
             page.read_text(encoding="utf-8"),
         )
-        for page in (docs / "command-line.md", docs / "components.md", docs / "hooks.md")
+        for page in (
+            docs / "command-line.md",
+            docs / "components.md",
+            docs / "families.md",
+            docs / "hooks.md",
+        )
     }
 
 
@@ -103,6 +111,45 @@ def _components() -> str:
             if isinstance(node, ast.ClassDef) and node.bases and not node.name.startswith("_"):
                 rows.append(f"| `{path.stem}:{node.name}` | {_description(node)} |\n")
     return "| component | what it is |\n|---|---|\n" + "".join(rows)
+
+
+def _families() -> str:
+    """A row for each model type; an alias has the properties of what it is an alias of."""
+    rows = []
+    for model_type in sorted(PUBLISHED_DISTRIBUTIONS):
+        converter = resolve_converter(model_type).converter
+        refused = "<br>".join(
+            f"`{name}`: {reason}" for name, reason in converter.unsupported.items()
+        )
+        layers = ", ".join(_layers(converter))
+        rows.append(f"| `{model_type}` | {layers} | {_versions(converter)} | {refused} |\n")
+    return "| `model_type` | layers | transformers | refused |\n|---|---|---|---|\n" + "".join(rows)
+
+
+def _layers(converter: HFConverter) -> Iterator[str]:
+    """The kinds of layer that models of a family can have."""
+    fields = {*converter.hyperparameters, *converter.field_names.values()}
+    blocks = str({**converter.components, **converter.layer_tensors, **converter.layer_weights})
+    if "num_attention_heads" in fields:
+        yield "attention"
+        if fields & {"sliding_window", "window_size"}:
+            yield "windows"
+        if "attention_chunk_size" in fields:
+            yield "chunks"
+    if "mixer" in blocks:
+        yield "recurrent"
+    if ".experts." in blocks:
+        yield "experts"
+    if converter.text_model_type:
+        yield "images (carried)"
+
+
+def _versions(converter: HFConverter) -> str:
+    """The versions of transformers that can convert a family, of those that have it."""
+    if not converter.needs_transformers:
+        return ""
+    older = "4.57, " if converter.supports_version_4 else ""
+    return f"{older}{converter.needs_transformers} or later"
 
 
 def _description(component: ast.ClassDef) -> str:
