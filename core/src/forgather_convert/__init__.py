@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from forgather_convert.reporting.write import write_report
     from forgather_convert.source.config_file import SourceConfig
     from forgather_convert.source.rope import RopeParameters
-    from forgather_convert.tensors.expert_mapping import stacked_experts
+    from forgather_convert.tensors.feedforward_mapping import gated_feedforward, stacked_experts
     from forgather_convert.tensors.notation import (
         WeightMappingDict,
         concatenate,
@@ -112,7 +112,8 @@ _EXPORTS = {
     "permute_heads": "tensors.notation",
     "split": "tensors.notation",
     "stack": "tensors.notation",
-    "stacked_experts": "tensors.expert_mapping",
+    "gated_feedforward": "tensors.feedforward_mapping",
+    "stacked_experts": "tensors.feedforward_mapping",
     "transpose": "tensors.notation",
     "unstack": "tensors.notation",
     "RopeParameters": "source.rope",
@@ -173,6 +174,7 @@ __all__ = [
     "concatenate",
     "convert",
     "deinterleave",
+    "gated_feedforward",
     "hf_weights",
     "hookimpl",
     "inspect",

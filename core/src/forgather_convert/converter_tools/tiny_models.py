@@ -11,6 +11,7 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.families.transformers_classes import registered_classes
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.reference import ReferenceClasses, complete_config, rope_fields_of
 from forgather_convert.source.config_file import CONFIG_FILE, SourceConfig
@@ -41,8 +42,8 @@ def tiny_cases(hooks: FamilyHooks) -> dict[str, Callable[[], Any]]:
     with small sizes.
     """
     # The family's configs may have fields that the class of an alias names differently.
-    is_alias = hooks.is_alias
-    own = {} if is_alias else hooks.get_tiny_configs()
+    has_own_class = hooks.is_alias and registered_classes(hooks.model_type) is not None
+    own = {} if has_own_class else hooks.get_tiny_configs()
     if own:
         return {
             f"config '{name}'": partial(_read_config, hooks, name, fields)

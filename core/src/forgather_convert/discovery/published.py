@@ -46,6 +46,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "internlm3": "forgather-convert-llama",
     "iquestcoder": "forgather-convert-llama",
     "jamba": "forgather-convert-jamba",
+    "kimi_k2": "forgather-convert-deepseek",
     "lfm2": "forgather-convert-lfm2",
     "llama": "forgather-convert-llama",
     "llama4_text": "forgather-convert-llama",

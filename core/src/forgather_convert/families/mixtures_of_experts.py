@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hyperparameters import STANDARD
 from forgather_convert.source.config_file import SourceConfig
-from forgather_convert.tensors.expert_mapping import stacked_experts
+from forgather_convert.tensors.feedforward_mapping import gated_feedforward, stacked_experts
 from forgather_convert.tensors.notation import WeightMappingDict
 
 #: The field with the kinds of feed-forward layers, one for each layer: ``dense`` or ``sparse``.
@@ -65,9 +65,7 @@ class DeepseekExperts(HFConverter):
     field_names: ClassVar[Mapping[str, str]] = {"n_routed_experts": "num_experts"}
     layer_weights: ClassVar[Mapping[str, str]] = {
         "mlp.gate": "feedforward.router",
-        "mlp.shared_experts.gate_proj": "feedforward.shared_experts.gate_proj",
-        "mlp.shared_experts.up_proj": "feedforward.shared_experts.up_proj",
-        "mlp.shared_experts.down_proj": "feedforward.shared_experts.down_proj",
+        **gated_feedforward("mlp.shared_experts", "feedforward.shared_experts"),
     }
     layer_tensors: ClassVar[WeightMappingDict] = {
         "mlp.gate.e_score_correction_bias": "feedforward.router.e_score_correction_bias",

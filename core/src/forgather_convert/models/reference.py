@@ -128,6 +128,9 @@ class ReferenceClasses:
         """
         with _readable(origin):
             known = without_dtype(fields)
+            if self.stands_in_for is not None:
+                # transformers looks up by it how the tensors of a model are stored.
+                known["model_type"] = self.config_class.model_type
             if has_text_config(known):
                 known[TEXT_CONFIG] = without_dtype(known[TEXT_CONFIG])
             parts = known.get(TEXT_CONFIG, known)

@@ -9,6 +9,7 @@ class DeepseekV2(DeepseekV3):
     """DeepSeek-V2, DeepSeek-V2-Lite and DeepSeek-Coder-V2."""
 
     model_type = "deepseek_v2"
+    aliases = ()
     hf_model = "DeepseekV2ForCausalLM"
     hyperparameters = (
         *without(DeepseekV3.hyperparameters, "rope_interleave", "norm_topk_prob"),

@@ -7,5 +7,6 @@ class DeepseekV3(DeepseekDecoder):
     """DeepSeek-V3 and DeepSeek-R1."""
 
     model_type = "deepseek_v3"
+    aliases = ("kimi_k2",)
     hf_model = "DeepseekV3ForCausalLM"
     tokenizer_class = "LlamaTokenizer"

@@ -8,6 +8,7 @@ from forgather_convert import (
     HFConverter,
     SourceConfig,
     WeightMappingDict,
+    gated_feedforward,
     stacked_experts,
     without,
 )
@@ -45,9 +46,7 @@ class Ernie45Moe(HFConverter):
     }
     layer_weights: ClassVar[Mapping[str, str]] = {
         "mlp.gate": "feedforward.router",
-        "mlp.shared_experts.gate_proj": "feedforward.shared_experts.gate_proj",
-        "mlp.shared_experts.up_proj": "feedforward.shared_experts.up_proj",
-        "mlp.shared_experts.down_proj": "feedforward.shared_experts.down_proj",
+        **gated_feedforward("mlp.shared_experts", "feedforward.shared_experts"),
     }
     layer_tensors: ClassVar[WeightMappingDict] = {
         "mlp.moe_statics.e_score_correction_bias": "feedforward.router.e_score_correction_bias",

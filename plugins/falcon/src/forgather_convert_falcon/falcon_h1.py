@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import STANDARD, HFConverter, SourceConfig
+from forgather_convert import STANDARD, HFConverter, SourceConfig, gated_feedforward
 
 
 class FalconH1(HFConverter):
@@ -44,9 +44,7 @@ class FalconH1(HFConverter):
     )
     layer_weights = {
         "pre_ff_layernorm": "norm2",
-        "feed_forward.gate_proj": "feedforward.gate_proj",
-        "feed_forward.up_proj": "feedforward.up_proj",
-        "feed_forward.down_proj": "feedforward.down_proj",
+        **gated_feedforward("feed_forward"),
         "mamba.conv1d": "mixer.conv1d",
         "mamba.in_proj": "mixer.in_proj",
         "mamba.norm": "mixer.norm",

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from forgather_convert import HFConverter, SourceConfig, UnsupportedModelError
+from forgather_convert import HFConverter, SourceConfig, UnsupportedModelError, without
+
+from .gpt2 import GPT2
 
 
 class GPTJ(HFConverter):
@@ -14,28 +16,15 @@ class GPTJ(HFConverter):
     tokenizer_class = "GPT2Tokenizer"
     # Its frequencies do not depend on fields of the config.
     has_rope = False
-    field_names = {
-        "n_embd": "hidden_size",
-        "n_layer": "num_hidden_layers",
-        "n_head": "num_attention_heads",
-        "n_positions": "max_position_embeddings",
-        "activation_function": "hidden_act",
-        "attn_pdrop": "attention_dropout",
-        "embd_pdrop": "embedding_dropout",
-        "resid_pdrop": "layer_dropout",
-    }
+    field_names = GPT2.field_names
     hyperparameters = (
-        *field_names,
-        "vocab_size",
-        "n_inner",
+        *without(
+            GPT2.hyperparameters,
+            "scale_attn_weights",
+            "scale_attn_by_inverse_layer_idx",
+            "reorder_and_upcast_attn",
+        ),
         "rotary_dim",
-        "layer_norm_epsilon",
-        "initializer_range",
-        "use_cache",
-        "tie_word_embeddings",
-        "bos_token_id",
-        "eos_token_id",
-        "pad_token_id",
     )
     hf_layers = "transformer.h"
     layer_weights: ClassVar[Mapping[str, str]] = {

@@ -8,6 +8,7 @@ from forgather_convert import (
     SourceConfig,
     UnsupportedModelError,
     WeightMappingDict,
+    gated_feedforward,
     stacked_experts,
 )
 from forgather_convert_hunyuan.hunyuan_v1_dense import HunYuanDenseV1
@@ -31,9 +32,7 @@ class HunYuanMoEV1(HFConverter):
     layer_weights: ClassVar[Mapping[str, str]] = {
         **HunYuanDenseV1.layer_weights,
         "mlp.gate.wg": "feedforward.router",
-        "mlp.shared_mlp.gate_proj": "feedforward.shared_expert.gate_proj",
-        "mlp.shared_mlp.up_proj": "feedforward.shared_expert.up_proj",
-        "mlp.shared_mlp.down_proj": "feedforward.shared_expert.down_proj",
+        **gated_feedforward("mlp.shared_mlp", "feedforward.shared_expert"),
     }
     layer_tensors: ClassVar[WeightMappingDict] = stacked_experts("mlp.experts.{expert}")
     components: ClassVar[Mapping[str, str | Mapping[str, str]]] = {

@@ -3,7 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import STANDARD, HFConverter, SourceConfig, stacked_experts
+from forgather_convert import (
+    STANDARD,
+    HFConverter,
+    SourceConfig,
+    gated_feedforward,
+    stacked_experts,
+)
 
 
 class Jamba(HFConverter):
@@ -37,9 +43,7 @@ class Jamba(HFConverter):
     )
     layer_weights = {
         "pre_ff_layernorm": "norm2",
-        "feed_forward.gate_proj": "feedforward.gate_proj",
-        "feed_forward.up_proj": "feedforward.up_proj",
-        "feed_forward.down_proj": "feedforward.down_proj",
+        **gated_feedforward("feed_forward"),
         "feed_forward.router": "feedforward.router",
         "mamba.conv1d": "mixer.conv1d",
         "mamba.in_proj": "mixer.in_proj",

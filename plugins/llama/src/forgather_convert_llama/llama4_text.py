@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import STANDARD, HFConverter, SourceConfig
+from forgather_convert import STANDARD, HFConverter, SourceConfig, gated_feedforward
 
 
 class Llama4Text(HFConverter):
@@ -27,13 +27,9 @@ class Llama4Text(HFConverter):
         "num_experts_per_tok",
     )
     layer_weights = {
-        "feed_forward.gate_proj": "feedforward.gate_proj",
-        "feed_forward.up_proj": "feedforward.up_proj",
-        "feed_forward.down_proj": "feedforward.down_proj",
+        **gated_feedforward("feed_forward"),
         "feed_forward.router": "feedforward.router",
-        "feed_forward.shared_expert.gate_proj": "feedforward.shared_expert.gate_proj",
-        "feed_forward.shared_expert.up_proj": "feedforward.shared_expert.up_proj",
-        "feed_forward.shared_expert.down_proj": "feedforward.shared_expert.down_proj",
+        **gated_feedforward("feed_forward.shared_expert", "feedforward.shared_expert"),
     }
     layer_tensors = {
         "feed_forward.experts.gate_up_proj": "feedforward.experts.gate_up_proj",

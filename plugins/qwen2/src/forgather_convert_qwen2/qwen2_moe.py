@@ -8,6 +8,7 @@ from forgather_convert import (
     WINDOWS,
     HFConverter,
     SourceConfig,
+    gated_feedforward,
     sparse_layers_by_step,
     stacked_experts,
 )
@@ -41,9 +42,7 @@ class Qwen2Moe(HFConverter):
     }
     layer_weights = {
         "mlp.gate": "feedforward.router",
-        "mlp.shared_expert.gate_proj": "feedforward.shared_expert.gate_proj",
-        "mlp.shared_expert.up_proj": "feedforward.shared_expert.up_proj",
-        "mlp.shared_expert.down_proj": "feedforward.shared_expert.down_proj",
+        **gated_feedforward("mlp.shared_expert", "feedforward.shared_expert"),
         "mlp.shared_expert_gate": "feedforward.shared_expert_gate",
     }
     layer_tensors = stacked_experts("mlp.experts.{expert}")

@@ -3,16 +3,19 @@
 from collections.abc import Mapping
 from typing import Any
 
-from forgather_convert import SourceConfig, sparse_layers_by_step, stacked_experts
+from forgather_convert import (
+    SourceConfig,
+    gated_feedforward,
+    sparse_layers_by_step,
+    stacked_experts,
+)
 
 from .qwen3_5_text import Qwen3_5Text
 
 #: The modules of a layer with experts, besides the experts.
 EXPERT_WEIGHTS = {
     "mlp.gate": "feedforward.router",
-    "mlp.shared_expert.gate_proj": "feedforward.shared_expert.gate_proj",
-    "mlp.shared_expert.up_proj": "feedforward.shared_expert.up_proj",
-    "mlp.shared_expert.down_proj": "feedforward.shared_expert.down_proj",
+    **gated_feedforward("mlp.shared_expert", "feedforward.shared_expert"),
     "mlp.shared_expert_gate": "feedforward.shared_expert_gate",
 }
 

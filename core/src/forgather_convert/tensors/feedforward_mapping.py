@@ -1,4 +1,4 @@
-"""The mapping of experts that are separate tensors in a checkpoint."""
+"""The mapping of feed-forward blocks, and of experts that are separate tensors."""
 
 from typing import Any
 
@@ -31,4 +31,21 @@ def stacked_experts(
     return {
         halves: [concatenate(), stack(f"{experts_name}.gate_up_proj", over="expert")],
         f"{experts}.{down}.weight": stack(f"{experts_name}.down_proj", over="expert"),
+    }
+
+
+def gated_feedforward(block: str, forgather_block: str = "feedforward") -> dict[str, str]:
+    """The part of ``layer_weights`` for a gated feed-forward block with the usual names.
+
+    Args:
+        block: The Hugging Face name of the block within the layer.
+        forgather_block: Its Forgather name.
+
+    Example::
+
+        layer_weights = gated_feedforward("mlp.shared_expert", "feedforward.shared_expert")
+    """
+    return {
+        f"{block}.{name}": f"{forgather_block}.{name}"
+        for name in ("gate_proj", "up_proj", "down_proj")
     }
