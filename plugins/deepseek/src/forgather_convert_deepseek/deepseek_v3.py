@@ -1,5 +1,7 @@
 """DeepSeek-V3: latent attention, and experts that are chosen in groups."""
 
+from typing import ClassVar
+
 from forgather_convert import DeepseekDecoder
 
 
@@ -7,6 +9,6 @@ class DeepseekV3(DeepseekDecoder):
     """DeepSeek-V3 and DeepSeek-R1."""
 
     model_type = "deepseek_v3"
-    aliases = ("kimi_k2",)
+    aliases: ClassVar[tuple[str, ...]] = ("kimi_k2",)
     hf_model = "DeepseekV3ForCausalLM"
     tokenizer_class = "LlamaTokenizer"
