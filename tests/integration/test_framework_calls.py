@@ -189,7 +189,7 @@ def test_packed_sequences(name: str, attn_implementation: str, mode: str, make: 
         packed = model(prompt(), position_ids=positions).logits
         documents = [model(each).logits for each in torch.split(prompt(), [*lengths], dim=1)]
         one_document = model(prompt()).logits
-    torch.testing.assert_close(packed, torch.cat(documents, dim=1), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(packed, torch.cat(documents, dim=1), atol=1e-4, rtol=0)
     assert not torch.allclose(packed, one_document, atol=1e-2)
     mask = model.get_attn_mask_fn()(input_ids=prompt(), position_ids=positions)
     stages = framework.split(model, (0, 1), (2,))

@@ -58,17 +58,11 @@ def loaded_state(model: Any) -> Mapping[str, "torch.Tensor"]:
 
 
 def as_saved(model: Any, state: Mapping[str, "torch.Tensor"]) -> Mapping[str, "torch.Tensor"]:
-    """The tensors that ``save_pretrained`` writes for the state of a model that is new."""
+    """The tensors that ``save_pretrained`` writes for the state of a model."""
     try:
         from transformers.core_model_loading import revert_weight_conversion
     except ImportError:
         # transformers 4 saves the tensors that it has in memory.
         return state
-    # What the model was loaded from may have had another form.
-    conversions = vars(model).pop("_weight_conversions", None)
-    try:
-        written: Mapping[str, torch.Tensor] = revert_weight_conversion(model, dict(state))
-    finally:
-        if conversions is not None:
-            model._weight_conversions = conversions
+    written: Mapping[str, torch.Tensor] = revert_weight_conversion(model, dict(state))
     return written
