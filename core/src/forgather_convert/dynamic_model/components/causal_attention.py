@@ -228,8 +228,9 @@ class CausalAttention(nn.Module):
             hidden_states, position_embeddings, past_key_values, cache_position, kwargs
         )
         attend: Callable[..., Any] = self.eager
-        if self.config._attn_implementation != "eager":
-            attend = ALL_ATTENTION_FUNCTIONS[self.config._attn_implementation]
+        implementation = self.config._attn_implementation
+        if implementation != "eager":
+            attend = ALL_ATTENTION_FUNCTIONS[implementation]
         output, weights = attend(
             self,
             query,
