@@ -16,8 +16,7 @@ import torch
 from hypothesis import settings
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from forgather_convert.discovery.installed import installed_model_types
-from support.attention_shapes import LENGTH, both_models, cases
+from support.attention_shapes import LENGTH, both_models, cases, families_with_attention
 from support.available_families import available
 
 #: transformers warns of what tiny models have.
@@ -67,7 +66,7 @@ def _can_be_exchanged(model: Any) -> bool:
     return bool(calls)
 
 
-@pytest.mark.parametrize("family", available(installed_model_types()))
+@pytest.mark.parametrize("family", available(families_with_attention()))
 @pytest.mark.parametrize("head_dim", _SIZES)
 def test_queries_keys_and_values_lie_in_memory_as_those_of_transformers(
     family: str, head_dim: int
@@ -91,7 +90,7 @@ def test_queries_keys_and_values_lie_in_memory_as_those_of_transformers(
                     assert got[1] == expected[1], (number, shape, name)
 
 
-@pytest.mark.parametrize("family", available(installed_model_types()))
+@pytest.mark.parametrize("family", available(families_with_attention()))
 @pytest.mark.parametrize("head_dim", _SIZES)
 def test_logits_have_the_same_bits(family: str, head_dim: int) -> None:
     generator = torch.Generator().manual_seed(head_dim)

@@ -8,6 +8,7 @@ import torch
 
 from forgather_convert.converter_tools.tiny_models import build_forgather, project_of
 from forgather_convert.discovery.choice import resolve_converter
+from forgather_convert.discovery.installed import installed_model_types
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.reference import ReferenceClasses
@@ -24,6 +25,16 @@ LENGTH = 71
 _ROPE = ("rope_scaling", "rope_parameters")
 
 
+def families_with_attention() -> list[str]:
+    """The model types whose models have heads; those of a state space are no attention's."""
+    hooks = {name: resolve_converter(name) for name in installed_model_types()}
+    return [
+        name
+        for name, each in hooks.items()
+        if "num_attention_heads" in {*each.get_hyperparameters(), *each.get_field_names().values()}
+    ]
+
+
 def cases(family: str, head_dim: int) -> Iterator[Mapping[str, Any]]:
     """Config fields of tiny models whose heads have a size, one for each kind of rotation.
 
@@ -33,8 +44,9 @@ def cases(family: str, head_dim: int) -> Iterator[Mapping[str, Any]]:
     hooks = resolve_converter(family)
     for fields in hooks.get_tiny_configs().values():
         sized = {**copy.deepcopy(dict(fields)), "model_type": family}
-        if family == "gpt2":
-            yield {**sized, "n_embd": HEADS * head_dim, "n_head": HEADS, "n_inner": 16}
+        if "n_embd" in sized:
+            sized |= {"n_embd": HEADS * head_dim, "n_head": HEADS, "n_inner": 16}
+            yield {**sized, "rotary_dim": head_dim} if "rotary_dim" in sized else sized
             continue
         sized |= {"hidden_size": HEADS * head_dim, "num_attention_heads": HEADS}
         sized |= {"intermediate_size": 16, "max_position_embeddings": 2 * LENGTH}
