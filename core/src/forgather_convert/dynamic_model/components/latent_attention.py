@@ -129,7 +129,8 @@ class LatentAttention(CausalAttention):
             latents: ``[batch, 1, sequence, kv_lora_rank]``.
         """
         batch, _, length, _ = latents.shape
-        heads = self.key_value_linear(latents)
+        # In transformers 4, the input of this product has no dimension for heads.
+        heads = self.key_value_linear(latents if CACHES_LATENTS else latents.squeeze(1))
         heads = heads.view(batch, length, -1, sum(self.key_value_parts)).transpose(1, 2)
         unrotated, value = torch.split(heads, self.key_value_parts, dim=-1)
         key = torch.cat((unrotated, key.expand(-1, unrotated.shape[1], -1, -1)), dim=-1)
