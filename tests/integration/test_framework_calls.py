@@ -180,7 +180,9 @@ def test_loading_stages(files: str, make: Make) -> None:
 @pytest.mark.parametrize("name", ["llama-default", "mistral-window", "qwen3-tied"])
 def test_packed_sequences(name: str, attn_implementation: str, mode: str, make: Make) -> None:
     """Positions that begin again are all that says where a document begins."""
-    model = load_forgather(make(name, "single"), attn_implementation=attn_implementation)
+    # Sums of other lengths are added up in another order, which depends on the processor.
+    options = {"attn_implementation": attn_implementation, "dtype": torch.float64}
+    model = load_forgather(make(name, "single"), **options)
     assert model.config.use_cache
     model.train(mode == "train")
     lengths = (15, 9, PROMPT_LENGTH - 24)
@@ -189,7 +191,7 @@ def test_packed_sequences(name: str, attn_implementation: str, mode: str, make: 
         packed = model(prompt(), position_ids=positions).logits
         documents = [model(each).logits for each in torch.split(prompt(), [*lengths], dim=1)]
         one_document = model(prompt()).logits
-    torch.testing.assert_close(packed, torch.cat(documents, dim=1), atol=1e-4, rtol=0)
+    torch.testing.assert_close(packed, torch.cat(documents, dim=1), atol=1e-5, rtol=1e-5)
     assert not torch.allclose(packed, one_document, atol=1e-2)
     mask = model.get_attn_mask_fn()(input_ids=prompt(), position_ids=positions)
     stages = framework.split(model, (0, 1), (2,))

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
 from importlib.metadata import version as installed_version
 from pathlib import Path
@@ -62,14 +62,15 @@ def find_installed(
             logger.warning("Ignoring the package '%s': it is inside the source", name)
             continue
         converters = list(_converters_of(installed, group))
+        problem = ""
         if not use_plugins:
             problem = "--no-plugins disables it."
         elif allowed is not None and canonical_name(name) not in allowed:
             problem = f"{ALLOW_VARIABLE} does not list it."
+        if problem:
+            candidates += [one.with_problem(Status.DISABLED, problem) for one in converters]
         else:
             candidates += _checked(converters, installed)
-            continue
-        candidates += [one.with_problem(Status.DISABLED, problem) for one in converters]
     return candidates
 
 
@@ -103,9 +104,9 @@ def _converters_of(installed: Distribution, group: str) -> Iterable[PluginCandid
 
 
 def _checked(
-    converters: Sequence[PluginCandidate], installed: Distribution
+    converters: Iterable[PluginCandidate], installed: Distribution
 ) -> Iterable[PluginCandidate]:
-    unsatisfied = _unsatisfied_requirement(installed) if converters else None
+    unsatisfied = _unsatisfied_requirement(installed)
     # Most have one module.
     can_be_found = functools.cache(_can_be_found)
     for converter in converters:

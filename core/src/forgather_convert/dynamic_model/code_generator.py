@@ -25,19 +25,11 @@ from forgather_convert.dynamic_model.component_files import (
 from forgather_convert.dynamic_model.literals import annotation, literal
 from forgather_convert.dynamic_model.project import LAYER_TYPE_FIELDS, Project
 from forgather_convert.errors import ConverterError
+from forgather_convert.source.config_file import BASE_CONFIG_FIELDS
 from forgather_convert.source.rope import LOCAL_BASE, ROPE_FIELDS
 from forgather_convert.weights.linked_files import LINKS_FILE
 
 _HERE = Path(__file__).parent
-
-#: Hyper-parameters stored by transformers' base config itself.
-_BASE_CONFIG_FIELDS = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "sep_token_id",
-    "tie_word_embeddings",
-)
 
 #: The decorator that lets transformers choose how experts are computed.
 _EXPERTS = "use_experts_implementation"
@@ -128,7 +120,7 @@ def _render_config_class(project: Project, components: ComponentFiles) -> str:
             "config_class.py.j2",
             model_type=project.dynamic_model_type,
             hyperparameters=parameters,
-            base_fields=_BASE_CONFIG_FIELDS,
+            base_fields=BASE_CONFIG_FIELDS,
             tp_plan=tensor_parallel_plan(components.components).config,
             has_rope=project.has_rope,
         )

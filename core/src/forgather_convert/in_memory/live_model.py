@@ -87,9 +87,9 @@ def unwrapped(model: Any) -> Any:
 
 def twin(module: Any) -> Any:
     """A model for a check, which shares the tensors of another, but not its hooks and mode."""
-    import torch
+    from forgather_convert.models.meta_device import on_meta_device
 
-    with torch.device("meta"):
+    with on_meta_device():
         model = type(module)(copy.deepcopy(module.config))
     tensors = {**dict(module.named_buffers()), **module.state_dict()}
     for name, _ in [*model.named_buffers()]:

@@ -66,9 +66,11 @@ def estimate_seconds(model: Any, parameters: StreamedParameters, runs: Sequence[
     read = _read_whole(model, parameters)
     matrices = _Part.of([one for one in read if not _is_expert(one)])
     experts = _Part.of([one for one in read if _is_expert(one)])
+    # Reads the sample from the disk; the products then find it in memory, as in the check.
+    seconds = matrices.seconds(compare)
     # The first product is slower than all others.
     matrices.seconds(multiply(1))
-    seconds = matrices.seconds(compare) + matrices.seconds(multiply(sum(passes)))
+    seconds += matrices.seconds(multiply(sum(passes)))
     seconds += sum(len(run.steps) for run in runs) * matrices.seconds(multiply(1))
     used = [_routed_share(model, tokens) for tokens in passes]
     few = multiply(max(1, round(max(passes) * _routed_share(model, 1))))

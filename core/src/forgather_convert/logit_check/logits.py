@@ -40,8 +40,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The bytes of both models' parameters from which on the duration of a check is estimated, and the
-#: seconds from which on the estimate is worth a message.
+#: The bytes of both models' parameters from which on the duration of a check is estimated and their
+#: memory is freed at once, and the seconds from which on the estimate is worth a message.
 _LARGE = 10**9
 _LONG = 20
 
@@ -227,8 +227,6 @@ def compare_logits(
     if in_source is not None:
         in_result = tokenize(result.tokenizer_directory, result.hf_config, settings.prompt)
 
-    from forgather_convert.logit_check.streamed_parameters import stored_bytes
-
     models = source.load(), result.load()
     for model in models:
         _record_nothing(model.config)
@@ -274,9 +272,9 @@ def compare_logits(
         of_result, of_cast = logit_statistics(stored, converted), logit_statistics(stored, plain)
         if of_result is not None and of_cast is not None:
             cast = CastCost(cast_from, dtype, of_result, of_cast, layers)
-    is_large = sum(map(stored_bytes, models)) >= _LARGE
+    were_large = _are_large(models)
     del models
-    if is_large:
+    if were_large:
         # They refer to themselves, and would keep their memory until some later time.
         gc.collect()
 
@@ -398,12 +396,17 @@ def _logits_of_both(
     return expected, actual
 
 
+def _are_large(models: tuple[Any, Any]) -> bool:
+    from forgather_convert.logit_check.streamed_parameters import stored_bytes
+
+    return sum(map(stored_bytes, models)) >= _LARGE
+
+
 def _announce(models: tuple[Any, Any], parameters: Any, runs: Sequence[Run]) -> None:
     """Says how long the check of a large model will take."""
     from forgather_convert.logit_check.duration import estimate_seconds
-    from forgather_convert.logit_check.streamed_parameters import stored_bytes
 
-    if sum(map(stored_bytes, models)) < _LARGE:
+    if not _are_large(models):
         return
     seconds = estimate_seconds(models[0], parameters, runs)
     logger.log(

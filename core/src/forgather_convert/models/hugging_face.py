@@ -48,7 +48,6 @@ from forgather_convert.tensors.names import collapse_names
 from forgather_convert.tensors.parameters import ModelParameters
 from forgather_convert.tensors.tensor_ref import TensorRef
 from forgather_convert.tensors.text_names import TextNames
-from forgather_convert.tensors.weight_mapping import WeightMapping
 
 logger = logging.getLogger(__name__)
 
@@ -163,7 +162,7 @@ def read_hugging_face(
     tensors = _stored_tensors(detection)
     unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
     unread |= {name: stored(ref) for name, ref in detection.other_tensors.items()}
-    form = _loaded_form(detection, parameters, hooks.weight_mapping(), classes, whole_config)
+    form = _loaded_form(detection, parameters, classes, whole_config)
     loaded = None
     if form is None:
         current = _current_tensors(tensors, parameters)
@@ -230,7 +229,6 @@ def _stored_tensors(detection: Detection) -> dict[str, Expression]:
 def _loaded_form(
     detection: Detection,
     parameters: ModelParameters,
-    mapping: WeightMapping,
     classes: ReferenceClasses,
     config_object: Any,
 ) -> LoadedForm | None:
@@ -239,6 +237,7 @@ def _loaded_form(
     Raises:
         MappingError: They are stored in that form in part, or in one that cannot be converted.
     """
+    mapping = classes.hooks.weight_mapping()
     in_memory = [
         name
         for name in detection.tensors

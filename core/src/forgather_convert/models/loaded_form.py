@@ -117,11 +117,10 @@ def loaded_form_of(model_class: Any, config: Any, is_composite: bool) -> LoadedF
     Raises:
         UnsupportedModelError: Its tensors are not only rearranged.
     """
-    import torch
-
+    from forgather_convert.models.meta_device import on_meta_device
     from forgather_convert.models.traced_tensors import TracedTensor, rearrangement_of
 
-    with torch.device("meta"):
+    with on_meta_device():
         model = model_class(copy.deepcopy(config))
     state = {name: TracedTensor.of(name, each) for name, each in loaded_state(model).items()}
     made = {name: rearrangement_of(each) for name, each in as_saved(model, state).items()}

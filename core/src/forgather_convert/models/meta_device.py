@@ -1,8 +1,10 @@
 """Builds models on the meta device, where parameters have shapes and no values."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch.overrides import TorchFunctionMode
 
 #: The names of what models draw their initial values with: methods of tensors, and functions that
@@ -17,6 +19,13 @@ _RANDOM = frozenset(
         "xavier_uniform_",
     }
 )
+
+
+@contextmanager
+def on_meta_device() -> Iterator[None]:
+    """Builds models without memory for their parameters, and without initial values."""
+    with torch.device("meta"), WithoutRandomValues():
+        yield
 
 
 class WithoutRandomValues(TorchFunctionMode):

@@ -71,12 +71,10 @@ def parameters_of(
         UnsupportedModelError: The model refuses its config.
         ConverterError: Its code needs a module that cannot be imported.
     """
-    import torch
-
-    from forgather_convert.models.meta_device import WithoutRandomValues
+    from forgather_convert.models.meta_device import on_meta_device
 
     try:
-        with torch.device("meta"), WithoutRandomValues():
+        with on_meta_device():
             model = build()
     except ImportError as error:
         raise ConverterError(

@@ -17,7 +17,7 @@ from forgather_convert.errors import SourceError, UnsupportedModelError, first_l
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
 from forgather_convert.source.composite import TEXT_CONFIG, has_text_config
-from forgather_convert.source.config_file import DTYPE_FIELDS, SourceConfig
+from forgather_convert.source.config_file import BASE_CONFIG_FIELDS, DTYPE_FIELDS, SourceConfig
 from forgather_convert.source.config_objects import field_of
 from forgather_convert.source.rope import (
     LOCAL_BASE,
@@ -34,14 +34,6 @@ logger = logging.getLogger(__name__)
 
 #: RoPE fields for which a config class has defaults.
 _ROPE_DEFAULTS = ("rope_theta", "partial_rotary_factor", "max_position_embeddings")
-#: Fields of transformers' base class that describe a model, not a file or its use.
-_BASE_FIELDS = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "sep_token_id",
-    "tie_word_embeddings",
-)
 
 
 @dataclass(frozen=True)
@@ -237,10 +229,10 @@ def complete_config(config: SourceConfig, hf_config: Any, hooks: FamilyHooks) ->
     from transformers import PretrainedConfig
 
     everything = hf_config.to_dict()
-    inherited = defaults_of(PretrainedConfig).to_dict().keys() - set(_BASE_FIELDS)
+    inherited = defaults_of(PretrainedConfig).to_dict().keys() - set(BASE_CONFIG_FIELDS)
     own = {name: everything[name] for name in everything if name not in inherited}
     # Alternative names of its fields, which another version of transformers may write.
-    others = (*_BASE_FIELDS, *hf_config.attribute_map)
+    others = (*BASE_CONFIG_FIELDS, *hf_config.attribute_map)
     own |= {name: getattr(hf_config, name) for name in others if hasattr(hf_config, name)}
     if hooks.uses_rope():
         # Also by the family's own names, so that the result does not depend on the file's schema.

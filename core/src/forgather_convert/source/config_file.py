@@ -24,6 +24,14 @@ BOOKKEEPING = frozenset(
         "transformers_version",
     }
 )
+#: Fields of transformers' base class for configs that describe a model, not a file or its use.
+BASE_CONFIG_FIELDS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "sep_token_id",
+    "tie_word_embeddings",
+)
 
 
 class SourceConfig(Mapping[str, Any]):
