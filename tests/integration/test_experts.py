@@ -39,7 +39,8 @@ def load(converted: ConvertedModel) -> tuple[Any, Any]:
 def losses(model: Any, ids: torch.Tensor, **options: Any) -> tuple[Any, dict[str, torch.Tensor]]:
     """A training step's output and gradients."""
     torch.manual_seed(3)
-    output = model.train()(ids, attention_mask=padding_mask(ids), labels=ids, **options)
+    mask = padding_mask(ids)
+    output = model.train()(ids, attention_mask=mask, labels=ids, use_cache=False, **options)
     output.loss.backward()
     gradients = {
         name: torch.zeros_like(each) if each.grad is None else each.grad

@@ -22,7 +22,7 @@ def loss_gradients(model: Any) -> dict[str, torch.Tensor | None]:
     """Every parameter's gradient of the loss on a padded batch, in training mode."""
     model.train()
     attention_mask = padding_mask(prompt())
-    model(prompt(), attention_mask=attention_mask, labels=prompt()).loss.backward()
+    model(prompt(), attention_mask=attention_mask, labels=prompt(), use_cache=False).loss.backward()
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
@@ -144,7 +144,7 @@ def test_trainer(pair: Pair, checkpointing: bool, tmp_path: Path) -> None:
 
     Gradients are not clipped: their common norm is a sum in the order of the parameters.
     """
-    hf, fg = pair.load()
+    hf, fg = pair.load(use_cache=False)
     options = {"gradient_checkpointing": checkpointing, "max_grad_norm": 0.0}
     before = fg(prompt()).logits
     for model, name in ((hf, "hf"), (fg, "fg")):
@@ -162,7 +162,7 @@ def test_trainer(pair: Pair, checkpointing: bool, tmp_path: Path) -> None:
 def test_label_smoothing(pair: Pair, tmp_path: Path) -> None:
     """The Trainer has its own loss then, and must know that labels are the next tokens."""
     losses = []
-    models = pair.load()
+    models = pair.load(use_cache=False)
     for model, name in zip(models, ("hf", "fg"), strict=True):
         trainer = make_trainer(
             model,

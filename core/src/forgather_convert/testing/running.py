@@ -148,14 +148,25 @@ def greedy(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tens
     return output.sequences, list(output.logits)
 
 
-def gradients(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+def trains_with_cache(model: Any, ids: torch.Tensor) -> bool:
+    """Whether a model fills a cache in training unless it is told not to."""
+    with torch.no_grad():
+        output = model.train()(ids)
+    model.eval()
+    return "cache" in output or "past_key_values" in output
+
+
+def gradients(
+    model: Any, ids: torch.Tensor, use_cache: bool | None = False
+) -> dict[str, torch.Tensor]:
     """Every parameter's gradient of the loss on a padded prompt, in training mode.
 
     Those of buffers, and of what the prompt does not reach, are zero.
     """
     torch.manual_seed(5)
     model.train()
-    model(ids, attention_mask=padding_mask(ids), labels=ids).loss.backward()
+    mask = padding_mask(ids)
+    model(ids, attention_mask=mask, labels=ids, use_cache=use_cache).loss.backward()
     by_name = {
         name: torch.zeros_like(tensor) if tensor.grad is None else tensor.grad
         for name, tensor in stored_tensors(model).items()

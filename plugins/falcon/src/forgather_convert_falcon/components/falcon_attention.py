@@ -101,14 +101,6 @@ class FalconAttention(CausalAttention):
     def rotate_heads(self, heads: torch.Tensor, position_embeddings: Any) -> torch.Tensor:
         return apply_rotary(heads, position_embeddings)
 
-    def update_cache(
-        self, key: torch.Tensor, value: torch.Tensor, past_key_values: Any, *args: Any
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Gives keys and values the memory layout of a cache, with which transformers trains."""
-        if past_key_values is None and self.training and self.config.use_cache:
-            return key.contiguous(), value.contiguous()
-        return super().update_cache(key, value, past_key_values, *args)
-
     def forward(
         self,
         hidden_states: torch.Tensor,
