@@ -316,10 +316,10 @@ class ConverterConformance:
         """Weights saved as transformers 5 has them in memory, if that differs from checkpoints."""
         family, source = converted.family, tmp_path / "hf"
         if not save_as_in_memory(family.load_hf(converted.hf, **converted.options), source):
-            return
+            pytest.skip(f"{family.hooks.display_name} has one form of weights")
         fg = family.convert(source, tmp_path / "fg", logit_check=True)
         assert unequal(read_weights(fg), read_weights(converted.fg)) == []
-        assert differences(source, family.convert(fg, tmp_path / "back", logit_check=True)) == []
+        assert differences(source, family.convert(fg, tmp_path / "back")) == []
 
     @once_on_version_4
     @once_for_weights
@@ -494,18 +494,26 @@ class ConverterConformance:
     def test_vocabulary_grows(
         self, family: Family, fields: Mapping[str, Any], tmp_path: Path
     ) -> None:
-        """A new token gets one id, other rows are kept, and so is the token on reverse."""
-        source = tmp_path / "hf"
+        """A new token gets one id, other rows are kept, and so is the token on reverse.
+
+        Once for tied and for untied embeddings, and for tables of other sizes.
+        """
+        tables = (name for name in fields if name.startswith(("vocab_size", "tie_word")))
+        key = ("vocabulary", repr({name: fields[name] for name in sorted(tables)}))
+        self._once(key, lambda: self._grow_vocabulary(family, fields, tmp_path))
+
+    def _grow_vocabulary(self, family: Family, fields: Mapping[str, Any], directory: Path) -> None:
+        source = directory / "hf"
         source.mkdir()
         size = write_tokenizer(source)
         # Other tables of tokens have their own sizes.
         sizes = dict.fromkeys((name for name in fields if name.startswith("vocab_size")), size)
         fields = {**fields, **sizes, "pad_token_id": 3}
         write_model(source, family.hooks, fields)
-        tokens = tmp_path / "tokens.yaml"
+        tokens = directory / "tokens.yaml"
         tokens.write_text(f"special_tokens: ['{_NEW_TOKEN}']\n", encoding="utf-8")
-        fg_directory = family.convert(source, tmp_path / "fg", token_file=tokens)
-        back = family.convert(fg_directory, tmp_path / "back")
+        fg_directory = family.convert(source, directory / "fg", token_file=tokens)
+        back = family.convert(fg_directory, directory / "back")
 
         before, after = (
             AutoTokenizer.from_pretrained(path, trust_remote_code=True, local_files_only=True)
