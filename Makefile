@@ -5,11 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: help demo test lint check bench picture dist clean
+.PHONY: help demo test test-every-config lint check bench picture dist clean
 .DEFAULT_GOAL := help
 
 help:  ## List these commands
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # make demo DEMO=--offline generates a model instead of fetching one
 demo: $(VENV)/demo.ready  ## Convert SmolLM2-135M to Forgather and back, and compare every byte
@@ -17,6 +17,9 @@ demo: $(VENV)/demo.ready  ## Convert SmolLM2-135M to Forgather and back, and com
 
 test: $(VENV)/tox.ready  ## Run every check: lint, types, tests on transformers 4 and 5, built packages
 	$(BIN)/tox run-parallel --parallel-no-spinner
+
+test-every-config: $(VENV)/tox.ready  ## Run every test of every family for all its configs
+	$(BIN)/tox run-parallel --parallel-no-spinner -e transformers5,transformers4 -- --every-config plugins
 
 lint: $(VENV)/tox.ready  ## Check format and lint (seconds)
 	$(BIN)/tox run -q -e lint

@@ -34,7 +34,7 @@ def main() -> None:
         ["ruff", "format", "--check", plugin],
         ["ruff", "check", plugin],
         ["mypy", plugin / "src"],
-        ["pytest", "-q", "-n", "2", "--dist", "load", plugin / "tests"],
+        ["pytest", "-q", "-n", "2", "--dist", "load", "--every-config", plugin / "tests"],
     ):
         print("+", *command, flush=True)
         ended = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False)
