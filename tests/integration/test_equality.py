@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from torch.nn.attention import flex_attention as flex_module
 from torch.nn.attention.flex_attention import flex_attention
 from transformers.integrations import flex_attention as flex_integration
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
@@ -233,7 +234,6 @@ def test_arguments_of_the_attention_function(pair: Pair, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("variant", [variant("qwen3-layer-types")], ids=["qwen3-layer-types"])
 @float32
 @torch.no_grad()
-@pytest.mark.filterwarnings("ignore:flex_attention called without:UserWarning")
 def test_flex_attention(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same masks and arguments for the kernel, for both kinds of layers.
 
@@ -241,6 +241,8 @@ def test_flex_attention(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(flex_integration.WrappedFlexAttention, "__call__", lambda _: flex_attention)
     monkeypatch.setattr(flex_integration.WrappedFlexAttention, "__init__", lambda *_: None)
+    # Nor is it traced, which takes longer than all the other tests together.
+    monkeypatch.setattr(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
     hf, fg = pair.load("flex_attention")
     inputs = {"input_ids": prompt(), "attention_mask": mask()}
     expected = hf(**inputs).logits
