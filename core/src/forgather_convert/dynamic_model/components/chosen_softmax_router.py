@@ -7,20 +7,18 @@ from torch import nn
 from torch.nn import functional
 
 from .experts_implementation import HAS_STACKED_EXPERTS
+from .router import Router
 
 
-class ChosenSoftmaxRouter(nn.Module):
+class ChosenSoftmaxRouter(Router):
     """Chooses the experts with the largest logits; the softmax of these gives their weights."""
 
     gives_logits = True
 
     def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.top_k = config.num_experts_per_tok
-        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
+        super().__init__(config)
         self.bias = nn.Parameter(torch.empty(config.num_experts))
-        for parameter in self.parameters():
-            nn.init.normal_(parameter, std=config.initializer_range)
+        nn.init.normal_(self.bias, std=config.initializer_range)
 
     def forward(
         self, hidden_states: torch.Tensor

@@ -3,13 +3,26 @@
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from .experts_implementation import CLOSED_SCORE, HAS_STACKED_EXPERTS
+from .router import Router
 
 
-class GroupLimitedRouter(nn.Module):
+def in_other_groups(groups: torch.Tensor, best: torch.Tensor, count: int) -> torch.Tensor:
+    """Which experts are not in one of the best groups, ``[tokens, experts]``.
+
+    Args:
+        groups: Scores, ``[tokens, groups, experts of a group]``.
+        best: What groups are chosen by, ``[tokens, groups]``.
+        count: How many groups are chosen.
+    """
+    chosen = torch.topk(best, k=count, dim=-1, sorted=False)[1]
+    is_open = torch.zeros_like(best).scatter_(1, chosen, 1).bool()
+    return ~is_open.unsqueeze(-1).expand_as(groups).reshape(len(groups), -1)
+
+
+class GroupLimitedRouter(Router):
     """Chooses experts by their sigmoid scores, from the groups with the best pairs of experts.
 
     The config has ``n_group``, ``topk_group`` and ``routed_scaling_factor``. A correction for load
@@ -19,19 +32,17 @@ class GroupLimitedRouter(nn.Module):
     DeepSeek-AI, "DeepSeek-V3 Technical Report", 2024, section 2.1.2.
     """
 
+    # In transformers 4, matrix and correction have the dtype of the model.
+    weight_dtype = torch.float32 if HAS_STACKED_EXPERTS else None
+
     def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.top_k = config.num_experts_per_tok
+        super().__init__(config)
         self.num_groups = config.n_group
         self.top_groups = config.topk_group
         self.norm_topk_prob = config.norm_topk_prob
         self.scale = config.routed_scaling_factor
-        # In transformers 4, both have the dtype of the model.
-        dtype = torch.float32 if HAS_STACKED_EXPERTS else None
-        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size, dtype=dtype))
-        nn.init.normal_(self.weight, std=config.initializer_range)
         self.e_score_correction_bias: torch.Tensor
-        bias = torch.zeros(config.num_experts, dtype=dtype)
+        bias = torch.zeros(config.num_experts, dtype=self.weight_dtype)
         self.register_buffer("e_score_correction_bias", bias)
 
     def forward(
@@ -50,8 +61,6 @@ class GroupLimitedRouter(nn.Module):
         """The experts with the best scores in the best groups."""
         groups = scores.view(len(scores), self.num_groups, -1)
         best_two = groups.topk(2, dim=-1)[0].sum(dim=-1)
-        chosen = torch.topk(best_two, k=self.top_groups, dim=-1, sorted=False)[1]
-        is_open = torch.zeros_like(best_two).scatter_(1, chosen, 1).bool()
-        closed = ~is_open.unsqueeze(-1).expand_as(groups).reshape_as(scores)
+        closed = in_other_groups(groups, best_two, self.top_groups)
         scores = scores.masked_fill(closed, CLOSED_SCORE)
         return torch.topk(scores, k=self.top_k, dim=-1, sorted=False)[1]

@@ -3,13 +3,13 @@
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
 from .experts_implementation import HAS_STACKED_EXPERTS, LOGITS_ARE_PROBABILITIES
+from .router import Router
 
 
-class SoftmaxRouter(nn.Module):
+class SoftmaxRouter(Router):
     """Chooses the ``num_experts_per_tok`` most probable experts; weights are their probabilities.
 
     The weights of a token are normalized to a sum of one if the config sets ``norm_topk_prob``.
@@ -23,11 +23,8 @@ class SoftmaxRouter(nn.Module):
     is_precise = False
 
     def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.top_k = config.num_experts_per_tok
+        super().__init__(config)
         self.norm_topk_prob = config.norm_topk_prob
-        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
-        nn.init.normal_(self.weight, std=config.initializer_range)
 
     def forward(
         self, hidden_states: torch.Tensor

@@ -6,8 +6,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from .router import Router
 
-class CorrectedSoftmaxRouter(nn.Module):
+
+class CorrectedSoftmaxRouter(Router):
     """Chooses experts by their probabilities, which give the weights, normalized to a sum of one.
 
     A correction for load balancing affects the choice, but not the weights; training changes it by
@@ -18,14 +20,11 @@ class CorrectedSoftmaxRouter(nn.Module):
     """
 
     gives_logits = True
+    weight_dtype = torch.float32
 
     def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.top_k = config.num_experts_per_tok
+        super().__init__(config)
         self.smallest_sum = config.moe_norm_min
-        size = (config.num_experts, config.hidden_size)
-        self.weight = nn.Parameter(torch.empty(size, dtype=torch.float32))
-        nn.init.normal_(self.weight, std=config.initializer_range)
         correction = torch.zeros(1, config.num_experts, dtype=torch.float32)
         self.e_score_correction_bias = nn.Parameter(correction, requires_grad=False)
 

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from transformers.modeling_layers import GradientCheckpointingLayer
 
+from .parallel_layer import ParallelLayer
 from .pre_norm_layer import PreNormLayer
 
 
@@ -33,26 +34,19 @@ class SequentialFalconLayer(PreNormLayer):
         return self.add(hidden_states, self.feedforward(self.norm2(hidden_states)))
 
 
-class ParallelFalconLayer(GradientCheckpointingLayer):
+class ParallelFalconLayer(ParallelLayer):
     """``x + (feedforward(norm1(x)) + attention(norm1(x)))``.
 
     The dropout ``layer_dropout`` applies to the sum of both. The order of sums determines the last
     bit.
     """
 
-    def __init__(
-        self, config: Any, attention: nn.Module, feedforward: nn.Module, norm1: nn.Module
-    ) -> None:
-        super().__init__()
-        self.attention = attention
-        self.feedforward = feedforward
-        self.norm1 = norm1
-        self.dropout = nn.Dropout(config.layer_dropout)
-
     def forward(self, hidden_states: torch.Tensor, **kwargs: Any) -> torch.Tensor:
         normalized = self.norm1(hidden_states)
         attended = self.attention(normalized, **kwargs)
-        added: torch.Tensor = self.dropout(self.feedforward(normalized) + attended)
+        added: torch.Tensor = self.feedforward(normalized) + attended
+        if self.dropout is not None:
+            added = self.dropout(added)
         return hidden_states + added
 
 

@@ -3,11 +3,12 @@
 from typing import Any
 
 import torch
-from torch import nn
 from torch.nn import functional
 
+from .router import Router
 
-class CorrectedSigmoidRouter(nn.Module):
+
+class CorrectedSigmoidRouter(Router):
     """Chooses experts by their sigmoid scores, which give the weights, normalized to a sum of one.
 
     A correction for load balancing affects the choice, but not the weights. It is not a parameter;
@@ -19,10 +20,7 @@ class CorrectedSigmoidRouter(nn.Module):
     gives_logits = True
 
     def __init__(self, config: Any) -> None:
-        super().__init__()
-        self.top_k = config.num_experts_per_tok
-        self.weight = nn.Parameter(torch.empty(config.num_experts, config.hidden_size))
-        nn.init.normal_(self.weight, std=config.initializer_range)
+        super().__init__(config)
         self.e_score_correction_bias: torch.Tensor
         self.register_buffer("e_score_correction_bias", torch.zeros(config.num_experts))
 
