@@ -23,6 +23,8 @@ from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 
 PASSES = "passes"
+#: For one type, in seconds.
+TIME_LIMIT = 120
 
 
 def result_for(model_type: str) -> str:
@@ -51,14 +53,21 @@ def result_for(model_type: str) -> str:
     return PASSES
 
 
+def result_in_time(model_type: str) -> str:
+    """The same, in a process: what a type leaves behind must neither help nor hinder another."""
+    with multiprocessing.get_context("fork").Pool(1) as pool:
+        try:
+            return pool.apply_async(result_for, (model_type,)).get(TIME_LIMIT)
+        except multiprocessing.TimeoutError:
+            return f"not finished after {TIME_LIMIT} s"
+
+
 def main() -> None:
     model_types = sys.argv[1:] or sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     results = {}
-    # A process for each: what a type leaves behind must neither help nor hinder another.
-    with multiprocessing.get_context("fork").Pool(1, maxtasksperchild=1) as pool:
-        for model_type, result in zip(model_types, pool.imap(result_for, model_types), strict=True):
-            results[model_type] = result
-            print(f"{model_type:28} {result.splitlines()[0][:160]}", flush=True)
+    for model_type in model_types:
+        results[model_type] = result_in_time(model_type)
+        print(f"{model_type:28} {results[model_type].splitlines()[0][:160]}", flush=True)
     counts = Counter(result == PASSES for result in results.values())
     print(f"{counts[True]} of {len(results)} drafts pass, transformers {transformers.__version__}")
 
