@@ -136,7 +136,7 @@ def _layers(converter: HFConverter) -> Iterator[str]:
             yield "windows"
         if "attention_chunk_size" in fields:
             yield "chunks"
-    if "mixer" in blocks:
+    if re.search(r"\bmixer\b", blocks):
         yield "recurrent"
     if ".experts." in blocks:
         yield "experts"
