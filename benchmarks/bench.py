@@ -19,12 +19,15 @@ import conversions
 import model_speed
 import planning
 import start_up
+from largest_models import write_deepseek_v3
 from real_models import LARGE, SHAPES, num_bytes, write_model
 
 #: How many copies of a model are on the disk at a time.
 _COPIES = 4.2
 #: Layers of the model that is run: the time of a layer is what counts.
 _FEW_LAYERS = 2
+#: Layers of DeepSeek-V3: three without experts, and one with 256.
+_LAYERS_WITH_EXPERTS = 4
 
 
 def main() -> None:
@@ -39,6 +42,9 @@ def main() -> None:
     )
     parser.add_argument(
         "--planning", action="store_true", help="plan DeepSeek-V3 in several sizes, too"
+    )
+    parser.add_argument(
+        "--experts", action="store_true", help="convert four layers of DeepSeek-V3 (30 GB), too"
     )
     options = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore")
@@ -59,6 +65,8 @@ def main() -> None:
             _print_table("Planning by the number of tensors", planning.TITLES, table)
         if options.large_file:
             _measure_large_file(root / "large-file")
+        if options.experts:
+            _measure_experts(root / "experts")
 
 
 def _measure_conversions(size: str, room: Path, rounds: int) -> None:
@@ -79,6 +87,19 @@ def _measure_large_file(room: Path) -> None:
     usages = conversions.measure_large_file(room / "hf", room)
     _print_table(
         f"One file of {num_bytes(LARGE) / 1e9:.0f} GB, {memory / 1e9:.0f} GB of memory, once",
+        conversions.TITLES,
+        conversions.rows(usages),
+    )
+    shutil.rmtree(room)
+
+
+def _measure_experts(room: Path) -> None:
+    room.mkdir()
+    number = write_deepseek_v3(room / "hf", _LAYERS_WITH_EXPERTS, is_quantized=False)
+    gigabytes = sum(path.stat().st_size for path in (room / "hf").iterdir()) / 1e9
+    usages = conversions.measure_many_experts(room / "hf", room)
+    _print_table(
+        f"DeepSeek-V3, {_LAYERS_WITH_EXPERTS} layers, {number} tensors, {gigabytes:.0f} GB, once",
         conversions.TITLES,
         conversions.rows(usages),
     )

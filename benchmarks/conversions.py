@@ -70,6 +70,21 @@ def measure_large_file(source: Path, root: Path) -> dict[str, list[Usage]]:
         "to Forgather, float16": (*CONVERT, UNCHECKED, "--dtype", "float16", source, out),
         "to Forgather, as .bin": (*CONVERT, UNCHECKED, "--format", "pytorch", source, out),
     }
+    return _once(programs, out)
+
+
+def measure_many_experts(source: Path, root: Path) -> dict[str, list[Usage]]:
+    """Runs once what the number of experts could make slow or large."""
+    out = root / "out"
+    programs: dict[str, Program] = {
+        "cp -r": ("cp", "-r", "--sparse=never", source, out),
+        "to Forgather": (*CONVERT, UNCHECKED, source, out),
+        "to Forgather, checked": (*CONVERT, source, out),
+    }
+    return _once(programs, out)
+
+
+def _once(programs: dict[str, Program], out: Path) -> dict[str, list[Usage]]:
     usages = {}
     for name, program in programs.items():
         usages[name] = [run(program)]
