@@ -138,3 +138,15 @@ def test_what_a_draft_says_of_weights_is_the_proposed_mapping(model_type: str) -
     )
     assert mapping.items() <= whole.items()
     assert len(own.layer_weights) < len(mapping) / 2
+
+
+def test_a_draft_that_is_not_finished_says_what_to_write(tmp_path: Path) -> None:
+    root = create_distribution(tmp_path, "mine", known_as="cohere2")
+    details = {
+        step.detail
+        for step in check_converter(drafted_hooks(root, "cohere2"))
+        if step.outcome is Outcome.FAILED
+    }
+    assert details == {
+        "The model's code is unfinished: Write the norm in components/cohere2_norm.py."
+    }

@@ -323,4 +323,6 @@ def test_a_fault_is_found_by_the_tests_that_are_for_it_and_by_no_other(
         if (found := [line for line in lines if line.startswith(outcome)])
     }
     assert names["FAILED"] == FAULTS[fault][2]
-    assert names["FAILED"] | names["PASSED"] == set(STANDARD_TESTS)
+    # A Llama has one form of weights.
+    skipped = {"test_what_transformers_has_in_memory_comes_back"}
+    assert names["FAILED"] | names["PASSED"] == set(STANDARD_TESTS) - skipped

@@ -58,6 +58,11 @@ class ValidationError(ForgatherConvertError):
     """The converted model does not compute what the source computes."""
 
 
+def cause_of(error: BaseException) -> str:
+    """The class and text of an error, without the full stop, for messages that go on after it."""
+    return f"{type(error).__name__}: {error}".rstrip(" .:\n")
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, for messages that quote it as the cause."""
     return str(error).splitlines()[0] if str(error) else ""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import ValidationError
+from forgather_convert.errors import ValidationError, cause_of
 from forgather_convert.logit_check.logits import LogitComparison
 from forgather_convert.logit_check.prompts import fixed_ids
 from forgather_convert.models.model import SourceModel, TargetModel
@@ -122,7 +122,7 @@ def _logits(model: Any, adapter: Path, name: str, dtype: str, options: ConvertOp
             padded = adapted(input_ids=both, attention_mask=mask, use_cache=False).logits.cpu()
     except (RuntimeError, ValueError, TypeError, LookupError, AttributeError) as error:
         raise ValidationError(
-            f"The {name} does not run with its adapter: {type(error).__name__}: {error}. Nothing "
+            f"The {name} does not run with its adapter: {cause_of(error)}. Nothing "
             "was written. Use --no-logit-check to convert anyway."
         ) from error
     first, second = padded

@@ -14,7 +14,7 @@ from importlib.metadata import EntryPoint, PackageNotFoundError, distribution
 from importlib.util import find_spec
 from typing import Any
 
-from forgather_convert.errors import ForgatherConvertError
+from forgather_convert.errors import ForgatherConvertError, cause_of
 
 DISTRIBUTION = "forgather"
 _SCRIPT = "forgather"
@@ -59,7 +59,7 @@ class Framework:
             return str(error)
         # Whatever it raises must not affect our own help.
         except Exception as error:
-            return f"Its help failed with {type(error).__name__}: {error}."
+            return f"Its help failed with {cause_of(error)}."
         finally:
             sys.argv = before
         return text.getvalue().strip()
@@ -70,7 +70,7 @@ class Framework:
         except (Exception, SystemExit) as error:
             raise FrameworkError(
                 f"{self.entry_point.value} of {DISTRIBUTION} {self.version} cannot be imported: "
-                f"{type(error).__name__}: {error}. Reinstall the framework or the missing "
+                f"{cause_of(error)}. Reinstall the framework or the missing "
                 "dependency."
             ) from error
         return main

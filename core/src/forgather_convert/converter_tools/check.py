@@ -17,7 +17,7 @@ from forgather_convert.converter_tools.tiny_models import (
     tiny_cases,
     write_tiny_model,
 )
-from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.errors import ConverterError, ForgatherConvertError, cause_of
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.quantities import counted
@@ -60,7 +60,7 @@ def attempt(name: str, check: Callable[[], str]) -> CheckStep:
         return CheckStep(name, Outcome.FAILED, str(error))
     except Exception as error:
         # Finding out how a converter fails is the purpose of the step.
-        return CheckStep(name, Outcome.FAILED, f"{type(error).__name__}: {error}")
+        return CheckStep(name, Outcome.FAILED, cause_of(error))
 
 
 def check_converter(hooks: FamilyHooks) -> Iterator[CheckStep]:

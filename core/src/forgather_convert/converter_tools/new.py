@@ -111,7 +111,8 @@ def create_distribution(
         write(name, template, imports=draft.imports if draft else import_statement(()))
     if draft is not None:
         for module, component in draft.component_files.items():
-            write(f"src/PACKAGE/components/{module}.py", "component.py.j2", **vars(component))
+            file = f"components/{module}.py"
+            write(f"src/PACKAGE/{file}", "component.py.j2", **vars(component), file=file)
     return root
 
 

@@ -27,7 +27,7 @@ from forgather_convert.discovery.installed import (
     find_installed,
 )
 from forgather_convert.discovery.published import PUBLISHED_DISTRIBUTIONS
-from forgather_convert.errors import ConverterError, UnsupportedModelError
+from forgather_convert.errors import ConverterError, UnsupportedModelError, cause_of
 from forgather_convert.families.aliases import as_alias
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
@@ -312,7 +312,7 @@ def _import(converter: PluginCandidate, entry_point: EntryPoint) -> Any:
         raise ConverterError(
             f"The converter for '{converter.model_type}' of {converter.place} "
             f"({converter.target}) cannot be imported: "
-            f"{type(error).__name__}: {error}. Reinstall or upgrade it."
+            f"{cause_of(error)}. Reinstall or upgrade it."
         ) from error
 
 
@@ -345,6 +345,6 @@ def _instantiate(converter: PluginCandidate, model_type: str, loaded: Any) -> Fa
     except Exception as error:
         raise ConverterError(
             f"The converter for '{model_type}' of {converter.place}, {loaded.__name__}, cannot be "
-            f"created: {type(error).__name__}: {error}. {_advice_on_creating(loaded, error)}"
+            f"created: {cause_of(error)}. {_advice_on_creating(loaded, error)}"
         ) from error
     return FamilyHooks(as_alias(instance, model_type), converter.place)

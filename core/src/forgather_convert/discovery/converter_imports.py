@@ -21,7 +21,7 @@ from importlib.util import module_from_spec, spec_from_file_location, spec_from_
 from pathlib import Path
 from types import ModuleType
 
-from forgather_convert.errors import ConverterError
+from forgather_convert.errors import ConverterError, cause_of
 
 #: The import path in converter files, and the module that it stands for.
 IMPORT_PATH = "forgather.ml.model_conversion"
@@ -61,7 +61,7 @@ def import_file(path: Path) -> str:
             if new.startswith(f"{package}."):
                 del sys.modules[new]
         raise ConverterError(
-            f"The converter file {path} cannot be imported: {type(error).__name__}: {error}. "
+            f"The converter file {path} cannot be imported: {cause_of(error)}. "
             "Fix the file, or install the missing dependency."
         ) from error
     return name

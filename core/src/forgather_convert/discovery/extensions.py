@@ -4,7 +4,7 @@ from pathlib import Path
 
 from forgather_convert.discovery.found import PluginCandidate, Status
 from forgather_convert.discovery.installed import EXTENSION_GROUP, find_installed
-from forgather_convert.errors import ConverterError
+from forgather_convert.errors import ConverterError, cause_of
 from forgather_convert.families.extensions import Extension
 
 
@@ -51,5 +51,5 @@ def load_extension(candidate: PluginCandidate) -> Extension:
     except (Exception, SystemExit) as error:
         raise ConverterError(
             f"The extension of {name} ({candidate.target}) cannot be imported: "
-            f"{type(error).__name__}: {error}. Reinstall or upgrade it, or use --no-plugins."
+            f"{cause_of(error)}. Reinstall or upgrade it, or use --no-plugins."
         ) from error

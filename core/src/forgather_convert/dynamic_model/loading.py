@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from forgather_convert.dynamic_model.code_generator import GeneratedCode
-from forgather_convert.errors import ConverterError
+from forgather_convert.errors import ConverterError, cause_of
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def load_generated_code(code: GeneratedCode) -> DynamicModelClasses:
     except Exception as error:
         raise ConverterError(
             f"The generated model {code.model_module}.py cannot be imported: "
-            f"{type(error).__name__}: {error}. Fix the component that raised it."
+            f"{cause_of(error)}. Fix the component that raised it."
         ) from error
     return DynamicModelClasses(module.DynamicCausalLMConfig, module.DynamicCausalLM)
 

@@ -18,7 +18,7 @@ from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import DynamicModelClasses, import_modules
 from forgather_convert.dynamic_model.project import Project
-from forgather_convert.errors import ForgatherConvertError, SourceError
+from forgather_convert.errors import ForgatherConvertError, SourceError, cause_of
 from forgather_convert.source.config_file import SourceConfig
 from forgather_convert.source.rope import ROPE_FIELDS
 from forgather_convert.weights.linked_files import LINKS_FILE
@@ -149,7 +149,7 @@ def load_stored_code(stored: StoredCode) -> DynamicModelClasses:
     except (Exception, SystemExit) as error:
         raise SourceError(
             f"The model code {stored.model_module}.py cannot be imported: "
-            f"{type(error).__name__}: {error}. Fix it, or leave out --trust-remote-code to "
+            f"{cause_of(error)}. Fix it, or leave out --trust-remote-code to "
             "compare with the family's standard code."
         ) from error
 

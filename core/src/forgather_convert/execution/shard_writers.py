@@ -17,11 +17,7 @@ from enum import Enum
 from pathlib import Path
 from types import TracebackType
 
-from forgather_convert.errors import (
-    DestinationError,
-    ForgatherConvertError,
-    ProcessError,
-)
+from forgather_convert.errors import DestinationError, ForgatherConvertError, ProcessError, cause_of
 from forgather_convert.execution.destination import Destination, resolve_destination
 from forgather_convert.execution.executor import write_other_files, write_shards
 from forgather_convert.execution.flush import flush
@@ -309,7 +305,7 @@ def _describe(error: BaseException) -> str:
         prefix = f"{error.filename}: " if error.filename else ""
         return f"{prefix}{error.strerror or error}."
     if isinstance(error, Exception):
-        return f"{type(error).__name__}: {error}."
+        return f"{cause_of(error)}."
     return "It was stopped."
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pluggy
 
-from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.errors import ConverterError, ForgatherConvertError, cause_of
 from forgather_convert.families.derived_calls import calls_hooks
 from forgather_convert.families.hookspecs import (
     PROJECT_NAME,
@@ -132,6 +132,6 @@ class ExtensionCalls(ExtensionHooks):
                 for implementation in getattr(self._manager.hook, name).get_hookimpls()
             ]
             raise ConverterError(
-                f"{' or '.join(names)} failed in {name}: {type(error).__name__}: {error}. Upgrade "
+                f"{' or '.join(names)} failed in {name}: {cause_of(error)}. Upgrade "
                 "the extension, or use --no-plugins."
             ) from error

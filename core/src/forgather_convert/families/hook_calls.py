@@ -10,7 +10,7 @@ from typing import Any
 
 from forgather_convert.dynamic_model.capabilities import Capabilities
 from forgather_convert.dynamic_model.project import Project
-from forgather_convert.errors import ConverterError, ForgatherConvertError
+from forgather_convert.errors import ConverterError, ForgatherConvertError, cause_of
 from forgather_convert.families.aliases import as_text_model, of_composite
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.derived_calls import HOOK_NAMES, Implementations, calls_hooks
@@ -115,6 +115,4 @@ class FamilyHooks(ConverterHooks):
         except ForgatherConvertError:
             raise
         except Exception as error:
-            raise ConverterError(
-                f"{self.name} failed in {name}: {type(error).__name__}: {error}"
-            ) from error
+            raise ConverterError(f"{self.name} failed in {name}: {cause_of(error)}") from error

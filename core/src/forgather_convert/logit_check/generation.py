@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import ValidationError
+from forgather_convert.errors import ValidationError, cause_of
 from forgather_convert.logit_check.prompts import fixed_ids, try_load_tokenizer
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.request import PlannedModel
@@ -169,7 +169,7 @@ def _chat_text(tokenizer: Any, prompt: str) -> str:
     except Exception as error:
         # A template is a foreign program, which may fail in any way.
         raise ValidationError(
-            f"The chat template fails on a user message: {type(error).__name__}: {error}. Nothing "
+            f"The chat template fails on a user message: {cause_of(error)}. Nothing "
             "was written. Leave out --chat to convert anyway."
         ) from error
 
@@ -214,7 +214,7 @@ def _continue(
             )
     except Exception as error:
         raise ValidationError(
-            f"The {name} fails to generate: {type(error).__name__}: {error}. Nothing was "
+            f"The {name} fails to generate: {cause_of(error)}. Nothing was "
             "written. Leave out --generation-test to convert anyway."
         ) from error
     seconds = time.monotonic() - since

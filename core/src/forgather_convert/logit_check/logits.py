@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from forgather_convert.errors import ValidationError
+from forgather_convert.errors import ValidationError, cause_of
 from forgather_convert.logit_check.positions import (
     AllowedInputs,
     Limit,
@@ -418,7 +418,7 @@ def _announce(models: tuple[Any, Any], parameters: Any, runs: Sequence[Run]) -> 
 
 def _does_not_run(side: CheckedModel, error: Exception) -> ValidationError:
     return ValidationError(
-        f"The {side.name} loads but does not run: {type(error).__name__}: {error}. Nothing "
+        f"The {side.name} loads but does not run: {cause_of(error)}. Nothing "
         "was written. Use --no-logit-check to convert anyway."
     )
 

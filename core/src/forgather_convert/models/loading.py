@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import ValidationError, first_line
+from forgather_convert.errors import ValidationError, cause_of, first_line
 from forgather_convert.models.merged_parameters import (
     Merge,
     make_rows_when_needed,
@@ -225,7 +225,7 @@ def load_tensors(
             )
     except _LOADING_ERRORS as error:
         raise ValidationError(
-            f"The model in {directory} does not load: {type(error).__name__}: {error}. Nothing was "
+            f"The model in {directory} does not load: {cause_of(error)}. Nothing was "
             "written. Use --no-logit-check to convert anyway."
         ) from error
     if any(map(_is_quantized, computed.values())):

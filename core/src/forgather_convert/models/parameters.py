@@ -10,6 +10,8 @@ from forgather_convert.errors import (
     ConverterError,
     ForgatherConvertError,
     UnsupportedModelError,
+    cause_of,
+    first_line,
 )
 from forgather_convert.models.saved_state import saved_state
 from forgather_convert.models.trial_run import error_in_run
@@ -69,7 +71,7 @@ def parameters_of(
 
     Raises:
         UnsupportedModelError: The model refuses its config.
-        ConverterError: Its code needs a module that cannot be imported.
+        ConverterError: Its code is unfinished, or needs a module that cannot be imported.
     """
     from forgather_convert.models.meta_device import on_meta_device
 
@@ -78,12 +80,16 @@ def parameters_of(
             model = build()
     except ImportError as error:
         raise ConverterError(
-            f"The model's code needs a module that cannot be imported: {type(error).__name__}: "
-            f"{error}. Install it, or upgrade the converter."
+            f"The model's code needs a module that cannot be imported: {cause_of(error)}. Install "
+            "it, or upgrade the converter."
+        ) from error
+    except NotImplementedError as error:
+        raise ConverterError(
+            f"The model's code is unfinished: {first_line(error) or 'a part is not implemented'}"
         ) from error
     except Exception as error:
         raise UnsupportedModelError(
-            f"The model cannot be built from its config: {type(error).__name__}: {error}. "
+            f"The model cannot be built from its config: {cause_of(error)}. "
             "Fix the config, or install another version of transformers."
         ) from error
     saved = saved_state(model)

@@ -4,7 +4,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from forgather_convert.errors import ConverterError
+from forgather_convert.errors import ConverterError, cause_of
 from forgather_convert.vocabulary.change import Action, VocabularyChange
 from forgather_convert.vocabulary.requests import Role
 from forgather_convert.vocabulary.tokenizer_view import TokenizerView
@@ -40,7 +40,7 @@ def verify_tokenizer(
         except Exception as error:
             raise ConverterError(
                 f"The tokenizer in {directory} no longer loads with the new tokens "
-                f"({type(error).__name__}: {error}). Please report this."
+                f"({cause_of(error)}). Please report this."
             ) from error
     _compare(directory, before, after, change)
 
