@@ -18,6 +18,7 @@ from pathlib import Path
 import conversions
 import model_speed
 import planning
+import real_widths
 import start_up
 from largest_models import write_deepseek_v3
 from real_models import LARGE, SHAPES, num_bytes, write_model
@@ -44,6 +45,9 @@ def main() -> None:
         "--planning", action="store_true", help="plan DeepSeek-V3 in several sizes, too"
     )
     parser.add_argument(
+        "--widths", action="store_true", help="convert layers of each kind of model, too"
+    )
+    parser.add_argument(
         "--experts", action="store_true", help="convert four layers of DeepSeek-V3 (30 GB), too"
     )
     options = parser.parse_args()
@@ -65,6 +69,10 @@ def main() -> None:
             _print_table("Planning by the number of tensors", planning.TITLES, table)
         if options.large_file:
             _measure_large_file(root / "large-file")
+        if options.widths:
+            _print_table(
+                "A few layers of real width", real_widths.TITLES, [*real_widths.rows(root)]
+            )
         if options.experts:
             _measure_experts(root / "experts")
 
