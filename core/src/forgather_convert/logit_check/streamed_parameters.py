@@ -606,17 +606,20 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
         torch.set_default_dtype(default)
 
 
-def _compute_unsaved_buffers(model: Any) -> None:
-    """Lets the model's class, and those of its parts, initialize modules with unsaved buffers."""
-    for part in model.modules():
-        # Only models have it.
-        initialize = getattr(part, "_init_weights", None)
-        if initialize is None:
-            continue
-        for module in part.modules():
-            if module._non_persistent_buffers_set:
-                with torch.no_grad():
-                    initialize(module)
+def _compute_unsaved_buffers(module: Any, initialize: Callable[[Any], None] | None = None) -> None:
+    """Lets models initialize their modules with unsaved buffers: of nested ones, the innermost.
+
+    Args:
+        module: A model, or a module in it.
+        initialize: How the model around it initializes a module.
+    """
+    # Only models have it.
+    initialize = getattr(module, "_init_weights", initialize)
+    for child in module.children():
+        _compute_unsaved_buffers(child, initialize)
+    if initialize is not None and module._non_persistent_buffers_set:
+        with torch.no_grad():
+            initialize(module)
 
 
 @contextlib.contextmanager
