@@ -5,6 +5,7 @@ from forgather_convert_gemma.gemma import Gemma
 from forgather_convert_gemma.gemma2 import Gemma2
 from forgather_convert_gemma.gemma3 import Gemma3
 from forgather_convert_gemma.gemma3_text import Gemma3Text
+from forgather_convert_gemma.gemma3n_text import Gemma3nText
 from forgather_convert_gemma.gemma4 import Gemma4
 from forgather_convert_gemma.gemma4_text import Gemma4Text
 
@@ -19,6 +20,10 @@ class TestGemma2(ConverterConformance):
 
 class TestGemma3Text(ConverterConformance):
     converter_class = Gemma3Text
+
+
+class TestGemma3nText(ConverterConformance):
+    converter_class = Gemma3nText
 
 
 class TestGemma4Text(ConverterConformance):
