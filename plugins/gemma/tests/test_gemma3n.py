@@ -1,17 +1,26 @@
 """What Gemma 3n has besides the standard tests: streams, and limits that training enforces."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from forgather_convert import ConverterError, plan
 from forgather_convert.testing.capabilities import why_absent
 from forgather_convert.testing.converted import Family
 from forgather_convert.testing.directories import differences
-from forgather_convert.testing.models import read_weights, write_model, write_weights
+from forgather_convert.testing.models import (
+    read_json,
+    read_weights,
+    write_json,
+    write_model,
+    write_weights,
+)
 from forgather_convert.testing.running import load_forgather, prompt, unequal
+from forgather_convert_gemma.gemma3n import Gemma3n
 from forgather_convert_gemma.gemma3n_text import Gemma3nText
 
 _SHARED, _LIMITED = Family(Gemma3nText()).hooks.get_tiny_configs().values()
@@ -93,3 +102,12 @@ def test_as_users_run_it(family: Family, fields: Mapping[str, Any], tmp_path: Pa
     one, other = results
     assert len(one) == len(other)
     assert all(map(torch.equal, one, other))
+
+
+@pytest.mark.skipif(find_spec("timm") is not None, reason="timm is installed")
+def test_what_a_whole_model_needs_is_named(family: Family, tmp_path: Path) -> None:
+    source = write_model(tmp_path / "hf", family.hooks, _SHARED)
+    text = read_json(source / "config.json")
+    write_json(source / "config.json", {"model_type": "gemma3n", "text_config": text})
+    with pytest.raises(ConverterError, match="`pip install timm`"):
+        plan(source, tmp_path / "fg", converter=Gemma3n())

@@ -157,6 +157,9 @@ GEMMA3N_TEXT = {
     },
 }
 
+#: Of the text model.
+GEMMA3N = GEMMA3N_TEXT
+
 _GEMMA4_ROPE = {
     "full_attention": {
         "rope_type": "proportional",
