@@ -33,7 +33,13 @@ _LAYER_COUNTS = ("num_hidden_layers", "n_layer")
 _HEAD_COUNTS = ("num_attention_heads", "n_head")
 _HIDDEN_SIZES = ("hidden_size", "n_embd")
 #: Lists with an entry for each layer.
-_BY_LAYER = ("layer_types", "mlp_layer_types", "no_rope_layers")
+_BY_LAYER = (
+    "layer_types",
+    "mlp_layer_types",
+    "no_rope_layers",
+    "intermediate_size",
+    "activation_sparsity_pattern",
+)
 _ACTIVATIONS = ("silu", "gelu", "gelu_pytorch_tanh", "relu")
 #: What is drawn for a field that a config has, whatever its family.
 _VALUES: Mapping[str, st.SearchStrategy[Any]] = {

@@ -3,8 +3,9 @@
 import logging
 
 import pytest
+from transformers import PretrainedConfig
 
-from forgather_convert.logit_check.prompts import choose_ids
+from forgather_convert.logit_check.prompts import choose_ids, tokens_of_text
 from support.log import logged
 
 ALL = range(100)
@@ -52,3 +53,14 @@ def test_fixed_ids_are_shared_tokens() -> None:
 def test_other_tokenizer_does_not_matter_where_one_is_missing() -> None:
     assert choose_ids([1], None, ALL) == [1]
     assert len(choose_ids(None, [1], ALL)) == 32
+
+
+def test_tokens_of_images_and_sound_are_left_out() -> None:
+    parts = {"vision_config": 90, "audio_config": 95}
+    whole = PretrainedConfig()
+    for name, offset in parts.items():
+        setattr(whole, name, PretrainedConfig(vocab_offset=offset))
+    configs = PretrainedConfig(), whole
+    assert tokens_of_text(ALL, configs) == range(90)
+    assert tokens_of_text((1, 5, 90, 99), configs) == (1, 5)
+    assert tokens_of_text(ALL, configs[:1]) == ALL

@@ -31,9 +31,10 @@ _BASE: dict[str, Any] = {
 }
 _DYNAMIC = {"rope_type": "dynamic", "factor": 2.0, "rope_theta": 10000.0}
 #: What each is among: the standard decoders; a softcap and norms of another kind; a scaled
-#: embedding whose scale is a buffer in the run's dtype; one fused product; experts; a head that is
-#: tied, and matrices that are used transposed; positions that are embedded; parameters that a
-#: class keeps in float32; inverse frequencies that a run changes.
+#: embedding whose scale is a buffer in the run's dtype; buffers that only the model within the
+#: model can initialize; one fused product; experts; a head that is tied, and matrices that are used
+#: transposed; positions that are embedded; parameters that a class keeps in float32; inverse
+#: frequencies that a run changes.
 _MODELS = {
     "llama": _BASE,
     "mistral": {**_BASE, "sliding_window": _WINDOW},
@@ -42,6 +43,15 @@ _MODELS = {
     "phi3": _BASE,
     "gemma2": {**_BASE, "sliding_window": _WINDOW},
     "gemma3_text": {**_BASE, "sliding_window": _WINDOW},
+    "gemma3n_text": {
+        **_BASE,
+        "sliding_window": _WINDOW,
+        "layer_types": ["sliding_attention", "full_attention"],
+        "num_kv_shared_layers": 0,
+        "hidden_size_per_layer_input": 16,
+        "vocab_size_per_layer_input": _VOCAB,
+        "laurel_rank": 8,
+    },
     "gpt_neox": {key: _BASE[key] for key in _BASE if key != "num_key_value_heads"},
     "mixtral": {**_BASE, "num_local_experts": 4},
     "gpt2": {"vocab_size": _VOCAB, "n_embd": 64, "n_layer": 2, "n_head": 4},

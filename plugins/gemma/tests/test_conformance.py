@@ -1,10 +1,14 @@
 """Every model type of this line passes the standard tests."""
 
+import pytest
+
 from forgather_convert.testing import CompositeConformance, ConverterConformance
 from forgather_convert_gemma.gemma import Gemma
 from forgather_convert_gemma.gemma2 import Gemma2
 from forgather_convert_gemma.gemma3 import Gemma3
 from forgather_convert_gemma.gemma3_text import Gemma3Text
+from forgather_convert_gemma.gemma3n import Gemma3n
+from forgather_convert_gemma.gemma3n_text import Gemma3nText
 from forgather_convert_gemma.gemma4 import Gemma4
 from forgather_convert_gemma.gemma4_text import Gemma4Text
 
@@ -19,6 +23,10 @@ class TestGemma2(ConverterConformance):
 
 class TestGemma3Text(ConverterConformance):
     converter_class = Gemma3Text
+
+
+class TestGemma3nText(ConverterConformance):
+    converter_class = Gemma3nText
 
 
 class TestGemma4Text(ConverterConformance):
@@ -42,6 +50,40 @@ class TestGemma3(CompositeConformance):
         "eoi_token_index": 3,
         "image_token_index": 4,
     }
+
+
+class TestGemma3n(CompositeConformance):
+    converter_class = Gemma3n
+    whole = {
+        "vision_config": {
+            "hidden_size": 32,
+            "architecture": "test_efficientnet",
+            "vocab_size": 4,
+            "vocab_offset": 160,
+            "label_names": ["one", "other"],
+            "model_type": "gemma3n_vision",
+        },
+        "audio_config": {
+            "hidden_size": 32,
+            "input_feat_size": 16,
+            "vocab_size": 4,
+            "vocab_offset": 164,
+            "conf_num_hidden_layers": 1,
+            "conf_num_attention_heads": 2,
+            "sscp_conv_channel_size": [4, 4],
+            "model_type": "gemma3n_audio",
+        },
+        "boi_token_id": 2,
+        "eoi_token_id": 3,
+        "image_token_id": 160,
+        "boa_token_id": 2,
+        "eoa_token_id": 3,
+        "audio_token_id": 164,
+    }
+
+    @pytest.fixture(autouse=True)
+    def _has_image_models(self) -> None:
+        pytest.importorskip("timm")
 
 
 class TestGemma4(CompositeConformance):

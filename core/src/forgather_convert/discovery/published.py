@@ -25,6 +25,8 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "gemma2": "forgather-convert-gemma",
     "gemma3": "forgather-convert-gemma",
     "gemma3_text": "forgather-convert-gemma",
+    "gemma3n": "forgather-convert-gemma",
+    "gemma3n_text": "forgather-convert-gemma",
     "gemma4": "forgather-convert-gemma",
     "gemma4_text": "forgather-convert-gemma",
     "glm": "forgather-convert-glm",

@@ -17,6 +17,8 @@ _SIZES = (
     "head_dim",
     "max_position_embeddings",
 )
+#: Sizes of which a config may have one for each layer.
+_BY_LAYER = ("intermediate_size",)
 #: Sizes that are derived from others if they are null.
 MAY_BE_NULL = ("num_key_value_heads", "head_dim")
 #: Numbers that the model computes with, and whether they may be 0.
@@ -93,10 +95,13 @@ def check_dimensions(config: SourceConfig, field_names: Mapping[str, str]) -> No
         value = config.get(name)
         if value is None and (name in MAY_BE_NULL or name not in config):
             continue
-        if type(value) is not int or value < 1:
-            raise _invalid(config, name, "must be a whole number, 1 or more")
-        if value > _LARGEST:
-            raise _invalid(config, name, "must be less than 2**63")
+        by_layer = isinstance(value, list) and name in map(field, _BY_LAYER)
+        sizes: Any = value if by_layer else [value]
+        for size in sizes:
+            if type(size) is not int or size < 1:
+                raise _invalid(config, name, "must be a whole number, 1 or more")
+            if size > _LARGEST:
+                raise _invalid(config, name, "must be less than 2**63")
     for name, may_be_zero in _NUMBERS.items():
         if config.get(field(name)) is not None:
             _check_number(config, field(name), config[field(name)], may_be_zero)

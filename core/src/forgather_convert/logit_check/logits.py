@@ -21,7 +21,7 @@ from forgather_convert.logit_check.positions import (
     plan_runs,
     size_of,
 )
-from forgather_convert.logit_check.prompts import choose_ids, tokenize
+from forgather_convert.logit_check.prompts import choose_ids, tokenize, tokens_of_text
 from forgather_convert.models.trial_run import most_positions
 from forgather_convert.options import DEFAULT_PROMPT
 from forgather_convert.progress import Phase, Progress
@@ -232,7 +232,8 @@ def compare_logits(
         _record_nothing(model.config)
     model_config = models[0].config
     limits = limits_of(model_config), limits_of(models[1].config)
-    usable = range(model_config.get_text_config().vocab_size) if tokens is None else tokens
+    known = range(model_config.get_text_config().vocab_size) if tokens is None else tokens
+    usable = tokens_of_text(known, (model.config for model in models))
     ids = choose_ids(in_source, in_result, usable)
     # A limit that only one of them has shows at the positions beyond it.
     planned = plan_runs(

@@ -1,12 +1,14 @@
 """Token ids for the checks."""
 
 import logging
-from collections.abc import Collection, Sequence
+from bisect import bisect_left
+from collections.abc import Collection, Iterable, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 from forgather_convert.errors import first_line
+from forgather_convert.source.config_objects import parts_of
 from forgather_convert.source.tokenizer_directory import has_tokenizer, load_tokenizer
 
 logger = logging.getLogger(__name__)
@@ -40,6 +42,21 @@ def try_load_tokenizer(directory: Path, hf_config: Any) -> Any:
 def fixed_ids(tokens: Sequence[int], count: int = _NUM_IDS) -> list[int]:
     """Chooses some of the given token ids, without a tokenizer."""
     return [tokens[(position * _STRIDE + 1) % len(tokens)] for position in range(count)]
+
+
+def tokens_of_text(tokens: Sequence[int], configs: Iterable[Any]) -> Sequence[int]:
+    """The token ids that are text in every model.
+
+    A part of a composite may have a table for the ids from its ``vocab_offset`` on (Gemma 3n); its
+    text model alone has vectors of its own for them.
+
+    Args:
+        tokens: Ids in ascending order.
+        configs: The models' config objects.
+    """
+    offsets = [getattr(part, "vocab_offset", None) for each in configs for part in parts_of(each)]
+    ends = [bisect_left(tokens, offset) for offset in offsets if offset is not None]
+    return tokens[: min(ends, default=len(tokens))]
 
 
 def tokenize(directory: Path, hf_config: Any, prompt: str) -> list[int] | None:

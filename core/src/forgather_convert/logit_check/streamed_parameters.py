@@ -40,6 +40,7 @@ from forgather_convert.families.transformers_classes import is_transformers_at_l
 from forgather_convert.logit_check.shared_products import shared_linear
 from forgather_convert.models.merged_parameters import materializer, row_maker
 from forgather_convert.models.meta_device import WithoutRandomValues
+from forgather_convert.source.config_objects import parts_of
 
 #: The size of a chunk of a matrix's rows in memory, in bytes. The matrix library may make another
 #: copy.
@@ -172,7 +173,7 @@ def take_into_memory(model: Any, dtype: torch.dtype, device: str) -> Any:
         make = materializer(parameter)
         parameter.data = (parameter.data if make is None else make()).to(dtypes[name])
     _set_buffers(model, buffers)
-    for config in _configs(model.config):
+    for config in parts_of(model.config):
         config.dtype = dtype
     return model.to(device)
 
@@ -597,7 +598,7 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
     module_class.register_parameter = register_without_memory
     try:
         config = copy.deepcopy(model.config)
-        for part in _configs(config):
+        for part in parts_of(config):
             part.dtype = dtype
         with WithoutRandomValues():
             return type(model)(config).eval()
@@ -606,17 +607,20 @@ def _built_without_parameters(model: Any, dtype: torch.dtype) -> Any:
         torch.set_default_dtype(default)
 
 
-def _compute_unsaved_buffers(model: Any) -> None:
-    """Lets the model's class, and those of its parts, initialize modules with unsaved buffers."""
-    for part in model.modules():
-        # Only models have it.
-        initialize = getattr(part, "_init_weights", None)
-        if initialize is None:
-            continue
-        for module in part.modules():
-            if module._non_persistent_buffers_set:
-                with torch.no_grad():
-                    initialize(module)
+def _compute_unsaved_buffers(module: Any, initialize: Callable[[Any], None] | None = None) -> None:
+    """Lets models initialize their modules with unsaved buffers: of nested ones, the innermost.
+
+    Args:
+        module: A model, or a module in it.
+        initialize: How the model around it initializes a module.
+    """
+    # Only models have it.
+    initialize = getattr(module, "_init_weights", initialize)
+    for child in module.children():
+        _compute_unsaved_buffers(child, initialize)
+    if initialize is not None and module._non_persistent_buffers_set:
+        with torch.no_grad():
+            initialize(module)
 
 
 @contextlib.contextmanager
@@ -648,7 +652,7 @@ def _set_buffers(model: Any, values: Mapping[str, torch.Tensor]) -> None:
 @contextlib.contextmanager
 def _config_dtype(model: Any, dtype: torch.dtype) -> Iterator[None]:
     """Temporarily changes the dtype in the config, which some models read."""
-    before = [(config, config.dtype) for config in _configs(model.config)]
+    before = [(config, config.dtype) for config in parts_of(model.config)]
     for config, _ in before:
         config.dtype = dtype
     try:
@@ -656,13 +660,3 @@ def _config_dtype(model: Any, dtype: torch.dtype) -> Iterator[None]:
     finally:
         for config, own in before:
             config.dtype = own
-
-
-def _configs(config: Any) -> Iterator[Any]:
-    """A config, and those in it of which a composite's parts are built."""
-    from transformers import PretrainedConfig
-
-    yield config
-    for part in vars(config).values():
-        if isinstance(part, PretrainedConfig):
-            yield from _configs(part)

@@ -79,9 +79,11 @@ def parameters_of(
         with on_meta_device():
             model = build()
     except ImportError as error:
+        # transformers writes several lines.
+        cause = " ".join(cause_of(error).split())
         raise ConverterError(
-            f"The model's code needs a module that cannot be imported: {cause_of(error)}. Install "
-            "it, or upgrade the converter."
+            f"The model's code needs a module that cannot be imported: {cause}. Install it, or "
+            "upgrade the converter."
         ) from error
     except NotImplementedError as error:
         raise ConverterError(

@@ -1,5 +1,6 @@
 """Reads fields of transformers' config objects."""
 
+from collections.abc import Iterator
 from typing import Any
 
 
@@ -11,3 +12,13 @@ def field_of(config: Any, name: str, default: Any = None) -> Any:
     """
     stored = vars(config)
     return stored[name] if name in stored else getattr(config, name, default)
+
+
+def parts_of(config: Any) -> Iterator[Any]:
+    """A config object, and those in it of which a composite's parts are built."""
+    from transformers import PretrainedConfig
+
+    yield config
+    for part in vars(config).values():
+        if isinstance(part, PretrainedConfig):
+            yield from parts_of(part)

@@ -5,18 +5,7 @@ from typing import Any
 
 from forgather_convert import STANDARD, HFConverter, SourceConfig, UnsupportedModelError, without
 
-
-def kv_sharing_modes(config: SourceConfig) -> list[str | None] | None:
-    """Which layers store their keys and values for others, and which reuse them."""
-    kinds, num_reusing = config.get("layer_types"), config.get("num_kv_shared_layers")
-    if not kinds or not num_reusing:
-        return None
-    first = len(kinds) - num_reusing
-    stored = {kind: index for index, kind in enumerate(kinds[:first])}
-    before: list[str | None] = [
-        "store" if stored[kind] == index else None for index, kind in enumerate(kinds[:first])
-    ]
-    return [*before, *["reuse"] * num_reusing]
+from .kv_sharing import kv_sharing_modes
 
 
 class Gemma4Text(HFConverter):

@@ -103,6 +103,63 @@ GEMMA3 = {
     },
 }
 
+GEMMA3N_TEXT = {
+    # As published: layers that reuse keys and values, and tokens that the layers' table lacks.
+    "shared-sparse-tied": {
+        **_GEMMA3_TEXT_SMALL,
+        "intermediate_size": [96, 48, 96, 96, 96, 48, 96],
+        # With the class's own kinds of layers, both kinds store, too.
+        "num_hidden_layers": 7,
+        "layer_types": [
+            *["sliding_attention"] * 2,
+            "full_attention",
+            *["sliding_attention"] * 3,
+            "full_attention",
+        ],
+        "num_kv_shared_layers": 2,
+        "activation_sparsity_pattern": [0.95, 0.5, 0.95, 0.0, 0.0, 0.0, 0.0],
+        "head_dim": 16,
+        "sliding_window": 8,
+        "rope_parameters": {
+            "full_attention": {"rope_type": "default", "rope_theta": 20000.0},
+            "sliding_attention": _GEMMA3_TEXT_LOCAL,
+        },
+        "hidden_size_per_layer_input": 24,
+        "vocab_size_per_layer_input": 130,
+        "altup_num_inputs": 4,
+        "laurel_rank": 8,
+        "attention_dropout": 0.1,
+        "final_logit_softcapping": 3.0,
+        "tie_word_embeddings": True,
+    },
+    "second-stream-bias-linear-rope": {
+        **_GEMMA3_TEXT_SMALL,
+        # Its square root is not exact in 16 bits.
+        "hidden_size": 56,
+        "hidden_activation": "silu",
+        "attention_bias": True,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+        "num_kv_shared_layers": 0,
+        "head_dim": 16,
+        "sliding_window": 8,
+        "rope_parameters": {
+            "full_attention": {"rope_type": "linear", "factor": 8.0, "rope_theta": 20000.0},
+            "sliding_attention": _GEMMA3_TEXT_LOCAL,
+        },
+        "hidden_size_per_layer_input": 24,
+        "vocab_size_per_layer_input": 160,
+        "altup_num_inputs": 3,
+        "altup_active_idx": 1,
+        # Smaller than some coefficients.
+        "altup_coef_clip": 0.25,
+        "altup_correct_scale": False,
+        "laurel_rank": 8,
+    },
+}
+
+#: Of the text model.
+GEMMA3N = GEMMA3N_TEXT
+
 _GEMMA4_ROPE = {
     "full_attention": {
         "rope_type": "proportional",

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers.activations import ACT2FN
 
 from .gated_experts import GatedExperts
+from .per_layer_input import PerLayerInput
 from .sandwich_norm_layer import SandwichNormLayer
 from .scaled_softmax_router import ScaledSoftmaxRouter
 
@@ -36,23 +36,6 @@ class SparseBlock(nn.Module):
         sparse = self.experts(self.norm1(tokens), chosen, weights).reshape(hidden_states.shape)
         combined: torch.Tensor = dense + self.norm2(sparse)
         return combined
-
-
-class PerLayerInput(nn.Module):
-    """Adds the layer's own input, through a gate that depends on the hidden states."""
-
-    def __init__(self, config: Any, make_norm: Callable[[], nn.Module]) -> None:
-        super().__init__()
-        hidden, size = config.hidden_size, config.hidden_size_per_layer_input
-        self.gate = nn.Linear(hidden, size, bias=False)
-        self.projection = nn.Linear(size, hidden, bias=False)
-        self.norm = make_norm()
-        self.activation = ACT2FN[config.hidden_act]
-
-    def forward(self, hidden_states: torch.Tensor, own: torch.Tensor) -> torch.Tensor:
-        gated = self.activation(self.gate(hidden_states)) * own
-        added: torch.Tensor = self.norm(self.projection(gated))
-        return hidden_states + added
 
 
 class Gemma4Layer(SandwichNormLayer):
@@ -95,5 +78,5 @@ class Gemma4Layer(SandwichNormLayer):
             transformed = self.sparse(hidden_states, transformed)
         hidden_states = hidden_states + self.norm4(transformed)
         if self.own_input is not None:
-            hidden_states = self.own_input(hidden_states, own)
+            hidden_states = hidden_states + self.own_input(hidden_states, own)
         return hidden_states * self.scale

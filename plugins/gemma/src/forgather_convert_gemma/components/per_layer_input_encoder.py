@@ -10,12 +10,17 @@ from .context import Context
 from .input_encoder import InputEncoder
 
 
+def rounded_product(vectors: torch.Tensor, factor: float) -> torch.Tensor:
+    """Multiplies by a factor that is rounded to their dtype first."""
+    return vectors * torch.tensor(factor, dtype=vectors.dtype, device=vectors.device)
+
+
 class PerLayerInputEncoder(InputEncoder):
     """Embeds the tokens, and if ``hidden_size_per_layer_input`` is set, once more for each layer.
 
     The layer's own vector of a token is averaged with a projection of its embedding.
 
-    Gemma Team, "Gemma 3n", 2025.
+    Gemma Team, "Gemma 4", 2026.
     """
 
     def __init__(
@@ -45,14 +50,26 @@ class PerLayerInputEncoder(InputEncoder):
     def per_layer_inputs(self, context: Context, hidden_states: torch.Tensor) -> torch.Tensor:
         """The input of every layer, ``[batch, sequence, layers, size]``."""
         shape = (*hidden_states.shape[:-1], self.num_layers, self.size)
-        vectors = context.per_layer_inputs
+        vectors = self.own_vectors(context, hidden_states)
+        projected = self.scaled(self.per_layer_projection(hidden_states), self.projection_scale)
+        normalized: torch.Tensor = self.per_layer_norm(projected.reshape(shape))
         if vectors is None:
-            vectors = self.per_layer_embedding(self.token_ids(context, hidden_states))
-            scale = torch.tensor(self.size**0.5, dtype=vectors.dtype, device=vectors.device)
-            vectors = (vectors * scale).reshape(shape)
-        projected = self.per_layer_projection(hidden_states) * self.projection_scale
-        mean: torch.Tensor = (self.per_layer_norm(projected.reshape(shape)) + vectors) * 2.0**-0.5
-        return mean
+            return normalized
+        return self.scaled(normalized + vectors.reshape(shape), 2.0**-0.5)
+
+    def own_vectors(self, context: Context, hidden_states: torch.Tensor) -> torch.Tensor | None:
+        """The layers' own vectors of the tokens; ``None`` if they have none."""
+        if context.per_layer_inputs is not None:
+            return context.per_layer_inputs
+        return self.looked_up(self.token_ids(context, hidden_states))
+
+    def looked_up(self, token_ids: torch.Tensor) -> torch.Tensor:
+        """The vectors of tokens in the table for the layers."""
+        return rounded_product(self.per_layer_embedding(token_ids), self.size**0.5)
+
+    def scaled(self, vectors: torch.Tensor, factor: float) -> torch.Tensor:
+        """Multiplies by a factor that is not rounded to their dtype."""
+        return vectors * factor
 
     @torch.no_grad()
     def token_ids(self, context: Context, hidden_states: torch.Tensor) -> torch.Tensor:

@@ -15,10 +15,10 @@ class SharingAttention(CausalAttention):
     """Attention that normalizes queries, keys and values, and may use those of another layer.
 
     The config's ``kv_sharing_modes`` tell which layers store keys and values for others, and which
-    reuse those of the last such layer of their kind. With ``attention_k_eq_v``, layers without
-    a window have one projection for keys and values.
+    reuse those of the last such layer of their kind. With ``attention_k_eq_v``, if the config has
+    it, layers without a window have one projection for keys and values.
 
-    Gemma Team, "Gemma 4", 2026.
+    Gemma Team, "Gemma 3n", 2025, and "Gemma 4", 2026.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {
@@ -44,7 +44,7 @@ class SharingAttention(CausalAttention):
         if self.mode == "reuse":
             return
         self.key_linear = nn.Linear(hidden, key_value_size, bias=bias)
-        is_one = config.attention_k_eq_v and self.sliding_window is None
+        is_one = getattr(config, "attention_k_eq_v", False) and self.sliding_window is None
         self.value_linear = None if is_one else nn.Linear(hidden, key_value_size, bias=bias)
 
     def heads(
