@@ -10,6 +10,7 @@ from forgather_convert.converter_tools.tiny_models import build_forgather, proje
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.discovery.installed import installed_model_types
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.models.meta_device import on_meta_device
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.models.saved_state import as_saved
@@ -76,6 +77,8 @@ def both_models(fields: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any
         for parameter in source.parameters():
             parameter.normal_(float(parameter.dim() == 1), 0.3)
         # Not all buffers: a model that is loaded in a dtype has its frequencies in float32.
+        for name, buffer in _built_in(dtype, classes.model_class, config).named_buffers():
+            source.get_buffer(name).data = source.get_buffer(name).to(buffer.dtype)
         for tensor in source.state_dict(keep_vars=True).values():
             if tensor.is_floating_point():
                 tensor.data = tensor.data.to(dtype)
@@ -83,6 +86,17 @@ def both_models(fields: Mapping[str, Any], dtype: torch.dtype) -> tuple[Any, Any
     result = build_forgather(project).to(dtype).eval()
     _fill(result, source, hooks, completed, config)
     return source, result
+
+
+def _built_in(dtype: torch.dtype, model_class: Any, config: Any) -> Any:
+    """A model without values whose unsaved buffers have the dtypes of those of a loaded one."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with on_meta_device():
+            return model_class(copy.deepcopy(config))
+    finally:
+        torch.set_default_dtype(before)
 
 
 def _fill(result: Any, source: Any, hooks: FamilyHooks, completed: Any, config: Any) -> None:

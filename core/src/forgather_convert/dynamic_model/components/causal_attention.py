@@ -88,6 +88,7 @@ class CausalAttention(nn.Module):
     Attributes:
         tp_plan: How the projections are divided among devices.
         eager: The attention function for the implementation ``"eager"``.
+        sdpa: The one for ``"sdpa"``, if it is not transformers' own.
     """
 
     tp_plan: ClassVar[dict[str, str]] = {
@@ -97,6 +98,7 @@ class CausalAttention(nn.Module):
         "output_linear": "rowwise",
     }
     eager: ClassVar[Callable[..., Any]] = staticmethod(eager_attention_forward)
+    sdpa: ClassVar[Callable[..., Any] | None] = None
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__()
@@ -229,7 +231,9 @@ class CausalAttention(nn.Module):
         )
         attend: Callable[..., Any] = self.eager
         implementation = self.config._attn_implementation
-        if implementation != "eager":
+        if implementation == "sdpa" and self.sdpa is not None:
+            attend = self.sdpa
+        elif implementation != "eager":
             attend = ALL_ATTENTION_FUNCTIONS[implementation]
         output, weights = attend(
             self,

@@ -1,19 +1,14 @@
 """The attention of OLMoE."""
 
-from collections.abc import Callable
-from typing import Any, ClassVar
-
 import torch
 
 from .causal_attention import Heads
-from .divided_attention import divided_attention_forward
+from .divided_attention import DividedAttention
 from .projection_norm_attention import ProjectionNormAttention
 
 
-class OlmoeAttention(ProjectionNormAttention):
+class OlmoeAttention(ProjectionNormAttention, DividedAttention):
     """Norms over whole projections; queries, keys and values within the config's ``clip_qkv``."""
-
-    eager: ClassVar[Callable[..., Any]] = staticmethod(divided_attention_forward)
 
     def project(self, hidden_states: torch.Tensor) -> Heads:
         query, key, value = super().project(hidden_states)
