@@ -14,7 +14,6 @@ from forgather_convert.cli.command_state import CommandState
 from forgather_convert.cli.commands import ForgatherGroup
 from forgather_convert.cli.console import echo_error, echo_json, echo_usage_error
 from forgather_convert.cli.framework import Framework, FrameworkError, find_framework
-from forgather_convert.cli.freed_memory import return_freed_blocks
 from forgather_convert.cli.stop_signals import Stopped, stop_signals
 from forgather_convert.cli.streams import OutputError, standard_streams
 from forgather_convert.errors import FlushError, ForgatherConvertError
@@ -54,7 +53,6 @@ def main() -> None:
     # Otherwise the garbage collector would search all of torch and transformers again at exit,
     # which takes a second.
     atexit.register(gc.freeze)
-    return_freed_blocks()
     with standard_streams(), stop_signals():
         exit_code = _run(CommandState(as_json="--json" in sys.argv))
     sys.exit(exit_code)

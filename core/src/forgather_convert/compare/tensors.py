@@ -1,7 +1,6 @@
 """Compares the weights of two models, through the name mapping."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from forgather_convert.compare.models import ComparedModel
 from forgather_convert.compare.result import TensorComparison, TensorDifference, TensorStatus
@@ -11,10 +10,8 @@ from forgather_convert.tensors.evaluation import Evaluator
 from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.matching import match_partially
 from forgather_convert.tensors.parameters import ModelParameters
+from forgather_convert.tensors.same_bits import have_same_bits
 from forgather_convert.tensors.weight_mapping import WeightMapping
-
-if TYPE_CHECKING:
-    import torch
 
 
 def compare_tensors(
@@ -95,18 +92,12 @@ def _compare_values(
     largest = 0.0
     with Evaluator() as evaluator:
         for one, other in evaluator.pairs(a, b):
-            is_same = _have_same_bits(one.to(other.dtype), other)
+            is_same = have_same_bits(one.to(other.dtype), other)
             fits_b = fits_b and is_same
-            fits_a = fits_a and (_have_same_bits(one, other.to(one.dtype)) if is_cast else is_same)
+            fits_a = fits_a and (have_same_bits(one, other.to(one.dtype)) if is_cast else is_same)
             if is_cast or not is_same:
                 largest = max(largest, largest_difference(one, other))
             advance(one.nbytes + other.nbytes)
     if not (fits_a or fits_b):
         return TensorStatus.DIFFERENT, largest
     return TensorStatus.EQUAL_AFTER_CAST if is_cast else TensorStatus.IDENTICAL, largest
-
-
-def _have_same_bits(one: "torch.Tensor", other: "torch.Tensor") -> bool:
-    import torch
-
-    return torch.equal(one.view(-1).view(torch.uint8), other.view(-1).view(torch.uint8))

@@ -25,11 +25,7 @@ from forgather_convert.logit_check.streamed_parameters import (
     StreamedParameters,
     StreamingMode,
 )
-
-#: Integer types by their size in bytes; they are equal exactly if the bits are.
-_LARGEST = torch.int64
-_NUMBERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
-
+from forgather_convert.tensors.same_bits import have_same_bits
 
 #: Where models of images record how far the positions of text after an image are shifted.
 _POSITION_STATE = "rope_deltas"
@@ -220,7 +216,7 @@ class Lockstep:
             assert partner is not None
             if asked.matrix is not one.matrix or partner.matrix is not other.matrix:
                 return False
-            if not _have_equal_bits(asked.input, partner.input):
+            if not have_same_bits(asked.input, partner.input):
                 return False
         return self._are_equal(one, other)
 
@@ -274,20 +270,6 @@ def _have_equal_parameters(one: Product, other: Product) -> bool:
             pairs.append((one.bias, other.bias))
         for mine, theirs in pairs:
             values = one.rows_of(mine, rows, True), other.rows_of(theirs, rows, True)
-            if not _have_equal_bits(*values):
+            if not have_same_bits(*values):
                 return False
     return True
-
-
-def _have_equal_bits(one: torch.Tensor, other: torch.Tensor) -> bool:
-    if (one.shape, one.dtype) != (other.shape, other.dtype):
-        return False
-    return torch.equal(_numbers(one), _numbers(other))
-
-
-def _numbers(tensor: torch.Tensor) -> torch.Tensor:
-    """The same bytes as integers of the largest possible size, which compare fastest."""
-    flat = tensor.contiguous().view(-1)
-    size = flat.nbytes, flat.storage_offset() * flat.dtype.itemsize
-    is_even = not any(number % _LARGEST.itemsize for number in size)
-    return flat.view(_LARGEST if is_even else _NUMBERS[flat.dtype.itemsize])

@@ -32,6 +32,7 @@ from forgather_convert.tensors.expressions import (
 )
 from forgather_convert.tensors.quantized_numbers import scale_blocks, unpack_integers
 from forgather_convert.tensors.row_init import RowInit
+from forgather_convert.tensors.same_bits import have_same_bits
 from forgather_convert.tensors.tensor_ref import MemoryRef
 
 if TYPE_CHECKING:
@@ -90,15 +91,20 @@ class Evaluator:
             SourceError: A file cannot be read, or is shorter than it was.
         """
         if limit is None:
-            limit = PIECE_BYTES if _changes_order(expression) else _SMALL_PIECE_BYTES
+            limit = _fast_limit(expression)
         for box in _boxes(expression.shape, max(1, limit // _bytes_per_element(expression))):
             yield self._evaluate(expression, box).contiguous()
         self._rows.clear()
 
     def pairs(
-        self, one: Expression, other: Expression, limit: int = PIECE_BYTES
+        self, one: Expression, other: Expression, limit: int | None = None
     ) -> "Iterator[tuple[torch.Tensor, torch.Tensor]]":
-        """Pairs of pieces with the same elements of two expressions of the same shape."""
+        """Pairs of pieces with the same elements of two expressions of the same shape.
+
+        The pieces are as large as :meth:`pieces` makes them.
+        """
+        if limit is None:
+            limit = max(map(_fast_limit, (one, other)))
         size = max(_bytes_per_element(one), _bytes_per_element(other))
         for box in _boxes(one.shape, max(1, limit // size)):
             yield self._evaluate(one, box).contiguous(), self._evaluate(other, box).contiguous()
@@ -355,15 +361,10 @@ def bytes_of(tensor: "torch.Tensor") -> memoryview:
 
 def have_equal_bits(one: Expression, other: Expression) -> bool:
     """Whether two expressions have the same dtype, shape and bits. Reads in pieces."""
-    import torch
-
     if (one.dtype, one.shape) != (other.dtype, other.shape):
         return False
     with Evaluator() as evaluator:
-        return all(
-            torch.equal(left.view(-1).view(torch.uint8), right.view(-1).view(torch.uint8))
-            for left, right in evaluator.pairs(one, other)
-        )
+        return all(have_same_bits(left, right) for left, right in evaluator.pairs(one, other))
 
 
 def _bytes_per_element(expression: Expression) -> int:
@@ -372,6 +373,11 @@ def _bytes_per_element(expression: Expression) -> int:
     if isinstance(expression, BlockScaled | Unpack):
         size += _SCALING_BYTES
     return max((size, *map(_bytes_per_element, operands(expression))))
+
+
+def _fast_limit(expression: Expression) -> int:
+    """The size of pieces that is fast, in bytes."""
+    return PIECE_BYTES if _changes_order(expression) else _SMALL_PIECE_BYTES
 
 
 def _changes_order(expression: Expression) -> bool:
