@@ -24,7 +24,7 @@ from forgather_convert.families.hook_calls import FamilyHooks
 
 PASSES = "passes"
 #: For one type, in seconds.
-TIME_LIMIT = 120
+TIME_LIMIT = 60
 
 
 def result_for(model_type: str) -> str:
