@@ -11,6 +11,7 @@ from forgather_convert.dynamic_model.code_generator import generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.errors import ConverterError
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.logit_check.logits import trains_with_cache
 from forgather_convert.models.loading import quiet_transformers
 from forgather_convert.models.reference import ReferenceClasses, config_object
 from forgather_convert.options import ConvertOptions
@@ -116,11 +117,12 @@ def _compare_step(hooks: FamilyHooks, hf: Any, fg: Any, directory: Path, attenti
 
     from forgather_convert import api
 
+    inputs = _inputs(hf, *_INPUTS[-1])
+    use_cache = None if trains_with_cache(fg, inputs["input_ids"]) else False
     for model in (hf, fg):
-        inputs = _inputs(model, *_INPUTS[-1])
         torch.manual_seed(5)
         model.train()
-        model(**inputs, labels=inputs["input_ids"]).loss.backward()
+        model(**inputs, labels=inputs["input_ids"], use_cache=use_cache).loss.backward()
         torch.optim.SGD(model.parameters(), _LEARNING_RATE).step()
     trained, converted = directory / "hf", directory / "fg"
     with quiet_transformers():

@@ -512,6 +512,21 @@ def cache_argument(model: Any, output: Any) -> dict[str, Any]:
     return {name: output["cache"] if "cache" in output else output["past_key_values"]}
 
 
+def trains_with_cache(model: Any, ids: "torch.Tensor") -> bool:
+    """Whether a model fills a cache in training unless it is told not to.
+
+    A converted model does so only for layers that keep a state. Elsewhere, it and the original,
+    which does, train alike without one: the copies in a cache have another memory layout, which
+    changes the last bits on some processors.
+    """
+    import torch
+
+    with torch.no_grad():
+        output = model.train()(ids)
+    model.eval()
+    return "cache" in output or "past_key_values" in output
+
+
 def _summarize(
     expected: Sequence["torch.Tensor"],
     actual: Sequence["torch.Tensor"],

@@ -15,6 +15,7 @@ from forgather_convert.errors import MappingError, SourceError, UnsupportedModel
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.in_memory.loading import load_hf_weights
 from forgather_convert.in_memory.weights import hf_weights
+from forgather_convert.logit_check.logits import trains_with_cache
 from forgather_convert.models.saved_state import saved_state
 from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.rope import ROPE_FIELDS
@@ -45,7 +46,6 @@ from forgather_convert.testing.running import (
     logits,
     padding_mask,
     prompt,
-    trains_with_cache,
     unequal,
 )
 from forgather_convert.testing.servers import (
@@ -279,7 +279,7 @@ class ConverterConformance:
         operations on a weight are applied to its gradient.
         """
         ids = prompt(converted.fields)
-        _, has_cache = converted.on_both(partial(trains_with_cache, ids=ids), attention)
+        _, has_cache = converted.on_both(lambda model: trains_with_cache(model, ids), attention)
         for use_cache in (False, None) if has_cache else (False,):
             hf, fg = converted.on_both(partial(gradients, ids=ids, use_cache=use_cache), attention)
             parent = tmp_path / str(use_cache)

@@ -148,14 +148,6 @@ def greedy(model: Any, ids: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tens
     return output.sequences, list(output.logits)
 
 
-def trains_with_cache(model: Any, ids: torch.Tensor) -> bool:
-    """Whether a model fills a cache in training unless it is told not to."""
-    with torch.no_grad():
-        output = model.train()(ids)
-    model.eval()
-    return "cache" in output or "past_key_values" in output
-
-
 def gradients(
     model: Any, ids: torch.Tensor, use_cache: bool | None = False
 ) -> dict[str, torch.Tensor]:
