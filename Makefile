@@ -19,7 +19,7 @@ test: $(VENV)/tox.ready  ## Run every check: lint, types, tests on transformers 
 	$(BIN)/tox run-parallel --parallel-no-spinner
 
 test-every-config: $(VENV)/tox.ready  ## Run every test of every family for all its configs
-	$(BIN)/tox run-parallel --parallel-no-spinner -e transformers5,transformers4 -- --every-config plugins
+	$(BIN)/tox run-parallel --parallel-no-spinner -e transformers5,transformers4 -- --every-config plugins examples
 
 lint: $(VENV)/tox.ready  ## Check format and lint (seconds)
 	$(BIN)/tox run -q -e lint

@@ -5,6 +5,7 @@ generate, and each file that comes back; of int4 weights, which come back dequan
 """
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,10 +15,11 @@ from typing import Any
 
 import torch
 import transformers
+from conversions import CONVERT
 from metered_process import Usage, run
 from safetensors.torch import load_file, save_file
 
-FORGATHER = (sys.executable, "-m", "forgather_convert")
+VERIFY = (sys.executable, "-m", "forgather_convert", "verify", "-q")
 GENERATE = """
 import sys, torch
 from transformers import AutoModelForCausalLM
@@ -195,13 +197,11 @@ def rows(room: Path) -> Iterator[tuple[str, ...]]:
         hf, fg, back = (room / case.name / side for side in ("hf", "fg", "back"))
         write(case, hf)
         gigabytes = sum(path.stat().st_size for path in hf.iterdir()) / 1e9
-        there = run((*FORGATHER, "convert", "-q", *case.options, hf, fg))
-        again = run((*FORGATHER, "convert", "-q", fg, back))
+        there = run((*CONVERT, *case.options, hf, fg))
+        again = run((*CONVERT, fg, back))
         original = back if case.options else hf
         same = _generated(original) == _generated(fg)
-        command = (
-            (*FORGATHER, "verify", "-q", fg, back) if case.options else ("diff", "-r", hf, back)
-        )
+        command = (*VERIFY, fg, back) if case.options else ("diff", "-r", hf, back)
         is_back = subprocess.run([*map(str, command)], capture_output=True, check=False)
         result = "equal" if is_back.returncode == 0 else "DIFFERENT"
         yield (
@@ -212,7 +212,7 @@ def rows(room: Path) -> Iterator[tuple[str, ...]]:
             "equal" if same else "DIFFERENT",
             f"{result} weights" if case.options else f"{result} files",
         )
-        subprocess.run(["rm", "-r", str(room / case.name)], check=True)
+        shutil.rmtree(room / case.name)
 
 
 def _generated(directory: Path) -> str:
