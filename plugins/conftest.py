@@ -1,8 +1,9 @@
 """Which of the families' tests a run without options has.
 
 A suite runs in full for the first of a family's configs. For the others, it runs the tests of what
-their branches of the code compute, and of the round trip; on transformers 4, of logits only.
-``--every-config`` runs everything.
+their branches of the code compute, in bfloat16, and of the round trip, whose conversions compare
+the logits in float32 themselves; on transformers 4, of logits only. ``--every-config`` runs
+everything.
 """
 
 from typing import Any
@@ -28,11 +29,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
-def _is_for_another_config(item: pytest.Item) -> bool:
+def _is_left_out(item: pytest.Item, for_other_configs: frozenset[str]) -> bool:
     configs: Any = getattr(getattr(item, "cls", None), "configs", None)
     parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
-    name = parameters.get("config_name")
-    return bool(configs) and name is not None and name != next(iter(configs))
+    config_name = parameters.get("config_name")
+    if not configs or config_name in (None, next(iter(configs))):
+        return False
+    name = getattr(item, "originalname", item.name)
+    return name not in for_other_configs or parameters.get("dtype", "bfloat16") != "bfloat16"
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -43,11 +47,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     from forgather_convert.testing.capabilities import IS_OLDER
 
     kept = FOR_OTHER_CONFIGS_ON_VERSION_4 if IS_OLDER else FOR_OTHER_CONFIGS
-    left_out = [
-        item
-        for item in items
-        if _is_for_another_config(item) and getattr(item, "originalname", item.name) not in kept
-    ]
+    left_out = [item for item in items if _is_left_out(item, kept)]
     config.hook.pytest_deselected(items=left_out)
     names = {item.nodeid for item in left_out}
     items[:] = [item for item in items if item.nodeid not in names]

@@ -132,7 +132,7 @@ def is_a_model(family: Family, directory: Path, vocabulary: int) -> bool:
     return True
 
 
-@times(1.2)
+@times(1.2, few=0.4)
 @given(architecture=architectures(), dtype=st.sampled_from(["float32", "bfloat16"]))
 def test_equal_or_refused(
     architecture: tuple[str, dict[str, Any]], dtype: str, tmp_path_factory: Any

@@ -74,6 +74,7 @@ def test_list_tells_every_status_and_imports_nothing(site: Path, variables: dict
     assert {row["status"] for row in listed(variables, "--no-plugins").values()} == {"disabled"}
 
 
+@pytest.mark.version_independent
 def test_list_with_check_imports_each_by_itself(site: Path, variables: dict[str, str]) -> None:
     # A process for each: few of this repository's plugins are enough.
     allowed = ["forgather-convert-llama", *(f"vendor-{name}" for name in VENDORS)]
@@ -267,6 +268,7 @@ def test_check_finds(tmp_path: Path, body: str, step: str, words: list[str]) -> 
         assert word in found[1]
 
 
+@pytest.mark.version_independent
 def test_check_of_a_converter_that_cannot_be_imported(
     site: Path, variables: dict[str, str], tmp_path: Path
 ) -> None:
@@ -392,6 +394,7 @@ def test_new_code_passes_its_own_checks(created: Path, command: list[str]) -> No
     assert result.returncode == 0, result.stdout + result.stderr
 
 
+@pytest.mark.version_independent
 def test_new_converter_passes_the_check(created: Path) -> None:
     """Beside its metadata, as an installer would put it."""
     site = created / "src"

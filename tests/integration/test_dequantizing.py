@@ -66,6 +66,7 @@ def dequantized_by_transformers(directory: Path, family: str, dtype: torch.dtype
     return model_class.from_pretrained(directory, quantization_config=config, dtype=dtype)
 
 
+@pytest.mark.version_independent
 @pytest.mark.parametrize("model", [LLAMA, QWEN3, MISTRAL], ids=lambda model: model.family)
 @pytest.mark.parametrize("dtype", [None, "float32", "float16"])
 def test_there_and_back(tmp_path: Path, model: Variant, dtype: str | None) -> None:
@@ -145,6 +146,7 @@ def test_blocks_that_are_cut(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert_equal_tensors(load_file(tmp_path / "back" / "model.safetensors"), expected)
 
 
+@pytest.mark.version_independent
 @pytest.mark.parametrize(
     ("scale", "dtype"),
     [(torch.tensor(0.5), "float32"), (torch.tensor([0.5]), "bfloat16")],
@@ -168,6 +170,7 @@ def test_one_scale_for_a_whole_tensor(tmp_path: Path, scale: torch.Tensor, dtype
     assert torch.equal(actual[QUERY], (query.float() * 0.5).to(torch.bfloat16))
 
 
+@pytest.mark.version_independent
 def test_modules_that_are_not_quantized(tmp_path: Path) -> None:
     plain = torch.full((64, 64), 0.25, dtype=torch.bfloat16)
 
@@ -203,6 +206,7 @@ def test_the_command(tmp_path: Path) -> None:
     assert again.returncode == 0, again.stderr
 
 
+@pytest.mark.version_independent
 def test_the_option_changes_nothing_where_nothing_is_quantized(tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", LLAMA, "bfloat16")
     convert(source, tmp_path / "fg", DEQUANTIZE)
@@ -212,6 +216,7 @@ def test_the_option_changes_nothing_where_nothing_is_quantized(tmp_path: Path) -
     }
 
 
+@pytest.mark.version_independent
 class TestRefusals:
     """What cannot be dequantized, and what is damaged."""
 

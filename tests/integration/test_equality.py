@@ -15,6 +15,7 @@ import torch
 import transformers
 from torch.nn.attention import flex_attention as flex_module
 from torch.nn.attention.flex_attention import flex_attention
+from transformers import masking_utils
 from transformers.integrations import flex_attention as flex_integration
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
@@ -231,6 +232,10 @@ def test_arguments_of_the_attention_function(pair: Pair, monkeypatch: pytest.Mon
     assert calls == expected
 
 
+def _block_mask_without_compiling(**arguments: Any) -> Any:
+    return flex_module.create_block_mask(**{**arguments, "_compile": False})
+
+
 @pytest.mark.parametrize("variant", [variant("qwen3-layer-types")], ids=["qwen3-layer-types"])
 @float32
 @torch.no_grad()
@@ -241,8 +246,9 @@ def test_flex_attention(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     """
     monkeypatch.setattr(flex_integration.WrappedFlexAttention, "__call__", lambda _: flex_attention)
     monkeypatch.setattr(flex_integration.WrappedFlexAttention, "__init__", lambda *_: None)
-    # Nor is it traced, which takes longer than all the other tests together.
+    # Nor is anything traced, which takes longer than all the other tests together.
     monkeypatch.setattr(flex_module, "_FLEX_ATTENTION_DISABLE_COMPILE_DEBUG", True)
+    monkeypatch.setattr(masking_utils, "create_block_mask", _block_mask_without_compiling)
     hf, fg = pair.load("flex_attention")
     inputs = {"input_ids": prompt(), "attention_mask": mask()}
     expected = hf(**inputs).logits

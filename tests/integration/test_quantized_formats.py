@@ -30,6 +30,9 @@ from support.refusals import assert_refused
 from support.round_trips import assert_equal_tensors
 from support.variants import variant
 
+#: On transformers 4, FP8 and MXFP4 of experts are converted.
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 ATTENTION = "model.layers.0.self_attn."
 QUERY = f"{ATTENTION}q_proj."
@@ -96,7 +99,6 @@ def test_there_and_back(tmp_path: Path, name: str) -> None:
         assert not (fg / form.side_file[0]).exists()
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize("dtype", ["bfloat16", "float32", "float16"])
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_dtype_in_pieces_of_any_size(tmp_path: Path, name: str, dtype: str) -> None:
@@ -129,7 +131,6 @@ def description(form: Format) -> Quantization:
     return Quantization(fields["quant_method"], fields, "config.json")
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize("name", [name for name in FORMATS if name.startswith("ct-")])
 def test_the_values_are_those_of_compressed_tensors(name: str) -> None:
     """The formulas above are the library's own, where it is installed."""
@@ -242,7 +243,6 @@ def test_a_side_file_of_a_model_that_is_not_quantized(tmp_path: Path) -> None:
     assert (tmp_path / "fg" / "hf_quant_config.json").exists()
 
 
-@pytest.mark.version_independent
 def test_indices_of_compressed_tensors(tmp_path: Path) -> None:
     """Earlier versions of the library wrote the group of each column (``actorder``)."""
     form = FORMATS["ct-int4"]

@@ -24,27 +24,50 @@ HEADS = 4
 LENGTH = 71
 
 _ROPE = ("rope_scaling", "rope_parameters")
+#: In which configs differ whose attention is the same.
+_OTHER_FIELDS = {
+    "bos_token_id",
+    "eos_token_id",
+    "max_position_embeddings",
+    "original_max_position_embeddings",
+    "pad_token_id",
+    "rope_theta",
+    "tie_word_embeddings",
+    "vocab_size",
+}
 
 
 def families_with_attention() -> list[str]:
-    """The model types whose models have heads; those of a state space are no attention's."""
+    """The model types whose models have heads; those of a state space are no attention's.
+
+    Each model once: not by another name for it, nor as the text model of a composite.
+    """
     hooks = {name: resolve_converter(name) for name in installed_model_types()}
     return [
         name
         for name, each in hooks.items()
         if "num_attention_heads" in {*each.get_hyperparameters(), *each.get_field_names().values()}
+        if each.model_type not in each.converter.aliases
+        if not (each.is_composite and each.converter.text_model_type in hooks)
     ]
 
 
-def cases(family: str, head_dim: int) -> Iterator[Mapping[str, Any]]:
+def cases(family: str, head_dim: int) -> list[Mapping[str, Any]]:
     """Config fields of tiny models whose heads have a size, one for each kind of rotation.
 
     The fields are a family's own tiny configs. Embeddings that are scaled have one factor for each
     pair of dimensions in some of them; they do not change how heads lie in memory.
     """
-    hooks = resolve_converter(family)
+    found: dict[str, Mapping[str, Any]] = {}
+    for fields in _cases(resolve_converter(family), head_dim):
+        attention = sorted((name, fields[name]) for name in fields.keys() - _OTHER_FIELDS)
+        found.setdefault(repr(attention), fields)
+    return [*found.values()]
+
+
+def _cases(hooks: FamilyHooks, head_dim: int) -> Iterator[Mapping[str, Any]]:
     for fields in hooks.get_tiny_configs().values():
-        sized = {**copy.deepcopy(dict(fields)), "model_type": family}
+        sized = {**copy.deepcopy(dict(fields)), "model_type": hooks.model_type}
         if "n_embd" in sized:
             sized |= {"n_embd": HEADS * head_dim, "n_head": HEADS, "n_inner": 16}
             yield {**sized, "rotary_dim": head_dim} if "rotary_dim" in sized else sized

@@ -1,6 +1,7 @@
 """The families that the installed transformers has."""
 
 from collections.abc import Iterable
+from functools import cache
 
 from forgather_convert.discovery.choice import resolve_converter
 from forgather_convert.testing.capabilities import why_absent
@@ -11,5 +12,10 @@ def available(model_types: Iterable[str]) -> list[str]:
 
     Composites are left out: as far as they are converted, they are the text models of others.
     """
-    hooks = {name: resolve_converter(name) for name in model_types}
-    return [name for name in hooks if not hooks[name].is_composite and not why_absent(hooks[name])]
+    return [name for name in model_types if _is_available(name)]
+
+
+@cache
+def _is_available(model_type: str) -> bool:
+    hooks = resolve_converter(model_type)
+    return not hooks.is_composite and not why_absent(hooks)

@@ -78,7 +78,10 @@ class WheelEnvironment:
     def pip(self, *arguments: str | Path) -> None:
         """Runs the pip of this Python for the environment."""
         pip: list[str | Path] = [sys.executable, "-m", "pip", "--python", self._bin / "python"]
-        self.run([*pip, "--disable-pip-version-check", "--quiet", *arguments])
+        command, *others = arguments
+        # Python compiles what it imports; pip would compile all of torch.
+        options = ("--no-compile",) if command == "install" else ()
+        self.run([*pip, "--disable-pip-version-check", "--quiet", command, *options, *others])
 
     def python(
         self, *arguments: str | Path, cwd: Path | None = None

@@ -217,10 +217,10 @@ COMPONENT = Path(components.__path__[0]) / "gated_feedforward.py"
 RESULT = "        output: torch.Tensor = self.down_proj(gated)\n"
 OTHER = "            output = output * 1.01\n"
 #: What is put in the place of what in the component, and the standard tests that find it.
-FAULTS: dict[str, tuple[str, str, set[str]]] = {
+FAULTS: dict[str, tuple[tuple[str, ...], tuple[str, ...], set[str]]] = {
     "decoding": (
-        RESULT,
-        f"{RESULT}        if hidden_states.shape[1] == 1:\n{OTHER}",
+        (RESULT,),
+        (f"{RESULT}        if hidden_states.shape[1] == 1:\n{OTHER}",),
         {
             "test_logits_of_short_prompts",
             "test_logits_of_cached_decoding",
@@ -231,8 +231,8 @@ FAULTS: dict[str, tuple[str, str, set[str]]] = {
         },
     ),
     "bfloat16": (
-        RESULT,
-        f"{RESULT}        if hidden_states.dtype == torch.bfloat16:\n{OTHER}",
+        (RESULT,),
+        (f"{RESULT}        if hidden_states.dtype == torch.bfloat16:\n{OTHER}",),
         {
             "test_logits",
             "test_logits_of_short_prompts",
@@ -244,15 +244,10 @@ FAULTS: dict[str, tuple[str, str, set[str]]] = {
             "test_save_pretrained",
         },
     ),
-    "gradient": (
-        "self.up_proj(hidden_states)",
-        "self.up_proj(hidden_states.detach())",
-        {"test_gradients"},
-    ),
-    "import": (
-        "import torch\n",
-        "import forgather_convert\nimport torch\n",
-        {"test_nothing_of_this_project_is_needed"},
+    "gradient_and_import": (
+        ("self.up_proj(hidden_states)", "import torch\n"),
+        ("self.up_proj(hidden_states.detach())", "import forgather_convert\nimport torch\n"),
+        {"test_gradients", "test_nothing_of_this_project_is_needed"},
     ),
 }
 
@@ -265,9 +260,11 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> str:
     (directory / "components").mkdir()
     text = COMPONENT.read_text()
     for fault, (right, wrong, _) in FAULTS.items():
-        assert text.count(right) == 1
-        path = directory / "components" / f"faulty_{fault}.py"
-        path.write_text(text.replace(right, wrong))
+        faulty_text = text
+        for part, replacement in zip(right, wrong, strict=True):
+            assert text.count(part) == 1
+            faulty_text = faulty_text.replace(part, replacement)
+        (directory / "components" / f"faulty_{fault}.py").write_text(faulty_text)
     faulty = "".join(FAULTY_SUITE.format(fault=fault) for fault in FAULTS)
     (directory / "test_faulty.py").write_text(FAULTY_SUITES + faulty)
     options = ["-q", "-rA", "-W", "error", "-p", "no:cacheprovider", "--tb=no", "--color=no"]

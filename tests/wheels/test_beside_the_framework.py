@@ -45,11 +45,11 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> WheelEnvironment:
     """The framework is installed, and this tool after it."""
     work = tmp_path_factory.mktemp("beside")
     # pip runs often, and on a Python that it was not compiled for.
-    cache = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(work / "bytecode")}
+    cache = {"PYTHONPYCACHEPREFIX": str(work / "bytecode")}
     wheels = WheelEnvironment(work, **cache)
     wheels.build([ROOT / "core", PROJECT])
     wheels.create(python_of_the_framework())
-    wheels.pip("install", "--no-compile", *NEEDED)
+    wheels.pip("install", *NEEDED)
     install(wheels, FRAMEWORK)
     install(wheels, OURS)
     return wheels
@@ -57,7 +57,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> WheelEnvironment:
 
 def install(environment: WheelEnvironment, prefix: str) -> None:
     """As an upgrade does: what is installed already is removed first."""
-    options = ("--no-index", "--no-deps", "--no-compile", "--force-reinstall")
+    options = ("--no-index", "--no-deps", "--force-reinstall")
     environment.pip("install", *options, *environment.wheels(prefix))
 
 

@@ -11,7 +11,14 @@ import os
 import re
 import sys
 from collections.abc import Iterable
-from importlib.metadata import Distribution, PackageNotFoundError, distribution, distributions
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import (
+    EntryPoint,
+    PackageNotFoundError,
+    distribution,
+    distributions,
+)
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -31,15 +38,66 @@ def canonical_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+@dataclass(frozen=True)
+class _InstalledDistribution:
+    """What its metadata says about a distribution with converters or extensions.
+
+    Attributes:
+        name: Its name.
+        version: Its version.
+        entry_points: Its entry points; duplicates count once.
+        requires: Its requirements.
+        site_packages: The directory from which it is imported.
+    """
+
+    name: str
+    version: str
+    entry_points: tuple[EntryPoint, ...]
+    requires: tuple[str, ...]
+    site_packages: Path
+
+    def candidates(self, group: str) -> list[PluginCandidate]:
+        """Its entry points of a group."""
+        return [
+            PluginCandidate(
+                entry_point.name, Origin.INSTALLED, entry_point, self.name, self.version
+            )
+            for entry_point in self.entry_points
+            if entry_point.group == group
+        ]
+
+    @cached_property
+    def unsatisfied_requirement(self) -> str | None:
+        """Its requirement on core that the installed core does not fulfil."""
+        # Imported here so that the help does not wait for it.
+        from packaging.requirements import InvalidRequirement, Requirement
+
+        for text in self.requires:
+            try:
+                requirement = Requirement(text)
+            except InvalidRequirement:
+                # An invalid requirement matters only if it is about core.
+                if text.strip().lower().replace("_", "-").startswith(CORE):
+                    return text
+                continue
+            if canonical_name(requirement.name) != CORE:
+                continue
+            applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
+            if applies and not requirement.specifier.contains(core_version(), prereleases=True):
+                return f"{requirement.name}{requirement.specifier}"
+        return None
+
+
 def installed_model_types() -> list[str]:
     """The names of all converters that are not disabled; they may be unusable."""
     allowed = _allowed_distributions()
     return sorted(
         {
             entry_point.name
-            for name in _names_in_group(ENTRY_POINT_GROUP)
-            if allowed is None or canonical_name(name) in allowed
-            for entry_point in distribution(name).entry_points.select(group=ENTRY_POINT_GROUP)
+            for installed in _distributions()
+            if allowed is None or canonical_name(installed.name) in allowed
+            for entry_point in installed.entry_points
+            if entry_point.group == ENTRY_POINT_GROUP
         }
     )
 
@@ -56,16 +114,17 @@ def find_installed(
     """
     allowed = _allowed_distributions()
     candidates: list[PluginCandidate] = []
-    for name in sorted(_names_in_group(group)):
-        installed = distribution(name)
-        if source is not None and _lies_in(installed, source):
-            logger.warning("Ignoring the package '%s': it is inside the source", name)
+    for installed in _distributions():
+        converters = installed.candidates(group)
+        if not converters:
             continue
-        converters = list(_converters_of(installed, group))
+        if source is not None and _lies_in(installed, source):
+            logger.warning("Ignoring the package '%s': it is inside the source", installed.name)
+            continue
         problem = ""
         if not use_plugins:
             problem = "--no-plugins disables it."
-        elif allowed is not None and canonical_name(name) not in allowed:
+        elif allowed is not None and canonical_name(installed.name) not in allowed:
             problem = f"{ALLOW_VARIABLE} does not list it."
         if problem:
             candidates += [one.with_problem(Status.DISABLED, problem) for one in converters]
@@ -82,31 +141,55 @@ def _allowed_distributions() -> set[str] | None:
     return {canonical_name(name.strip()) for name in listed.split(",") if name.strip()}
 
 
-def _names_in_group(group: str) -> set[str]:
+def _distributions() -> tuple[_InstalledDistribution, ...]:
+    """The distributions with converters or extensions, by name.
+
+    What was read is kept until one is installed or removed, which changes a directory of Python's
+    search path.
+    """
+    return _read_metadata(tuple((path, _modification_time(path)) for path in sys.path))
+
+
+def _modification_time(path: str) -> int | None:
+    try:
+        return Path(path).stat().st_mtime_ns
+    except OSError:
+        return None
+
+
+@functools.lru_cache(maxsize=4)
+def _read_metadata(
+    search_path: tuple[tuple[str, int | None], ...],
+) -> tuple[_InstalledDistribution, ...]:
     names: dict[str, str] = {}
     for candidate in distributions():
         try:
-            if candidate.entry_points.select(group=group):
+            if any(
+                one.group in (ENTRY_POINT_GROUP, EXTENSION_GROUP) for one in candidate.entry_points
+            ):
                 names.setdefault(canonical_name(candidate.name), candidate.name)
         except Exception as error:
             # Damaged metadata of one package must not affect the others.
             logger.debug("Ignoring a package with damaged metadata: %r", error)
-    return set(names.values())
+    # The copy that Python imports; an older one may also be installed.
+    return tuple(map(_read_distribution, sorted(names.values())))
 
 
-def _converters_of(installed: Distribution, group: str) -> Iterable[PluginCandidate]:
-    """The entry points of the copy that Python imports; an older one may also be installed."""
-    # Each reads the distribution's metadata again.
-    name, version = installed.name, installed.version
-    # Duplicate entry points count once.
-    for entry_point in dict.fromkeys(installed.entry_points.select(group=group)):
-        yield PluginCandidate(entry_point.name, Origin.INSTALLED, entry_point, name, version)
+def _read_distribution(name: str) -> _InstalledDistribution:
+    installed = distribution(name)
+    return _InstalledDistribution(
+        name=name,
+        version=installed.version,
+        entry_points=tuple(dict.fromkeys(installed.entry_points)),
+        requires=tuple(installed.requires or ()),
+        site_packages=Path(str(installed.locate_file(""))),
+    )
 
 
 def _checked(
-    converters: Iterable[PluginCandidate], installed: Distribution
+    converters: Iterable[PluginCandidate], installed: _InstalledDistribution
 ) -> Iterable[PluginCandidate]:
-    unsatisfied = _unsatisfied_requirement(installed)
+    unsatisfied = installed.unsatisfied_requirement
     # Most have one module.
     can_be_found = functools.cache(_can_be_found)
     for converter in converters:
@@ -122,27 +205,6 @@ def _checked(
             yield converter.with_problem(Status.MISSING_MODULE, problem)
         else:
             yield converter
-
-
-def _unsatisfied_requirement(installed: Distribution) -> str | None:
-    """A distribution's requirement on core that the installed core does not fulfil."""
-    # Imported here so that the help does not wait for it.
-    from packaging.requirements import InvalidRequirement, Requirement
-
-    version = core_version()
-    for text in installed.requires or ():
-        try:
-            requirement = Requirement(text)
-        except InvalidRequirement:
-            # An invalid requirement matters only if it is about core.
-            if text.strip().lower().replace("_", "-").startswith(CORE):
-                return text
-            continue
-        applies = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
-        is_core = canonical_name(requirement.name) == CORE
-        if is_core and applies and not requirement.specifier.contains(version, prereleases=True):
-            return f"{requirement.name}{requirement.specifier}"
-    return None
 
 
 def core_version() -> str:
@@ -161,13 +223,13 @@ def _can_be_found(module: str) -> bool:
         return module in sys.modules
 
 
-def _lies_in(installed: Distribution, source: Path) -> bool:
+def _lies_in(installed: _InstalledDistribution, source: Path) -> bool:
     """Whether a package would be imported from a model's directory.
 
     This happens if Python runs in that directory and searches it for packages. A virtual
     environment inside it belongs to the user and is not excluded.
     """
-    site_packages = Path(str(installed.locate_file(""))).resolve()
+    site_packages = installed.site_packages.resolve()
     return site_packages.is_relative_to(source.resolve()) and not site_packages.is_relative_to(
         Path(sys.prefix).resolve()
     )
