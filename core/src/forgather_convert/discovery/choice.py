@@ -100,10 +100,9 @@ def resolve_converter(
         ConverterError: There are two of the same rank, or it cannot be loaded.
     """
     converter_paths = list(converter_paths)
-    installed = find_installed(use_plugins, source)
-    for one in installed:
+    candidates = find_installed(use_plugins, source, name=model_type)
+    for one in candidates:
         logger.debug("%s has '%s': %s", one.place, one.model_type, one.status.value)
-    candidates = [candidate for candidate in installed if candidate.model_type == model_type]
     if converter is not None:
         return _load(_chosen(converter, model_type, candidates), model_type, logging.INFO)
     for path in converter_paths:
@@ -118,6 +117,7 @@ def resolve_converter(
     if chosen is not None:
         return _load(chosen, model_type, logging.INFO)
     searched = [line for path in converter_paths for line in describe_search(Path(path))]
+    installed = find_installed(use_plugins, source)
     raise UnsupportedModelError(no_converter_message(model_type, installed, searched))
 
 

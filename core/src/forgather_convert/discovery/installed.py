@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.metadata import (
@@ -103,14 +103,18 @@ def installed_model_types() -> list[str]:
 
 
 def find_installed(
-    use_plugins: bool = True, source: Path | None = None, group: str = ENTRY_POINT_GROUP
+    use_plugins: bool = True,
+    source: Path | None = None,
+    group: str = ENTRY_POINT_GROUP,
+    name: str | None = None,
 ) -> list[PluginCandidate]:
-    """Lists all converters of installed distributions, including unusable ones.
+    """Lists the converters of installed distributions, including unusable ones.
 
     Args:
         use_plugins: Whether they may be used; if not, they have the status ``DISABLED``.
         source: The model to convert; packages inside it are ignored.
         group: The group of entry points; extensions have another one.
+        name: The model type to find converters for; by default, all are listed.
     """
     allowed = _allowed_distributions()
     candidates: list[PluginCandidate] = []
@@ -121,6 +125,8 @@ def find_installed(
         if source is not None and _lies_in(installed, source):
             logger.warning("Ignoring the package '%s': it is inside the source", installed.name)
             continue
+        if name is not None:
+            converters = [one for one in converters if one.model_type == name]
         problem = ""
         if not use_plugins:
             problem = "--no-plugins disables it."
@@ -144,22 +150,29 @@ def _allowed_distributions() -> set[str] | None:
 def _distributions() -> tuple[_InstalledDistribution, ...]:
     """The distributions with converters or extensions, by name.
 
-    What was read is kept until one is installed or removed, which changes a directory of Python's
-    search path.
+    What was read is kept until one is installed, replaced or removed.
     """
-    return _read_metadata(tuple((path, _modification_time(path)) for path in sys.path))
+    return _read_metadata(tuple(_metadata_directories()))
 
 
-def _modification_time(path: str) -> int | None:
-    try:
-        return Path(path).stat().st_mtime_ns
-    except OSError:
-        return None
+def _metadata_directories() -> Iterator[tuple[str, int]]:
+    """The directories with the metadata of distributions, and when each was changed."""
+    for directory in sys.path:
+        try:
+            with os.scandir(directory or ".") as entries:
+                yield from (
+                    (entry.path, entry.stat().st_mtime_ns)
+                    for entry in entries
+                    if entry.name.endswith((".dist-info", ".egg-info"))
+                )
+        except OSError:
+            # Python ignores it, too.
+            continue
 
 
 @functools.lru_cache(maxsize=4)
 def _read_metadata(
-    search_path: tuple[tuple[str, int | None], ...],
+    directories: tuple[tuple[str, int], ...],
 ) -> tuple[_InstalledDistribution, ...]:
     names: dict[str, str] = {}
     for candidate in distributions():
