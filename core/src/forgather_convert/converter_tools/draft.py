@@ -23,6 +23,7 @@ from forgather_convert.tensors.weight_mapping import HF_LAYERS
 
 #: The indentation of a class's attributes.
 _INDENT = 4
+_IS_BIDIRECTIONAL = "A Forgather model attends to the past only."
 #: Where a value begins that is never on one line.
 _LONG = 100
 
@@ -151,6 +152,7 @@ def _draft(
     values: dict[str, Mapping[str, Any]] = {
         "field_names": proposal.field_names,
         "fixed_hyperparameters": {} if own else proposal.fixed,
+        "unsupported": dict.fromkeys(survey.bidirectional_options, _IS_BIDIRECTIONAL),
         "layer_weights": weights.layer_weights,
         "layer_tensors": weights.layer_tensors,
         "model_weights": weights.model_weights,

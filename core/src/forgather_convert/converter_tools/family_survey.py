@@ -13,7 +13,7 @@ from forgather_convert.dynamic_model.assembly import NORM_EPSILONS
 from forgather_convert.errors import OptionError, first_line
 from forgather_convert.families.tiny_decoder import TINY_DECODER
 from forgather_convert.models.parameters import parameters_of
-from forgather_convert.source.rope import ROPE_FIELDS
+from forgather_convert.source.rope import ROPE_FIELDS, parameters_by_kind
 
 #: The sizes of a survey's model by the names of the standard decoder. They all differ, so that
 #: they can be recognized in the dimensions of weights.
@@ -57,6 +57,7 @@ _NORMS = (
 )
 _COMPONENTS = "forgather_convert.dynamic_model.components"
 _PARTIAL = "partial_rotary_factor"
+_ROPE = "rope_parameters"
 _NO_OPTIONS = (
     "use_cache",
     "tie_word_embeddings",
@@ -103,7 +104,8 @@ class FamilySurvey:
         bias_switches: The biases that a field turns on, by the field's name.
         sparse_layers: Which layers have experts, for every tiny config.
         has_rope: Whether the config has RoPE parameters.
-        has_partial_rotation: Whether it says how much of each head is rotated.
+        rope_options: The hyper-parameters for RoPE that only some families have.
+        bidirectional_options: The options with which tokens attend to later ones.
     """
 
     model_type: str
@@ -121,7 +123,8 @@ class FamilySurvey:
     bias_switches: Mapping[str, frozenset[str]]
     sparse_layers: Mapping[str, tuple[bool, ...]]
     has_rope: bool
-    has_partial_rotation: bool
+    rope_options: tuple[str, ...]
+    bidirectional_options: tuple[str, ...]
 
 
 def survey_family(model_type: str) -> FamilySurvey:
@@ -143,7 +146,7 @@ def survey_family(model_type: str) -> FamilySurvey:
             "version of transformers that has it."
         ) from None
     try:
-        base, tiny_configs = _tiny_configs(config_class, model_class)
+        base, tiny_configs, bidirectional_options = _tiny_configs(config_class, model_class)
         models = {
             name: parameters_of(partial(_build, config_class, model_class, fields))
             for name, fields in tiny_configs.items()
@@ -157,6 +160,11 @@ def survey_family(model_type: str) -> FamilySurvey:
             f"No tiny model of '{model_type}' can be built: {type(error).__name__}: "
             f"{first_line(error)}. Leave --from out, and write what differs yourself."
         ) from error
+    if not run.is_causal:
+        raise OptionError(
+            f"In a tiny model of '{model_type}', tokens attend to later ones. A Forgather model is "
+            "causal: give a type whose models are."
+        )
     shapes: dict[str, tuple[int, ...]] = {}
     for model in models.values():
         for name, shape in model.shapes.items():
@@ -164,8 +172,6 @@ def survey_family(model_type: str) -> FamilySurvey:
     numbered = next((name for name in shapes if "{layer}" in name), "")
     embedding, head = models["plain"].vocabulary_tensors[:2]
     layer = numbered[: numbered.find("{layer}.") + len("{layer}.")] if numbered else ""
-    rope = [config[name] for name in ROPE_FIELDS if config.get(name)]
-    rope_dictionaries = (each for each in rope if isinstance(each, Mapping))
     return FamilySurvey(
         model_type=model_type,
         hf_class=model_class.__name__,
@@ -181,9 +187,17 @@ def survey_family(model_type: str) -> FamilySurvey:
         norms=_standard_norms(run.model, base),
         bias_switches=bias_switches,
         sparse_layers={name: _sparse_layers(model.shapes, layer) for name, model in models.items()},
-        has_rope=bool(rope),
-        has_partial_rotation=any(_PARTIAL in each for each in (config, *rope_dictionaries)),
+        has_rope=any(config.get(name) for name in ROPE_FIELDS),
+        rope_options=_rope_options(config),
+        bidirectional_options=bidirectional_options,
     )
+
+
+def _rope_options(config: Mapping[str, Any]) -> tuple[str, ...]:
+    parameters = config.get(_ROPE)
+    by_kind = parameters_by_kind(parameters)
+    is_partial = any(_PARTIAL in each for each in (config, parameters or {}, *by_kind.values()))
+    return (*[_PARTIAL] * is_partial, *[_ROPE] * bool(by_kind))
 
 
 def _sparse_layers(names: Iterable[str], layer: str) -> tuple[bool, ...]:
@@ -280,8 +294,8 @@ def _own_fields(config_class: Any) -> dict[str, Any]:
 
 def _tiny_configs(
     config_class: Any, model_class: Any
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
-    """The smallest config, and those that cover the options and the kinds of layers."""
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], tuple[str, ...]]:
+    """The smallest config, those that cover options and kinds of layers, bidirectional options."""
     own = _own_fields(config_class)
     names = {name: config_class.attribute_map.get(name, name) for name in SURVEY_SIZES}
     base: dict[str, Any] = {
@@ -303,14 +317,18 @@ def _tiny_configs(
     configs = {"plain": {**base, "tie_word_embeddings": False}}
     configs["tied"] = {**base, "tie_word_embeddings": True}
     flipped: dict[str, Any] = {}
+    bidirectional: list[str] = []
     for name, value in own.items():
         if isinstance(value, bool) and name not in _NO_OPTIONS:
             candidate = {**flipped, name: not value}
-            if _builds(config_class, model_class, {**base, **candidate}):
+            run = _try_run(config_class, model_class, {**base, **candidate})
+            if run is not None and run.is_causal:
                 flipped = candidate
+            elif run is not None:
+                bidirectional.append(name)
     if flipped:
         configs["options"] = {**base, **flipped, "tie_word_embeddings": False}
-    return base, configs
+    return base, configs, tuple(bidirectional)
 
 
 def _buildable(
@@ -321,18 +339,17 @@ def _buildable(
     ungrouped = {names["num_key_value_heads"]: base.get(names["num_attention_heads"])}
     attempts = (base, without_head_dim, {**base, **ungrouped}, {**without_head_dim, **ungrouped})
     for attempt in attempts:
-        if _builds(config_class, model_class, attempt):
+        if _try_run(config_class, model_class, attempt) is not None:
             return attempt
     return base
 
 
-def _builds(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> bool:
-    """Whether a model can be built and run; an option may need something that is missing."""
+def _try_run(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> "_Run | None":
+    """Builds and runs a model; an option may need something that is missing."""
     try:
-        _run(config_class, model_class, fields)
+        return _run(config_class, model_class, fields)
     except Exception:
-        return False
-    return True
+        return None
 
 
 def _build(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> Any:
@@ -347,11 +364,19 @@ def _template(name: str) -> str:
 
 @dataclass(frozen=True)
 class _Run:
-    """A model that was run, the order of its first layer's parts, and the classes of modules."""
+    """A model that was run.
+
+    Attributes:
+        model: The model.
+        steps: The parts of its first layer in the order in which they ran.
+        classes: The class of every module.
+        is_causal: Whether no token influences earlier ones.
+    """
 
     model: Any
     steps: tuple[str, ...]
     classes: Mapping[str, str]
+    is_causal: bool
 
 
 def _run(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> _Run:
@@ -366,9 +391,17 @@ def _run(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> _Run
         for module, name in names.items()
         if re.fullmatch(r"[^\d]+\.0\.\w+", name)
     ]
+    ids = torch.arange(3, 11).unsqueeze(0)
     with torch.no_grad():
-        model(torch.arange(3, 11).unsqueeze(0), use_cache=False)
-    for handle in handles:
-        handle.remove()
+        logits = model(ids, use_cache=False).logits
+        for handle in handles:
+            handle.remove()
+        others = model(torch.cat((ids[:, :-1], ids[:, :1]), dim=-1), use_cache=False).logits
     classes = {_template(f"{name}.")[:-1]: type(module).__name__ for module, name in names.items()}
-    return _Run(model, tuple(name.rpartition(".")[2] for name in steps), classes)
+    return _Run(
+        model,
+        tuple(name.rpartition(".")[2] for name in steps),
+        classes,
+        # Other tokens for an expert may change the last bits of a product.
+        torch.allclose(logits[:, :-1], others[:, :-1], rtol=1e-3, atol=1e-5),
+    )

@@ -248,9 +248,10 @@ class _Proposer:
             elif target:
                 mapping[weight.name] = target
         field_names = self._field_names()
-        hyperparameters = tuple(survey.fields)
-        if survey.has_partial_rotation:
-            hyperparameters += ("partial_rotary_factor",)
+        hyperparameters = (
+            *(name for name in survey.fields if name not in survey.bidirectional_options),
+            *survey.rope_options,
+        )
         known = {field_names.get(name, name) for name in hyperparameters}
         self._complete_fields(known)
         choices: list[list[Mapping[str, Any]]] = [
