@@ -77,7 +77,8 @@ def test_what_is_not_known_is_said(model_type: str, tmp_path: Path) -> None:
     """A skeleton for each component that core lacks, and every weight is in the draft."""
     survey = survey_family(model_type)
     proposal = propose(survey)
-    assert {skeleton.role for skeleton in proposal.skeletons} == TO_WRITE[model_type]
+    to_write = {choice.role for choice in proposal.choices if not choice.alternatives}
+    assert to_write == TO_WRITE[model_type]
     readme = (draft(tmp_path, model_type) / "README.md").read_text()
     for weight in survey.weights:
         is_stacked = proposal.stacked is not None and "{expert}" in weight.name
@@ -106,7 +107,12 @@ def test_norms_are_in_the_order_in_which_they_run() -> None:
 def test_a_shape_decides_what_a_name_leaves_open() -> None:
     """Norms of the queries are over one head, or over all of them."""
     over_a_head, over_all = (
-        {each["attention"] for each in propose(survey_family(name)).candidates}
+        {
+            each.components["attention"]
+            for choice in propose(survey_family(name)).choices
+            if choice.role == "attention"
+            for each in choice.alternatives
+        }
         for name in ("qwen3", "olmo2")
     )
     assert over_a_head == {

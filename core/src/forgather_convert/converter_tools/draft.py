@@ -2,19 +2,20 @@
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from forgather_convert.converter_tools.family_survey import FamilySurvey
 from forgather_convert.converter_tools.mapping_proposal import (
+    Alternative,
     Proposal,
     Skeleton,
     StackedExperts,
     propose,
 )
 from forgather_convert.converter_tools.rendering import render
-from forgather_convert.converter_tools.trial import first_alike
+from forgather_convert.converter_tools.trial import find_alike
 from forgather_convert.dynamic_model.literals import literal
 from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS
 from forgather_convert.families.hyperparameters import STANDARD, WINDOWS
@@ -23,7 +24,7 @@ from forgather_convert.tensors.weight_mapping import HF_LAYERS
 
 #: The indentation of a class's attributes.
 _INDENT = 4
-_IS_BIDIRECTIONAL = "A Forgather model attends to the past only."
+_COMPUTES_ELSE = "The components of this converter compute as without it."
 #: Where a value begins that is never on one line.
 _LONG = 100
 
@@ -84,40 +85,57 @@ def draft_converter(survey: FamilySurvey) -> Draft:
             if re.fullmatch(r"causal_lm\.layer_stack\.layers\.\{layer\}\.norm\d+\.\w+", name)
         }
     )
-    files = {
-        f"{'_'.join(words).lower()}_{skeleton.role}": ComponentFile(
-            skeleton,
-            f"{stem}{skeleton.role.capitalize()}",
-            norms or ["norm1", "norm2"],
-            survey.steps,
+
+    def draft(
+        picked: Iterable[Alternative], skeletons: Iterable[Skeleton] = (), *points: str
+    ) -> Draft:
+        files = {
+            f"{'_'.join(words).lower()}_{skeleton.role}": ComponentFile(
+                skeleton,
+                f"{stem}{skeleton.role.capitalize()}",
+                norms or ["norm1", "norm2"],
+                survey.steps,
+            )
+            for skeleton in skeletons
+        }
+        own = {file.skeleton.role: f"{name}:{file.class_name}" for name, file in files.items()}
+        return _draft(survey, proposal, [*picked, Alternative(own)], files, points)
+
+    unknown = [choice.skeleton for choice in proposal.choices if not choice.alternatives]
+    if unknown:
+        return draft(
+            (choice.alternatives[0] for choice in proposal.choices if choice.alternatives), unknown
         )
-        for skeleton in proposal.skeletons
-    }
-    own = {file.skeleton.role: f"{name}:{file.class_name}" for name, file in files.items()}
-    drafts = [
-        _draft(survey, proposal, {**components, **own}, files) for components in proposal.candidates
-    ]
-    if files:
-        return drafts[0]
-    sources = (
-        render(
-            "converter.py.j2",
-            model_type=survey.model_type,
-            hf_class=survey.hf_class,
-            converter_class="Draft",
-            draft=draft,
-            imports=draft.imports,
-        )
-        for draft in drafts
+    found = find_alike(
+        survey, proposal.choices, lambda picked: _converter_source(survey, draft(picked))
     )
-    found = first_alike(survey, sources)
-    if found is not None:
-        return replace(drafts[found], is_alike=True)
-    unequal = (
-        "With none of core's components that have these weights, a tiny model computes and trains "
-        "exactly as in transformers: write the one that differs."
+    if found.is_alike:
+        survey = _without_options(survey, found.unequal_options)
+        return replace(draft(found.picked), is_alike=True)
+    skeletons = [] if found.unequal is None else [found.unequal.skeleton]
+    return draft(found.picked, skeletons, found.problem)
+
+
+def _without_options(survey: FamilySurvey, names: Iterable[str]) -> FamilySurvey:
+    """The survey with options that the draft's components cannot express as refused ones."""
+    refused = {name: _COMPUTES_ELSE for name in names if not survey.fields[name]}
+    configs = {**survey.tiny_configs}
+    if refused:
+        options = configs.pop("options")
+        left = {name: value for name, value in options.items() if name not in refused}
+        configs |= {} if left == configs["plain"] else {"options": left}
+    return replace(survey, tiny_configs=configs, refused={**survey.refused, **refused})
+
+
+def _converter_source(survey: FamilySurvey, draft: Draft) -> str:
+    return render(
+        "converter.py.j2",
+        model_type=survey.model_type,
+        hf_class=survey.hf_class,
+        converter_class="Draft",
+        draft=draft,
+        imports=draft.imports,
     )
-    return replace(drafts[0], open_points=(*drafts[0].open_points, unequal))
 
 
 def import_statement(names: Iterable[str]) -> str:
@@ -135,24 +153,29 @@ def import_statement(names: Iterable[str]) -> str:
 def _draft(
     survey: FamilySurvey,
     proposal: Proposal,
-    components: Mapping[str, Any],
+    picked: Sequence[Alternative],
     files: Mapping[str, ComponentFile],
+    points: Iterable[str],
 ) -> Draft:
+    components = {role: each for one in picked for role, each in one.components.items()}
+    derived = {**proposal.derived}
+    for alternative in picked:
+        derived.update(alternative.fields)
     hf_layers = survey.layer.removesuffix(".{layer}.") or HF_LAYERS
     weights = own_weights(proposal.mapping, hf_layers)
     hyperparameters, names = _hyperparameters(proposal.hyperparameters)
     own: tuple[str, ...] = ()
-    if proposal.derived:
+    if derived:
         fixed = (f'"{name}": {literal(value, 12, 0)}' for name, value in proposal.fixed.items())
-        derived = (
-            f'"{name}": {source}' if name else source for name, source in proposal.derived.items()
+        own = (
+            *(f'"{name}": {source}' if name else source for name, source in derived.items()),
+            *fixed,
         )
-        own = (*derived, *fixed)
         names = (*names, "SourceConfig", *re.findall(r"sparse_layers_\w+", " ".join(own)))
     values: dict[str, Mapping[str, Any]] = {
         "field_names": proposal.field_names,
         "fixed_hyperparameters": {} if own else proposal.fixed,
-        "unsupported": dict.fromkeys(survey.bidirectional_options, _IS_BIDIRECTIONAL),
+        "unsupported": survey.refused,
         "layer_weights": weights.layer_weights,
         "layer_tensors": weights.layer_tensors,
         "model_weights": weights.model_weights,
@@ -182,6 +205,8 @@ def _draft(
         component_files=files,
         open_points=(
             *proposal.open_points,
+            *points,
+            *(f"`{name}` is refused: {reason}" for name, reason in survey.refused.items()),
             *(f"`{name}` has no place in the mapping." for name in weights.others),
         ),
     )

@@ -65,6 +65,8 @@ _NO_OPTIONS = (
     "output_router_logits",
     "add_cross_attention",
 )
+_BIDIRECTIONAL = "A Forgather model attends to the past only."
+_OTHER_WEIGHTS = "No component of this converter has the weights that it adds."
 _NUMBER = re.compile(r"\.(\d+)(?=\.)")
 _PLACEHOLDERS = ("layer", "expert")
 
@@ -105,7 +107,7 @@ class FamilySurvey:
         sparse_layers: Which layers have experts, for every tiny config.
         has_rope: Whether the config has RoPE parameters.
         rope_options: The hyper-parameters for RoPE that only some families have.
-        bidirectional_options: The options with which tokens attend to later ones.
+        refused: The options that no draft can express, each with the reason, a sentence.
     """
 
     model_type: str
@@ -124,7 +126,7 @@ class FamilySurvey:
     sparse_layers: Mapping[str, tuple[bool, ...]]
     has_rope: bool
     rope_options: tuple[str, ...]
-    bidirectional_options: tuple[str, ...]
+    refused: Mapping[str, str]
 
 
 def survey_family(model_type: str) -> FamilySurvey:
@@ -146,7 +148,7 @@ def survey_family(model_type: str) -> FamilySurvey:
             "version of transformers that has it."
         ) from None
     try:
-        base, tiny_configs, bidirectional_options = _tiny_configs(config_class, model_class)
+        base, tiny_configs, refused = _tiny_configs(config_class, model_class)
         models = {
             name: parameters_of(partial(_build, config_class, model_class, fields))
             for name, fields in tiny_configs.items()
@@ -189,7 +191,7 @@ def survey_family(model_type: str) -> FamilySurvey:
         sparse_layers={name: _sparse_layers(model.shapes, layer) for name, model in models.items()},
         has_rope=any(config.get(name) for name in ROPE_FIELDS),
         rope_options=_rope_options(config),
-        bidirectional_options=bidirectional_options,
+        refused=refused,
     )
 
 
@@ -294,8 +296,8 @@ def _own_fields(config_class: Any) -> dict[str, Any]:
 
 def _tiny_configs(
     config_class: Any, model_class: Any
-) -> tuple[dict[str, Any], dict[str, dict[str, Any]], tuple[str, ...]]:
-    """The smallest config, those that cover options and kinds of layers, bidirectional options."""
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]], dict[str, str]]:
+    """The smallest config, those that cover options and kinds of layers, and refused options."""
     own = _own_fields(config_class)
     names = {name: config_class.attribute_map.get(name, name) for name in SURVEY_SIZES}
     base: dict[str, Any] = {
@@ -317,18 +319,30 @@ def _tiny_configs(
     configs = {"plain": {**base, "tie_word_embeddings": False}}
     configs["tied"] = {**base, "tie_word_embeddings": True}
     flipped: dict[str, Any] = {}
-    bidirectional: list[str] = []
+    refused: dict[str, str] = {}
+    matrices = _matrices(_run(config_class, model_class, base).model)
     for name, value in own.items():
-        if isinstance(value, bool) and name not in _NO_OPTIONS:
-            candidate = {**flipped, name: not value}
-            run = _try_run(config_class, model_class, {**base, **candidate})
-            if run is not None and run.is_causal:
-                flipped = candidate
-            elif run is not None:
-                bidirectional.append(name)
+        if not isinstance(value, bool) or name in _NO_OPTIONS:
+            continue
+        candidate = {**flipped, name: not value}
+        run = _try_run(config_class, model_class, {**base, **candidate})
+        if run is None:
+            continue
+        reason = "" if run.is_causal else _BIDIRECTIONAL
+        if _matrices(run.model) != matrices:
+            reason = _OTHER_WEIGHTS
+        if not reason:
+            flipped = candidate
+        elif not value:
+            refused[name] = reason
     if flipped:
         configs["options"] = {**base, **flipped, "tie_word_embeddings": False}
-    return base, configs, tuple(bidirectional)
+    return base, configs, refused
+
+
+def _matrices(model: Any) -> set[str]:
+    """The names of a model's parameters without biases, which fields of the config turn on."""
+    return {name for name, _ in model.named_parameters() if not name.endswith("bias")}
 
 
 def _buildable(

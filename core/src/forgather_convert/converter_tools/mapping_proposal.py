@@ -1,9 +1,8 @@
 """Proposes a converter for a family, based on names, shapes and the order of its parts."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from itertools import product
 from typing import Any
 
 from forgather_convert.converter_tools.family_survey import (
@@ -27,6 +26,12 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
         "qkv_linear": r"qkv_proj|qkv|Wqkv|query_key_value|c_attn",
         "q_norm": r"q_norm|query_norm|q_layernorm|query_layernorm",
         "k_norm": r"k_norm|key_norm|k_layernorm|key_layernorm",
+        "query_down_linear": r"q_a_proj",
+        "query_norm": r"q_a_layernorm",
+        "query_up_linear": r"q_b_proj",
+        "latent_linear": r"kv_a_proj_with_mqa",
+        "latent_norm": r"kv_a_layernorm",
+        "key_value_linear": r"kv_b_proj",
     },
     "feedforward": {
         "gate_proj": r"gate_proj|w1|gate",
@@ -37,6 +42,7 @@ _PARTS: Mapping[str, Mapping[str, str]] = {
 }
 _IS_ATTENTION = re.compile(r"attn|attention", re.IGNORECASE)
 _QKVO = ("query_linear", "key_linear", "value_linear", "output_linear")
+_LATENTS = ("latent_linear", "latent_norm", "key_value_linear", "output_linear")
 #: The standard components for sets of parts; those for one set have the same weights, and compute
 #: with them in different ways.
 _ATTENTIONS: Mapping[frozenset[str], tuple[str, ...]] = {
@@ -53,7 +59,15 @@ _ATTENTIONS: Mapping[frozenset[str], tuple[str, ...]] = {
         "projection_norm_attention:ProjectionNormAttention",
     ),
     frozenset({"qkv_linear", "output_linear"}): ("fused_attention:FusedAttention",),
+    frozenset({"query_linear", *_LATENTS}): ("latent_attention:LatentAttention",),
+    frozenset({"query_down_linear", "query_norm", "query_up_linear", *_LATENTS}): (
+        "latent_attention:LatentAttention",
+    ),
 }
+#: Which layers have rotary positions, if only those with a window do.
+_ONLY_SLIDING = '[int(kind == "sliding_attention") for kind in config.layer_types]'
+#: The size of the part of a head that is rotated, if the other part is a field, too.
+_ROTATED = "qk_rope_head_dim"
 _SOFTCAPPED = "softcapped_attention:SoftcappedAttention"
 _ROTATIONS = ("RotaryEmbedding", "WideRotaryEmbedding")
 _INTERLEAVED = ("InterleavedRotaryEmbedding", "WideInterleavedRotaryEmbedding")
@@ -87,11 +101,11 @@ _ROUTER_FIELDS: Mapping[str, Mapping[str, Any]] = {
     },
 }
 #: The standard components for orders of parts: n is a norm, a the attention, f the feed-forward.
-_LAYERS: Mapping[str, str] = {
-    "nanf": "pre_norm_layer:PreNormLayer",
-    "anfn": "post_norm_layer:PostNormLayer",
-    "nannfn": "sandwich_norm_layer:SandwichNormLayer",
-    "naf": "parallel_layer:ParallelLayer",
+_LAYERS: Mapping[str, tuple[str, ...]] = {
+    "nanf": ("pre_norm_layer:PreNormLayer",),
+    "anfn": ("post_norm_layer:PostNormLayer",),
+    "nannfn": ("sandwich_norm_layer:SandwichNormLayer",),
+    "naf": ("parallel_layer:ParallelLayer", "parallel_layer:BlocksFirstParallelLayer"),
 }
 #: The heads for fields of the config.
 _HEADS: Mapping[str, str] = {
@@ -155,6 +169,35 @@ class Skeleton:
 
 
 @dataclass(frozen=True)
+class Alternative:
+    """One way to fill some roles.
+
+    Attributes:
+        components: The standard components, by role.
+        fields: The fields of the Forgather config with which they compute that, as Python
+            expressions of ``config``.
+    """
+
+    components: Mapping[str, Any]
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The ways to fill a role, which have the right weights.
+
+    Attributes:
+        role: The role.
+        alternatives: The ways, the most probable first; none if core has no such component.
+        skeleton: The component to write if none of them computes what transformers computes.
+    """
+
+    role: str
+    alternatives: tuple[Alternative, ...]
+    skeleton: Skeleton
+
+
+@dataclass(frozen=True)
 class StackedExperts:
     """The arguments of ``stacked_experts``: an expert's name in a layer, and its matrices."""
 
@@ -171,9 +214,7 @@ class Proposal:
     Attributes:
         mapping: The weight mapping, Hugging Face to Forgather, without the stacked experts.
         stacked: The experts that are separate tensors in a checkpoint, if there are any.
-        candidates: The standard components that may be those of the family, by role, the most
-            probable first. All of them have the right weights.
-        skeletons: The components that have to be written.
+        choices: The standard components that may be those of the family.
         hyperparameters: The config fields that the model needs.
         field_names: The Forgather names of fields that have another name there.
         fixed: Additional fields of the Forgather config.
@@ -184,8 +225,7 @@ class Proposal:
 
     mapping: Mapping[str, str]
     stacked: StackedExperts | None
-    candidates: tuple[Mapping[str, Any], ...]
-    skeletons: tuple[Skeleton, ...]
+    choices: tuple[Choice, ...]
     hyperparameters: tuple[str, ...]
     field_names: Mapping[str, str]
     fixed: Mapping[str, Any]
@@ -216,7 +256,6 @@ class _Proposer:
         self.blocks = {role: _Block(role) for role in ("attention", "feedforward")}
         self.norms = _layer_norms(survey)
         self.open_points: list[str] = []
-        self.skeletons: list[Skeleton] = []
         self.fixed: dict[str, Any] = {}
         self.derived: dict[str, str] = {}
         heads, groups = (
@@ -248,30 +287,24 @@ class _Proposer:
             elif target:
                 mapping[weight.name] = target
         field_names = self._field_names()
-        hyperparameters = (
-            *(name for name in survey.fields if name not in survey.bidirectional_options),
-            *survey.rope_options,
-        )
+        hyperparameters = (*survey.fields, *survey.rope_options)
         known = {field_names.get(name, name) for name in hyperparameters}
         self._complete_fields(known)
-        choices: list[list[Mapping[str, Any]]] = [
+        choices = (
             self._attention(),
             self._feedforward(known),
             self._norm(),
             self._layer(),
-            self._head(),
-            [{"embedding": each} for each in _EMBEDDINGS],
-        ]
-        self._biases(known, mapping)
-        candidates = tuple(
-            {role: each for choice in chosen for role, each in choice.items()}
-            for chosen in product(*choices)
+            self._choice("head", self._head(), "linear_head:LinearHead"),
+            self._choice(
+                "embedding", [{"embedding": each} for each in _EMBEDDINGS], _EMBEDDINGS[0]
+            ),
         )
+        self._biases(known, mapping)
         return Proposal(
             mapping=mapping,
             stacked=self._stacked(),
-            candidates=candidates,
-            skeletons=tuple(self.skeletons),
+            choices=choices,
             hyperparameters=hyperparameters,
             field_names=field_names,
             fixed=self.fixed,
@@ -311,7 +344,7 @@ class _Proposer:
             if not re.fullmatch(pattern, path) or kind not in ("weight", "bias"):
                 continue
             name = part
-            if part.endswith("_norm") and weight.shape != (self.head_dim,):
+            if part in self.all_heads and weight.shape != (self.head_dim,):
                 if weight.shape != (self.all_heads[part],):
                     continue
                 name = f"{part}.all"
@@ -374,51 +407,79 @@ class _Proposer:
 
     # Components
 
-    def _skeleton(self, role: str, base: str) -> None:
-        block = self.blocks[role]
+    def _choice(
+        self,
+        role: str,
+        alternatives: Iterable[Mapping[str, Any] | Alternative],
+        base: str,
+        hf_names: Iterable[str] = (),
+    ) -> Choice:
+        """A choice, of which each alternative may be components alone.
+
+        Args:
+            role: The role.
+            alternatives: The alternatives.
+            base: The component that one to write can be derived from; empty for none.
+            hf_names: The modules of transformers' model that compute it.
+        """
+        block = self.blocks.get(role, _Block(role))
         sizes = _symbols(self.survey, self._field_names())
-        layer = self.survey.layer
-        self.skeletons.append(
-            Skeleton(
-                role,
-                base,
-                {
-                    name: tuple(sizes.get(size, str(size)) for size in weight.shape)
-                    for name, weight in block.foreign.items()
-                },
-                tuple(
-                    sorted({self.survey.classes.get(layer + each, "?") for each in block.modules})
-                ),
-            )
+        names = hf_names or (self.survey.layer + each for each in block.modules)
+        skeleton = Skeleton(
+            role,
+            base,
+            {
+                name: tuple(sizes.get(size, str(size)) for size in weight.shape)
+                for name, weight in block.foreign.items()
+            },
+            tuple(sorted({self.survey.classes.get(name, "?") for name in names})),
+        )
+        return Choice(
+            role,
+            tuple(
+                each if isinstance(each, Alternative) else Alternative(each)
+                for each in alternatives
+            ),
+            skeleton,
         )
 
-    def _attention(self) -> list[Mapping[str, Any]]:
+    def _attention(self) -> Choice:
         block = self.blocks["attention"]
         components = () if block.foreign else _ATTENTIONS.get(frozenset(block.parts), ())
         if not components:
-            self._skeleton("attention", "causal_attention:CausalAttention" if block.parts else "")
-            return [{}]
+            base = "causal_attention:CausalAttention" if block.parts else ""
+            return self._choice("attention", (), base)
         if self.survey.fields.get("attn_logit_softcapping") and components[0].startswith("causal"):
             components = (_SOFTCAPPED,)
+        alternatives: list[Mapping[str, Any] | Alternative]
         if not self.survey.has_rope:
             none = "no_positional_encoding:NoPositionalEncoding"
-            return [{"attention": components[0], "positional_encoding": none}]
-        return [
-            {"attention": component, "positional_encoding": f"rotary_embedding:{rotation}"}
-            for component in components
-            for rotation in (_INTERLEAVED if "interleaved" in component else _ROTATIONS)
-        ]
+            alternatives = [{"attention": components[0], "positional_encoding": none}]
+        else:
+            own = {"head_dim": f"config.{_ROTATED}"} if _ROTATED in self.survey.fields else {}
+            kinds = {*(self.survey.fields.get("layer_types") or ())}
+            fields = [own]
+            if kinds == {"full_attention", "sliding_attention"}:
+                fields.append({**own, "no_rope_layers": _ONLY_SLIDING})
+            alternatives = [
+                Alternative(
+                    {"attention": component, "positional_encoding": f"rotary_embedding:{rotation}"},
+                    each,
+                )
+                for each in fields
+                for component in components
+                for rotation in (_INTERLEAVED if "interleaved" in component else _ROTATIONS)
+            ]
+        return self._choice("attention", alternatives, components[0])
 
-    def _feedforward(self, known: set[str]) -> list[Mapping[str, Any]]:
+    def _feedforward(self, known: set[str]) -> Choice:
         block = self.blocks["feedforward"]
         dense = _FEEDFORWARDS.get(frozenset(block.parts), "")
         if not block.experts:
             if dense and not block.foreign:
-                return [{"feedforward": dense}]
-            self._skeleton(
-                "feedforward", "gated_feedforward:GatedFeedforward" if block.parts else ""
-            )
-            return [{}]
+                return self._choice("feedforward", [{"feedforward": dense}], dense)
+            base = "gated_feedforward:GatedFeedforward" if block.parts else ""
+            return self._choice("feedforward", (), base)
         mixture = _MIXTURES.get(frozenset(block.shared), "")
         routers = _ROUTERS.get(frozenset(block.router), ())
         kinds = expert_layers(self.survey)
@@ -428,8 +489,7 @@ class _Proposer:
         if not is_known or (is_mixed and (not dense or kinds is None)):
             if is_mixed and kinds is None:
                 self.open_points.append("Which layers have experts is not known.")
-            self._skeleton("feedforward", "")
-            return [{}]
+            return self._choice("feedforward", (), "")
         feedforward: Any = mixture
         if is_mixed:
             feedforward = {"dense": dense, "sparse": mixture}
@@ -438,35 +498,35 @@ class _Proposer:
         for name, value in _ROUTER_FIELDS[routers[0].partition(":")[0]].items():
             if name not in known:
                 self.fixed[name] = value
-        return [{"feedforward": feedforward, "router": router} for router in routers]
+        alternatives = [{"feedforward": feedforward, "router": router} for router in routers]
+        return self._choice("feedforward", alternatives, "")
 
-    def _norm(self) -> list[Mapping[str, Any]]:
+    def _norm(self) -> Choice:
         survey = self.survey
-        if not self.norms:
-            return [{}]
         names = {survey.layer + norm for norm in self.norms}
         found = {survey.norms.get(name, "") for name in names}
-        if len(found) == 1 and "" not in found:
-            return [{"norm": found.pop()}]
-        classes = {survey.classes.get(name, "?") for name in names}
-        self.skeletons.append(Skeleton("norm", "rms_norm:RMSNorm", {}, tuple(sorted(classes))))
-        return [{}]
+        alternatives: list[Mapping[str, Any]] = []
+        if not names:
+            alternatives = [{}]
+        elif len(found) == 1 and "" not in found:
+            alternatives = [{"norm": found.pop()}]
+        return self._choice("norm", alternatives, "rms_norm:RMSNorm", names)
 
-    def _layer(self) -> list[Mapping[str, Any]]:
+    def _layer(self) -> Choice:
         order = _order(self.survey, self.norms)
-        if order in _LAYERS:
-            return [{"layer": _LAYERS[order]}]
-        hf_class = self.survey.classes.get(self.survey.layer.rstrip("."), "?")
-        self.skeletons.append(Skeleton("layer", "pre_norm_layer:PreNormLayer", {}, (hf_class,)))
-        self.open_points.append(
-            f"The parts of a layer run in the order {' -> '.join(self.survey.steps)}; core has no "
-            "layer like that."
-        )
-        return [{}]
+        layers = _LAYERS.get(order, ())
+        if not layers:
+            self.open_points.append(
+                f"The parts of a layer run in the order {' -> '.join(self.survey.steps)}; core has "
+                "no layer like that."
+            )
+        base = layers[0] if layers else "pre_norm_layer:PreNormLayer"
+        alternatives = [{"layer": each} for each in layers]
+        return self._choice("layer", alternatives, base, [self.survey.layer.rstrip(".")])
 
     def _head(self) -> list[Mapping[str, Any]]:
-        head = next((head for name, head in _HEADS.items() if name in self.survey.fields), None)
-        return [{} if head is None else {"head": head}]
+        heads = (head for name, head in _HEADS.items() if name in self.survey.fields)
+        return [{"head": next(heads, "linear_head:LinearHead")}]
 
     # Fields
 
@@ -484,8 +544,8 @@ class _Proposer:
         return {
             name: standard
             for name in survey.fields
-            for standard in (survey.standard_names.get(name) or names.get(name),)
-            if standard in components and standard not in survey.fields
+            for standard in (survey.standard_names.get(name), names.get(name))
+            if standard in components and standard not in survey.fields and name != _ROTATED
         }
 
     def _standard_switch(self, switched: frozenset[str]) -> str:

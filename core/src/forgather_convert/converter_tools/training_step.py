@@ -85,7 +85,8 @@ def _load(model_class: Any, config: Any, directory: Path, dtype: str, attention:
     return model.eval()
 
 
-def _inputs(model: Any, length: int, padding: int) -> dict[str, "torch.Tensor"]:
+def inputs_of(model: Any, length: int, padding: int) -> dict[str, "torch.Tensor"]:
+    """The ids and the mask of an input, a batch of two."""
     import torch
 
     size = model.config.get_text_config().vocab_size
@@ -98,15 +99,24 @@ def _inputs(model: Any, length: int, padding: int) -> dict[str, "torch.Tensor"]:
 
 def logits_problem(hf: Any, fg: Any) -> str | None:
     """The first of several inputs with which two models compute different logits."""
+    unequal = unequal_input(hf, fg)
+    if unequal is None:
+        return None
+    length, padding = unequal
+    padded = f", {padding} of them padding," if padding else ""
+    return f"The logits of a batch of {length} tokens{padded} differ"
+
+
+def unequal_input(hf: Any, fg: Any) -> tuple[int, int] | None:
+    """The same input: its length, and how many of the first row's tokens are padding."""
     import torch
 
     for length, padding in _INPUTS:
-        inputs = _inputs(hf, length, padding)
+        inputs = inputs_of(hf, length, padding)
         with torch.no_grad():
             one, other = (model(**inputs).logits for model in (hf, fg))
         if not torch.equal(one[:, padding:], other[:, padding:]):
-            padded = f", {padding} of them padding," if padding else ""
-            return f"The logits of a batch of {length} tokens{padded} differ"
+            return length, padding
     return None
 
 
@@ -117,7 +127,7 @@ def _compare_step(hooks: FamilyHooks, hf: Any, fg: Any, directory: Path, attenti
 
     from forgather_convert import api
 
-    inputs = _inputs(hf, *_INPUTS[-1])
+    inputs = inputs_of(hf, *_INPUTS[-1])
     use_cache = None if trains_with_cache(fg, inputs["input_ids"]) else False
     for model in (hf, fg):
         torch.manual_seed(5)

@@ -1,43 +1,115 @@
 """Tries drafted converters: which of them computes what transformers computes?"""
 
 import copy
+import re
 import tempfile
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 from forgather_convert.converter_tools.family_survey import FamilySurvey
+from forgather_convert.converter_tools.mapping_proposal import Alternative, Choice
 from forgather_convert.converter_tools.tiny_models import (
     build_forgather,
     project_of,
     write_tiny_model,
 )
-from forgather_convert.converter_tools.training_step import check_use, logits_problem
+from forgather_convert.converter_tools.training_step import check_use, inputs_of, unequal_input
 from forgather_convert.dynamic_model.loading import import_modules
+from forgather_convert.errors import cause_of
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
+from forgather_convert.logit_check.first_difference import FirstDifference, find_first_difference
 from forgather_convert.models.loading import quiet_transformers
 from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.options import ConvertOptions
 
 _MODULE = "drafted_converter"
 _ORIGIN = "a draft"
+#: The roles of modules by the ends of their names in a Forgather model.
+_ROLES = (
+    ("embedding", r"causal_lm\.input_encoder(\..*)?"),
+    ("attention", r".*\.layers\.\d+\.attention(\..*)?"),
+    ("feedforward", r".*\.layers\.\d+\.feedforward(\..*)?"),
+    ("layer", r".*\.layers\.\d+"),
+)
 
 
-def first_alike(survey: FamilySurvey, sources: Iterable[str]) -> int | None:
-    """The first of several drafts whose tiny model computes and trains like transformers' one.
+@dataclass(frozen=True)
+class Found:
+    """What trials found out.
+
+    Attributes:
+        picked: An alternative of each choice.
+        is_alike: Whether a tiny model with them computes and trains like transformers' one.
+        unequal: If not, the choice of which no alternative computes the same, if that is known.
+        problem: If not, what differs, in a sentence.
+        unequal_options: If so, the options with which it does not.
+    """
+
+    picked: tuple[Alternative, ...]
+    is_alike: bool
+    unequal: Choice | None = None
+    problem: str = ""
+    unequal_options: tuple[str, ...] = ()
+
+
+def find_alike(
+    survey: FamilySurvey,
+    choices: Sequence[Choice],
+    source_of: Callable[[Sequence[Alternative]], str],
+) -> Found:
+    """Finds alternatives with which a tiny model computes and trains like transformers' one.
+
+    An alternative that computes something else than transformers from the same input is not tried
+    again with other alternatives for the other roles.
 
     Args:
         survey: The survey of the family.
-        sources: The text of each draft's module. The mappings of all drafts are the same.
+        choices: The choices. The mapping is the same for all alternatives.
+        source_of: Makes the text of a converter's module.
     """
+    wrong: dict[str, set[int]] = {choice.role: set() for choice in choices}
+    problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="forgather-trial-") as directory:
-        trial = _Trial(survey, Path(directory))
-        for index, source in enumerate(sources):
-            if trial.is_alike(_hooks(source)):
-                return index
-    return None
+        plain = survey.tiny_configs["plain"]
+        trial = _Trial(survey.model_type, plain, Path(directory))
+        for numbers in product(*(range(len(choice.alternatives)) for choice in choices)):
+            tried = {choice.role: n for choice, n in zip(choices, numbers, strict=True)}
+            if any(number in wrong[role] for role, number in tried.items()):
+                continue
+            picked = tuple(choice.alternatives[tried[choice.role]] for choice in choices)
+            hooks = _hooks(source_of(picked))
+            result = trial.result(hooks)
+            if result.is_alike:
+                options = _unequal_options(survey, hooks, Path(directory))
+                return Found(picked, is_alike=True, unequal_options=options)
+            problems.setdefault(result.role, result.problem)
+            if result.role in wrong:
+                wrong[result.role].add(tried[result.role])
+    probable, unequal = [], None
+    for choice in choices:
+        left = [each for n, each in enumerate(choice.alternatives) if n not in wrong[choice.role]]
+        unequal = choice if not left else unequal
+        probable.append((left or choice.alternatives)[0])
+    problem = next(iter(problems.values())) if unequal is None else problems[unequal.role]
+    return Found(tuple(probable), False, unequal, problem)
+
+
+def _unequal_options(survey: FamilySurvey, hooks: FamilyHooks, directory: Path) -> tuple[str, ...]:
+    plain = survey.tiny_configs["plain"]
+    options = survey.tiny_configs.get("options", plain)
+
+    def is_alike(fields: Mapping[str, Any], name: str) -> bool:
+        return _Trial(survey.model_type, fields, directory / name).result(hooks, False).is_alike
+
+    if options == plain or is_alike(options, "all options"):
+        return ()
+    changed = (name for name in options if options[name] != plain.get(name))
+    return tuple(name for name in changed if not is_alike({**plain, name: options[name]}, name))
 
 
 def _hooks(source: str) -> FamilyHooks:
@@ -50,24 +122,58 @@ def _hooks(source: str) -> FamilyHooks:
     return FamilyHooks(converter_class(), _ORIGIN)
 
 
+@dataclass(frozen=True)
+class _Result:
+    """The result of one trial: the role that computes something else, and what differs."""
+
+    is_alike: bool
+    role: str = ""
+    problem: str = ""
+
+
 class _Trial:
     """The tiny model of a family in transformers, and its weights."""
 
-    def __init__(self, survey: FamilySurvey, directory: Path) -> None:
-        self.fields = {**survey.tiny_configs["plain"], "model_type": survey.model_type}
+    def __init__(self, model_type: str, fields: Mapping[str, Any], directory: Path) -> None:
+        self.fields = {**fields, "model_type": model_type}
         self.source, self.converted = directory / "hf", directory / "fg"
         self.model: Any = None
 
-    def is_alike(self, hooks: FamilyHooks) -> bool:
-        """Compares the logits of a draft's model, and then everything that a check compares."""
+    def result(self, hooks: FamilyHooks, and_use: bool = True) -> _Result:
+        """Compares the logits of a draft's model, and then everything that a check compares.
+
+        Args:
+            hooks: The hooks of the draft.
+            and_use: Whether to compare more than the logits in one dtype.
+        """
         # Finding out which drafts fail is the purpose of a trial; they may fail in any way.
-        with suppress(Exception):
+        running: list[str] = []
+        try:
             if self.model is None:
                 self._prepare(hooks)
-            if logits_problem(self.model, self._forgather(hooks)) is None:
-                check_use(hooks, self._config(hooks))
-                return True
-        return False
+            forgather = self._forgather(hooks)
+            with _running(forgather) as running:
+                unequal = unequal_input(self.model, forgather)
+            if unequal is None:
+                if and_use:
+                    check_use(hooks, self._config(hooks))
+                return _Result(is_alike=True)
+            difference = self._first_difference(hooks, forgather, unequal)
+        except Exception as error:
+            role = _role_of_module(running[-1]) if running else ""
+            return _Result(False, role, f"A tiny model fails: {cause_of(error)}.")
+        return _Result(False, _role_of(difference), difference.describe("the draft"))
+
+    def _first_difference(
+        self, hooks: FamilyHooks, forgather: Any, unequal: tuple[int, int]
+    ) -> FirstDifference:
+        import torch
+
+        inputs = inputs_of(self.model, *unequal)
+        with torch.no_grad():
+            return find_first_difference(
+                self.model, forgather, hooks.weight_mapping(), lambda model: model(**inputs)
+            )
 
     def _config(self, hooks: FamilyHooks) -> Any:
         config = ReferenceClasses.of(hooks).read(copy.deepcopy(self.fields), "the tiny config")
@@ -107,3 +213,33 @@ class _Trial:
         model.load_state_dict(load_file(self.converted / "model.safetensors"), strict=False)
         model.set_attn_implementation("eager")
         return model.eval()
+
+
+def _role_of(difference: FirstDifference) -> str:
+    """The role whose component computes something else from the same input; empty if unknown."""
+    if difference.source is None:
+        return "head"
+    if not difference.input_is_equal:
+        # What the first layer gets is not the output of a module if it is computed afterwards.
+        return "embedding" if difference.layer == 0 else ""
+    return _role_of_module(difference.result or "")
+
+
+def _role_of_module(name: str) -> str:
+    return next((role for role, pattern in _ROLES if re.fullmatch(pattern, name)), "")
+
+
+@contextmanager
+def _running(model: Any) -> Iterator[list[str]]:
+    """Keeps the names of the modules that run; after an error, of those that it is in."""
+    names: list[str] = []
+
+    def end(*_: Any) -> None:
+        names.pop()
+
+    with ExitStack() as stack:
+        for name, module in model.named_modules():
+            begin = module.register_forward_pre_hook(lambda *_, name=name: names.append(name))
+            stack.callback(begin.remove)
+            stack.callback(module.register_forward_hook(end).remove)
+        yield names
