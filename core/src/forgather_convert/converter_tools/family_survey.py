@@ -3,6 +3,7 @@
 import copy
 import re
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
@@ -10,7 +11,7 @@ from typing import Any
 
 from forgather_convert.converter_tools.tiny_models import TINY_TOKENS
 from forgather_convert.dynamic_model.assembly import NORM_EPSILONS
-from forgather_convert.errors import OptionError, first_line
+from forgather_convert.errors import OptionError, UnsupportedModelError, first_line
 from forgather_convert.families.tiny_decoder import TINY_DECODER
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.rope import ROPE_FIELDS, parameters_by_kind
@@ -42,7 +43,7 @@ _SMALL_SIZES: tuple[tuple[str, int], ...] = (
     (r".*intermediate_size|n_inner|ffn_dim", 48),
     (r".*_lora_rank", 24),
     (r"v_head_dim", 12),
-    (r"qk_.*head_dim", 8),
+    (r"qk_.*head_dim|rotary_dim", 8),
     (r"(query_pre_attn_scalar)", 24),
     (r".*window.*|attention_chunk_size", 8),
     (r"first_k_dense_replace|num_dense_layers", 1),
@@ -54,6 +55,8 @@ _NORMS = (
     "rms_norm:WideRMSNorm",
     "rms_norm:ZeroCenteredRMSNorm",
     "layer_norm:LayerNorm",
+    "wide_layer_norm:WideLayerNorm",
+    "zero_centered_layer_norm:ZeroCenteredLayerNorm",
 )
 _COMPONENTS = "forgather_convert.dynamic_model.components"
 _PARTIAL = "partial_rotary_factor"
@@ -219,19 +222,21 @@ def _bias_switches(
     switches = {}
     for name, value in _own_fields(config_class).items():
         if isinstance(value, bool) and "bias" in name:
-            off, on = (
-                {
-                    _template(weight)
-                    for weight in _build_on_meta(config_class, model_class, {**base, name: flag})
-                    if weight.endswith(".bias")
-                }
-                for flag in (False, True)
-            )
-            switches[name] = frozenset(on - off)
+            # A family may support one value only.
+            with suppress(UnsupportedModelError):
+                off, on = (
+                    {
+                        _template(weight)
+                        for weight in _on_meta(config_class, model_class, {**base, name: flag})
+                        if weight.endswith(".bias")
+                    }
+                    for flag in (False, True)
+                )
+                switches[name] = frozenset(on - off)
     return switches
 
 
-def _build_on_meta(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> Iterable[str]:
+def _on_meta(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> Iterable[str]:
     return parameters_of(partial(_build, config_class, model_class, fields)).shapes
 
 
@@ -304,18 +309,21 @@ def _tiny_configs(
         names[name]: size for name, size in SURVEY_SIZES.items() if names[name] in own
     }
     base.update({name: value for name, value in TINY_TOKENS.items() if name in own})
+    unset: dict[str, Any] = {}
     for name, value in own.items():
-        if name not in base and type(value) is int and value:
-            matching = (size for pattern, size in _SMALL_SIZES if re.fullmatch(pattern, name))
-            size = next(matching, value)
-            if size != value:
-                base[name] = size
+        size = next((size for pattern, size in _SMALL_SIZES if re.fullmatch(pattern, name)), None)
+        if name in base or size is None:
+            continue
+        if type(value) is int and value:
+            base[name] = size
+        elif value is None:
+            unset[name] = size
     kinds = list(dict.fromkeys(own.get("layer_types") or ()))
     layers = names["num_hidden_layers"]
     if kinds:
         base[layers] = max(base[layers], len(kinds))
         base["layer_types"] = [kinds[index % len(kinds)] for index in range(base[layers])]
-    base = _buildable(config_class, model_class, base, names)
+    base = _buildable(config_class, model_class, base, names, unset)
     configs = {"plain": {**base, "tie_word_embeddings": False}}
     configs["tied"] = {**base, "tie_word_embeddings": True}
     flipped: dict[str, Any] = {}
@@ -346,13 +354,25 @@ def _matrices(model: Any) -> set[str]:
 
 
 def _buildable(
-    config_class: Any, model_class: Any, base: dict[str, Any], names: Mapping[str, str]
+    config_class: Any,
+    model_class: Any,
+    base: dict[str, Any],
+    names: Mapping[str, str],
+    unset: dict[str, Any],
 ) -> dict[str, Any]:
-    """The sizes, without those that a family derives from others or does not vary."""
+    """The sizes, without those that a family derives from others or does not vary.
+
+    Args:
+        config_class: The class of its configs.
+        model_class: The class of its models.
+        base: The sizes.
+        names: Its names of standard ones.
+        unset: Sizes that have no default, in case the family needs them.
+    """
     without_head_dim = {name: size for name, size in base.items() if name != names["head_dim"]}
     ungrouped = {names["num_key_value_heads"]: base.get(names["num_attention_heads"])}
     attempts = (base, without_head_dim, {**base, **ungrouped}, {**without_head_dim, **ungrouped})
-    for attempt in attempts:
+    for attempt in (*attempts, *({**attempt, **unset} for attempt in attempts if unset)):
         if _try_run(config_class, model_class, attempt) is not None:
             return attempt
     return base

@@ -58,6 +58,7 @@ _ATTENTIONS: Mapping[frozenset[str], tuple[str, ...]] = {
     frozenset({*_QKVO, "q_norm.all", "k_norm.all"}): (
         "projection_norm_attention:ProjectionNormAttention",
     ),
+    frozenset({*_QKVO, "sinks"}): ("sink_attention:SinkAttention",),
     frozenset({"qkv_linear", "output_linear"}): ("fused_attention:FusedAttention",),
     frozenset({"query_linear", *_LATENTS}): ("latent_attention:LatentAttention",),
     frozenset({"query_down_linear", "query_norm", "query_up_linear", *_LATENTS}): (
@@ -135,6 +136,7 @@ _FIELD_NAMES: Mapping[str, str] = {
     "num_shared_experts": "n_shared_experts",
     "num_shared_expert": "n_shared_experts",
     "moe_num_shared_experts": "n_shared_experts",
+    "router_scaling_factor": "routed_scaling_factor",
 }
 #: A dropout that some families apply to a block's output, and others to nothing.
 _AMBIGUOUS = {"residual_dropout": "layer_dropout"}
@@ -258,13 +260,13 @@ class _Proposer:
         self.open_points: list[str] = []
         self.fixed: dict[str, Any] = {}
         self.derived: dict[str, str] = {}
-        heads, groups = (
+        self.heads, groups = (
             int(self._field(name) or SURVEY_SIZES[name])
             for name in ("num_attention_heads", "num_key_value_heads")
         )
         hidden = int(self._field("hidden_size") or SURVEY_SIZES["hidden_size"])
-        self.head_dim = int(self._field("head_dim") or hidden // heads)
-        self.all_heads = {"q_norm": heads * self.head_dim, "k_norm": groups * self.head_dim}
+        self.head_dim = int(self._field("head_dim") or hidden // self.heads)
+        self.all_heads = {"q_norm": self.heads * self.head_dim, "k_norm": groups * self.head_dim}
         self.num_experts = next(
             (
                 int(value)
@@ -333,7 +335,7 @@ class _Proposer:
 
     def _in_block(self, weight: Weight, inside: str) -> str:
         module, _, rest = inside.partition(".")
-        role = "attention" if _IS_ATTENTION.search(module) else "feedforward"
+        role = part_role(module)
         block = self.blocks[role]
         block.modules.add(module)
         in_mixture = self._in_mixture(weight, inside) if role == "feedforward" else None
@@ -353,6 +355,9 @@ class _Proposer:
             else:
                 block.parts.add(name)
             return f"{role}.{part}.{kind}"
+        if role == "attention" and not path and weight.shape == (self.heads,):
+            block.parts.add("sinks")
+            return f"{role}.sinks"
         block.foreign[rest or module] = weight
         return f"{role}.{rest or module}"
 
@@ -364,12 +369,12 @@ class _Proposer:
         if "{expert}" in inside:
             block.experts[path] = kind
             return ""
-        if last == "experts" and len(weight.shape) == 3:
+        if last == "experts" and weight.shape[0] == self.num_experts:
             block.experts[f"{path}.{kind}"] = kind
             return f"feedforward.experts.{kind}"
         if not self.num_experts:
             return None
-        if "correction_bias" in kind and weight.shape[-1] == self.num_experts:
+        if re.search("correction_bias|expert_bias", kind) and weight.shape[-1] == self.num_experts:
             block.router.add("e_score_correction_bias")
             return "feedforward.router.e_score_correction_bias"
         if weight.shape == self.router_shape or (
@@ -498,7 +503,11 @@ class _Proposer:
         for name, value in _ROUTER_FIELDS[routers[0].partition(":")[0]].items():
             if name not in known:
                 self.fixed[name] = value
-        alternatives = [{"feedforward": feedforward, "router": router} for router in routers]
+        has_biases = any(kind.endswith("_bias") for kind in block.experts.values())
+        experts = {"experts": "biased_experts:BiasedExperts"} if has_biases else {}
+        alternatives = [
+            {"feedforward": feedforward, "router": router, **experts} for router in routers
+        ]
         return self._choice("feedforward", alternatives, "")
 
     def _norm(self) -> Choice:
@@ -615,6 +624,11 @@ class _Proposer:
             self.fixed["lm_head_bias"] = True
 
 
+def part_role(name: str) -> str:
+    """The role of a part of a layer that is not a norm."""
+    return "attention" if _IS_ATTENTION.search(name) else "feedforward"
+
+
 def propose(survey: FamilySurvey) -> Proposal:
     """Matches names and shapes with those of the standard components."""
     return _Proposer(survey).propose()
@@ -642,7 +656,7 @@ def _layer_norms(survey: FamilySurvey) -> list[str]:
 
 def _order(survey: FamilySurvey, norms: list[str]) -> str:
     return "".join(
-        "n" if step in norms else "a" if _IS_ATTENTION.search(step) else "f"
+        "n" if step in norms else part_role(step)[0]
         for step in survey.steps
         if step in norms or survey.classes.get(survey.layer + step) not in ("Dropout", "Identity")
     )

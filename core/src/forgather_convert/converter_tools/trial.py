@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.converter_tools.family_survey import FamilySurvey
-from forgather_convert.converter_tools.mapping_proposal import Alternative, Choice
+from forgather_convert.converter_tools.mapping_proposal import Alternative, Choice, part_role
 from forgather_convert.converter_tools.tiny_models import (
     build_forgather,
     project_of,
@@ -76,7 +76,7 @@ def find_alike(
     problems: dict[str, str] = {}
     with tempfile.TemporaryDirectory(prefix="forgather-trial-") as directory:
         plain = survey.tiny_configs["plain"]
-        trial = _Trial(survey.model_type, plain, Path(directory))
+        trial = _Trial(survey, plain, Path(directory))
         for numbers in product(*(range(len(choice.alternatives)) for choice in choices)):
             tried = {choice.role: n for choice, n in zip(choices, numbers, strict=True)}
             if any(number in wrong[role] for role, number in tried.items()):
@@ -104,7 +104,7 @@ def _unequal_options(survey: FamilySurvey, hooks: FamilyHooks, directory: Path) 
     options = survey.tiny_configs.get("options", plain)
 
     def is_alike(fields: Mapping[str, Any], name: str) -> bool:
-        return _Trial(survey.model_type, fields, directory / name).result(hooks, False).is_alike
+        return _Trial(survey, fields, directory / name).result(hooks, False).is_alike
 
     if options == plain or is_alike(options, "all options"):
         return ()
@@ -134,8 +134,9 @@ class _Result:
 class _Trial:
     """The tiny model of a family in transformers, and its weights."""
 
-    def __init__(self, model_type: str, fields: Mapping[str, Any], directory: Path) -> None:
-        self.fields = {**fields, "model_type": model_type}
+    def __init__(self, survey: FamilySurvey, fields: Mapping[str, Any], directory: Path) -> None:
+        self.fields = {**fields, "model_type": survey.model_type}
+        self.steps = survey.steps
         self.source, self.converted = directory / "hf", directory / "fg"
         self.model: Any = None
 
@@ -149,11 +150,13 @@ class _Trial:
         # Finding out which drafts fail is the purpose of a trial; they may fail in any way.
         running: list[str] = []
         try:
-            if self.model is None:
-                self._prepare(hooks)
             forgather = self._forgather(hooks)
             with _running(forgather) as running:
-                unequal = unequal_input(self.model, forgather)
+                forgather(**inputs_of(forgather, 2, 1))
+            if self.model is None:
+                self._prepare(hooks)
+            self._load(forgather)
+            unequal = unequal_input(self.model, forgather)
             if unequal is None:
                 if and_use:
                     check_use(hooks, self._config(hooks))
@@ -162,7 +165,8 @@ class _Trial:
         except Exception as error:
             role = _role_of_module(running[-1]) if running else ""
             return _Result(False, role, f"A tiny model fails: {cause_of(error)}.")
-        return _Result(False, _role_of(difference), difference.describe("the draft"))
+        role = _role_of(difference, self.steps)
+        return _Result(False, role, difference.describe("the draft"))
 
     def _first_difference(
         self, hooks: FamilyHooks, forgather: Any, unequal: tuple[int, int]
@@ -205,24 +209,38 @@ class _Trial:
 
     def _forgather(self, hooks: FamilyHooks) -> Any:
         import torch
-        from safetensors.torch import load_file
 
         _, project = project_of(hooks, self._config(hooks))
         with torch.random.fork_rng():
             model = build_forgather(project).to(torch.bfloat16)
-        model.load_state_dict(load_file(self.converted / "model.safetensors"), strict=False)
         model.set_attn_implementation("eager")
         return model.eval()
 
+    def _load(self, forgather: Any) -> None:
+        from safetensors.torch import load_file
 
-def _role_of(difference: FirstDifference) -> str:
-    """The role whose component computes something else from the same input; empty if unknown."""
+        forgather.load_state_dict(load_file(self.converted / "model.safetensors"), strict=False)
+
+
+def _role_of(difference: FirstDifference, steps: Sequence[str]) -> str:
+    """The role whose component computes something else from the same input; empty if unknown.
+
+    Args:
+        difference: The first difference.
+        steps: The parts of transformers' layer in the order in which they run.
+    """
     if difference.source is None:
         return "head"
     if not difference.input_is_equal:
         # What the first layer gets is not the output of a module if it is computed afterwards.
         return "embedding" if difference.layer == 0 else ""
-    return _role_of_module(difference.result or "")
+    role = _role_of_module(difference.result or "")
+    if role == "layer" and difference.first_output == (difference.source, difference.result):
+        # It is the part after the last equal one if that part has no counterpart.
+        last = (difference.last_equal or "").rpartition(f"{difference.source}.")[2].split(".")[0]
+        if last in steps[:-1]:
+            role = part_role(steps[steps.index(last) + 1])
+    return role
 
 
 def _role_of_module(name: str) -> str:
