@@ -24,7 +24,7 @@ pytestmark = pytest.mark.version_independent
 #: dimensions, norms in other places, biases on queries, keys and values only, and experts.
 FINISHED = ("arcee", "glm4", "olmo2", "qwen2", "qwen3_moe")
 #: What transformers has that core has no component for, by the role.
-TO_WRITE = {"cohere2": {"norm"}, "gpt2": set()}
+TO_WRITE = {"cohere2": {"norm"}, "gpt2": {"input_encoder"}}
 
 
 def draft(directory: Path, model_type: str) -> Path:

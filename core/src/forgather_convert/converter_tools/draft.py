@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from inspect import signature
 from typing import Any
 
-from forgather_convert.converter_tools.family_survey import FamilySurvey
+from forgather_convert.converter_tools.family_survey import FamilySurvey, component_class
 from forgather_convert.converter_tools.mapping_proposal import (
     Alternative,
     Proposal,
@@ -38,12 +39,14 @@ class ComponentFile:
         class_name: The name of its class.
         norms: The arguments for the norms of a layer.
         steps: The order in which the parts of a layer run.
+        arguments: The arguments of the constructor of what it is derived from.
     """
 
     skeleton: Skeleton
     class_name: str
     norms: list[str]
     steps: tuple[str, ...]
+    arguments: list[str]
 
 
 @dataclass(frozen=True)
@@ -86,15 +89,26 @@ def draft_converter(survey: FamilySurvey) -> Draft:
         }
     )
 
+    def constructor_arguments(component: str) -> list[str]:
+        if not component:
+            return []
+        return [
+            argument.name
+            for argument in signature(component_class(component)).parameters.values()
+            if argument.default is argument.empty
+            or (argument.name == "eps" and survey.norm_eps is not None)
+        ]
+
     def draft(
         picked: Iterable[Alternative], skeletons: Iterable[Skeleton] = (), *points: str
     ) -> Draft:
         files = {
             f"{'_'.join(words).lower()}_{skeleton.role}": ComponentFile(
                 skeleton,
-                f"{stem}{skeleton.role.capitalize()}",
+                stem + "".join(word.capitalize() for word in skeleton.role.split("_")),
                 norms or ["norm1", "norm2"],
                 survey.steps,
+                constructor_arguments(skeleton.base),
             )
             for skeleton in skeletons
         }

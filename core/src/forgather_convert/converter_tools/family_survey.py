@@ -106,6 +106,7 @@ class FamilySurvey:
         classes: The class of every module, by its name with placeholders.
         norms: The standard component that computes the same as a norm, by the norm's name with
             placeholders; only of those that have one.
+        norm_eps: The epsilon of a norm; ``None`` if there is no norm.
         bias_switches: The biases that a field turns on, by the field's name.
         sparse_layers: Which layers have experts, for every tiny config.
         has_rope: Whether the config has RoPE parameters.
@@ -125,6 +126,7 @@ class FamilySurvey:
     steps: tuple[str, ...]
     classes: Mapping[str, str]
     norms: Mapping[str, str]
+    norm_eps: float | None
     bias_switches: Mapping[str, frozenset[str]]
     sparse_layers: Mapping[str, tuple[bool, ...]]
     has_rope: bool
@@ -156,6 +158,7 @@ def survey_family(model_type: str) -> FamilySurvey:
             name: parameters_of(partial(_build, config_class, model_class, fields))
             for name, fields in tiny_configs.items()
         }
+        embedding, head = models["plain"].vocabulary_tensors[:2]
         run = _run(config_class, model_class, base)
         bias_switches = _bias_switches(config_class, model_class, base)
         config = config_class(**copy.deepcopy(base)).to_dict()
@@ -175,7 +178,6 @@ def survey_family(model_type: str) -> FamilySurvey:
         for name, shape in model.shapes.items():
             shapes.setdefault(_template(name), shape)
     numbered = next((name for name in shapes if "{layer}" in name), "")
-    embedding, head = models["plain"].vocabulary_tensors[:2]
     layer = numbered[: numbered.find("{layer}.") + len("{layer}.")] if numbered else ""
     return FamilySurvey(
         model_type=model_type,
@@ -189,7 +191,8 @@ def survey_family(model_type: str) -> FamilySurvey:
         layer=layer,
         steps=run.steps,
         classes=run.classes,
-        norms=_standard_norms(run.model, base),
+        norms=_standard_norms(run.model),
+        norm_eps=next(filter(None, map(_eps_of, run.model.modules())), None),
         bias_switches=bias_switches,
         sparse_layers={name: _sparse_layers(model.shapes, layer) for name, model in models.items()},
         has_rope=any(config.get(name) for name in ROPE_FIELDS),
@@ -240,10 +243,14 @@ def _on_meta(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> 
     return parameters_of(partial(_build, config_class, model_class, fields)).shapes
 
 
-def _standard_norms(model: Any, base: Mapping[str, Any]) -> dict[str, str]:
+def _eps_of(module: Any) -> float | None:
+    return getattr(module, "eps", None) or getattr(module, "variance_epsilon", None)
+
+
+def _standard_norms(model: Any) -> dict[str, str]:
     """Compares the outputs of a model's norms with those of the standard components."""
     fields = model.config.to_dict()
-    eps = next((fields[name] for name in NORM_EPSILONS if fields.get(name) is not None), None)
+    given = next((fields[name] for name in NORM_EPSILONS if fields.get(name) is not None), None)
     norms: dict[str, str] = {}
     for name, module in model.named_modules():
         template, vectors = _template(f"{name}.")[:-1], dict(module.named_parameters())
@@ -253,13 +260,19 @@ def _standard_norms(model: Any, base: Mapping[str, Any]) -> dict[str, str]:
         ):
             continue
         for component in _NORMS:
-            path, _, class_name = component.partition(":")
-            make = getattr(import_module(f"{_COMPONENTS}.{path}"), class_name)
+            make = component_class(component)
             size = len(vectors["weight"])
+            eps = given or _eps_of(module)
             if _are_equal(module, make(size) if eps is None else make(size, eps=eps)):
                 norms[template] = component
                 break
     return norms
+
+
+def component_class(component: str) -> Any:
+    """The class of a component of core, which is given as ``module:Class``."""
+    module, _, name = component.partition(":")
+    return getattr(import_module(f"{_COMPONENTS}.{module}"), name)
 
 
 def _are_equal(norm: Any, component: Any) -> bool:
@@ -279,8 +292,8 @@ def _are_equal(norm: Any, component: Any) -> bool:
             one, other = (
                 torch.func.functional_call(each, weights, (values,)) for each in (norm, component)
             )
-        # A module with a single vector need not be a norm.
-        except (TypeError, RuntimeError):
+        # A module with a single vector need not be a norm, and may fail in any way.
+        except Exception:
             return False
         if not torch.equal(one, other):
             return False

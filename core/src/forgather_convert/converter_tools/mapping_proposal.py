@@ -15,6 +15,7 @@ from forgather_convert.dynamic_model.assembly import NORM_EPSILONS
 from forgather_convert.families.hyperparameters import STANDARD
 
 _MODEL = "causal_lm."
+_INPUT = "input_encoder"
 _LAYER = f"{_MODEL}layer_stack.layers.{{layer}}."
 #: Families' names for the parts of the two blocks.
 _PARTS: Mapping[str, Mapping[str, str]] = {
@@ -66,7 +67,7 @@ _ATTENTIONS: Mapping[frozenset[str], tuple[str, ...]] = {
     ),
 }
 #: Which layers have rotary positions, if only those with a window do.
-_ONLY_SLIDING = '[int(kind == "sliding_attention") for kind in config.layer_types]'
+_ONLY_SLIDING = '[int(kind == "sliding_attention") for kind in config.get("layer_types") or ()]'
 #: The size of the part of a head that is rotated, if the other part is a field, too.
 _ROTATED = "qk_rope_head_dim"
 _SOFTCAPPED = "softcapped_attention:SoftcappedAttention"
@@ -138,18 +139,21 @@ _FIELD_NAMES: Mapping[str, str] = {
     "moe_num_shared_experts": "n_shared_experts",
     "router_scaling_factor": "routed_scaling_factor",
 }
+#: The activations of families whose configs do not name one.
+_ACTIVATIONS = ('"silu"', '"gelu"', '"gelu_pytorch_tanh"', '"gelu_new"', '"relu"')
 #: A dropout that some families apply to a block's output, and others to nothing.
 _AMBIGUOUS = {"residual_dropout": "layer_dropout"}
 #: Fields that standard components require.
 _NEEDED = tuple(
     name
     for name in STANDARD
-    if name not in ("rms_norm_eps", "head_dim", "use_cache", "initializer_range")
+    if name not in ("rms_norm_eps", "head_dim", "hidden_act", "use_cache", "initializer_range")
 )
 #: Values of required fields that families without them imply.
 _IMPLIED: Mapping[str, str] = {
     "attention_dropout": "0.0",
-    "num_key_value_heads": "config.num_attention_heads",
+    "pad_token_id": "None",
+    "num_key_value_heads": 'config.get("num_attention_heads")',
 }
 
 
@@ -255,8 +259,18 @@ class _Proposer:
 
     def __init__(self, survey: FamilySurvey) -> None:
         self.survey = survey
-        self.blocks = {role: _Block(role) for role in ("attention", "feedforward")}
+        self.blocks = {role: _Block(role) for role in ("attention", "feedforward", _INPUT)}
         self.norms = _layer_norms(survey)
+        names = [*survey.classes]
+        start = names.index(survey.layer[:-1]) if survey.layer[:-1] in names else 0
+        self.before_layers = {*names[:start]}
+        self.has_norm_after_layers = any(
+            "{layer}" not in each.name
+            and len(each.shape) == 1
+            and each.name.rpartition(".")[0] in names[start:]
+            for each in survey.weights
+        )
+        self.up_projections: set[str] = set()
         self.open_points: list[str] = []
         self.fixed: dict[str, Any] = {}
         self.derived: dict[str, str] = {}
@@ -294,9 +308,13 @@ class _Proposer:
         self._complete_fields(known)
         choices = (
             self._attention(),
+            self._positions(),
             self._feedforward(known),
             self._norm(),
             self._layer(),
+            self._choice(
+                _INPUT, [] if self.blocks[_INPUT].foreign else [{}], f"{_INPUT}:InputEncoder"
+            ),
             self._choice("head", self._head(), "linear_head:LinearHead"),
             self._choice(
                 "embedding", [{"embedding": each} for each in _EMBEDDINGS], _EMBEDDINGS[0]
@@ -322,16 +340,31 @@ class _Proposer:
 
     def _target(self, weight: Weight) -> str | None:
         """The Forgather name; empty if it is one of several that are stacked."""
-        target = _outside_layers(weight, self.survey)
         layer = self.survey.layer
-        if target is not None or not layer or not weight.name.startswith(layer):
-            return target
+        if not layer or not weight.name.startswith(layer):
+            return self._outside_layers(weight)
         inside = weight.name.removeprefix(layer)
         module, _, kind = inside.rpartition(".")
         if module in self.norms:
             return f"{_LAYER}norm{self.norms.index(module) + 1}.{kind}"
         name = self._in_block(weight, inside)
         return name and _LAYER + name
+
+    def _outside_layers(self, weight: Weight) -> str | None:
+        survey = self.survey
+        module, _, kind = weight.name.rpartition(".")
+        if weight.name == survey.embedding:
+            return f"{_MODEL}input_encoder.embedding.word_embedding.weight"
+        if module == survey.head.rpartition(".")[0]:
+            return f"lm_head.{kind}"
+        is_vector = len(weight.shape) == 1
+        if module in self.before_layers and (not is_vector or self.has_norm_after_layers):
+            own = weight.name.rpartition(".")[0].rpartition(".")[2]
+            block = self.blocks[_INPUT]
+            block.modules.add(module)
+            block.foreign[f"{own}.{kind}"] = weight
+            return f"{_MODEL}{_INPUT}.{own}.{kind}"
+        return f"{_MODEL}layer_stack.layer_norm.{kind}" if is_vector else None
 
     def _in_block(self, weight: Weight, inside: str) -> str:
         module, _, rest = inside.partition(".")
@@ -342,6 +375,8 @@ class _Proposer:
         if in_mixture is not None:
             return in_mixture
         path, _, kind = rest.rpartition(".")
+        # A matrix may be part of the layer itself.
+        path = path or module
         for part, pattern in _PARTS[role].items():
             if not re.fullmatch(pattern, path) or kind not in ("weight", "bias"):
                 continue
@@ -354,8 +389,10 @@ class _Proposer:
                 block.biased[part] = weight.name
             else:
                 block.parts.add(name)
+            if part == "up_proj":
+                self.up_projections.add(weight.name)
             return f"{role}.{part}.{kind}"
-        if role == "attention" and not path and weight.shape == (self.heads,):
+        if role == "attention" and path == module and weight.shape == (self.heads,):
             block.parts.add("sinks")
             return f"{role}.sinks"
         block.foreign[rest or module] = weight
@@ -374,7 +411,7 @@ class _Proposer:
             return f"feedforward.experts.{kind}"
         if not self.num_experts:
             return None
-        if re.search("correction_bias|expert_bias", kind) and weight.shape[-1] == self.num_experts:
+        if re.search("correction_bias|expert_bias", kind) and weight.shape == (self.num_experts,):
             block.router.add("e_score_correction_bias")
             return "feedforward.router.e_score_correction_bias"
         if weight.shape == self.router_shape or (
@@ -429,7 +466,9 @@ class _Proposer:
         """
         block = self.blocks.get(role, _Block(role))
         sizes = _symbols(self.survey, self._field_names())
-        names = hf_names or (self.survey.layer + each for each in block.modules)
+        names = hf_names or (
+            each if role == _INPUT else self.survey.layer + each for each in block.modules
+        )
         skeleton = Skeleton(
             role,
             base,
@@ -458,10 +497,11 @@ class _Proposer:
             components = (_SOFTCAPPED,)
         alternatives: list[Mapping[str, Any] | Alternative]
         if not self.survey.has_rope:
-            none = "no_positional_encoding:NoPositionalEncoding"
-            alternatives = [{"attention": components[0], "positional_encoding": none}]
+            alternatives = [{"attention": component} for component in components]
         else:
-            own = {"head_dim": f"config.{_ROTATED}"} if _ROTATED in self.survey.fields else {}
+            own = (
+                {"head_dim": f'config.get("{_ROTATED}")'} if _ROTATED in self.survey.fields else {}
+            )
             kinds = {*(self.survey.fields.get("layer_types") or ())}
             fields = [own]
             if kinds == {"full_attention", "sliding_attention"}:
@@ -477,12 +517,20 @@ class _Proposer:
             ]
         return self._choice("attention", alternatives, components[0])
 
+    def _positions(self) -> Choice:
+        none = {"positional_encoding": "no_positional_encoding:NoPositionalEncoding"}
+        return self._choice("positional_encoding", [{} if self.survey.has_rope else none], "")
+
     def _feedforward(self, known: set[str]) -> Choice:
         block = self.blocks["feedforward"]
         dense = _FEEDFORWARDS.get(frozenset(block.parts), "")
         if not block.experts:
             if dense and not block.foreign:
-                return self._choice("feedforward", [{"feedforward": dense}], dense)
+                alternatives = [
+                    Alternative({"feedforward": dense}, fields)
+                    for fields in self._activations(known)
+                ]
+                return self._choice("feedforward", alternatives, dense)
             base = "gated_feedforward:GatedFeedforward" if block.parts else ""
             return self._choice("feedforward", (), base)
         mixture = _MIXTURES.get(frozenset(block.shared), "")
@@ -505,10 +553,20 @@ class _Proposer:
                 self.fixed[name] = value
         has_biases = any(kind.endswith("_bias") for kind in block.experts.values())
         experts = {"experts": "biased_experts:BiasedExperts"} if has_biases else {}
+        if "shared_experts" in block.shared and "n_shared_experts" not in known:
+            self.fixed["n_shared_experts"] = 1
+        if block.shared and not self.survey.fields.get("moe_intermediate_size"):
+            self.derived["moe_intermediate_size"] = 'config.get("intermediate_size")'
         alternatives = [
-            {"feedforward": feedforward, "router": router, **experts} for router in routers
+            Alternative({"feedforward": feedforward, "router": router, **experts}, fields)
+            for router in routers
+            for fields in self._activations(known)
         ]
-        return self._choice("feedforward", alternatives, "")
+        return self._choice("feedforward", alternatives, mixture)
+
+    def _activations(self, known: set[str]) -> list[Mapping[str, str]]:
+        """The fields for the activation, if the config has none."""
+        return [{}] if "hidden_act" in known else [{"hidden_act": each} for each in _ACTIVATIONS]
 
     def _norm(self) -> Choice:
         survey = self.survey
@@ -552,9 +610,10 @@ class _Proposer:
         components = {*STANDARD, *names.values()}
         return {
             name: standard
-            for name in survey.fields
+            for name, value in survey.fields.items()
             for standard in (survey.standard_names.get(name), names.get(name))
             if standard in components and standard not in survey.fields and name != _ROTATED
+            if value is not None or standard != "intermediate_size"
         }
 
     def _standard_switch(self, switched: frozenset[str]) -> str:
@@ -577,16 +636,23 @@ class _Proposer:
                 continue
             if name in _IMPLIED:
                 self.derived[name] = _IMPLIED[name]
+            elif name == "intermediate_size" and self._inner_size():
+                self.derived[name] = self._inner_size()
             else:
                 self.open_points.append(
                     f"The config has no `{name}`: give it in `fixed_hyperparameters`, or override "
                     "`own_hyperparameters`."
                 )
-        if not known & set(NORM_EPSILONS):
-            epsilons = ", ".join(f"`{name}`" for name in NORM_EPSILONS)
-            self.open_points.append(
-                f"The config has none of {epsilons}: norms take their epsilon from it."
-            )
+        if not known & set(NORM_EPSILONS) and self.survey.norm_eps is not None:
+            self.fixed[NORM_EPSILONS[0]] = self.survey.norm_eps
+
+    def _inner_size(self) -> str:
+        """The size of the feed-forward block as an expression; empty if it is none of the usual."""
+        hidden = self._field("hidden_size")
+        rows = {each.shape[0] for each in self.survey.weights if each.name in self.up_projections}
+        if rows == {4 * hidden}:
+            return '4 * config.get("hidden_size", 0)'
+        return ""
 
     def _biases(self, known: set[str], mapping: Mapping[str, str]) -> None:
         """What turns on the biases of the standard components."""
@@ -620,7 +686,7 @@ class _Proposer:
                 self.derived[name] = f'bool(config.get("{own}"))'
             elif weight or is_output:
                 self.fixed[name] = bool(weight)
-        if "lm_head.bias" in mapping.values():
+        if "lm_head.bias" in mapping.values() and "lm_head_bias" not in known:
             self.fixed["lm_head_bias"] = True
 
 
@@ -634,16 +700,6 @@ def propose(survey: FamilySurvey) -> Proposal:
     return _Proposer(survey).propose()
 
 
-def _outside_layers(weight: Weight, survey: FamilySurvey) -> str | None:
-    if weight.name == survey.embedding:
-        return f"{_MODEL}input_encoder.embedding.word_embedding.weight"
-    if weight.name.rpartition(".")[0] == survey.head.rpartition(".")[0]:
-        return f"lm_head.{weight.name.rpartition('.')[2]}"
-    if "{layer}" not in weight.name and len(weight.shape) == 1:
-        return f"{_MODEL}layer_stack.layer_norm.{weight.name.rpartition('.')[2]}"
-    return None
-
-
 def _layer_norms(survey: FamilySurvey) -> list[str]:
     """The norms between the blocks, in the order in which they run."""
     vectors = {
@@ -651,15 +707,22 @@ def _layer_norms(survey: FamilySurvey) -> list[str]:
         for weight in survey.weights
         if survey.layer and weight.name.startswith(survey.layer) and len(weight.shape) == 1
     }
-    return [step for step in dict.fromkeys(survey.steps) if step in vectors]
+    return [
+        step
+        for step in dict.fromkeys(survey.steps)
+        # Some norms have no weights.
+        if step in vectors or "norm" in survey.classes.get(survey.layer + step, "").lower()
+    ]
 
 
 def _order(survey: FamilySurvey, norms: list[str]) -> str:
-    return "".join(
+    order = "".join(
         "n" if step in norms else part_role(step)[0]
         for step in survey.steps
         if step in norms or survey.classes.get(survey.layer + step) not in ("Dropout", "Identity")
     )
+    # The matrices of a feed-forward block may be parts of the layer itself.
+    return re.sub("f+", "f", order)
 
 
 def _symbols(survey: FamilySurvey, field_names: Mapping[str, str]) -> dict[int, str]:

@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from forgather_convert.compare.verify import verify
 from forgather_convert.converter_tools.family_survey import FamilySurvey
 from forgather_convert.converter_tools.mapping_proposal import Alternative, Choice, part_role
 from forgather_convert.converter_tools.tiny_models import (
@@ -157,14 +158,20 @@ class _Trial:
                 self._prepare(hooks)
             self._load(forgather)
             unequal = unequal_input(self.model, forgather)
-            if unequal is None:
-                if and_use:
+            difference: FirstDifference | None = None
+            if unequal is not None:
+                difference = self._first_difference(hooks, forgather, unequal)
+            elif and_use:
+                difference = self._difference_at_limits(hooks)
+                if difference is None:
                     check_use(hooks, self._config(hooks))
-                return _Result(is_alike=True)
-            difference = self._first_difference(hooks, forgather, unequal)
         except Exception as error:
-            role = _role_of_module(running[-1]) if running else ""
+            # Errors of shapes name the tensor.
+            named = re.search(r"causal_lm\.[\w.]+", str(error))
+            role = _role_of_module(running[-1] if running else named[0] if named else "")
             return _Result(False, role, f"A tiny model fails: {cause_of(error)}.")
+        if difference is None:
+            return _Result(is_alike=True)
         role = _role_of(difference, self.steps)
         return _Result(False, role, difference.describe("the draft"))
 
@@ -179,6 +186,17 @@ class _Trial:
                 self.model, forgather, hooks.weight_mapping(), lambda model: model(**inputs)
             )
 
+    def _difference_at_limits(self, hooks: FamilyHooks) -> FirstDifference | None:
+        """The first difference for the inputs that a conversion compares."""
+        self._convert(hooks)
+        return verify(self.source, self.converted, converter=hooks.converter).first_difference
+
+    def _convert(self, hooks: FamilyHooks) -> None:
+        from forgather_convert import api
+
+        options = ConvertOptions(logit_check=False, overwrite=True)
+        api.convert(self.source, self.converted, options, converter=hooks.converter)
+
     def _config(self, hooks: FamilyHooks) -> Any:
         config = ReferenceClasses.of(hooks).read(copy.deepcopy(self.fields), "the tiny config")
         config.architectures = [hooks.get_hf_model_class().__name__]
@@ -187,16 +205,9 @@ class _Trial:
     def _prepare(self, hooks: FamilyHooks) -> None:
         import torch
 
-        from forgather_convert import api
-
         if not self.source.exists():
             write_tiny_model(self.source, hooks, self._config(hooks))
-        api.convert(
-            self.source,
-            self.converted,
-            ConvertOptions(logit_check=False),
-            converter=hooks.converter,
-        )
+        self._convert(hooks)
         with quiet_transformers():
             model = hooks.get_hf_model_class().from_pretrained(
                 self.source,
@@ -231,15 +242,17 @@ def _role_of(difference: FirstDifference, steps: Sequence[str]) -> str:
     """
     if difference.source is None:
         return "head"
+    last = re.fullmatch(r"\D+\d+\.(\w+)(\..+)?", difference.last_equal or "")
     if not difference.input_is_equal:
-        # What the first layer gets is not the output of a module if it is computed afterwards.
+        # What the next module gets is not the output of a module if it is computed in between.
+        if last is not None and last[2]:
+            return part_role(last[1])
         return "embedding" if difference.layer == 0 else ""
     role = _role_of_module(difference.result or "")
-    if role == "layer" and difference.first_output == (difference.source, difference.result):
-        # It is the part after the last equal one if that part has no counterpart.
-        last = (difference.last_equal or "").rpartition(f"{difference.source}.")[2].split(".")[0]
-        if last in steps[:-1]:
-            role = part_role(steps[steps.index(last) + 1])
+    is_last_output = difference.first_output == (difference.source, difference.result)
+    if role == "layer" and is_last_output and last is not None and last[1] in steps[:-1]:
+        # The part after the last equal one has no counterpart.
+        role = part_role(steps[steps.index(last[1]) + 1])
     return role
 
 

@@ -12,7 +12,7 @@ from forgather_convert.dynamic_model.project import (
 )
 from forgather_convert.errors import ConverterError
 
-#: The config fields for a norm's ``eps``; the first one that exists is used.
+#: The config fields for a norm's ``eps``; the first one that has a value is used.
 NORM_EPSILONS = (
     "rms_norm_eps",
     "layer_norm_eps",
@@ -222,7 +222,7 @@ class _Assembler:
 
     def _epsilon(self) -> str:
         for name in NORM_EPSILONS:
-            if name in self.project.config:
+            if self.project.config.get(name) is not None:
                 return name
         raise self._error(
             "norm",
