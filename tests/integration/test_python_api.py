@@ -40,3 +40,9 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize("name", forgather_convert.__all__)
 def test_all_that_is_public_is_documented(name: str) -> None:
     assert any(re.search(rf"\b{name}\b", page.read_text()) for page in DOCS.glob("*.md"))
+
+
+@pytest.mark.parametrize("name", forgather_convert.__all__)
+def test_all_that_is_public_is_there(name: str) -> None:
+    """The stub, from which the list comes, names modules that have it."""
+    assert hasattr(forgather_convert, name)

@@ -116,7 +116,7 @@ def test_a_hostile_config_gives_no_other_code() -> None:
     config = {f"value_{number}": value for number, value in enumerate(VALUES)}
     config["rms_norm_eps"] = 1e-6
     hostile = generate_code(Project("llama", config))
-    harmless = generate_code(Project("llama", dict.fromkeys(config)))
+    harmless = generate_code(Project("llama", {**dict.fromkeys(config), "rms_norm_eps": 1e-6}))
     shapes = []
     for code in (hostile, harmless):
         # The suffix of all files is a hash of their content.
@@ -167,6 +167,12 @@ def test_names_that_families_have_are_names_of_modules(model_type: str) -> None:
     code = generate_code(Project(model_type, {"rms_norm_eps": 1e-6}))
     assert code.model_module.isidentifier()
     assert load_generated_code(code).config_class.model_type.endswith(model_type)
+
+
+def test_norms_have_an_epsilon_that_has_a_value() -> None:
+    """Some config classes have two of the fields, and leave one of them null."""
+    code = generate_code(Project("llama", {"rms_norm_eps": None, "layer_norm_eps": 1e-6}))
+    assert "eps=config.layer_norm_eps" in code.files[f"{code.model_module}.py"]
 
 
 FIELD_NAMES = [

@@ -11,7 +11,7 @@ from typing import Any
 
 from forgather_convert.converter_tools.tiny_models import TINY_TOKENS
 from forgather_convert.dynamic_model.assembly import NORM_EPSILONS
-from forgather_convert.errors import OptionError, UnsupportedModelError, first_line
+from forgather_convert.errors import OptionError, UnsupportedModelError, cause_of
 from forgather_convert.families.tiny_decoder import TINY_DECODER
 from forgather_convert.models.parameters import parameters_of
 from forgather_convert.source.rope import ROPE_FIELDS, parameters_by_kind
@@ -165,8 +165,8 @@ def survey_family(model_type: str) -> FamilySurvey:
     # The classes of a family raise exceptions of many types for unsuitable sizes.
     except Exception as error:
         raise OptionError(
-            f"No tiny model of '{model_type}' can be built: {type(error).__name__}: "
-            f"{first_line(error)}. Leave --from out, and write what differs yourself."
+            f"No tiny model of '{model_type}' can be built: {cause_of(error)}. "
+            "Leave --from out, and write what differs yourself."
         ) from error
     if not run.is_causal:
         raise OptionError(

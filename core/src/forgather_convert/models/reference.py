@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
-from forgather_convert.errors import SourceError, UnsupportedModelError, first_line
+from forgather_convert.errors import SourceError, UnsupportedModelError, cause_of
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.families.transformers_classes import is_known_type, registered_classes
 from forgather_convert.source.composite import TEXT_CONFIG, has_text_config
@@ -90,7 +90,7 @@ class ReferenceClasses:
         """The error for a config whose model can be built, but fails when it is run."""
         return SourceError(
             f"{origin} describes a model that does not run with {self.describe()}: "
-            f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix the config, or "
+            f"{cause_of(error)}. Fix the config, or "
             "install another version of transformers."
         )
 
@@ -214,9 +214,8 @@ def _readable(origin: str) -> Iterator[None]:
     # Each config class has checks and errors of its own.
     except Exception as error:
         raise UnreadableConfigError(
-            f"The installed transformers cannot read {origin}: {type(error).__name__}: "
-            f"{first_line(error).rstrip('.:')}. Fix the file, or install another version of "
-            "transformers."
+            f"The installed transformers cannot read {origin}: {cause_of(error)}. "
+            "Fix the file, or install another version of transformers."
         ) from error
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from forgather_convert.dynamic_model.code_generator import GeneratedCode, generate_code
 from forgather_convert.dynamic_model.loading import load_generated_code
 from forgather_convert.dynamic_model.project import Project
-from forgather_convert.errors import ConverterError, OptionError, SourceError, first_line
+from forgather_convert.errors import ConverterError, OptionError, SourceError, cause_of
 from forgather_convert.families.converter import FORGATHER_FIELDS
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.files.json_file import read_text
@@ -128,7 +128,7 @@ def _forgather_target(
     except Exception as error:
         raise ConverterError(
             f"The Forgather config that {hooks.name} makes from {config.origin} is refused by "
-            f"transformers: {first_line(error).rstrip('.:')}. Fix create_project_config."
+            f"transformers: {cause_of(error)}. Fix create_project_config."
         ) from error
     return ForgatherTarget(
         hooks=hooks,
@@ -137,7 +137,7 @@ def _forgather_target(
             config_object,
             lambda error: ConverterError(
                 f"The Forgather model that {hooks.name} makes from {config.origin} does not run: "
-                f"{type(error).__name__}: {first_line(error).rstrip('.:')}. Fix its components."
+                f"{cause_of(error)}. Fix its components."
             ),
         ),
         mapping=hooks.weight_mapping(),
