@@ -7,16 +7,12 @@ from dataclasses import dataclass, replace
 from inspect import signature
 from typing import Any
 
+from forgather_convert.converter_tools.component_choices import Alternative, Skeleton
 from forgather_convert.converter_tools.family_survey import FamilySurvey, component_class
-from forgather_convert.converter_tools.mapping_proposal import (
-    Alternative,
-    Proposal,
-    Skeleton,
-    StackedExperts,
-    propose,
-)
+from forgather_convert.converter_tools.mapping_proposal import Proposal, propose
 from forgather_convert.converter_tools.rendering import render
 from forgather_convert.converter_tools.trial import find_alike
+from forgather_convert.converter_tools.weight_places import StackedExperts
 from forgather_convert.dynamic_model.literals import literal
 from forgather_convert.dynamic_model.project import STANDARD_COMPONENTS
 from forgather_convert.families.hyperparameters import STANDARD, WINDOWS

@@ -11,16 +11,17 @@ from pathlib import Path
 from typing import Any
 
 from forgather_convert.compare.verify import verify
+from forgather_convert.converter_tools.component_choices import Alternative, Choice
 from forgather_convert.converter_tools.family_survey import FamilySurvey
-from forgather_convert.converter_tools.mapping_proposal import Alternative, Choice, part_role
 from forgather_convert.converter_tools.tiny_models import (
     build_forgather,
     project_of,
     write_tiny_model,
 )
 from forgather_convert.converter_tools.training_step import check_use, inputs_of, unequal_input
+from forgather_convert.converter_tools.weight_places import part_role
 from forgather_convert.dynamic_model.loading import import_modules
-from forgather_convert.errors import cause_of
+from forgather_convert.errors import MappingError, cause_of
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.logit_check.first_difference import FirstDifference, find_first_difference
@@ -166,9 +167,7 @@ class _Trial:
                 if difference is None:
                     check_use(hooks, self._config(hooks))
         except Exception as error:
-            # Errors of shapes name the tensor.
-            named = re.search(r"causal_lm\.[\w.]+", str(error))
-            role = _role_of_module(running[-1] if running else named[0] if named else "")
+            role = _role_of_error(error, running)
             return _Result(False, role, f"A tiny model fails: {cause_of(error)}.")
         if difference is None:
             return _Result(is_alike=True)
@@ -258,6 +257,14 @@ def _role_of(difference: FirstDifference, steps: Sequence[str]) -> str:
 
 def _role_of_module(name: str) -> str:
     return next((role for role, pattern in _ROLES if re.fullmatch(pattern, name)), "")
+
+
+def _role_of_error(error: Exception, running: Sequence[str]) -> str:
+    """The role of the module in which an error arose, or whose tensors have other shapes."""
+    if running:
+        return _role_of_module(running[-1])
+    named = re.search(r"causal_lm\.[\w.]+", str(error))
+    return _role_of_module(named[0]) if named and isinstance(error, MappingError) else ""
 
 
 @contextmanager
