@@ -14,6 +14,7 @@ from forgather_convert.converter_tools.family_survey import survey_family
 from forgather_convert.converter_tools.mapping_proposal import propose
 from forgather_convert.converter_tools.new import create_distribution
 from forgather_convert.discovery.converter_imports import import_file
+from forgather_convert.dynamic_model.components.experts_implementation import HAS_STACKED_EXPERTS
 from forgather_convert.errors import OptionError
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.tensors.family_mapping import family_mapping, own_weights
@@ -22,16 +23,17 @@ from support.command import forgather
 #: Drafting asks transformers about many models, and version 4 is much slower to build them.
 pytestmark = pytest.mark.version_independent
 
-#: A draft that needs no hand: layer norms, rotations of a part of a head, and options that are
-#: refused, since they change the weights.
-FINISHED = ("stablelm",)
+#: A draft that needs no hand: norms in other places, and rotations of a part of a head.
+FINISHED = ("glm4",)
 #: What drafts of others have: latent attention, layers without positions, RoPE by kind of layer,
-#: sinks and experts with biases, and biases on queries, keys and values only.
+#: sinks and experts with biases, an option that is refused, since it adds weights, and biases on
+#: queries, keys and values only.
 FOUND = {
     "deepseek_v3": '"attention": "latent_attention:LatentAttention"',
     "exaone4": '"no_rope_layers": [',
     "gemma3_text": '"norm": "rms_norm:ZeroCenteredRMSNorm"',
     "gpt_oss": '"experts": "biased_experts:BiasedExperts"',
+    "phi": '"qk_layernorm": "No component of this converter has',
     "qwen2": '"attention_output_bias": False',
 }
 #: What transformers has that core has no component for, by the role: by its weights, or only by
@@ -77,13 +79,15 @@ def test_a_draft_of_standard_components_converts(model_type: str, tmp_path: Path
 @pytest.mark.parametrize("model_type", FOUND)
 def test_components_are_found(model_type: str) -> None:
     """Those with which a tiny model computes and trains as in transformers."""
+    if model_type == "deepseek_v3" and not HAS_STACKED_EXPERTS:
+        pytest.skip("transformers 4 adds up experts in another order")
     draft = draft_converter(survey_family(model_type))
     assert draft.is_alike, draft.open_points
     text = "\n".join([*draft.attributes.values(), *draft.own])
     assert FOUND[model_type] in text
 
 
-@pytest.mark.parametrize("model_type", ["axk2", "jamba"])
+@pytest.mark.parametrize("model_type", ["axk2", "jetmoe"])
 def test_what_a_draft_writes_is_python(model_type: str, tmp_path: Path) -> None:
     """Also for layers with more parts than a standard one."""
     if model_type not in CONFIG_MAPPING:

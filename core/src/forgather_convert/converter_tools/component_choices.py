@@ -317,11 +317,7 @@ class ComponentChoices:
 
 
 def _order(survey: FamilySurvey, norms: list[str]) -> str:
-    order = "".join(
-        "n" if step in norms else part_role(step)[0]
-        for step in survey.steps
-        if step in norms or survey.classes.get(survey.layer + step) not in ("Dropout", "Identity")
-    )
+    order = "".join("n" if step in norms else part_role(step)[0] for step in survey.steps)
     # The matrices of a feed-forward block may be parts of the layer itself.
     return re.sub("f+", "f", order)
 

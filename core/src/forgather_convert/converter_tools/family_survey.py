@@ -102,7 +102,8 @@ class FamilySurvey:
         embedding: The name of the table of token vectors.
         head: The name of the head's matrix.
         layer: The prefix of a layer's names, such as ``"model.layers.{layer}."``.
-        steps: The parts of the first layer in the order in which they run, by their names in it.
+        steps: The parts of the first layer in the order in which they run, by their names in it,
+            without dropouts.
         classes: The class of every module, by its name with placeholders.
         norms: The standard component that computes the same as a norm, by the norm's name with
             placeholders; only of those that have one.
@@ -437,6 +438,7 @@ def _run(config_class: Any, model_class: Any, fields: Mapping[str, Any]) -> _Run
         module.register_forward_pre_hook(lambda module, _: steps.append(names[module]))
         for module, name in names.items()
         if re.fullmatch(r"[^\d]+\.0\.\w+", name)
+        and not isinstance(module, torch.nn.Dropout | torch.nn.Identity)
     ]
     ids = torch.arange(3, 11).unsqueeze(0)
     with torch.no_grad():
