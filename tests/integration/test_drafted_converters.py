@@ -26,11 +26,12 @@ pytestmark = pytest.mark.version_independent
 #: A draft that needs no hand: norms in other places, and rotations of a part of a head.
 FINISHED = ("glm4",)
 #: What drafts of others have: latent attention, layers without positions, RoPE by kind of layer,
-#: sinks and experts with biases, an option that is refused, since it adds weights, and biases on
+#: experts behind no norm, sinks and experts with biases, an option that is refused, since it adds weights, and biases on
 #: queries, keys and values only.
 FOUND = {
     "deepseek_v3": '"attention": "latent_attention:LatentAttention"',
     "exaone4": '"no_rope_layers": [',
+    "flex_olmo": '"layer": "post_norm_layer:PostNormLayer"',
     "gemma3_text": '"norm": "rms_norm:ZeroCenteredRMSNorm"',
     "gpt_oss": '"experts": "biased_experts:BiasedExperts"',
     "phi": '"qk_layernorm": "No component of this converter has',

@@ -1,6 +1,6 @@
 """A mixture of experts: feed-forward blocks of which each token uses a few."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
@@ -13,7 +13,13 @@ class MixtureOfExperts(nn.Module):
     """Experts that a router chooses for each token.
 
     A config may have a noise factor for training, ``router_jitter_noise``.
+
+    Attributes:
+        has_two_views: Whether the gradients of router and experts are added to that of the input
+            one after the other, and not to each other first.
     """
+
+    has_two_views: ClassVar[bool] = False
 
     def __init__(self, config: Any, router: nn.Module, experts: nn.Module) -> None:
         super().__init__()
@@ -26,9 +32,10 @@ class MixtureOfExperts(nn.Module):
         if self.training and self.jitter_noise > 0:
             low, high = 1.0 - self.jitter_noise, 1.0 + self.jitter_noise
             hidden_states = hidden_states * torch.empty_like(hidden_states).uniform_(low, high)
-        # Separate views, so that gradients are added in the same order as in transformers.
-        _, chosen, weights = self.router(hidden_states.reshape(-1, shape[-1]))
-        tokens = hidden_states.reshape(-1, shape[-1])
+        tokens = seen = hidden_states.reshape(-1, shape[-1])
+        if self.has_two_views:
+            tokens = hidden_states.reshape(-1, shape[-1])
+        _, chosen, weights = self.router(seen)
         output: torch.Tensor = self.experts(tokens, chosen, weights)
         return output.reshape(shape)
 
@@ -38,6 +45,8 @@ class SharedMixtureOfExperts(MixtureOfExperts):
 
     Dai et al., "DeepSeekMoE", 2024.
     """
+
+    has_two_views = True
 
     def __init__(self, config: Any, router: nn.Module, experts: nn.Module) -> None:
         super().__init__(config, router, experts)

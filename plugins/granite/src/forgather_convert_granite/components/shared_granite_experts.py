@@ -17,10 +17,7 @@ class SharedGraniteExperts(MixtureOfExperts):
         self.shared_expert = FusedGatedFeedforward(config, config.shared_intermediate_size)
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
-        # One view for router and experts, whose gradients are added first.
-        tokens = hidden_states.reshape(-1, hidden_states.shape[-1])
-        _, chosen, weights = self.router(tokens)
-        routed: torch.Tensor = self.experts(tokens, chosen, weights).reshape(hidden_states.shape)
+        routed = super().forward(hidden_states)
         shared: torch.Tensor = self.shared_expert(hidden_states)
         return routed + shared
 
