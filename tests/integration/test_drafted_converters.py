@@ -25,9 +25,9 @@ pytestmark = pytest.mark.version_independent
 
 #: A draft that needs no hand: norms in other places, and rotations of a part of a head.
 FINISHED = ("glm4",)
-#: What drafts of others have: latent attention, layers without positions, RoPE by kind of layer,
-#: experts behind no norm, sinks and experts with biases, an option that is refused, since it adds weights, and biases on
-#: queries, keys and values only.
+#: What drafts of others have: latent attention, layers without positions, experts behind no norm,
+#: RoPE by kind of layer, sinks and experts with biases, an option that is refused, since it adds
+#: weights, and biases on queries, keys and values only.
 FOUND = {
     "deepseek_v3": '"attention": "latent_attention:LatentAttention"',
     "exaone4": '"no_rope_layers": [',
