@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from forgather_convert.cli.allocator import limit_freed_memory
 from forgather_convert.cli.command_state import CommandState
 from forgather_convert.cli.commands import ForgatherGroup
 from forgather_convert.cli.console import echo_error, echo_json, echo_usage_error
@@ -53,6 +54,7 @@ def main() -> None:
     # Otherwise the garbage collector would search all of torch and transformers again at exit,
     # which takes a second.
     atexit.register(gc.freeze)
+    limit_freed_memory()
     with standard_streams(), stop_signals():
         exit_code = _run(CommandState(as_json="--json" in sys.argv))
     sys.exit(exit_code)
