@@ -53,8 +53,8 @@ def compute(model: Any, length: int) -> torch.Tensor:
 
 def _with_length(
     action: Callable[[Any, int], torch.Tensor], length: int
-) -> Callable[[Any], torch.Tensor]:
-    return lambda model: action(model, length)
+) -> Callable[[Any], list[torch.Tensor]]:
+    return lambda model: [action(model, length)]
 
 
 def run_both(
@@ -81,7 +81,7 @@ def run_both(
 
 def results_of(runs: list[LockstepRun]) -> list[torch.Tensor]:
     assert [run.error for run in runs] == [None] * len(runs)
-    found = [run.result for run in runs if run.result is not None]
+    found = [result for run in runs for result in run.results]
     assert len(found) == len(_LENGTHS)
     return found
 
@@ -90,13 +90,13 @@ def results_of(runs: list[LockstepRun]) -> list[torch.Tensor]:
 def products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
     """The products that are computed: of which parameter, and whether for all runs."""
     found: list[tuple[str, bool]] = []
-    compute_one = Product.compute
+    parts_of = Product._parts
 
-    def note(self: Product, input: Any = None, is_shared: bool = False) -> torch.Tensor:
+    def note(self: Product, input: torch.Tensor, is_shared: bool) -> Any:
         found.append((self.matrix.name, is_shared))
-        return compute_one(self, input, is_shared)
+        return parts_of(self, input, is_shared)
 
-    monkeypatch.setattr(Product, "compute", note)
+    monkeypatch.setattr(Product, "_parts", note)
     return found
 
 

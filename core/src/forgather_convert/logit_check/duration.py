@@ -59,7 +59,7 @@ def estimate_seconds(model: Any, parameters: StreamedParameters, runs: Sequence[
             if one.is_stack:
                 return torch.nn.functional.linear(input, one.matrix_rows(0, rows))
             numbers = range(rows.start, rows.stop)
-            return Product(input, one, None, numbers, values).compute(is_shared=True)
+            return Product(input, one, None, numbers, values).compute_together([input])
 
         return use
 

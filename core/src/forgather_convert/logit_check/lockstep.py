@@ -13,7 +13,7 @@ be paused in any other way.
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +43,9 @@ class LockstepRun:
         parameters: Its parameters.
         selection: Which logits to compute.
         compute: Runs the model.
+
+    Attributes:
+        results: What it has computed and nobody has taken.
     """
 
     def __init__(
@@ -50,12 +53,12 @@ class LockstepRun:
         model: Any,
         parameters: StreamedParameters,
         selection: LogitSelection,
-        compute: Callable[[Any], torch.Tensor],
+        compute: Callable[[Any], Iterable[torch.Tensor]],
     ) -> None:
         self.request: Product | None = None
         self.is_done = False
         self.error: Exception | None = None
-        self.result: torch.Tensor | None = None
+        self.results: list[torch.Tensor] = []
         self._answer: torch.Tensor | None = None
         self._is_abandoned = False
         self._continues, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
@@ -84,12 +87,14 @@ class LockstepRun:
         model: Any,
         parameters: StreamedParameters,
         selection: LogitSelection,
-        compute: Callable[[Any], torch.Tensor],
+        compute: Callable[[Any], Iterable[torch.Tensor]],
     ) -> None:
         try:
             self._wait()
             with torch.no_grad(), StreamingMode(parameters, selection, self._ask):
-                self.result = compute(model)
+                for result in compute(model):
+                    self.results.append(result)
+                    del result
         except _Abandoned:
             pass
         except Exception as error:
@@ -102,7 +107,7 @@ class LockstepRun:
         self.request = product
         self._stopped.release()
         self._wait()
-        answer = self._answer
+        answer, self._answer = self._answer, None
         assert answer is not None
         return answer
 
@@ -152,6 +157,8 @@ class Lockstep:
         sources: The runs of one model.
         results: The runs of the other on the same inputs, in the same order.
         places: For both models, the place of each parameter among all of them, by its identity.
+        receive: Takes each result of the runs on an input, with the number of the input, as soon as
+            both have it, so that it need not stay in memory; by default, the runs keep them.
     """
 
     def __init__(
@@ -159,9 +166,11 @@ class Lockstep:
         sources: Sequence[LockstepRun],
         results: Sequence[LockstepRun],
         places: tuple[Mapping[int, float], Mapping[int, float]],
+        receive: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None,
     ) -> None:
         self._sides = (list(sources), list(results))
         self._places = places
+        self._receive = receive
         self._progress = {id(run): 0.0 for runs in self._sides for run in runs}
         self._equal: dict[tuple[int, int], bool] = {}
 
@@ -169,7 +178,7 @@ class Lockstep:
         """Continues all runs until they end, or until one of them fails."""
         try:
             for run in self._all():
-                run.resume()
+                self._resume(run)
             while any(not run.is_done for run in self._all()):
                 if any(run.error for run in self._all()):
                     return
@@ -193,7 +202,15 @@ class Lockstep:
                 if self._place(side, run) == behind:
                     assert run.request is not None
                     self._progress[id(run)] = behind
-                    run.resume(run.request.compute())
+                    self._resume(run, run.request.compute())
+
+    def _resume(self, run: LockstepRun, answer: torch.Tensor | None = None) -> None:
+        run.resume(answer)
+        if self._receive is None:
+            return
+        for number, (source, result) in enumerate(zip(*self._sides, strict=True)):
+            while source.results and result.results:
+                self._receive(number, source.results.pop(0), result.results.pop(0))
 
     def _place(self, side: int, run: LockstepRun) -> float:
         """How far a run is; a parameter that precedes the last one is being used again."""
@@ -228,21 +245,18 @@ class Lockstep:
         return self._equal[key]
 
     def _answer_together(self, sources: list[LockstepRun], results: list[LockstepRun]) -> None:
-        inputs = []
-        for run in sources:
-            assert run.request is not None
-            inputs.append(run.request.input)
-        product = sources[0].request
-        assert product is not None
-        size = inputs[0].shape[-1]
-        rows = [one.reshape(-1, size) for one in inputs]
-        joined = product.compute(torch.cat(rows), is_shared=True)
-        outputs = joined.tensor_split([sum(map(len, rows[:end])) for end in range(1, len(rows))])
-        for side, runs in enumerate((sources, results)):
-            for run, one, output in zip(runs, inputs, outputs, strict=True):
+        products = [run.request for run in sources if run.request is not None]
+        inputs = [product.input for product in products]
+        outputs = products[0].compute_together(inputs)
+        del products, inputs
+        for pair in zip(sources, results, strict=True):
+            output = outputs.pop(0)
+            for side, run in enumerate(pair):
                 self._progress[id(run)] = self._place(side, run)
-                # A copy, because a model may change it.
-                run.resume(output.reshape(*one.shape[:-1], -1).clone())
+            one, other = pair
+            # A copy, because a model may change it.
+            self._resume(one, output.clone())
+            self._resume(other, output)
 
 
 def places_of(parameters: StreamedParameters) -> Mapping[int, float]:

@@ -3,7 +3,7 @@
 import gc
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import torch
 
     from forgather_convert.logit_check.cast_cost import CastCost
+    from forgather_convert.logit_check.comparison import Difference
     from forgather_convert.logit_check.first_difference import FirstDifference
     from forgather_convert.logit_check.streamed_parameters import LogitSelection
 
@@ -253,7 +254,7 @@ def compare_logits(
     passes.expect(*models)
     cast = None
     if cast_from is None:
-        expected, actual = _logits_of_both((source, result), models, planned.runs, how)
+        differences, _ = _compare_runs((source, result), models, planned.runs, how)
     else:
         from forgather_convert.logit_check.cast_cost import CastCost, logit_statistics
         from forgather_convert.logit_check.layer_outputs import layer_outputs, relative_differences
@@ -267,9 +268,11 @@ def compare_logits(
             _logits(source, models[0], with_prompt, how)
         layers = relative_differences(outputs_stored, outputs)
         del outputs_stored, outputs
-        expected, actual = _logits_of_both((source, result), models, planned.runs, how)
+        differences, of_prompt = _compare_runs(
+            (source, result), models, planned.runs, how, keeps_first=True
+        )
         count = stored[0].shape[1]
-        plain, converted = ([logits[0][:, :count]] for logits in (expected, actual))
+        plain, converted = ([logits[:, :count]] for logits in of_prompt)
         of_result, of_cast = logit_statistics(stored, converted), logit_statistics(stored, plain)
         if of_result is not None and of_cast is not None:
             cast = CastCost(cast_from, dtype, of_result, of_cast, layers)
@@ -279,7 +282,7 @@ def compare_logits(
         # They refer to themselves, and would keep their memory until some later time.
         gc.collect()
 
-    comparison, wrong = _summarize(expected, actual, planned, source.weights, dtype)
+    comparison, wrong = _summarize(differences, planned, source.weights, dtype)
     comparison = replace(
         comparison,
         cast=cast,
@@ -353,13 +356,19 @@ def _logits(
         raise _does_not_run(side, error) from error
 
 
-def _logits_of_both(
+def _compare_runs(
     sides: tuple[CheckedModel, CheckedModel],
     models: tuple[Any, Any],
     runs: Sequence[Run],
     settings: _Settings,
-) -> tuple[list["torch.Tensor"], list["torch.Tensor"]]:
-    """The logits of two models; each parameter is read once for all runs."""
+    keeps_first: bool = False,
+) -> tuple[list["Difference"], list["torch.Tensor"]]:
+    """Compares the logits of two models; each parameter is read once for all runs.
+
+    Returns:
+        The comparison of each run, and the logits of both models for the prompt if they are kept.
+    """
+    from forgather_convert.logit_check.comparison import compare
     from forgather_convert.logit_check.lockstep import Lockstep, LockstepRun, places_of
     from forgather_convert.logit_check.streamed_parameters import streaming
     from forgather_convert.tensors.dtypes import to_torch
@@ -375,6 +384,14 @@ def _logits_of_both(
             for run in runs
         ]
 
+    differences: list[list[Difference]] = [[] for _ in runs]
+    first: list[torch.Tensor] = []
+
+    def receive(number: int, expected: "torch.Tensor", actual: "torch.Tensor") -> None:
+        differences[number].append(compare(expected, actual))
+        if keeps_first and not first:
+            first.extend((expected, actual))
+
     dtype, device, advance = to_torch(settings.dtype), settings.device, settings.advance
     with ExitStack() as stack:
         parameters = []
@@ -386,15 +403,14 @@ def _logits_of_both(
         ours, theirs = parameters
         _announce(models, ours, runs)
         both = begin(models[0], ours), begin(models[1], theirs)
-        Lockstep(*both, (places_of(ours), places_of(theirs))).complete()
+        Lockstep(*both, (places_of(ours), places_of(theirs)), receive).complete()
         for side, begun in zip(sides, both, strict=True):
             for one in begun:
                 if isinstance(one.error, _RUN_ERRORS):
                     raise _does_not_run(side, one.error) from one.error
                 if one.error is not None:
                     raise one.error
-    expected, actual = ([one.result for one in begun if one.result is not None] for begun in both)
-    return expected, actual
+    return [sum(parts[1:], parts[0]) for parts in differences], first
 
 
 def _are_large(models: tuple[Any, Any]) -> bool:
@@ -448,7 +464,7 @@ def _run(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         torch.no_grad(),
         streamed(model, dtype, settings.device, selection, settings.advance),
     ):
-        return _compute(model, run, settings)
+        return torch.cat([*_compute(model, run, settings)], 1)
 
 
 def _record_nothing(config: Any) -> None:
@@ -462,12 +478,11 @@ def _record_nothing(config: Any) -> None:
             setattr(config, name, False)
 
 
-def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
-    """The same, for a model that is prepared to run."""
+def _compute(model: Any, run: Run, settings: _Settings) -> Iterator["torch.Tensor"]:
+    """The same, for a model that is prepared to run: of the rows, and of each cached step."""
     import torch
 
-    tokens, device = settings.tokens, settings.device
-    kept = _num_kept(model, run, settings)
+    device, kept = settings.device, _num_kept(model, run, settings)
     ids = torch.tensor(run.rows, device=device)
     arguments: dict[str, Any] = {"input_ids": ids, **_cache_options(bool(run.steps))}
     if run.first_position or run.states_positions:
@@ -478,19 +493,19 @@ def _compute(model: Any, run: Run, settings: _Settings) -> "torch.Tensor":
         mask[0, : run.padding] = 0
         arguments["attention_mask"] = mask
     output = model(**arguments)
-    parts = [_logits_in(output)[:, -kept:].cpu()]
+    cache = cache_argument(model, output) if run.steps else {}
+    first, *others = _logits_in(output, settings)[:, -kept:]
+    del output
+    first = first[max(0, run.padding - run.length + kept) :]
+    yield (torch.cat((first, *others)) if others else first).unsqueeze(0)
+    del first, others
     for number, token in enumerate(run.steps):
         arguments = {"input_ids": torch.tensor([[token]], device=device)}
         if run.states_positions:
             arguments["position_ids"] = torch.tensor([[run.length + number]], device=device)
-        output = model(**arguments, **_cache_options(True), **cache_argument(model, output))
-        parts.append(_logits_in(output)[:, -1:].cpu())
-    logits = torch.cat(parts, 1)
-    if tokens is not None and logits.shape[-1] != len(tokens):
-        # The model does not compute its logits with a head.
-        logits = logits[..., torch.as_tensor(tokens)]
-    first, *others = logits
-    return torch.cat((first[max(0, run.padding - run.length + kept) :], *others)).unsqueeze(0)
+        output = model(**arguments, **_cache_options(True), **cache)
+        cache = cache_argument(model, output)
+        yield _logits_in(output, settings)[:, -1:]
 
 
 def _cache_options(has_cache: bool) -> dict[str, bool]:
@@ -498,11 +513,15 @@ def _cache_options(has_cache: bool) -> dict[str, bool]:
     return {"use_cache": True, "return_dict": True} if has_cache else {"use_cache": False}
 
 
-def _logits_in(output: Any) -> "torch.Tensor":
+def _logits_in(output: Any, settings: _Settings) -> "torch.Tensor":
     import torch
 
     logits: torch.Tensor = output if isinstance(output, torch.Tensor) else output.logits
-    return logits
+    tokens = settings.tokens
+    if tokens is not None and logits.shape[-1] != len(tokens):
+        # The model does not compute its logits with a head.
+        logits = logits[..., torch.as_tensor(tokens, device=logits.device)]
+    return logits.cpu()
 
 
 def cache_argument(model: Any, output: Any) -> dict[str, Any]:
@@ -528,16 +547,12 @@ def trains_with_cache(model: Any, ids: "torch.Tensor") -> bool:
 
 
 def _summarize(
-    expected: Sequence["torch.Tensor"],
-    actual: Sequence["torch.Tensor"],
+    differences: Sequence["Difference"],
     plan: PositionPlan,
     weights: Mapping[str, Expression],
     dtype: str,
 ) -> tuple[LogitComparison, Run | None]:
-    """Compares the logits of all runs; also returns the first run for which they differ."""
-    from forgather_convert.logit_check.comparison import compare
-
-    differences = [compare(*pair) for pair in zip(expected, actual, strict=True)]
+    """Adds up the comparisons of all runs; also gives the first run whose logits differ."""
     comparison = LogitComparison(
         are_equal=all(difference.are_equal for difference in differences),
         max_difference=max(difference.largest for difference in differences),

@@ -37,13 +37,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_map
 
 from forgather_convert.families.transformers_classes import is_transformers_at_least
+from forgather_convert.logit_check.freed_memory import FreedMemory
 from forgather_convert.logit_check.shared_products import shared_linear
 from forgather_convert.models.merged_parameters import materializer, row_maker
 from forgather_convert.models.meta_device import WithoutRandomValues
 from forgather_convert.source.config_objects import parts_of
 
-#: The size of a chunk of a matrix's rows in memory, in bytes. The matrix library may make another
-#: copy.
+#: The size of a chunk of a matrix's rows in memory, in bytes, also if it is widened to float32. The
+#: matrix library may make another copy.
 _CHUNK = 4 * 2**20
 
 #: Properties that a parameter shares with its copy, so that no copy is needed.
@@ -282,6 +283,7 @@ class StreamedParameters:
     Attributes:
         head: The output embeddings.
         values: Their values.
+        freed_memory: What was freed since they were used.
     """
 
     def __init__(
@@ -289,6 +291,7 @@ class StreamedParameters:
     ) -> None:
         self.head = head
         self.values = Values()
+        self.freed_memory = FreedMemory()
         self._parameters = parameters
         #: Transposed views by their parameters, and what they are views of by the views.
         self._views: dict[int, torch.Tensor] = {}
@@ -353,39 +356,53 @@ class Product:
 
     def chunks(self) -> Iterator[Any]:
         """The rows in chunks, one of which is in memory at a time."""
-        step = max(1, _CHUNK // (self.matrix.stored[0].numel() * self.matrix.dtype.itemsize))
+        itemsize = max(self.matrix.dtype.itemsize, torch.float32.itemsize)
+        step = max(1, _CHUNK // (self.matrix.stored[0].numel() * itemsize))
         for start in range(0, self.count, step):
             stop = min(start + step, self.count)
             yield (
                 slice(start, stop) if self.rows is None else torch.as_tensor(self.rows[start:stop])
             )
 
-    def compute(self, input: torch.Tensor | None = None, is_shared: bool = False) -> torch.Tensor:
-        """The product.
-
-        Args:
-            input: Another input instead of its own.
-            is_shared: Whether it is computed once for both models, so that neither the alignment
-                of the parameter nor the way of computing matters.
-        """
-        input = self.input if input is None else input
+    def compute(self) -> torch.Tensor:
+        """The product."""
         result: torch.Tensor | None = None
-        position = 0
-        linear = shared_linear if is_shared else functional.linear
-        for rows in self.chunks():
-            matrix = self.rows_of(self.matrix, rows, is_shared)
-            bias = None if self.bias is None else self.rows_of(self.bias, rows)
-            part = linear(input, matrix, bias)
+        for start, part in self._parts(self.input, is_shared=False):
             if part.shape[-1] == self.count:
                 return part
             if result is None:
                 # The result must not be allocated among the chunks: it would keep their memory
                 # from being reused.
                 result = part.new_empty(*part.shape[:-1], self.count)
-            result[..., position : position + part.shape[-1]] = part
-            position += part.shape[-1]
+            result[..., start : start + part.shape[-1]] = part
         assert result is not None
         return result
+
+    def compute_together(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+        """The products with several inputs instead of its own, in memory of their own.
+
+        They are computed once for both models, so that neither the alignment of the parameter nor
+        the way of computing matters.
+        """
+        results = [one.new_empty(*one.shape[:-1], self.count) for one in inputs]
+        rows = [one.reshape(-1, one.shape[-1]) for one in inputs]
+        counts = [*map(len, rows)]
+        for start, part in self._parts(torch.cat(rows), is_shared=True):
+            for result, own in zip(results, part.split_with_sizes(counts), strict=True):
+                end = start + part.shape[-1]
+                result[..., start:end] = own.view(*result.shape[:-1], -1)
+        return results
+
+    def _parts(self, input: torch.Tensor, is_shared: bool) -> Iterator[tuple[int, torch.Tensor]]:
+        """The product in chunks of columns, each with the first one's number."""
+        linear = shared_linear if is_shared else functional.linear
+        start = 0
+        for rows in self.chunks():
+            matrix = self.rows_of(self.matrix, rows, is_shared)
+            bias = None if self.bias is None else self.rows_of(self.bias, rows)
+            part = linear(input, matrix, bias)
+            yield start, part
+            start += part.shape[-1]
 
     def rows_of(
         self, tensor: Parameter | torch.Tensor, rows: Any, is_shared: bool = False
@@ -430,6 +447,7 @@ class StreamingMode(TorchFunctionMode):
         kwargs = kwargs or {}
         if not self._uses_parameter((*args, *kwargs.values())) or func in _SAME_FOR_COPY:
             return func(*args, **kwargs)
+        self._parameters.freed_memory.give_back()
         if func is functional.linear:
             return self._linear(*args, **kwargs)
         if func is functional.embedding:
@@ -501,6 +519,8 @@ class StreamingMode(TorchFunctionMode):
             else:
                 matrix = stack.matrix_rows(index, slice(0, stack.stored.shape[1]))
                 output[start:end] = func(group, matrix[None], offs=count, **options)
+            del matrix
+            self._parameters.freed_memory.give_back()
             start = end
         return input.new_zeros(len(input), columns) if output is None else output
 
