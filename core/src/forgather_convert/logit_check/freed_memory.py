@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 #: How much memory may be added before what is free of it is returned, in bytes.
-_ALLOWED = 8 * 2**20
+_ALLOWED = 16 * 2**20
 #: The file with the sizes of this process in pages: in all, in memory, of that shared with files.
 _SIZES = Path("/proc/self/statm")
 
