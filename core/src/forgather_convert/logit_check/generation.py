@@ -90,6 +90,8 @@ def generate(
     """
     destination, source = planned.destination, planned.source
     tokenizer = try_load_tokenizer(directory, destination.config_object)
+    # Models refer to themselves: those of the check may still be in memory, and below, the result.
+    gc.collect()
     prompt_input = _PromptInput.make(tokenizer, options, _num_tokens(planned))
     result = _continue(
         "converted model",

@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: The bytes of both models' parameters from which on the duration of a check is estimated and their
-#: memory is freed at once, and the seconds from which on the estimate is worth a message.
+#: The bytes of both models' parameters from which on the duration of a check is estimated, and the
+#: seconds from which on the estimate is worth a message.
 _LARGE = 10**9
 _LONG = 20
 
@@ -276,12 +276,6 @@ def compare_logits(
         of_result, of_cast = logit_statistics(stored, converted), logit_statistics(stored, plain)
         if of_result is not None and of_cast is not None:
             cast = CastCost(cast_from, dtype, of_result, of_cast, layers)
-    were_large = _are_large(models)
-    del models
-    if were_large:
-        # They refer to themselves, and would keep their memory until some later time.
-        gc.collect()
-
     comparison, wrong = _summarize(differences, planned, source.weights, dtype)
     comparison = replace(
         comparison,
@@ -295,6 +289,9 @@ def compare_logits(
         return comparison
     from forgather_convert.logit_check.first_difference import find_first_difference
 
+    # They refer to themselves, and would stay in memory beside those that are loaded now.
+    del models
+    gc.collect()
     quiet = replace(how, advance=_ignore)
     first = find_first_difference(
         source.load(), result.load(), settings.mapping, lambda model: _run(model, wrong, quiet)
@@ -413,17 +410,12 @@ def _compare_runs(
     return [sum(parts[1:], parts[0]) for parts in differences], first
 
 
-def _are_large(models: tuple[Any, Any]) -> bool:
-    from forgather_convert.logit_check.streamed_parameters import stored_bytes
-
-    return sum(map(stored_bytes, models)) >= _LARGE
-
-
 def _announce(models: tuple[Any, Any], parameters: Any, runs: Sequence[Run]) -> None:
     """Says how long the check of a large model will take."""
     from forgather_convert.logit_check.duration import estimate_seconds
+    from forgather_convert.logit_check.streamed_parameters import stored_bytes
 
-    if not _are_large(models):
+    if sum(map(stored_bytes, models)) < _LARGE:
         return
     seconds = estimate_seconds(models[0], parameters, runs)
     logger.log(
