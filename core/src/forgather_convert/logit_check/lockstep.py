@@ -284,6 +284,6 @@ def _have_equal_parameters(one: Product, other: Product) -> bool:
             pairs.append((one.bias, other.bias))
         for mine, theirs in pairs:
             values = one.rows_of(mine, rows, True), other.rows_of(theirs, rows, True)
-            if not have_same_bits(*values):
+            if not have_same_bits(*values, are_cached=False):
                 return False
     return True
