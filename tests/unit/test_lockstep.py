@@ -1,6 +1,7 @@
 """Runs in lockstep compute what runs alone do, and read what they have in common once."""
 
 import threading
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -62,6 +63,7 @@ def run_both(
     other: Any,
     action: Callable[[Any, int], torch.Tensor] = compute,
     dtype: torch.dtype = torch.float32,
+    receive: Callable[[int, torch.Tensor, torch.Tensor], None] | None = None,
 ) -> tuple[list[LockstepRun], list[LockstepRun]]:
     """All lengths in both models."""
     with (
@@ -75,7 +77,7 @@ def run_both(
             ]
             for model, parameters in ((one, ours), (other, theirs))
         )
-        Lockstep(sources, results, (places_of(ours), places_of(theirs))).complete()
+        Lockstep(sources, results, (places_of(ours), places_of(theirs)), receive).complete()
     return sources, results
 
 
@@ -169,6 +171,22 @@ def test_a_different_weight_is_seen_and_used(name: str, products: list[tuple[str
     alone = [found for found, is_shared in products if not is_shared]
     assert f"{name}.weight" in alone
     assert "model.layers.0.self_attn.q_proj.weight" not in alone
+
+
+def test_results_do_not_stay_in_memory() -> None:
+    """Those of one input are gone when those of the next are handed over."""
+    lengths: dict[int, int] = {}
+    earlier: list[weakref.ref[torch.Tensor]] = []
+
+    def receive(number: int, source: torch.Tensor, result: torch.Tensor) -> None:
+        assert torch.equal(source, result)
+        assert all(one() is None for one in earlier)
+        lengths[number] = source.shape[1]
+        earlier.extend((weakref.ref(source), weakref.ref(result)))
+
+    runs = run_both(model_of("llama"), model_of("llama"), receive=receive)
+    assert lengths == dict(enumerate(_LENGTHS))
+    assert not any(run.results for side in runs for run in side)
 
 
 def test_a_different_input_is_seen() -> None:
