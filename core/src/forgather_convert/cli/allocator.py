@@ -20,7 +20,8 @@ def limit_freed_memory() -> None:
     each thread keeps what it has freed, although the runs of a check, which are threads, allocate
     by turns. Does nothing for other C libraries, or for what the environment sets.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    # Only POSIX systems name the libraries of the process itself by None.
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
     if mallopt is None:
         return
     settings = {_MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: _KEPT, _ARENA_MAX: 1}
