@@ -387,7 +387,7 @@ def test_debug_shows_discovery_mapping_and_loading(source: Path, tmp_path: Path)
     loud = run_convert("-v", source, tmp_path / "loud").stderr
     for text in (
         "Auto-detected HuggingFace model",
-        "has 'mistral': ok",
+        "has 'llama': ok",
         "Converter for 'llama'",
         "Mapping model.layers.{layer}.mlp.up_proj.weight -> ",
         "Writing lm_head.weight: a copy of lm_head.weight in",

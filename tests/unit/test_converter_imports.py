@@ -42,6 +42,16 @@ class Converter({name}HFConverter):
 """
 
 
+def test_nothing_is_left_beside_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor beside the modules that it imports: the directory may be a model's."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (tmp_path / "names.py").write_text(f"from {PATH} import HFConverter, register_converter\n")
+    path = tmp_path / "converter.py"
+    path.write_text("from .names import HFConverter, register_converter\n" + CLASS.format(name=""))
+    assert [name for name, _ in load_file(path)] == ["family"]
+    assert sorted(found.name for found in tmp_path.iterdir()) == ["converter.py", "names.py"]
+
+
 @pytest.fixture(params=["absent", "not imported", "imported"])
 def framework(request: pytest.FixtureRequest) -> Iterator[bool]:
     """Whether the framework can be imported; it may be so already."""

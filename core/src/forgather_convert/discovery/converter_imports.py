@@ -20,6 +20,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location, spec_from_loader
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from forgather_convert.errors import ConverterError, cause_of
 
@@ -76,7 +77,10 @@ def _package(name: str, directory: Path) -> ModuleType:
 
 
 class _Loader(SourceFileLoader):
-    """Runs a file with its own builtins."""
+    """Runs a file with its own builtins, and leaves nothing beside it."""
+
+    def set_data(self, path: str, data: Any, *, _mode: int = 0) -> None:
+        """Keeps no bytecode: the directory is the user's, and may be a model's."""
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module)["__builtins__"] = {**vars(builtins), "__import__": _import}
