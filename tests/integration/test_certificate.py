@@ -32,6 +32,8 @@ from support.models import write_hf_model
 from support.unchecked_configs import skip_reverse_plan
 from support.variants import Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 #: A Mistral without a window is the Llama architecture.
 MISTRAL = Variant("mistral", "no-window", {"sliding_window": None, "head_dim": 16})

@@ -26,6 +26,8 @@ from support.composites import rename_tensors, write_composite
 from support.converting import convert_unchecked, edit_config, read_config
 from support.directories import differences
 
+pytestmark = pytest.mark.version_independent
+
 _CARRIED = "forgather_carried.tensors"
 _NORM = "causal_lm.layer_stack.layer_norm.weight"
 

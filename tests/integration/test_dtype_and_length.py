@@ -38,6 +38,7 @@ def stored_dtypes(directory: Path) -> set[str]:
     return found
 
 
+@pytest.mark.version_independent
 @pytest.mark.parametrize(
     ("option", "fields", "expected"),
     [

@@ -16,6 +16,8 @@ from support.pairs import Pair
 from support.unchecked_configs import skip_config_check, skip_reverse_plan
 from support.variants import Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 #: For each converter that is wrong in a way that only the outputs show: the layer; the component
 #: that gets the same and gives something else; the first output in it that differs, if another.
 PLACES: list[tuple[type[HFConverter], int, str, str | None]] = [

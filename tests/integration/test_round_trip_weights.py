@@ -24,6 +24,8 @@ from support.round_trips import (
 from support.safetensors_writer import read_header_bytes, write_safetensors
 from support.variants import PLAIN, Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 _LLAMA = variant("llama-default")
 _TIED = variant("llama-tied")
 _HEAD = "lm_head.weight"
@@ -63,7 +65,6 @@ def test_headers_come_back(style: dict[str, Any], tmp_path: Path) -> None:
     assert differences(source, checked_there_and_back(source)) == []
 
 
-@pytest.mark.version_independent
 def test_the_order_of_bytes_comes_back(tmp_path: Path) -> None:
     """Order by size, by name, by layer: tools do not agree on one."""
     state = random_state(_LLAMA, torch.bfloat16)
@@ -147,7 +148,6 @@ def test_a_tied_model_that_stores_only_its_head_comes_back(tmp_path: Path) -> No
     assert differences(source, checked_there_and_back(source)) == []
 
 
-@pytest.mark.version_independent
 def test_the_division_of_the_forgather_model_does_not_matter(tmp_path: Path) -> None:
     source = write_hf_model(tmp_path / "hf", _LLAMA, dtype="bfloat16")
     back = there_and_back(source, max_shard_size=20_000)
@@ -155,7 +155,6 @@ def test_the_division_of_the_forgather_model_does_not_matter(tmp_path: Path) -> 
     assert differences(source, back) == []
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize("variant", [_LLAMA, _TIED], ids=variant_name)
 @pytest.mark.parametrize("shards", [1, 2])
 def test_a_forgather_model_in_pytorch_format_comes_back(
@@ -201,7 +200,6 @@ def _rewrite_as_checkpoint(fg: Path, state: dict[str, torch.Tensor]) -> None:
     write_weights(fg / "checkpoints" / "checkpoint-5", state, shards=2)
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize(
     "rewrite",
@@ -235,7 +233,6 @@ def test_changed_weights_come_back_in_the_original_layout(
     assert differences(tmp_path / "after" / "hf", tmp_path / "back") == []
 
 
-@pytest.mark.version_independent
 def test_one_changed_value_comes_back(tmp_path: Path) -> None:
     """The smallest training step: headers stay, and one element of one tensor differs."""
     source = write_hf_model(tmp_path / "hf", _LLAMA, dtype="bfloat16")
@@ -252,7 +249,6 @@ def test_one_changed_value_comes_back(tmp_path: Path) -> None:
     assert_equal_tensors(load_file(other), expected)
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize("shards", [1, 3])
 @pytest.mark.parametrize("variant", [_LLAMA, _TIED], ids=variant_name)
 def test_training_in_float32_and_back_loses_nothing(
@@ -267,7 +263,6 @@ def test_training_in_float32_and_back_loses_nothing(
     assert differences(source, back) == []
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("weights_format", ["safetensors", "pytorch"])
 def test_casts_round_as_torch_does(dtype: str, weights_format: str, tmp_path: Path) -> None:

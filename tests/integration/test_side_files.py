@@ -12,6 +12,8 @@ from support.log import logged
 from support.models import write_hf_model
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
 FILE = "forgather_conversion.json"
 WITHOUT_CHECK = ConvertOptions(logit_check=False)

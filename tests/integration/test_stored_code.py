@@ -22,6 +22,8 @@ from support.models import load_forgather, load_hf, prompt, write_hf_model
 from support.pairs import Pair, every_family, every_variant
 from support.variants import Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 PROVENANCE = "forgather_conversion.json"
 float32 = pytest.mark.parametrize("dtype", ["float32"])
 

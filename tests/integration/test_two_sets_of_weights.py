@@ -17,6 +17,8 @@ from support.models import write_hf_model, write_weights
 from support.refusals import assert_command_refuses, assert_refused
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 INDEX = "pytorch_model.bin.index.json"
 SINGLE = "model.safetensors"
 NORM = "causal_lm.layer_stack.layer_norm.weight"

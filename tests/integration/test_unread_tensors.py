@@ -32,6 +32,8 @@ from support.early_planning import planned_early
 from support.log import logged
 from support.models import load_forgather
 
+pytestmark = pytest.mark.version_independent
+
 TIED = {**TINY_DECODER, "tie_word_embeddings": True}
 MASK = "model.layers.{}.self_attn.bias"
 PREDICTOR = "model.layers.9.eh_proj.weight"

@@ -28,6 +28,8 @@ from support.tokenizer_files import write_tokenizer
 from support.unchecked_configs import skip_config_check, skip_reverse_plan
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 _PREFIX = "causal_lm.layer_stack.layers"
 #: For each wrong converter: fields and tensors that differ; the layer, and the component. Those
 #: without are found in the same way as in a conversion's check, where all of them are tried.

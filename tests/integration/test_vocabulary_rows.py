@@ -22,6 +22,8 @@ from support.vocabulary import (
     write_model,
 )
 
+pytestmark = pytest.mark.version_independent
+
 
 @pytest.mark.parametrize("name", ["llama-default", "qwen3-tied"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
