@@ -40,7 +40,7 @@ _OTHER_FIELDS = {
 def families_with_attention() -> list[str]:
     """The model types whose models have heads; those of a state space are no attention's.
 
-    Each model once: not by another name for it, nor as the text model of a composite.
+    Each once: not by another name for it.
     """
     hooks = {name: resolve_converter(name) for name in installed_model_types()}
     return [
@@ -48,7 +48,6 @@ def families_with_attention() -> list[str]:
         for name, each in hooks.items()
         if "num_attention_heads" in {*each.get_hyperparameters(), *each.get_field_names().values()}
         if each.model_type not in each.converter.aliases
-        if not (each.is_composite and each.converter.text_model_type in hooks)
     ]
 
 
