@@ -16,23 +16,33 @@ if sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].endswith("forgather_
     if sys.path[:1] == [os.getcwd()] and not getattr(sys.flags, "safe_path", False):  # noqa: PTH109
         del sys.path[0]
 
-import ast
+from functools import cache
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-# What type checkers read is also what happens: the stub is the one list of public names.
-_EXPORTS = {
-    alias.name: statement.module
-    for statement in ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8")).body
-    if isinstance(statement, ast.ImportFrom) and statement.module
-    for alias in statement.names
-}
 
-__all__ = [*_EXPORTS]
+@cache
+def _modules() -> dict[str, str]:
+    """The modules of the public names.
+
+    What type checkers read is also what happens: the stub is the one list of public names. It is
+    read when a name is used, for which commands need not wait.
+    """
+    import ast
+    from pathlib import Path
+
+    stub = ast.parse(Path(__file__).with_suffix(".pyi").read_text("utf-8"))
+    return {
+        alias.name: statement.module
+        for statement in stub.body
+        if isinstance(statement, ast.ImportFrom) and statement.module
+        for alias in statement.names
+    }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _EXPORTS:
+    if name == "__all__":
+        return [*_modules()]
+    if name not in _modules():
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_EXPORTS[name]), name)
+    return getattr(import_module(_modules()[name]), name)

@@ -1,7 +1,8 @@
 """Sets how the C library's allocator keeps freed memory."""
 
-import ctypes
 import os
+
+from forgather_convert.files.c_library import c_function
 
 #: Options in glibc's ``malloc.h``, with their variables in the environment; see mallopt(3).
 _TRIM_THRESHOLD = (-1, "MALLOC_TRIM_THRESHOLD_")
@@ -20,8 +21,7 @@ def limit_freed_memory() -> None:
     each thread keeps what it has freed, although the runs of a check, which are threads, allocate
     by turns. Does nothing for other C libraries, or for what the environment sets.
     """
-    # Only POSIX systems name the libraries of the process itself by None.
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
+    mallopt = c_function("mallopt")
     if mallopt is None:
         return
     settings = {_MMAP_THRESHOLD: _LARGE, _TRIM_THRESHOLD: _KEPT, _ARENA_MAX: 1}

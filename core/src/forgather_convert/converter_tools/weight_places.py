@@ -146,7 +146,7 @@ class WeightPlaces:
             return f"lm_head.{kind}"
         is_vector = len(weight.shape) == 1
         if module in self.before_layers and (not is_vector or self.has_norm_after_layers):
-            own = weight.name.rpartition(".")[0].rpartition(".")[2]
+            own = module.rpartition(".")[2]
             block = self.blocks[INPUT]
             block.modules.add(module)
             block.foreign[f"{own}.{kind}"] = weight

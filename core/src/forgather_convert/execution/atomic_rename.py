@@ -10,6 +10,8 @@ import errno
 import os
 from pathlib import Path
 
+from forgather_convert.files.c_library import c_function
+
 #: From ``linux/fs.h``.
 _RENAME_NOREPLACE = 1 << 0
 _RENAME_EXCHANGE = 1 << 1
@@ -60,7 +62,7 @@ def _renameat2(source: Path, target: Path, flags: int) -> bool:
 
 def call_renameat2(source: bytes, target: bytes, flags: int) -> int:
     """Calls ``renameat2``; returns 0 or the error number."""
-    function = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    function = c_function("renameat2")
     if function is None:
         return errno.ENOSYS
     path_argument = (ctypes.c_int, ctypes.c_char_p)

@@ -1,8 +1,9 @@
 """Returns memory that was freed to the system."""
 
-import ctypes
 import os
 from pathlib import Path
+
+from forgather_convert.files.c_library import c_function
 
 #: How much memory may be added before what is free of it is returned, in bytes.
 _ALLOWED = 16 * 2**20
@@ -18,7 +19,7 @@ class FreedMemory:
     """
 
     def __init__(self) -> None:
-        self._trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if _SIZES.exists() else None
+        self._trim = c_function("malloc_trim") if _SIZES.exists() else None
         self._least = 0
 
     def give_back(self) -> None:
