@@ -1,7 +1,7 @@
 """Attention with a bias for every key."""
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,8 +37,6 @@ class AlibiAttention(FusedAttention):
 
     What other attention gets as positions are the biases of ``Alibi``.
     """
-
-    tp_plan: ClassVar[dict[str, str]] = {"qkv_linear": "colwise", "output_linear": "rowwise"}
 
     def __init__(self, config: Any, layer_idx: int) -> None:
         super().__init__(config, layer_idx)
