@@ -334,13 +334,6 @@ def test_a_head_that_only_the_weights_tell(tmp_path: Path) -> None:
     assert differences(hf, tmp_path / "back") == []
 
 
-def test_quantized_weights(hf: Path, tmp_path: Path) -> None:
-    edit_config(hf, quantization_config={"quant_method": "fp8", "weight_block_size": [8, 8]})
-    result = forgather("convert", "--dequantize", hf, tmp_path / "fg")
-    assert result.returncode == 1
-    assert "a composite with quantized weights (fp8)" in result.stderr
-
-
 def test_an_adapter(hf: Path, tmp_path: Path) -> None:
     adapter = tmp_path / "adapter"
     adapter.mkdir()

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from forgather_convert.compare.result import VerifiedModel
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.logit_check.logits import CheckedModel
+from forgather_convert.models.hugging_face import dequantized_tensors
 from forgather_convert.models.model import SourceModel
 from forgather_convert.models.opening import ModelRequest, OpenedModel, open_model
 from forgather_convert.source.detection import Detection
 from forgather_convert.tensors.evaluation import have_equal_bits
-from forgather_convert.tensors.expressions import Expression, stored
+from forgather_convert.tensors.expressions import Expression
 from forgather_convert.tensors.parameters import ModelParameters
 
 
@@ -83,7 +84,7 @@ def _carried(opened: OpenedModel) -> dict[str, Expression]:
     if opened.detection.is_forgather:
         carried = opened.unused_tensors(gives_layout_back=False).tensors
     else:
-        carried = {name: stored(ref) for name, ref in opened.detection.other_tensors.items()}
+        _, carried = dequantized_tensors(opened.detection)
     # The versions of transformers save some models with this prefix, and some without it.
     return {name.removeprefix("model."): value for name, value in carried.items()}
 

@@ -159,9 +159,17 @@ def read_hugging_face(
     completed = complete_config(config, config_object, hooks)
     check_windows(completed, hooks.get_hyperparameters())
     parameters = _parameters(classes, whole_config, config.origin)
-    tensors = _stored_tensors(detection)
+    if detection.dequantizer is not None:
+        logger.info(
+            "The weights of %s are quantized (%s) and become %s; the reverse conversion gives the "
+            "dequantized model, not the quantized files",
+            detection.source,
+            detection.dequantizer.method,
+            detection.dtype,
+        )
+    tensors, others = dequantized_tensors(detection)
     unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
-    unread |= {name: stored(ref) for name, ref in detection.other_tensors.items()}
+    unread |= others
     form = _loaded_form(detection, parameters, classes, whole_config)
     loaded = None
     if form is None:
@@ -211,19 +219,21 @@ def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> M
     )
 
 
-def _stored_tensors(detection: Detection) -> dict[str, Expression]:
-    """The tensors of a checkpoint, dequantized, by their names in it."""
-    tensors, dequantizer = detection.tensors, detection.dequantizer
-    if dequantizer is None:
-        return {name: stored(ref) for name, ref in tensors.items()}
-    logger.info(
-        "The weights of %s are quantized (%s) and become %s; the reverse conversion gives the "
-        "dequantized model, not the quantized files",
-        detection.source,
-        dequantizer.method,
-        detection.dtype,
+def dequantized_tensors(
+    detection: Detection,
+) -> tuple[dict[str, Expression], dict[str, Expression]]:
+    """The tensors of a checkpoint, dequantized.
+
+    Returns:
+        Those of the text model, by its names; and the other ones of a composite, by their own.
+    """
+    tensors, dequantizer = detection.checkpoint.tensors, detection.dequantizer
+    values = (
+        {name: stored(ref) for name, ref in tensors.items()}
+        if dequantizer is None
+        else dict(dequantizer.tensors(tensors, detection.dtype))
     )
-    return dict(dequantizer.tensors(tensors, detection.dtype))
+    return (values, {}) if detection.composite is None else detection.composite.names.divide(values)
 
 
 def _loaded_form(

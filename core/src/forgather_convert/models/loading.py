@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from forgather_convert.errors import ValidationError, cause_of, first_line
@@ -84,8 +85,7 @@ class StoredModel:
 
     def load_tensors(self) -> Any:
         """Loads it from its tensors, without its files; see :func:`load_tensors`."""
-        everything = {**self.rest, **self.state}
-        return load_tensors(self.model_class, self.config, self.directory, everything)
+        return load_tensors(self.model_class, self.config, self.directory, self.state, self.rest)
 
 
 def load_model(stored_model: StoredModel, note: Note = ignore, is_result: bool = False) -> Any:
@@ -204,23 +204,38 @@ def _version() -> str:
 
 
 def load_tensors(
-    model_class: Any, config: Any, directory: Path, state: Mapping[str, Expression]
+    model_class: Any,
+    config: Any,
+    directory: Path,
+    state: Mapping[str, Expression],
+    rest: Mapping[str, Expression] = MappingProxyType({}),
 ) -> Any:
     """Loads a model from tensors by their current names, whatever their names in the files.
+
+    Args:
+        model_class: Its class.
+        config: Its config object.
+        directory: The directory with its weights, for messages.
+        state: Its weights.
+        rest: A composite's weights besides its text model's, by their names in the files. Those
+            that are computed are left out: text does not pass through them.
 
     Raises:
         ValidationError: It does not load.
     """
     try:
         with TensorReader() as reader, quiet_transformers(), noted_merges() as merges:
-            computed = {name: value for name, value in state.items() if not _is_in_a_file(value)}
+            everything = {**rest, **state}
+            absent = {n: value for n, value in everything.items() if not _is_in_a_file(value)}
             tensors = {
-                name: _value(reader, value) for name, value in state.items() if name not in computed
+                name: _value(reader, value)
+                for name, value in everything.items()
+                if name not in absent
             }
             model = model_class.from_pretrained(
                 None,
                 config=config,
-                state_dict={**tensors, **_placeholders(computed)},
+                state_dict={**tensors, **_placeholders(absent)},
                 dtype=_usual_dtype(state),
             )
     except _LOADING_ERRORS as error:
@@ -228,13 +243,14 @@ def load_tensors(
             f"The model in {directory} does not load: {cause_of(error)}. Nothing was "
             "written. Use --no-logit-check to convert anyway."
         ) from error
+    computed = {name: value for name, value in state.items() if name in absent}
     if any(map(_is_quantized, computed.values())):
         logger.warning(
             "The quantized weights in %s are dequantized in the same way for the check and for "
             "the result: the check compares names and code, but not the dequantized values",
             directory,
         )
-    return _with_stored_values(model, state, merges, state, computed)
+    return _with_stored_values(model, everything, merges, everything, computed)
 
 
 def _is_in_a_file(value: Expression) -> bool:

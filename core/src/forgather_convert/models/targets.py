@@ -13,7 +13,7 @@ from forgather_convert.dynamic_model.project import Project
 from forgather_convert.errors import ConverterError, OptionError, SourceError, cause_of
 from forgather_convert.families.converter import FORGATHER_FIELDS
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.files.json_file import read_text
+from forgather_convert.files.json_file import read_json_object, read_text
 from forgather_convert.models.carried_tensors import CarriedTensors, carried_files
 from forgather_convert.models.forgather import ForgatherSource, ForgatherTarget, read_forgather
 from forgather_convert.models.hf_config_file import hf_config_fields
@@ -48,7 +48,7 @@ from forgather_convert.source.detection import (
     Direction,
 )
 from forgather_convert.source.forgather_signs import PROVENANCE_FILE
-from forgather_convert.source.quantization import SIDE_FILES
+from forgather_convert.source.quantization import SIDE_FILES, without_quantization_fields
 from forgather_convert.source.tokenizer_directory import lacks_tokenizer_class
 from forgather_convert.tensors.names import enumerate_names
 from forgather_convert.tensors.text_names import TextNames
@@ -310,7 +310,8 @@ def _original_config_text(detection: Detection, directory: Path) -> str:
     """The config to restore; for a quantized model, that of the dequantized one."""
     if detection.dequantizer is None:
         return read_text(directory / CONFIG_FILE)
-    return json.dumps(detection.config.to_dict(), indent=2, ensure_ascii=False) + "\n"
+    fields = without_quantization_fields(read_json_object(directory / CONFIG_FILE))
+    return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
 
 def _changed_options(options: ConvertOptions) -> Mapping[str, Any]:

@@ -52,9 +52,7 @@ class Composite:
             SourceError: There is no text model in it.
         """
         names = TextNames.find(tensors, origin)
-        text = {new: ref for name, ref in tensors.items() if (new := names.in_text_model(name))}
-        others = {name: tensors[name] for name in tensors if names.in_text_model(name) is None}
-        return cls(config, names, text, others)
+        return cls(config, names, *names.divide(tensors))
 
 
 def has_text_config(fields: Mapping[str, Any]) -> bool:

@@ -113,14 +113,7 @@ class Detection:
 
         Raises:
             SourceError: It has no text model.
-            UnsupportedModelError: It is quantized.
         """
-        if self.dequantizer is not None:
-            raise UnsupportedModelError(
-                f"{self.config.origin} describes a composite with quantized weights "
-                f"({self.dequantizer.method}), which cannot be converted. Use the model's "
-                "unquantized weights."
-            )
         origin = str(self.checkpoint.files.directory)
         composite = Composite.of(self.config, self.checkpoint.tensors, origin)
         return replace(self, config=text_config(self.config), composite=composite)

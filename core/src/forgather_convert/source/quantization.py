@@ -12,6 +12,7 @@ from forgather_convert.quantization.description import (
     Quantization,
 )
 from forgather_convert.quantization.formats import METHODS
+from forgather_convert.source.composite import TEXT_CONFIG
 from forgather_convert.source.config_file import SourceConfig
 
 #: The config fields that describe quantized weights.
@@ -51,9 +52,12 @@ def describe_quantization(config: SourceConfig, directory: Path | None) -> Quant
     Raises:
         SourceError: A file is damaged.
     """
-    described = next((config[name] for name in QUANTIZATION_FIELDS if config.get(name)), None)
-    if described:
-        return _quantization(described, config.origin)
+    # A composite may describe it for its text model only.
+    for fields in (config, config.get(TEXT_CONFIG)):
+        if isinstance(fields, Mapping):
+            for name in QUANTIZATION_FIELDS:
+                if fields.get(name):
+                    return _quantization(fields[name], config.origin)
     for name, read_fields in SIDE_FILES.items():
         path = None if directory is None else directory / name
         if path is not None and path.is_file():
@@ -112,8 +116,15 @@ def _quantized(quantization: Quantization) -> UnsupportedModelError:
 
 def without_quantization(config: SourceConfig) -> SourceConfig:
     """The config of the same model with weights that are not quantized."""
-    fields = {name: value for name, value in config.items() if name not in QUANTIZATION_FIELDS}
-    return SourceConfig(fields, config.origin)
+    return SourceConfig(without_quantization_fields(config), config.origin)
+
+
+def without_quantization_fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of a config that do not describe quantized weights."""
+    others = {name: value for name, value in fields.items() if name not in QUANTIZATION_FIELDS}
+    if isinstance(others.get(TEXT_CONFIG), Mapping):
+        others[TEXT_CONFIG] = without_quantization_fields(others[TEXT_CONFIG])
+    return others
 
 
 def _quantization(described: Any, origin: str) -> Quantization:

@@ -1,7 +1,8 @@
 """The names that a composite's checkpoint has for the tensors of its text model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 from forgather_convert.errors import SourceError
 from forgather_convert.tensors.names import enumerate_names
@@ -9,6 +10,8 @@ from forgather_convert.tensors.names import enumerate_names
 _PREFIX = "model."
 _HEAD = "lm_head."
 _EMBEDDING = "embed_tokens.weight"
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,24 @@ class TextNames:
             if name.startswith(own):
                 return other + name.removeprefix(own)
         return None
+
+    def divide(self, values: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, Value]]:
+        """Divides what a composite has for each of its tensors.
+
+        Args:
+            values: The values, by the composite's names.
+
+        Returns:
+            The text model's, by the text model's names; and the others, by their own.
+        """
+        text, others = {}, {}
+        for name, value in values.items():
+            own = self.in_text_model(name)
+            if own is None:
+                others[name] = value
+            else:
+                text[own] = value
+        return text, others
 
     def in_composite(self, name: str) -> str:
         """The composite's name for a tensor, or a pattern, of its text model."""
