@@ -1,4 +1,4 @@
-"""The option that says on which versions of transformers the smoke tests run."""
+"""The options that say on which versions of transformers which tests run."""
 
 from pathlib import Path
 
@@ -11,6 +11,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="MINOR,...",
         help="run the smoke tests on these minor versions of transformers, as '5.0,5.3', or on "
         "'all' that are supported; each is installed beside the others",
+    )
+    parser.addoption(
+        "--families",
+        action="store_true",
+        help="run the families' own tests on these versions, too: five minutes for each",
     )
 
 

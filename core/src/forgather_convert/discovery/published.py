@@ -51,6 +51,7 @@ PUBLISHED_DISTRIBUTIONS: Mapping[str, str] = {
     "kimi_k2": "forgather-convert-deepseek",
     "lfm2": "forgather-convert-lfm2",
     "llama": "forgather-convert-llama",
+    "llama4": "forgather-convert-llama",
     "llama4_text": "forgather-convert-llama",
     "llava": "forgather-convert-llama",
     "mamba2": "forgather-convert-mamba",

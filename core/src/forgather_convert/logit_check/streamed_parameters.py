@@ -445,7 +445,7 @@ class StreamingMode(TorchFunctionMode):
     ) -> Any:
         # torch disables the mode while this runs.
         kwargs = kwargs or {}
-        if not self._uses_parameter((*args, *kwargs.values())) or func in _SAME_FOR_COPY:
+        if func in _SAME_FOR_COPY or not self._uses_parameter((*args, *kwargs.values())):
             return func(*args, **kwargs)
         self._parameters.freed_memory.give_back()
         if func is functional.linear:
@@ -528,12 +528,13 @@ class StreamingMode(TorchFunctionMode):
         return self._parameters.find(value)
 
     def _uses_parameter(self, values: Any) -> bool:
-        return any(
-            self._uses_parameter(value)
-            if isinstance(value, (list, tuple))
-            else value in self._parameters
-            for value in values
-        )
+        # A loop: it is run for each call of torch.
+        for value in values:
+            if value in self._parameters:
+                return True
+            if isinstance(value, list | tuple) and self._uses_parameter(value):
+                return True
+        return False
 
     def _copied(self, values: Any) -> Any:
         def copied(value: Any) -> Any:

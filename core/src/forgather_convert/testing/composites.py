@@ -73,8 +73,11 @@ def write_composite(
         for tensor in stored_tensors(model).values():
             noise = torch.randn(tensor.shape, generator=generator) * 0.3
             tensor.copy_(noise + (1.0 if tensor.ndim == 1 else 0.0))
+            # Not all buffers: those with complex numbers would become real ones.
+            if tensor.is_floating_point():
+                tensor.data = tensor.to(getattr(torch, dtype))
     directory.mkdir(parents=True, exist_ok=True)
-    model.to(getattr(torch, dtype)).save_pretrained(directory)
+    model.save_pretrained(directory)
     if shards > 1:
         weights = read_weights(directory)
         (directory / "model.safetensors").unlink()

@@ -11,6 +11,8 @@ class DeepseekV2(DeepseekV3):
     model_type = "deepseek_v2"
     aliases = ()
     hf_model = "DeepseekV2ForCausalLM"
+    needs_transformers = "5.19"
+    supports_version_4 = True
     hyperparameters = (
         *without(DeepseekV3.hyperparameters, "rope_interleave", "norm_topk_prob"),
         "topk_method",

@@ -21,9 +21,6 @@ class Ernie45Moe(HFConverter):
     model_type = "ernie4_5_moe"
     hf_model = "Ernie4_5_MoeForCausalLM"
     tokenizer_class = "LlamaTokenizer"
-    # The first of version 5 that it was tried with.
-    needs_transformers = "5.24"
-    supports_version_4 = True
     hyperparameters = without(STANDARD, "attention_dropout") + (
         "moe_intermediate_size",
         "moe_k",

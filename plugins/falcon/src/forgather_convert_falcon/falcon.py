@@ -11,6 +11,8 @@ class Falcon(HFConverter):
 
     model_type = "falcon"
     hf_model = "FalconForCausalLM"
+    needs_transformers = "5.2"
+    supports_version_4 = True
     tokenizer_class = "PreTrainedTokenizerFast"
     field_names = {
         "activation": "hidden_act",

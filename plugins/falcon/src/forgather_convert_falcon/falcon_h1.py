@@ -12,8 +12,7 @@ class FalconH1(HFConverter):
     model_type = "falcon_h1"
     hf_model = "FalconH1ForCausalLM"
     tokenizer_class = "PreTrainedTokenizerFast"
-    # Before, a model made no cache by itself, and masks of layers were made in other ways.
-    needs_transformers = "5.13"
+    needs_transformers = "5.23"
     field_names = {"lm_head_multiplier": "logit_scale"}
     hyperparameters = STANDARD + (
         *field_names,

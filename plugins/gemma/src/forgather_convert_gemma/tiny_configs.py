@@ -70,7 +70,7 @@ GEMMA3_TEXT = {
         "attention_dropout": 0.1,
         "tie_word_embeddings": True,
     },
-    "yarn-rope-bias-softcaps": {
+    "llama3-rope-bias-softcaps": {
         **_GEMMA3_TEXT_SMALL,
         # Its square root is not exact in 16 bits.
         "hidden_size": 56,
@@ -82,8 +82,10 @@ GEMMA3_TEXT = {
         "layer_types": ["full_attention", "sliding_attention", "full_attention"],
         "rope_parameters": {
             "full_attention": {
-                "rope_type": "yarn",
-                "factor": 4.0,
+                "rope_type": "llama3",
+                "factor": 8.0,
+                "low_freq_factor": 1.0,
+                "high_freq_factor": 4.0,
                 "original_max_position_embeddings": 32,
                 "rope_theta": 20000.0,
             },
@@ -97,8 +99,8 @@ GEMMA3_TEXT = {
 #: Of the text models.
 GEMMA3 = {
     "linear-rope-tied": GEMMA3_TEXT["linear-rope-tied"],
-    "yarn-rope-bias": {
-        **GEMMA3_TEXT["yarn-rope-bias-softcaps"],
+    "llama3-rope-bias": {
+        **GEMMA3_TEXT["llama3-rope-bias-softcaps"],
         "final_logit_softcapping": None,
     },
 }

@@ -9,7 +9,6 @@ class CodeGen(GPTJ):
     model_type = "codegen"
     hf_model = "CodeGenForCausalLM"
     tokenizer_class = "CodeGenTokenizer"
-    # 5.0 fails; those between were not tried.
     needs_transformers = "5.24"
     supports_version_4 = True
     layer_weights = {

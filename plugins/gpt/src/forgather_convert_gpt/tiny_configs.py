@@ -99,9 +99,10 @@ GPT_OSS = {
 
 GPTJ = {
     "plain": {**_GPT2_SMALL, "n_head": 4, "rotary_dim": 8},
+    # The scale of attention, the root of the size of a head, is exact: transformers before 5.24
+    # divides by it, and later versions multiply with its inverse.
     "options-tied": {
         **_GPT2_SMALL,
-        "n_embd": 48,
         "n_head": 4,
         "rotary_dim": 12,
         "n_inner": 96,

@@ -13,8 +13,7 @@ class GraniteMoeHybrid(GraniteMoeShared):
 
     model_type = "granitemoehybrid"
     hf_model = "GraniteMoeHybridForCausalLM"
-    # Before, kinds of layers had other names, and a model made no cache by itself.
-    needs_transformers = "5.13"
+    needs_transformers = "5.16"
     hyperparameters = (
         *GraniteMoeShared.hyperparameters,
         "layer_types",

@@ -9,8 +9,7 @@ class HunYuanDenseV1(HFConverter):
     model_type = "hunyuan_v1_dense"
     hf_model = "HunYuanDenseV1ForCausalLM"
     tokenizer_class = "PreTrainedTokenizerFast"
-    # The first of version 5 that it was tried with; 5.0 computes its RoPE differently.
-    needs_transformers = "5.24"
+    needs_transformers = "5.20"
     supports_version_4 = True
     hyperparameters = STANDARD + ("attention_bias", "eod_token_id", "pretraining_tp")
     layer_weights = {

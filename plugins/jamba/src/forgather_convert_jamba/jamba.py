@@ -19,8 +19,7 @@ class Jamba(HFConverter):
     hf_model = "JambaForCausalLM"
     tokenizer_class = "PreTrainedTokenizerFast"
     has_rope = False
-    # Before, a model made no cache by itself.
-    needs_transformers = "5.13"
+    needs_transformers = "5.16"
     hyperparameters = (
         *STANDARD,
         "attn_layer_period",

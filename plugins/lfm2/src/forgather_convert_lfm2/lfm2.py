@@ -8,6 +8,8 @@ class Lfm2(HFConverter):
 
     model_type = "lfm2"
     hf_model = "Lfm2ForCausalLM"
+    needs_transformers = "5.18"
+    supports_version_4 = True
     tokenizer_class = "PreTrainedTokenizerFast"
     hyperparameters = without(STANDARD, "hidden_act", "rms_norm_eps", "attention_dropout") + (
         "norm_eps",

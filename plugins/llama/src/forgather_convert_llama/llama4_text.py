@@ -11,6 +11,8 @@ class Llama4Text(HFConverter):
 
     model_type = "llama4_text"
     hf_model = "Llama4ForCausalLM"
+    needs_transformers = "5.19"
+    supports_version_4 = True
     tokenizer_class = "PreTrainedTokenizerFast"
     hyperparameters = STANDARD + (
         "attention_bias",

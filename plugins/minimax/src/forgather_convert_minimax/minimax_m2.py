@@ -18,8 +18,6 @@ class MiniMaxM2(HFConverter):
     model_type = "minimax_m2"
     hf_model = "MiniMaxM2ForCausalLM"
     tokenizer_class = "PreTrainedTokenizerFast"
-    # The first one that it was tried with.
-    needs_transformers = "5.24"
     hyperparameters = STANDARD + (
         "partial_rotary_factor",
         "num_local_experts",

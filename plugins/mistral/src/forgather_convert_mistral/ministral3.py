@@ -8,6 +8,7 @@ class Ministral3(Mistral):
 
     model_type = "ministral3"
     hf_model = "Ministral3ForCausalLM"
+    needs_transformers = "5.6"
     components = {
         "positional_encoding": "stepped_rotary_embedding:SteppedRotaryEmbedding",
         "attention": "stepped_attention:SteppedAttention",

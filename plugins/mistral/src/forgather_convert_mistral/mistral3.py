@@ -9,4 +9,6 @@ class Mistral3(Mistral):
 
     model_type = "mistral3"
     text_model_type = "mistral"
+    needs_transformers = "5.6"
+    supports_version_4 = True
     other_text_models = (Ministral3,)

@@ -8,6 +8,8 @@ class Nemotron(HFConverter):
 
     model_type = "nemotron"
     hf_model = "NemotronForCausalLM"
+    needs_transformers = "5.13"
+    supports_version_4 = True
     tokenizer_class = "PreTrainedTokenizerFast"
     hyperparameters = without(STANDARD, "rms_norm_eps") + (
         "norm_eps",

@@ -17,8 +17,7 @@ class NemotronH(HFConverter):
     hf_model = "NemotronHForCausalLM"
     tokenizer_class = "PreTrainedTokenizerFast"
     has_rope = False
-    # Before, kinds of layers had other names.
-    needs_transformers = "5.13"
+    needs_transformers = "5.18"
     field_names = {
         "mlp_hidden_act": "hidden_act",
         "n_routed_experts": "num_experts",

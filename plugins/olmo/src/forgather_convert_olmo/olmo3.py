@@ -10,8 +10,7 @@ class Olmo3(HFConverter):
     model_type = "olmo3"
     hf_model = "Olmo3ForCausalLM"
     tokenizer_class = "PreTrainedTokenizerFast"
-    # The first of version 5 that it was tried with; 5.0 computes its RoPE differently.
-    needs_transformers = "5.24"
+    needs_transformers = "5.13"
     supports_version_4 = True
     hyperparameters = (*Olmo2.hyperparameters, "sliding_window", "layer_types")
     has_unscaled_windows = True

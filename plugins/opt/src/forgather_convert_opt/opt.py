@@ -11,6 +11,8 @@ class OPT(HFConverter):
 
     model_type = "opt"
     hf_model = "OPTForCausalLM"
+    needs_transformers = "5.2"
+    supports_version_4 = True
     tokenizer_class = "GPT2Tokenizer"
     has_rope = False
     has_learned_positions = True

@@ -11,7 +11,7 @@ class Phimoe(HFConverter):
     tokenizer_class = "LlamaTokenizer"
     # Version 4 chooses other frequencies for long sequences, fails where positions are given, and
     # masks other tokens than those beyond a window.
-    needs_transformers = "5.24"
+    needs_transformers = "5.16"
     hyperparameters = without(STANDARD, "head_dim") + (
         "attention_bias",
         "lm_head_bias",

@@ -10,6 +10,7 @@ class Qwen3_5Text(HFConverter):  # noqa: N801 - its name
 
     model_type = "qwen3_5_text"
     hf_model = "Qwen3_5ForCausalLM"
+    needs_transformers = "5.16"
     tokenizer_class = "Qwen2Tokenizer"
     hyperparameters = STANDARD + (
         "attention_bias",

@@ -25,6 +25,8 @@ class Qwen3Next(Qwen3_5Text):
 
     model_type = "qwen3_next"
     hf_model = "Qwen3NextForCausalLM"
+    needs_transformers = "5.16"
+    supports_version_4 = True
     hyperparameters = Qwen3_5Text.hyperparameters + (
         "moe_intermediate_size",
         "shared_expert_intermediate_size",

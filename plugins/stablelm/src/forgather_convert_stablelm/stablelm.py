@@ -8,6 +8,8 @@ class StableLm(HFConverter):
 
     model_type = "stablelm"
     hf_model = "StableLmForCausalLM"
+    needs_transformers = "5.2"
+    supports_version_4 = True
     tokenizer_class = "GPTNeoXTokenizerFast"
     hyperparameters = without(STANDARD, "head_dim", "rms_norm_eps") + (
         "layer_norm_eps",
