@@ -50,6 +50,13 @@ def main() -> None:
     parser.add_argument(
         "--experts", action="store_true", help="convert four layers of DeepSeek-V3 (30 GB), too"
     )
+    parser.add_argument(
+        "--whole",
+        type=Path,
+        metavar="DIRECTORY",
+        help="convert all of DeepSeek-V3, 1.3 TB of zeros, in a directory of a file system that "
+        "claims to have room, such as one in memory: mount -t tmpfs -o size=3T tmpfs DIRECTORY",
+    )
     options = parser.parse_args()
     os.environ.update(HF_HUB_OFFLINE="1", PYTHONWARNINGS="ignore")
     with tempfile.TemporaryDirectory(dir=options.directory, prefix="forgather-bench-") as temporary:
@@ -75,6 +82,8 @@ def main() -> None:
             )
         if options.experts:
             _measure_experts(root / "experts")
+        if options.whole is not None:
+            _measure_whole(options.whole / "whole")
 
 
 def _measure_conversions(size: str, room: Path, rounds: int) -> None:
@@ -108,6 +117,19 @@ def _measure_experts(room: Path) -> None:
     usages = conversions.measure_many_experts(room / "hf", room)
     _print_table(
         f"DeepSeek-V3, {_LAYERS_WITH_EXPERTS} layers, {number} tensors, {gigabytes:.0f} GB, once",
+        conversions.TITLES,
+        conversions.rows(usages),
+    )
+    shutil.rmtree(room)
+
+
+def _measure_whole(room: Path) -> None:
+    room.mkdir()
+    number = write_deepseek_v3(room / "hf", is_quantized=False)
+    gigabytes = sum(path.stat().st_size for path in (room / "hf").iterdir()) / 1e9
+    usages = conversions.measure_whole(room / "hf", room)
+    _print_table(
+        f"DeepSeek-V3, {number} tensors, {gigabytes:.0f} GB of zeros in memory, once",
         conversions.TITLES,
         conversions.rows(usages),
     )

@@ -2,9 +2,8 @@
 
 A suite runs in full for the first of a family's configs; on transformers 4, without the tests of
 what the class does not change. For the other configs, it runs the tests of what their branches of
-the code compute, with padding, and of the round trip, whose conversions compare logits without
-padding, too, in bfloat16; on transformers 4, of logits only, with padding and without.
-``--every-config`` runs everything.
+the code compute, with padding, and of the round trip; on transformers 4, of logits only, with
+padding and without. ``--every-config`` runs everything.
 """
 
 from typing import Any
@@ -20,6 +19,10 @@ FOR_OTHER_CONFIGS = frozenset(
     )
 )
 FOR_OTHER_CONFIGS_ON_VERSION_4 = frozenset(("test_logits",))
+#: Of the text models of composites, whose own suites run what else depends on a config.
+FOR_OTHER_TEXT_CONFIGS = frozenset(
+    ("test_computes_like_the_whole_model", "test_round_trip_is_byte_identical")
+)
 #: What they prove depends on names and files.
 NOT_ON_VERSION_4 = frozenset(
     (
@@ -44,6 +47,12 @@ def _is_left_out(item: pytest.Item, is_version_4: bool) -> bool:
     name = getattr(item, "originalname", item.name)
     configs: Any = getattr(getattr(item, "cls", None), "configs", None)
     parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
+    if "text_converter" in parameters:
+        first_text, *_ = parameters["text_converter"]().get_tiny_configs().values()
+        if parameters["text"] == first_text:
+            return False
+        is_repeated = parameters.get("attention") == "eager" or parameters.get("shards") == 1
+        return name not in FOR_OTHER_TEXT_CONFIGS or is_repeated
     config_name = parameters.get("config_name")
     if not configs or config_name in (None, next(iter(configs))):
         return is_version_4 and name in NOT_ON_VERSION_4

@@ -6,13 +6,17 @@ import transformers
 
 from forgather_convert.errors import ConverterError, UnsupportedModelError
 from forgather_convert.families.hook_calls import FamilyHooks
-from forgather_convert.families.transformers_classes import is_known_type
+from forgather_convert.families.transformers_classes import is_known_type, is_transformers_at_least
 
 #: Whether transformers has the older major version, on which only what differs is tested.
 IS_OLDER = transformers.__version__.startswith("4.")
 #: The dtypes in which models are compared. On transformers 4, they are compared in that of most
 #: published models, and their gradients in float32.
 DTYPES = ("bfloat16",) if IS_OLDER else ("float32", "bfloat16")
+
+#: Whether dynamic RoPE keeps the frequencies of a long prompt for shorter ones that follow, so that
+#: what a Hugging Face model computes depends on its past.
+KEEPS_LONG_FREQUENCIES = is_transformers_at_least("5") and not is_transformers_at_least("5.13")
 
 
 def attention_implementations(model_class: Any) -> tuple[str, ...]:

@@ -15,7 +15,10 @@ from forgather_convert.in_memory.saving import save_as_hf
 from forgather_convert.models.reference import ReferenceClasses
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
-from forgather_convert.testing.capabilities import attention_implementations
+from forgather_convert.testing.capabilities import (
+    KEEPS_LONG_FREQUENCIES,
+    attention_implementations,
+)
 from forgather_convert.testing.models import save_model
 from forgather_convert.testing.running import load_forgather, load_hf, logits, padding_mask, prompt
 
@@ -127,7 +130,8 @@ class ConvertedModel:
         hf, fg = self._loaded.pop(attention)
         outputs = compute(hf), compute(fg)
         # Not after an error: only one of the two may have got that far.
-        self._loaded[attention] = hf, fg
+        if not KEEPS_LONG_FREQUENCIES:
+            self._loaded[attention] = hf, fg
         return outputs
 
     @cached_property
