@@ -92,7 +92,14 @@ _DIVISIONS = {
     "both": (4, _both),
     "hybrid": (4, _replicated),
 }
-every_division = pytest.mark.parametrize("division", [*_DIVISIONS])
+#: Of the model with biases, whose sizes are as uneven, only one.
+_CASES = [*((_TIED, name) for name in _DIVISIONS), (_BIASES, "fsdp-4")]
+every_division = pytest.mark.parametrize(
+    ("models", "division"),
+    _CASES,
+    indirect=["models"],
+    ids=[f"{model.id}-{name}" for model, name in _CASES],
+)
 
 
 class Models:
