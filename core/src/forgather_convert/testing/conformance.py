@@ -16,6 +16,7 @@ from forgather_convert.families.converter import HFConverter
 from forgather_convert.in_memory.loading import load_hf_weights
 from forgather_convert.in_memory.weights import hf_weights
 from forgather_convert.logit_check.logits import trains_with_cache
+from forgather_convert.models.reference import UnreadableConfigError
 from forgather_convert.models.saved_state import saved_state
 from forgather_convert.source.forgather_signs import PROVENANCE_FILE
 from forgather_convert.source.rope import ROPE_FIELDS
@@ -407,7 +408,10 @@ class ConverterConformance:
 
         def convert() -> None:
             directory = tmp_path_factory.mktemp("sizes-only")
-            source = write_model(directory / "hf", family.hooks, kept)
+            try:
+                source = write_model(directory / "hf", family.hooks, kept)
+            except UnreadableConfigError as error:
+                pytest.skip(f"transformers needs more fields: {error}")
             names = {"architectures", "model_type", "dtype", *kept}
             content = read_json(source / "config.json")
             write_json(
