@@ -2,10 +2,11 @@
 
 A suite runs in full for the first of a family's configs; on transformers 4, without the tests of
 what the class does not change. For the other configs, it runs the tests of what their branches of
-the code compute, with padding, and of the round trip; on transformers 4, of logits only, with
-padding and without. ``--every-config`` runs everything.
+the code compute, with padding (with a cache in bfloat16), and of the round trip; on transformers 4,
+of logits only, with the attention that models use by default. ``--every-config`` runs everything.
 """
 
+from functools import cache
 from typing import Any
 
 import pytest
@@ -56,9 +57,27 @@ def _is_left_out(item: pytest.Item, is_version_4: bool) -> bool:
     config_name = parameters.get("config_name")
     if not configs or config_name in (None, next(iter(configs))):
         return is_version_4 and name in NOT_ON_VERSION_4
+    if not parameters.get("padded", True):
+        return True
     if is_version_4:
-        return name not in FOR_OTHER_CONFIGS_ON_VERSION_4
-    return name not in FOR_OTHER_CONFIGS or not parameters.get("padded", True)
+        if name not in FOR_OTHER_CONFIGS_ON_VERSION_4:
+            return True
+        is_default: bool = parameters["attention"] == _default_attention(item.cls)  # type: ignore[attr-defined]
+        return not is_default
+    if name == "test_logits_of_cached_decoding" and parameters["dtype"] == "float32":
+        return True
+    return name not in FOR_OTHER_CONFIGS
+
+
+@cache
+def _default_attention(suite: Any) -> str:
+    from forgather_convert.testing.capabilities import attention_implementations, why_absent
+    from forgather_convert.testing.converted import Family
+
+    family = Family(suite.converter_class())
+    if why_absent(family.hooks):
+        return "eager"
+    return attention_implementations(family.reference.model_class)[-1]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -30,18 +30,21 @@ def on_meta(config: Any) -> Any:
         return transformers.AutoModelForCausalLM.from_config(config)
 
 
+@pytest.mark.version_independent
 @pytest.mark.parametrize("family", available(families()))
 def test_every_config_of_every_family_runs(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also if nearly all parameters count as large; and no run is left undecided."""
+    """If nearly all parameters count as large; no run is left undecided.
+
+    That it runs with few large ones is part of every conversion.
+    """
     hooks = resolve_converter(family)
     classes = ReferenceClasses.of(hooks)
     monkeypatch.setattr(trial_run.logger, "debug", pytest.fail)
-    for largest in (trial_run._SMALL, 8):
-        monkeypatch.setattr(trial_run, "_SMALL", largest)
-        for name, fields in hooks.get_tiny_configs().items():
-            with torch.device("meta"):
-                model = classes.model_class(classes.read(fields, name))
-            assert error_in_run(model) is None, name
+    monkeypatch.setattr(trial_run, "_SMALL", 8)
+    for name, fields in hooks.get_tiny_configs().items():
+        with torch.device("meta"):
+            model = classes.model_class(classes.read(fields, name))
+        assert error_in_run(model) is None, name
 
 
 @pytest.mark.parametrize(
