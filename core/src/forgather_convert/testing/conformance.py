@@ -53,6 +53,7 @@ from forgather_convert.testing.servers import (
     IS_SERVED,
     REFERENCE_ATTENTION,
     SERVER_ATTENTION,
+    ServedLayer,
     new_norm,
     served_hidden_states,
     served_layers,
@@ -459,13 +460,12 @@ class ConverterConformance:
 
     def test_servers_find_the_attention(self, converted: ConvertedModel) -> None:
         """Servers can replace the attention in the layers with their own."""
-        _needs_servers()
-        hf, fg = converted.on_both(lambda model: served_layers(model.base_model))
+        hf, fg = _served_layers(converted)
         assert fg == hf
 
     def test_hidden_states_with_the_attention_of_a_server(self, converted: ConvertedModel) -> None:
         """For several requests in one sequence, and attention that returns joined heads."""
-        _needs_servers()
+        _served_layers(converted)
         ids = prompt(converted.fields)
         options = {**converted.options, "attn_implementation": REFERENCE_ATTENTION}
         expected = served_hidden_states(converted.family.load_hf(converted.hf, **options), ids)
@@ -649,9 +649,16 @@ class ConverterConformance:
         assert unequal(model.state_dict(), expected) == []
 
 
-def _needs_servers() -> None:
+def _served_layers(
+    converted: ConvertedModel,
+) -> tuple[Mapping[int, ServedLayer], Mapping[int, ServedLayer]]:
+    """The layers of both models whose attention a server can replace."""
     if not IS_SERVED:
         pytest.skip("No server supports the installed transformers")
+    hf, fg = converted.on_both(lambda model: served_layers(model.base_model))
+    if fg and not hf:
+        pytest.skip("No server supports the Hugging Face class of the installed transformers")
+    return hf, fg
 
 
 def _needs_rope(family: Family) -> None:
