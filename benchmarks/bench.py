@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ import planning
 import real_widths
 import start_up
 from largest_models import write_deepseek_v3
+from metered_process import Usage
 from real_models import LARGE, SHAPES, num_bytes, write_model
 
 #: How many copies of a model are on the disk at a time.
@@ -29,6 +30,7 @@ _COPIES = 4.2
 _FEW_LAYERS = 2
 #: Layers of DeepSeek-V3: three without experts, and one with 256.
 _LAYERS_WITH_EXPERTS = 4
+_ALL_LAYERS = 61
 
 
 def main() -> None:
@@ -81,9 +83,11 @@ def main() -> None:
                 "A few layers of real width", real_widths.TITLES, [*real_widths.rows(root)]
             )
         if options.experts:
-            _measure_experts(root / "experts")
+            _measure_deepseek(
+                root / "experts", _LAYERS_WITH_EXPERTS, conversions.measure_many_experts
+            )
         if options.whole is not None:
-            _measure_whole(options.whole / "whole")
+            _measure_deepseek(options.whole / "whole", _ALL_LAYERS, conversions.measure_whole)
 
 
 def _measure_conversions(size: str, room: Path, rounds: int) -> None:
@@ -110,26 +114,17 @@ def _measure_large_file(room: Path) -> None:
     shutil.rmtree(room)
 
 
-def _measure_experts(room: Path) -> None:
+def _measure_deepseek(
+    room: Path,
+    layers: int,
+    measure: Callable[[Path, Path], dict[str, list[Usage]]],
+) -> None:
     room.mkdir()
-    number = write_deepseek_v3(room / "hf", _LAYERS_WITH_EXPERTS, is_quantized=False)
+    number = write_deepseek_v3(room / "hf", layers, is_quantized=False)
     gigabytes = sum(path.stat().st_size for path in (room / "hf").iterdir()) / 1e9
-    usages = conversions.measure_many_experts(room / "hf", room)
+    usages = measure(room / "hf", room)
     _print_table(
-        f"DeepSeek-V3, {_LAYERS_WITH_EXPERTS} layers, {number} tensors, {gigabytes:.0f} GB, once",
-        conversions.TITLES,
-        conversions.rows(usages),
-    )
-    shutil.rmtree(room)
-
-
-def _measure_whole(room: Path) -> None:
-    room.mkdir()
-    number = write_deepseek_v3(room / "hf", is_quantized=False)
-    gigabytes = sum(path.stat().st_size for path in (room / "hf").iterdir()) / 1e9
-    usages = conversions.measure_whole(room / "hf", room)
-    _print_table(
-        f"DeepSeek-V3, {number} tensors, {gigabytes:.0f} GB of zeros in memory, once",
+        f"DeepSeek-V3, {layers} layers, {number} tensors, {gigabytes:.0f} GB, once",
         conversions.TITLES,
         conversions.rows(usages),
     )

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from forgather_convert.files.c_library import c_function
+
 #: ``FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE`` of Linux.
 _PUNCH = 0x01 | 0x02
 #: What each file keeps: its header.
@@ -40,13 +42,13 @@ def giving_back(directory: Path) -> Iterator[None]:
 
 
 def _give_back(path: Path) -> None:
-    size = path.stat()
-    if size.st_blocks * 512 < _LEAST:
+    status = path.stat()
+    if status.st_blocks * 512 < _LEAST:
         return
     descriptor = os.open(path, os.O_RDWR)
     try:
-        arguments = (descriptor, _PUNCH, ctypes.c_int64(_KEPT), ctypes.c_int64(size.st_size))
-        if ctypes.CDLL(None, use_errno=True).fallocate(*arguments):
+        place = ctypes.c_int64(_KEPT), ctypes.c_int64(status.st_size)
+        if c_function("fallocate")(descriptor, _PUNCH, *place):
             number = ctypes.get_errno()
             raise OSError(number, os.strerror(number), path)
     finally:

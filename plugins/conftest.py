@@ -46,7 +46,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def _is_left_out(item: pytest.Item, is_version_4: bool) -> bool:
     name = getattr(item, "originalname", item.name)
-    configs: Any = getattr(getattr(item, "cls", None), "configs", None)
+    suite: Any = getattr(item, "cls", None)
+    configs: Any = getattr(suite, "configs", None)
     parameters: dict[str, Any] = getattr(getattr(item, "callspec", None), "params", {})
     if "text_converter" in parameters:
         first_text, *_ = parameters["text_converter"]().get_tiny_configs().values()
@@ -62,8 +63,7 @@ def _is_left_out(item: pytest.Item, is_version_4: bool) -> bool:
     if is_version_4:
         if name not in FOR_OTHER_CONFIGS_ON_VERSION_4:
             return True
-        is_default: bool = parameters["attention"] == _default_attention(item.cls)  # type: ignore[attr-defined]
-        return not is_default
+        return bool(parameters["attention"] != _default_attention(suite))
     if name == "test_logits_of_cached_decoding" and parameters["dtype"] == "float32":
         return True
     return name not in FOR_OTHER_CONFIGS

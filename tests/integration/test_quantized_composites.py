@@ -1,4 +1,4 @@
-"""Models of images and text whose weights are quantized become what they stand for."""
+"""Quantized models for images and text are converted to their dequantized values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -25,7 +25,7 @@ State = dict[str, torch.Tensor]
 
 
 def _in_fp8(block: tuple[int, int] | None) -> Callable[[torch.Tensor], tuple[State, torch.Tensor]]:
-    """Quantizes a matrix; gives the parts by the ends of their names, and what they stand for."""
+    """Returns a function that quantizes a matrix to FP8: parts by suffix, dequantized value."""
 
     def quantize(tensor: torch.Tensor) -> tuple[State, torch.Tensor]:
         numbers, scales = quantized(tensor, block or (tensor.shape[0], tensor.shape[1]))
@@ -52,7 +52,7 @@ def _quantize(
     quantize: Callable[[torch.Tensor], tuple[State, torch.Tensor]],
     is_quantized: Callable[[str], bool],
 ) -> State:
-    """Quantizes some of the matrices of a directory; gives the weights that they stand for."""
+    """Quantizes some matrices of a directory; returns the weights as dequantizing gives them."""
     path = directory / "model.safetensors"
     stored: State = {}
     expected: State = {}
@@ -129,6 +129,6 @@ def test_there_and_back(tmp_path: Path, case: Any) -> None:
     assert actual.keys() == expected.keys()
     assert [name for name in actual if not torch.equal(actual[name], expected[name])] == []
     assert read_config(tmp_path / "back") == read_config(plain)
-    unchanged = differences(plain, tmp_path / "back")
-    assert {*unchanged} <= {"differs: model.safetensors", "differs: config.json"}
+    differing = differences(plain, tmp_path / "back")
+    assert {*differing} <= {"differs: model.safetensors", "differs: config.json"}
     assert verify(hf, tmp_path / "fg", VerifyOptions(dequantize=True)).are_equal

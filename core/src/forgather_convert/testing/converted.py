@@ -114,7 +114,8 @@ class ConvertedModel:
         """The results of a function for the Hugging Face and the Forgather model.
 
         Both are loaded once for every attention implementation and shared between tests, so a test
-        must not change them more than running a prompt does.
+        must not change them more than running a prompt does. Where a prompt changes the Hugging
+        Face model (``KEEPS_LONG_FREQUENCIES``), they are loaded anew.
 
         Args:
             compute: Called with each model.

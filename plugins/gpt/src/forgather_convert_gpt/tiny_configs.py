@@ -1,5 +1,7 @@
 """Tiny models of the line that cover every branch of their configs."""
 
+from typing import Any
+
 from forgather_convert import TINY_DECODER
 
 _GPT2_SMALL = {
@@ -97,7 +99,7 @@ GPT_OSS = {
     },
 }
 
-GPTJ = {
+GPTJ: dict[str, dict[str, Any]] = {
     "plain": {**_GPT2_SMALL, "n_head": 4, "rotary_dim": 8},
     # The scale of attention, the root of the size of a head, is exact: transformers before 5.24
     # divides by it, and later versions multiply with its inverse.
@@ -115,4 +117,8 @@ GPTJ = {
     },
 }
 
-CODEGEN = GPTJ
+CODEGEN = {
+    **GPTJ,
+    # The root of the size of a head is not exact.
+    "options-tied": {**GPTJ["options-tied"], "n_embd": 48},
+}
