@@ -40,6 +40,8 @@ def pytest_collection_finish() -> None:
     """What is imported by now stays: each logit check would look at all of it several times."""
     gc.collect()
     gc.freeze()
+    # Models in tests are small, and have many objects to look at.
+    gc.set_threshold(20_000, 50)
 
 
 def pytest_unconfigure() -> None:

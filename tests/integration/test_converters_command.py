@@ -16,6 +16,8 @@ from support.command import forgather, forgather_process
 from support.distributions import CONVERTER, environment, imported, install
 from support.workspace import plugins, project
 
+pytestmark = pytest.mark.version_independent
+
 VENDORS = ("good", "broken", "exits", "a", "b", "future", "missing")
 
 
@@ -74,7 +76,6 @@ def test_list_tells_every_status_and_imports_nothing(site: Path, variables: dict
     assert {row["status"] for row in listed(variables, "--no-plugins").values()} == {"disabled"}
 
 
-@pytest.mark.version_independent
 def test_list_with_check_imports_each_by_itself(site: Path, variables: dict[str, str]) -> None:
     # A process for each: few of this repository's plugins are enough.
     allowed = ["forgather-convert-llama", *(f"vendor-{name}" for name in VENDORS)]
@@ -193,7 +194,6 @@ def checked(*arguments: str | Path, code: int, **variables: str) -> dict[str, An
     return {step["step"]: (step["outcome"], step["detail"]) for step in converter["steps"]}
 
 
-@pytest.mark.version_independent
 def test_check_passes_for_a_family() -> None:
     """With each of its own tiny models."""
     steps = checked("qwen3", code=0)
@@ -269,7 +269,6 @@ def test_check_finds(tmp_path: Path, body: str, step: str, words: list[str]) -> 
         assert word in found[1]
 
 
-@pytest.mark.version_independent
 def test_check_of_a_converter_that_cannot_be_imported(
     site: Path, variables: dict[str, str], tmp_path: Path
 ) -> None:
@@ -372,7 +371,6 @@ def test_new_names(name: str, tmp_path: Path) -> None:
         compile(module.read_text(), str(module), "exec")
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize(
     "command",
     [
@@ -395,7 +393,6 @@ def test_new_code_passes_its_own_checks(created: Path, command: list[str]) -> No
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-@pytest.mark.version_independent
 def test_new_converter_passes_the_check(created: Path) -> None:
     """Beside its metadata, as an installer would put it."""
     site = created / "src"

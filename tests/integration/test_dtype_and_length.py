@@ -18,9 +18,9 @@ from support.models import load_forgather, load_hf, random_state, write_hf_model
 from support.tokenizer_files import write_tokenizer
 from support.variants import variant
 
+pytestmark = pytest.mark.version_independent
+
 LLAMA = variant("llama-default")
-
-
 EMBEDDING = "causal_lm.input_encoder.embedding.word_embedding.weight"
 
 
@@ -38,7 +38,6 @@ def stored_dtypes(directory: Path) -> set[str]:
     return found
 
 
-@pytest.mark.version_independent
 @pytest.mark.parametrize(
     ("option", "fields", "expected"),
     [

@@ -27,6 +27,8 @@ from support.safetensors_writer import write_safetensors
 from support.tokenizers import write_byte_level_bpe, write_unigram
 from support.variants import Variant, variant
 
+pytestmark = pytest.mark.version_independent
+
 PLAIN = variant("llama-default")
 #: Longer than the ids that a model without a tokenizer is checked with.
 WINDOW = 48
