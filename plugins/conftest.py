@@ -2,8 +2,9 @@
 
 A suite runs in full for the first of a family's configs; on transformers 4, without the tests of
 what the class does not change. For the other configs, it runs the tests of what their branches of
-the code compute, with padding (with a cache in bfloat16), and of the round trip; on transformers 4,
-of logits only, with the attention that models use by default. ``--every-config`` runs everything.
+the code compute, with padding, and of the round trip; on transformers 4, of logits only. They run
+with the attention that models use by default, in bfloat16; logits with the other attention in
+float32, too. ``--every-config`` runs everything.
 """
 
 from functools import cache
@@ -24,9 +25,11 @@ FOR_OTHER_CONFIGS_ON_VERSION_4 = frozenset(("test_logits",))
 FOR_OTHER_TEXT_CONFIGS = frozenset(
     ("test_computes_like_the_whole_model", "test_round_trip_is_byte_identical")
 )
-#: What they prove depends on names and files.
+#: What they prove depends on names, files and the defaults of config classes.
 NOT_ON_VERSION_4 = frozenset(
     (
+        "test_a_model_in_memory",
+        "test_config_with_sizes_only",
         "test_a_missing_tensor_is_named",
         "test_a_tensor_of_the_wrong_shape_is_named",
         "test_an_extra_tensor_is_named",
@@ -58,26 +61,40 @@ def _is_left_out(item: pytest.Item, is_version_4: bool) -> bool:
     config_name = parameters.get("config_name")
     if not configs or config_name in (None, next(iter(configs))):
         return is_version_4 and name in NOT_ON_VERSION_4
-    if not parameters.get("padded", True):
+    if name not in (FOR_OTHER_CONFIGS_ON_VERSION_4 if is_version_4 else FOR_OTHER_CONFIGS):
         return True
-    if is_version_4:
-        if name not in FOR_OTHER_CONFIGS_ON_VERSION_4:
-            return True
-        return bool(parameters["attention"] != _default_attention(suite))
-    if name == "test_logits_of_cached_decoding" and parameters["dtype"] == "float32":
+    return not parameters.get("padded", True) or not _is_for_other_configs(
+        name, suite, parameters.get("attention"), parameters.get("dtype"), is_version_4
+    )
+
+
+def _is_for_other_configs(
+    name: str, suite: Any, attention: str | None, dtype: str | None, is_version_4: bool
+) -> bool:
+    """Whether other configs are tested with this attention and in this dtype.
+
+    A branch of a config, an attention and a dtype are three places in the code: each config meets
+    each attention and each dtype, but not each of their combinations.
+    """
+    if attention is None:
         return True
-    return name not in FOR_OTHER_CONFIGS
+    other, default = _attentions(suite)
+    if name != "test_logits" or is_version_4:
+        return attention == default and dtype != "float32"
+    return other == default or (attention == default) == (dtype == "bfloat16")
 
 
 @cache
-def _default_attention(suite: Any) -> str:
+def _attentions(suite: Any) -> tuple[str, str]:
+    """The first attention that a suite's models can use, and the one that they use by default."""
     from forgather_convert.testing.capabilities import attention_implementations, why_absent
     from forgather_convert.testing.converted import Family
 
     family = Family(suite.converter_class())
     if why_absent(family.hooks):
-        return "eager"
-    return attention_implementations(family.reference.model_class)[-1]
+        return "eager", "eager"
+    first, *_, default = 2 * attention_implementations(family.reference.model_class)
+    return first, default
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

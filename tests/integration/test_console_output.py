@@ -7,7 +7,9 @@ import os
 import pty
 import re
 import shutil
+import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -22,7 +24,7 @@ from forgather_convert.cli.main import main
 from forgather_convert.cli.phases import PhaseLines
 from forgather_convert.progress import Phase
 from forgather_convert.quantities import describe_size
-from support.command import forgather, forgather_process, run_convert
+from support.command import forgather, forgather_copy, forgather_process, run_convert
 from support.directories import snapshot
 from support.models import random_state, write_hf_model
 from support.processes import ProcessCopy
@@ -86,11 +88,17 @@ def test_console_lines_to_forgather(source: Path, tmp_path: Path) -> None:
     assert result.stdout == ""
 
 
-@pytest.mark.parametrize(("family", "name"), [("llama", "Llama"), ("qwen3", "Qwen3")])
-def test_console_lines_to_hugging_face(family: str, name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("run", "family", "name"),
+    [(forgather_process, "llama", "Llama"), (forgather_copy, "qwen3", "Qwen3")],
+    ids=["llama", "qwen3"],
+)
+def test_console_lines_to_hugging_face(
+    run: Callable[..., subprocess.CompletedProcess[str]], family: str, name: str, tmp_path: Path
+) -> None:
     plain = Variant(family, "plain")
     convert(write_hf_model(tmp_path / "hf", plain, dtype="float32"), tmp_path / "fg")
-    result = forgather_process("convert", tmp_path / "fg", tmp_path / "back")
+    result = run("convert", tmp_path / "fg", tmp_path / "back")
     assert without_seconds(result.stderr).splitlines() == [
         f"Auto-detected Forgather model (original type: {family})",
         "Auto-detected dtype from source model: float32",

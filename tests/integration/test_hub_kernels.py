@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,24 +40,23 @@ def __getattr__(name):
         raise AttributeError(name)
     return MagicMock()
 """
-#: Runs commands in one process, in which the stand-in is installed.
-_COMMANDS = """
+#: Runs commands in a process in which the stand-in is installed; then, after a line in the same
+#: file, loads a directory as a user does.
+_COMMANDS_THEN_LOAD = """
 import sys
 sys.path.insert(0, sys.argv.pop(1))
-import json
+import json, os
 from support.command import forgather
 for command in json.loads(sys.argv[1]):
     result = forgather(*command)
     print(result.stderr)
     if result.returncode:
         sys.exit(result.stderr)
-"""
-#: Loads a directory as a user does.
-_LOAD = """
-import sys
+with open(os.environ["KERNELS_ASKED_FOR"], "a") as file:
+    file.write("loading\\n")
 from transformers import AutoModelForCausalLM
 try:
-    AutoModelForCausalLM.from_pretrained(sys.argv[1], trust_remote_code=True)
+    AutoModelForCausalLM.from_pretrained(sys.argv[2], trust_remote_code=True)
 except Exception as error:
     print(type(error).__name__)
 """
@@ -86,10 +86,13 @@ class Hub:
     def asked_for(self) -> list[str]:
         return self.notes.read_text().splitlines() if self.notes.exists() else []
 
-    def run(self, script: str, *arguments: str) -> str:
+    def run(self, *commands: list[str | Path], then_load: Path) -> str:
+        """Runs commands, one after the other, all of which must succeed; then loads a directory."""
         paths = [str(self.packages), *filter(None, [os.environ.get("PYTHONPATH")])]
+        texts = json.dumps([[*map(str, command)] for command in commands])
+        tests = str(Path(__file__).parents[1])
         result = subprocess.run(
-            [sys.executable, "-c", script, *arguments],
+            [sys.executable, "-c", _COMMANDS_THEN_LOAD, tests, texts, str(then_load)],
             env={
                 **os.environ,
                 "PYTHONPATH": os.pathsep.join(paths),
@@ -103,25 +106,15 @@ class Hub:
         assert result.returncode == 0, result.stderr
         return result.stdout
 
-    def forgather(self, *commands: list[str | Path]) -> str:
-        """Runs commands, one after the other; all must succeed."""
-        texts = json.dumps([[*map(str, command)] for command in commands])
-        return self.run(_COMMANDS, str(Path(__file__).parents[1]), texts)
-
 
 @pytest.fixture
 def hub(tmp_path: Path) -> Hub:
     return Hub(tmp_path / "hub")
 
 
-def test_the_stand_in_is_asked_where_a_user_loads_such_a_config(source: Path, hub: Hub) -> None:
-    """The test below proves nothing if transformers would not ask for the kernel."""
-    edit_config(source, _attn_implementation=KERNEL)
-    hub.run(_LOAD, str(source))
-    assert hub.asked_for == [KERNEL]
-
-
 def test_no_command_asks_for_a_kernel(tmp_path: Path, source: Path, hub: Hub) -> None:
+    asking = shutil.copytree(source, tmp_path / "asking")
+    edit_config(asking, _attn_implementation=KERNEL)
     edit_config(
         source,
         _attn_implementation=KERNEL,
@@ -135,7 +128,7 @@ def test_no_command_asks_for_a_kernel(tmp_path: Path, source: Path, hub: Hub) ->
     edited = convert_unchecked(source, tmp_path / "edited")
     assert KERNEL not in (edited / "config.json").read_text()
     edit_config(edited, _attn_implementation=KERNEL, attn_implementation=KERNEL)
-    shown = hub.forgather(
+    shown = hub.run(
         ["convert", "--dry-run", source, tmp_path / "none"],
         ["inspect", source],
         ["convert", source, fg],
@@ -144,8 +137,10 @@ def test_no_command_asks_for_a_kernel(tmp_path: Path, source: Path, hub: Hub) ->
         ["convert", edited, tmp_path / "again"],
         ["inspect", edited],
         ["verify", edited, source],
+        then_load=asking,
     )
-    assert hub.asked_for == []
+    # That it is asked for on loading shows that the commands would have been seen to ask.
+    assert hub.asked_for == ["loading", KERNEL]
     assert "Ignored in" in shown
     assert "audio_config._attn_implementation" in shown
     assert KERNEL not in (fg / "config.json").read_text()

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -63,40 +64,61 @@ def test_the_measure_does_not_see_mapped_files(scratch: Path) -> None:
     assert peak_memory(read_all) - before < _BLOCK * 0.1
 
 
-@pytest.mark.parametrize("weights_format", ["safetensors", "pytorch"])
-def test_memory_does_not_grow(weights_format: str, scratch: Path) -> None:
-    """The reverse conversion reads the format that was written before."""
-    assert_bounded(scratch, {"weights_format": weights_format, "logit_check": False})
+@dataclass(frozen=True)
+class Case:
+    """Conversions of models to Forgather and back.
+
+    Attributes:
+        options: Fields of ``ConvertOptions``.
+        is_quantized: Whether the models are.
+    """
+
+    options: dict[str, Any]
+    is_quantized: bool = False
 
 
-@pytest.mark.parametrize("options", [{}, {"dtype": "float32"}], ids=["same dtype", "cast"])
-def test_neither_the_logit_check_nor_a_cast_holds_the_model(
-    options: dict[str, Any], scratch: Path
-) -> None:
-    """Models larger than memory can be converted to another dtype and checked."""
-    assert_bounded(scratch, options)
+_CASES = {
+    # The reverse conversion reads the format that was written before.
+    "safetensors": Case({"weights_format": "safetensors", "logit_check": False}),
+    "pytorch": Case({"weights_format": "pytorch", "logit_check": False}),
+    "checked": Case({}),
+    "cast and checked": Case({"dtype": "float32"}),
+    # The check computes the numbers of each weight again, by transformers' code where it can.
+    "dequantized and checked": Case({"dequantize": True}, is_quantized=True),
+}
 
 
-def test_neither_dequantizing_nor_its_check_holds_the_model(scratch: Path) -> None:
-    """The check computes the numbers of each weight again, by transformers' code where it can."""
-    assert_bounded(scratch, {"dequantize": True}, is_quantized=True)
-
-
-def assert_bounded(scratch: Path, options: dict[str, Any], is_quantized: bool = False) -> None:
-    """Both directions need as much memory for a large model as for a small one."""
+@pytest.fixture(scope="module")
+def growth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]:
+    """How much more memory a large model needs than a small one, there and back."""
     assert LAYER_BYTES * (_LARGE - _SMALL) > 3 * _ALLOWED
-    small = write_sparse_llama(scratch / "small", _SMALL, is_quantized)
-    large = write_sparse_llama(scratch / "large", _LARGE, is_quantized)
+    root = tmp_path_factory.mktemp("models")
+    jobs = []
+    for name, case in _CASES.items():
+        sizes = [(root / f"{name}-{layers}", layers) for layers in (_SMALL, _LARGE)]
+        models = [write_sparse_llama(*size, case.is_quantized) for size in sizes]
+        jobs.append((case.options, [*map(str, models)]))
     paths = [str(Path(support.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     result = subprocess.run(
-        [sys.executable, "-m", "support.memory", json.dumps(options), small, large],
+        [sys.executable, "-m", "support.memory", json.dumps(jobs)],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
         capture_output=True,
         text=True,
         timeout=300,
         check=False,
     )
+    # pytest would keep gigabytes in it.
+    shutil.rmtree(root)
     assert result.returncode == 0, result.stderr
-    of_small, of_large = json.loads(result.stdout)
-    for there_or_back in (0, 1):
-        assert of_large[there_or_back] - of_small[there_or_back] < _ALLOWED
+    return {
+        name: [large - small for small, large in zip(*peaks, strict=True)]
+        for name, peaks in zip(_CASES, json.loads(result.stdout), strict=True)
+    }
+
+
+@pytest.mark.parametrize("case", _CASES)
+def test_memory_does_not_grow(case: str, growth: dict[str, list[int]]) -> None:
+    """Models larger than memory can be converted to another dtype, dequantized and checked."""
+    there, back = growth[case]
+    assert there < _ALLOWED
+    assert back < _ALLOWED

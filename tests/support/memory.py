@@ -1,8 +1,8 @@
 """Measures the memory of conversions; run as a program in a process of its own.
 
-``python -m support.memory OPTIONS MODEL...`` converts every model to Forgather and back
-and prints, as JSON, the peaks of both conversions for each, in bytes. OPTIONS is a JSON
-object with fields of ``ConvertOptions``.
+``python -m support.memory JOBS`` converts models to Forgather and back and prints, as JSON, the
+peaks of both conversions for each model of each job, in bytes. JOBS is JSON: a list of pairs of
+fields of ``ConvertOptions`` and directories of models.
 """
 
 import json
@@ -62,5 +62,8 @@ def measure_conversions(model: Path, fields: dict[str, Any]) -> tuple[int, int]:
 
 if __name__ == "__main__":
     os.environ["HF_HUB_OFFLINE"] = "1"
-    peaks = [measure_conversions(Path(name), json.loads(sys.argv[1])) for name in sys.argv[2:]]
+    peaks = [
+        [measure_conversions(Path(model), fields) for model in models]
+        for fields, models in json.loads(sys.argv[1])
+    ]
     sys.stdout.write(json.dumps(peaks))

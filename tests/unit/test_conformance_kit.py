@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -119,22 +118,6 @@ def test_other_ways_to_expect_a_failure_are_refused(replacement: Any) -> None:
 def test_a_failure_needs_a_reason() -> None:
     with pytest.raises(ValueError, match="reason"):
         expected_failure(ConverterConformance.test_logits, reason=" ")
-
-
-def test_only_the_testing_package_imports_pytest() -> None:
-    program = """
-        import importlib, sys
-        from pathlib import Path
-        import forgather_convert
-        root = Path(forgather_convert.__file__).parent
-        for path in root.rglob("*.py"):
-            name = path.relative_to(root.parent).with_suffix("")
-            if "testing" not in name.parts and not name.stem.startswith("__"):
-                importlib.import_module(".".join(name.parts))
-        sys.exit("pytest" in sys.modules)
-    """
-    command = [sys.executable, "-c", textwrap.dedent(program)]
-    assert subprocess.run(command, timeout=120, check=False).returncode == 0
 
 
 SUITE = """

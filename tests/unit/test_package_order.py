@@ -1,5 +1,6 @@
 """The packages of core stand in one order, and the tour of the code shows it."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,14 @@ _TOUR = Path(__file__).parents[2] / "docs" / "how-a-conversion-flows.md"
 
 def test_a_package_imports_only_those_above_it() -> None:
     assert [str(offence) for offence in offences(imports())] == []
+
+
+def test_only_the_testing_package_imports_pytest() -> None:
+    """And nothing imports that package: it is the last in the order."""
+    assert [*ORDER][-1] == "testing"
+    pattern = re.compile(r"^ *(?:import|from) pytest\b", re.MULTILINE)
+    importing = [path for path in CORE.rglob("*.py") if pattern.search(path.read_text("utf-8"))]
+    assert {path.relative_to(CORE).parts[0] for path in importing} == {"testing"}
 
 
 def test_every_package_has_its_place() -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from forgather_convert.compare.result import VerifiedModel
 from forgather_convert.families.hook_calls import FamilyHooks
 from forgather_convert.logit_check.logits import CheckedModel
-from forgather_convert.models.hugging_face import dequantized_tensors
+from forgather_convert.models.hugging_face import HuggingFaceSource
 from forgather_convert.models.model import SourceModel
 from forgather_convert.models.opening import ModelRequest, OpenedModel, open_model
 from forgather_convert.source.detection import Detection
@@ -74,17 +74,18 @@ def read_compared(request: ModelRequest) -> ComparedModel:
     parameters = source.parameters()
     state = _without_second_names(source.tensors, parameters)
     return ComparedModel(
-        opened.detection, opened.hooks, source, parameters, state, _carried(opened)
+        opened.detection, opened.hooks, source, parameters, state, _carried(opened, source)
     )
 
 
-def _carried(opened: OpenedModel) -> dict[str, Expression]:
+def _carried(opened: OpenedModel, source: SourceModel) -> dict[str, Expression]:
     if not opened.hooks.is_composite:
         return {}
-    if opened.detection.is_forgather:
-        carried = opened.unused_tensors(gives_layout_back=False).tensors
-    else:
-        _, carried = dequantized_tensors(opened.detection)
+    carried = (
+        source.carried
+        if isinstance(source, HuggingFaceSource)
+        else opened.unused_tensors(gives_layout_back=False).tensors
+    )
     # The versions of transformers save some models with this prefix, and some without it.
     return {name.removeprefix("model."): value for name, value in carried.items()}
 

@@ -67,6 +67,7 @@ class HuggingFaceSource(SourceModel):
         expected: The parameters in its checkpoints.
         whole_config: The config object that its class takes, which contains ``config_object`` if
             the model is a composite.
+        carried: The tensors of a composite beside its text model, by their own names.
         config_problem: Why the converter read the config; empty if transformers did.
         loaded: Its weights by their names in memory, if they are stored in that form.
     """
@@ -77,6 +78,7 @@ class HuggingFaceSource(SourceModel):
     stored_tensors: Mapping[str, TensorRef]
     expected: ModelParameters
     whole_config: Any
+    carried: Mapping[str, Expression]
     config_problem: str = ""
     loaded: LoadedTensors | None = None
 
@@ -167,9 +169,8 @@ def read_hugging_face(
             detection.dequantizer.method,
             detection.dtype,
         )
-    tensors, others = dequantized_tensors(detection)
+    tensors, carried = _dequantized_tensors(detection)
     unread = {name: value for name, value in tensors.items() if parameters.is_unread(name)}
-    unread |= others
     form = _loaded_form(detection, parameters, classes, whole_config)
     loaded = None
     if form is None:
@@ -181,7 +182,7 @@ def read_hugging_face(
         hooks=hooks,
         config=completed,
         tensors=current,
-        unread=unread,
+        unread={**unread, **carried},
         config_object=config_object,
         directory=detection.metadata_directory,
         weights_directory=detection.checkpoint.files.directory,
@@ -191,6 +192,7 @@ def read_hugging_face(
         stored_tensors=detection.checkpoint.tensors,
         expected=parameters,
         whole_config=whole_config,
+        carried=carried,
         config_problem=config_problem,
         loaded=loaded,
     )
@@ -219,7 +221,7 @@ def _parameters(classes: ReferenceClasses, config_object: Any, origin: str) -> M
     )
 
 
-def dequantized_tensors(
+def _dequantized_tensors(
     detection: Detection,
 ) -> tuple[dict[str, Expression], dict[str, Expression]]:
     """The tensors of a checkpoint, dequantized.
