@@ -246,6 +246,8 @@ def framework_command(*arguments: str | Path, timeout: int = 300) -> str:
         env={
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            # What it prints itself comes before what the programs print that it starts.
+            "PYTHONUNBUFFERED": "1",
         },
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
