@@ -9,7 +9,7 @@ computed with them only get their shapes, from the ``meta`` device; everything e
 
 import logging
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -148,14 +148,16 @@ def _shapes_mode() -> Any:
             kwargs: Mapping[str, Any] | None = None,
         ) -> Any:
             kwargs = kwargs or {}
-            tensors = [*_tensors((args, kwargs))]
-            operands = [value for value in tensors if _is_large(value)]
             # Attributes such as the shape are available without memory.
-            if not operands or getattr(func, "__name__", "") == "__get__":
+            if getattr(func, "__name__", "") == "__get__":
+                return func(*args, **kwargs)
+            tensors = _tensors((*args, *kwargs.values()))
+            operands = [value for value in tensors if _is_large(value)]
+            if not operands:
                 return func(*args, **kwargs)
             if func is torch.Tensor.__getitem__:
                 args = _with_plain_index(args)
-                tensors = [*_tensors(args)]
+                tensors = _tensors(args)
             try:
                 result = func(*_mapped(args, _on_meta), **_mapped(kwargs, _on_meta))
             # The meta device does not support every operation, or the operation is wrong.
@@ -203,16 +205,19 @@ def _in_memory(value: Any, largest: int) -> Any:
     return _zeros(value, largest) if is_meta else value
 
 
-def _tensors(value: Any) -> Iterator["torch.Tensor"]:
-    import torch
+def _tensors(values: Iterable[Any]) -> list["torch.Tensor"]:
+    # A loop: it is run for each call of torch.
+    from torch import Tensor
 
-    if isinstance(value, torch.Tensor):
-        yield value
-    elif isinstance(value, list | tuple):
-        for item in value:
-            yield from _tensors(item)
-    elif isinstance(value, Mapping):
-        yield from _tensors(tuple(value.values()))
+    found = []
+    for value in values:
+        if isinstance(value, Tensor):
+            found.append(value)
+        elif isinstance(value, list | tuple):
+            found += _tensors(value)
+        elif isinstance(value, dict):
+            found += _tensors(value.values())
+    return found
 
 
 def _mapped(value: Any, change: Callable[[Any], Any]) -> Any:

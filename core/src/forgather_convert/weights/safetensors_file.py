@@ -91,7 +91,11 @@ def parse_header(raw: bytes, path: Path, file_size: int) -> SafetensorsHeader:
     except UnicodeDecodeError as error:
         raise _damaged(str(path), "it is not UTF-8") from error
     header = parse_header_text(text, str(path))
-    end = header.data_start + sum(ref.num_bytes for ref in header.tensors)
+    end = header.data_start
+    if header.tensors:
+        # They are in the order of their places, without gaps.
+        last = header.tensors[-1]
+        end = last.offset + last.num_bytes
     if file_size != end:
         problem = "is truncated" if file_size < end else "has bytes after its tensors"
         raise SourceError(
