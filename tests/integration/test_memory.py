@@ -90,7 +90,7 @@ _CASES = {
 
 @pytest.fixture(scope="module")
 def growth(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[int]]:
-    """How much more memory a large model needs than a small one, there and back."""
+    """For each case, how many more bytes a large model needs than a small one, by direction."""
     assert LAYER_BYTES * (_LARGE - _SMALL) > 3 * _ALLOWED
     root = tmp_path_factory.mktemp("models")
     jobs = []

@@ -243,12 +243,8 @@ def framework_command(*arguments: str | Path, timeout: int = 300) -> str:
     """
     result = subprocess.run(
         [Path(sys.executable).with_name("forgather"), *map(str, arguments)],
-        env={
-            **os.environ,
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            # What it prints itself comes before what the programs print that it starts.
-            "PYTHONUNBUFFERED": "1",
-        },
+        # Unbuffered, so that its own lines come before those of the programs that it starts.
+        env=environment(PYTHONUNBUFFERED="1"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,

@@ -215,7 +215,7 @@ def _tensors(values: Iterable[Any]) -> list["torch.Tensor"]:
             found.append(value)
         elif isinstance(value, list | tuple):
             found += _tensors(value)
-        elif isinstance(value, dict):
+        elif isinstance(value, Mapping):
             found += _tensors(value.values())
     return found
 
