@@ -21,7 +21,9 @@ from torch.distributed.tensor.parallel import (
 from forgather_convert import (
     ConvertOptions,
     ForgatherConvertError,
+    HFCheckpointCallback,
     OptionError,
+    UnsupportedModelError,
     convert,
     hf_weights,
     load_hf_weights,
@@ -228,6 +230,83 @@ def test_a_trained_model_is_saved_between_steps(models: Models, tmp_path: Path) 
     _run(2, train, tmp_path)
     assert differences(tmp_path / "saved-1", tmp_path / "whole") == []
     assert "model.safetensors" in differences(tmp_path / "saved-0", tmp_path / "whole")[0]
+
+
+def _with_adapters(directory: Path) -> Any:
+    """A model with an adapter on projections, and with a trained copy of its head."""
+    peft = pytest.importorskip("peft")
+    config = peft.LoraConfig(
+        target_modules=["query_linear", "down_proj"],
+        modules_to_save=["lm_head"],
+        task_type="CAUSAL_LM",
+    )
+    model = peft.get_peft_model(load_forgather(directory), config)
+    generator = torch.Generator().manual_seed(4)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.copy_(torch.randn(parameter.shape, generator=generator))
+    return model
+
+
+def _shard_with_adapters(model: Any) -> None:
+    mesh = init_device_mesh("cpu", (dist.get_world_size(),))
+    for layer in model.get_base_model().causal_lm.layer_stack.layers:
+        fully_shard(layer, mesh=mesh)
+    fully_shard(model, mesh=mesh)
+
+
+@pytest.mark.parametrize("models", [_BIASES], indirect=True, ids=lambda each: each.id)
+@pytest.mark.parametrize("count", [2, 4])
+def test_adapters_of_a_sharded_model_are_saved_as_those_of_the_whole_one(
+    models: Models, tmp_path: Path, count: int
+) -> None:
+    save_as_hf(_with_adapters(models.fg), tmp_path / "whole")
+
+    def save(rank: int) -> None:
+        model = _with_adapters(models.fg)
+        _shard_with_adapters(model)
+        result = save_as_hf(model, tmp_path / "saved")
+        assert (result is None) == (rank > 0)
+        HFCheckpointCallback().write(model, tmp_path / "trained", 5, is_first=rank == 0)
+
+    _run(count, save, tmp_path)
+    assert differences(tmp_path / "saved", tmp_path / "whole") == []
+    assert differences(tmp_path / "trained" / "hf-5", tmp_path / "whole") == []
+    assert (tmp_path / "saved" / "adapter_model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("models", [_BIASES], indirect=True, ids=lambda each: each.id)
+def test_an_adapter_that_cannot_be_saved_ends_all(models: Models, tmp_path: Path) -> None:
+    """Only the first process finds that the destination exists."""
+    (tmp_path / "saved").mkdir()
+
+    def save(_: int) -> None:
+        model = _with_adapters(models.fg)
+        _shard_with_adapters(model)
+        try:
+            save_as_hf(model, tmp_path / "saved")
+        except ForgatherConvertError as error:
+            print(type(error).__name__, error)  # noqa: T201
+
+    first, second = _run(2, save, tmp_path)
+    assert "Error" in first
+    assert "ProcessError" in second
+
+
+@pytest.mark.parametrize("models", [_BIASES], indirect=True, ids=lambda each: each.id)
+def test_a_sharded_adapter_that_peft_computes_is_refused(models: Models, tmp_path: Path) -> None:
+    """Trained prompts are no parameters of the model, but embedded when they are saved."""
+    peft = pytest.importorskip("peft")
+    config = peft.PromptTuningConfig(num_virtual_tokens=3, task_type="CAUSAL_LM")
+
+    def save(_: int) -> None:
+        model = peft.get_peft_model(load_forgather(models.fg), config)
+        _shard_with_adapters(model)
+        with pytest.raises(UnsupportedModelError, match="PEFT computes tensors"):
+            save_as_hf(model, tmp_path / "saved")
+
+    _run(2, save, tmp_path)
 
 
 def test_a_process_gathers_only_what_it_writes(

@@ -12,6 +12,7 @@ from forgather_convert.api import run
 from forgather_convert.conversion.conversion import ConversionRequest
 from forgather_convert.families.converter import HFConverter
 from forgather_convert.in_memory.live_model import is_peft, live_model, unwrapped
+from forgather_convert.in_memory.processes import Processes
 from forgather_convert.in_memory.saving import (
     LiveCheckpoint,
     options_of_adapter,
@@ -74,8 +75,9 @@ class HFCheckpointCallback(TrainerCallback):  # type: ignore[misc]
         module = unwrapped(model)
         destination, checkpoint = directory / f"hf-{step}", directory / f"checkpoint-{step}"
         if is_peft(module):
-            if is_first:
-                self._write_adapter(module, destination, checkpoint)
+            processes = Processes.of(module.parameters())
+            if processes.count > 1 or is_first:
+                self._write_adapter(module, processes, destination, checkpoint)
             return
         live = live_model(module)
         if live.processes.count > 1 or is_first:
@@ -83,13 +85,18 @@ class HFCheckpointCallback(TrainerCallback):  # type: ignore[misc]
             live_checkpoint = LiveCheckpoint(live, model_directory, trainer_tokenizer=tokenizer)
             save_live(live_checkpoint, destination, self._options, converter=self._converter)
 
-    def _write_adapter(self, module: Any, destination: Path, checkpoint: Path) -> None:
-        if (checkpoint / ADAPTER_CONFIG_FILE).is_file():
-            # The trainer has saved it already.
-            options = options_of_adapter(module, self._options)
-            run(ConversionRequest.of(checkpoint, destination, options, self._converter))
+    def _write_adapter(
+        self, module: Any, processes: Processes, destination: Path, checkpoint: Path
+    ) -> None:
+        # The trainer may have saved it already.
+        if processes.from_first(lambda: (checkpoint / ADAPTER_CONFIG_FILE).is_file()):
+            processes.in_first(lambda: self._convert_adapter(module, destination, checkpoint))
         else:
             save_adapter(module, destination, self._options, converter=self._converter)
+
+    def _convert_adapter(self, module: Any, destination: Path, checkpoint: Path) -> None:
+        options = options_of_adapter(module, self._options)
+        run(ConversionRequest.of(checkpoint, destination, options, self._converter))
 
     def prune(self, directory: Path) -> None:
         """Removes the directories whose checkpoints are gone."""

@@ -79,8 +79,8 @@ class Processes:
             dist.all_gather_object(values, value)
         return values
 
-    def from_first(self, make: Callable[[], _Value]) -> _Value:
-        """What the first process makes, in all processes.
+    def in_first(self, make: Callable[[], _Value]) -> _Value | None:
+        """What the first process makes; ``None`` in others, which wait for it.
 
         Raises:
             ProcessError: The first process failed; there, its error is raised.
@@ -92,7 +92,15 @@ class Processes:
             except BaseException as failure:
                 error = failure
         self.agree(error)
-        made: _Value = self.broadcast(value)
+        return value
+
+    def from_first(self, make: Callable[[], _Value]) -> _Value:
+        """What the first process makes, in all processes.
+
+        Raises:
+            ProcessError: The first process failed; there, its error is raised.
+        """
+        made: _Value = self.broadcast(self.in_first(make))
         return made
 
     def agree(self, error: BaseException | None) -> None:

@@ -4,7 +4,7 @@ import tempfile
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from forgather_convert.api import ConversionResult, run
 from forgather_convert.conversion.conversion import ConversionRequest
@@ -33,12 +33,15 @@ from forgather_convert.in_memory.live_model import (
     twin,
     unwrapped,
 )
-from forgather_convert.in_memory.processes import Processes
+from forgather_convert.in_memory.processes import Processes, losses
 from forgather_convert.in_memory.stand_in import write_stand_in
 from forgather_convert.models.opening import WeightsInMemory
 from forgather_convert.options import ConvertOptions
 from forgather_convert.planning.plan import ConversionPlan
 from forgather_convert.progress import Advance, Progress
+
+if TYPE_CHECKING:
+    import torch
 
 #: After how many tensors processes ask one another whether one has failed.
 _ROUND = 16
@@ -278,16 +281,23 @@ def save_adapter(
     options: ConvertOptions,
     progress: Progress | None = None,
     converter: HFConverter | None = None,
-) -> ConversionResult:
+) -> ConversionResult | None:
     """Writes the adapter of a model that PEFT wraps as one for the Hugging Face model.
 
-    It is small, so PEFT writes it for the Forgather model first, and it is converted.
+    It is small, so PEFT writes it for the Forgather model first, and it is converted. Of a sharded
+    model, all processes gather it, and the first one writes it; see :func:`save_as_hf`.
     """
-    options = options_of_adapter(model, options)
-    with tempfile.TemporaryDirectory(prefix="forgather-") as temporary:
-        saved = Path(temporary) / "adapter"
-        model.save_pretrained(saved)
-        return run(ConversionRequest.of(saved, out, options, converter), progress)
+    processes = Processes.of(model.parameters())
+    with_base = processes.from_first(lambda: options_of_adapter(model, options))
+    state = {} if processes.count == 1 else {"state_dict": _whole_adapters(model)}
+
+    def write() -> ConversionResult:
+        with tempfile.TemporaryDirectory(prefix="forgather-") as temporary:
+            saved = Path(temporary) / "adapter"
+            model.save_pretrained(saved, **state)
+            return run(ConversionRequest.of(saved, out, with_base, converter), progress)
+
+    return processes.in_first(write)
 
 
 def options_of_adapter(model: Any, options: ConvertOptions) -> ConvertOptions:
@@ -295,7 +305,6 @@ def options_of_adapter(model: Any, options: ConvertOptions) -> ConvertOptions:
 
     Raises:
         OptionError: The directory of the base is unknown.
-        UnsupportedModelError: The adapter is sharded.
     """
     base = options.base or directory_of(model.get_base_model())
     if base is None:
@@ -303,12 +312,36 @@ def options_of_adapter(model: Any, options: ConvertOptions) -> ConvertOptions:
             "The base model was not loaded from a Forgather directory that still exists. Name the "
             "directory as ConvertOptions.base."
         )
-    if Processes.of(model.parameters()).count > 1:
-        raise UnsupportedModelError(
-            "The adapter is sharded. Save it with PEFT's save_pretrained, and convert it with "
-            "forgather convert --base."
-        )
     return replace(options, base=base)
+
+
+def _whole_adapters(model: Any) -> "dict[str, torch.Tensor]":
+    """The tensors of a sharded model's adapters by their names in the model.
+
+    Raises:
+        UnsupportedModelError: PEFT does not take them from the model as they are.
+    """
+    from peft import get_peft_model_state_dict
+    from torch.distributed.tensor import DTensor
+
+    state = model.state_dict()
+    taken: set[int] = set()
+    # Trained prompts are embedded while they are saved, which needs the whole model.
+    is_computed = any(config.is_prompt_learning for config in model.peft_config.values())
+    for name in () if is_computed else model.peft_config:
+        own = get_peft_model_state_dict(model, state_dict=dict(state), adapter_name=name)
+        taken.update(map(id, own.values()))
+    chosen = {name: tensor for name, tensor in state.items() if id(tensor) in taken}
+    if is_computed or len(set(map(id, chosen.values()))) != len(taken):
+        raise UnsupportedModelError(
+            "PEFT computes tensors of this sharded adapter while it saves them. Save it with "
+            "PEFT's save_pretrained, and convert it with forgather convert --base."
+        )
+    with losses():
+        return {
+            name: tensor.full_tensor() if isinstance(tensor, DTensor) else tensor
+            for name, tensor in chosen.items()
+        }
 
 
 def _cpu() -> Any:
