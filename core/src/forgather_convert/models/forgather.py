@@ -5,7 +5,7 @@ import platform
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -304,10 +304,16 @@ class ForgatherTarget(TargetModel):
         return load_tensors(model_class, self.config_object, directory, state)
 
 
+@cache
+def _installed_version(package: str) -> str:
+    # Once in a process: large metadata takes milliseconds to parse.
+    return version(package)
+
+
 def _tool_versions(hooks: FamilyHooks) -> dict[str, str]:
     packages = ("forgather-convert", "torch", "transformers")
     return {
-        **{package: version(package) for package in packages},
+        **{package: _installed_version(package) for package in packages},
         "python": platform.python_version(),
         "converter": hooks.origin,
     }
