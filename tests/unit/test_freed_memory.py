@@ -48,8 +48,8 @@ def large_blocks_with_the_limits(_: int) -> None:
 
 
 def small_blocks_in_a_check(_: int) -> None:
-    freed = FreedMemory()
-    assert kept_memory(MB, freed.give_back) < 8 * MB
+    with FreedMemory() as freed:
+        assert kept_memory(MB, freed.give_back) < 8 * MB
 
 
 @pytest.mark.parametrize("run", [large_blocks_with_the_limits, small_blocks_in_a_check])

@@ -34,8 +34,8 @@ _OPERATIONS_ELSEWHERE = 1e13
 _ATTENTION_MEMORY = 256 * 2**20
 #: How many positions beyond a limit a run goes.
 _MARGIN = 16
-#: The memory for the logits of a run, in bytes.
-_LOGIT_MEMORY = 32 * 2**20
+#: The memory for the logits of a run, in bytes: with 300,000 ids, for more positions than a margin.
+_LOGIT_MEMORY = 24 * 2**20
 _LOGIT_BYTES = 4
 #: An odd number of tokens, more than most kernels take at a time.
 _ODD_LENGTH = 11

@@ -21,10 +21,15 @@ def shared_linear(
     input: torch.Tensor, matrix: torch.Tensor, bias: torch.Tensor | None
 ) -> torch.Tensor:
     """``input @ matrix.T + bias`` in the dtype of the input, accumulated in float32."""
-    if input.device.type != "cpu" or not _is_faster_in_float32(input.dtype):
+    if input.device.type != "cpu" or shared_product_dtype(input.dtype) == input.dtype:
         return functional.linear(input, matrix, bias)
     wide = functional.linear(input.float(), matrix.float(), None if bias is None else bias.float())
     return wide.to(input.dtype)
+
+
+def shared_product_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which shared products of matrices of a dtype are computed on a CPU."""
+    return torch.float32 if _is_faster_in_float32(dtype) else dtype
 
 
 @cache

@@ -38,14 +38,16 @@ from torch.utils._pytree import tree_map
 
 from forgather_convert.families.transformers_classes import is_transformers_at_least
 from forgather_convert.logit_check.freed_memory import FreedMemory
-from forgather_convert.logit_check.shared_products import shared_linear
+from forgather_convert.logit_check.shared_products import shared_linear, shared_product_dtype
 from forgather_convert.models.merged_parameters import materializer, row_maker
 from forgather_convert.models.meta_device import WithoutRandomValues
 from forgather_convert.source.config_objects import parts_of
 
-#: The size of a chunk of a matrix's rows in memory, in bytes, also if it is widened to float32. The
-#: matrix library may make another copy.
+#: The size of a chunk of a matrix's rows in memory, in bytes, also if shared products are computed
+#: in float32. The matrix library may make another copy.
 _CHUNK = 4 * 2**20
+#: Tensors that torch allocates begin at multiples of so many bytes.
+_ALIGNMENT = 64
 
 #: Properties that a parameter shares with its copy, so that no copy is needed.
 _SAME_FOR_COPY = frozenset(
@@ -153,6 +155,7 @@ def streaming(
             },
             getattr(model.get_output_embeddings(), "weight", None),
             progress,
+            stack.enter_context(FreedMemory()),
         )
         yield parameters
         parameters.finish()
@@ -287,11 +290,15 @@ class StreamedParameters:
     """
 
     def __init__(
-        self, parameters: dict[int, Parameter], head: Any, progress: Callable[[int], None]
+        self,
+        parameters: dict[int, Parameter],
+        head: Any,
+        progress: Callable[[int], None],
+        freed_memory: FreedMemory,
     ) -> None:
         self.head = head
         self.values = Values()
-        self.freed_memory = FreedMemory()
+        self.freed_memory = freed_memory
         self._parameters = parameters
         #: Transposed views by their parameters, and what they are views of by the views.
         self._views: dict[int, torch.Tensor] = {}
@@ -356,7 +363,7 @@ class Product:
 
     def chunks(self) -> Iterator[Any]:
         """The rows in chunks, one of which is in memory at a time."""
-        itemsize = max(self.matrix.dtype.itemsize, torch.float32.itemsize)
+        itemsize = shared_product_dtype(self.matrix.dtype).itemsize
         step = max(1, _CHUNK // (self.matrix.stored[0].numel() * itemsize))
         for start in range(0, self.count, step):
             stop = min(start + step, self.count)
@@ -379,19 +386,21 @@ class Product:
         return result
 
     def compute_together(self, inputs: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-        """The products with several inputs instead of its own, in memory of their own.
+        """The products with several inputs instead of its own.
 
         They are computed once for both models, so that neither the alignment of the parameter nor
-        the way of computing matters.
+        the way of computing matters. They may be parts of one tensor, without common elements.
         """
-        results = [one.new_empty(*one.shape[:-1], self.count) for one in inputs]
         rows = [one.reshape(-1, one.shape[-1]) for one in inputs]
-        counts = [*map(len, rows)]
-        for start, part in self._parts(torch.cat(rows), is_shared=True):
-            for result, own in zip(results, part.split_with_sizes(counts), strict=True):
-                end = start + part.shape[-1]
-                result[..., start:end] = own.view(*result.shape[:-1], -1)
-        return results
+        together = torch.cat(rows)
+        result = together.new_empty(len(together), self.count)
+        for start, part in self._parts(together, is_shared=True):
+            result[:, start : start + part.shape[-1]] = part
+        parts = result.split_with_sizes([*map(len, rows)])
+        return [
+            _aligned(part).view(*one.shape[:-1], -1)
+            for part, one in zip(parts, inputs, strict=True)
+        ]
 
     def _parts(self, input: torch.Tensor, is_shared: bool) -> Iterator[tuple[int, torch.Tensor]]:
         """The product in chunks of columns, each with the first one's number."""
@@ -545,6 +554,11 @@ class StreamingMode(TorchFunctionMode):
             return whole.transpose(1, 2) if parameter.is_transposed else whole
 
         return tree_map(copied, values)
+
+
+def _aligned(part: torch.Tensor) -> torch.Tensor:
+    """The part of a tensor, or a copy unless it begins where torch could have allocated it."""
+    return part if part.data_ptr() % _ALIGNMENT == 0 else part.clone()
 
 
 def _is_stack(parameter: Parameter | None) -> bool:
